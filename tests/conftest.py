@@ -1,0 +1,88 @@
+"""What holds for every test: how Hypothesis runs, which skips are allowed, what runs by default.
+
+A skip whose reason is not in `ALLOWED_SKIPS` fails the run, and so do more skips of one reason than
+stated there: a test that silently stops running is worse than one that fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Reason (a regular expression that matches all of it) -> how many tests may give it.
+ALLOWED_SKIPS: dict[str, int] = {
+    r"pdflatex is not installed": 20,
+    r"no CUDA device": 40,
+    r"python-flint is not installed": 10,
+}
+
+# No deadline: the machines are shared, and no test asserts a time.
+settings.register_profile(
+    "resexpand",
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("thorough", parent=settings.get_profile("resexpand"), max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "resexpand"))
+
+_skips: dict[str, list[str]] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests at the size of a publication unless ``-m`` asks for them."""
+    if "fullscale" in config.getoption("markexpr", ""):
+        return
+    full = [item for item in items if item.get_closest_marker("fullscale")]
+    if full:
+        config.hook.pytest_deselected(items=full)
+        items[:] = [item for item in items if item not in full]
+
+
+def _note_skip(node: str, reason: str) -> None:
+    _skips.setdefault(reason.removeprefix("Skipped: "), []).append(node)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Collect the reason of each skipped test (not of expected failures)."""
+    if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        _note_skip(report.nodeid, report.longrepr[2])
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Collect the reason of each file skipped as a whole."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _note_skip(report.nodeid, report.longrepr[2])
+
+
+def unlisted_skips(skips: dict[str, list[str]]) -> list[str]:
+    """Name each skip that `ALLOWED_SKIPS` does not cover, one sentence each."""
+    complaints = []
+    for reason, nodes in sorted(skips.items()):
+        bound = next(
+            (n for pattern, n in ALLOWED_SKIPS.items() if re.fullmatch(pattern, reason)), 0
+        )
+        if len(nodes) > bound:
+            complaints.append(f"{len(nodes)} skipped, {bound} allowed: {reason} (first: {nodes[0]})")
+    return complaints
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run that would pass but skipped what it may not."""
+    if exitstatus == pytest.ExitCode.OK and unlisted_skips(_skips):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Count the skips, and say which of them are not allowed."""
+    total = sum(len(nodes) for nodes in _skips.values())
+    terminalreporter.write_line(f"skipped in all: {total}")
+    for complaint in unlisted_skips(_skips):
+        terminalreporter.write_line(f"skip not allowed: {complaint}", red=True)
