@@ -1,0 +1,63 @@
+"""The registry of activation functions: one entry per name, one file per family.
+
+`activation_law` turns a name or an expression in ``x`` into an `ActivationLaw`.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from resexpand.activations.activation_law import ActivationLaw, X
+from resexpand.activations.erf import ERF, ERF_UNIT
+from resexpand.activations.identity import IDENTITY
+from resexpand.activations.relu import LEAKY_RELU, RELU
+from resexpand.activations.sign import SIGN
+from resexpand.activations.sine import SIN
+from resexpand.activations.singularities import find_singularities
+from resexpand.activations.smooth import GELU, SILU, TANH
+from resexpand.errors import DescriptionError, ExpressionError
+
+ACTIVATIONS: dict[str, ActivationLaw] = {
+    law.name: law
+    for law in (IDENTITY, ERF, ERF_UNIT, RELU, LEAKY_RELU, TANH, GELU, SILU, SIN, SIGN)
+}
+"""Registered activations by name."""
+
+
+def activation_law(function: str | sp.Expr) -> ActivationLaw:
+    """Return what is known about an activation given by name or by expression.
+
+    Parameters
+    ----------
+    function : str or sympy.Expr
+        A registered name, or an expression in exactly one symbol.
+
+    Raises
+    ------
+    DescriptionError
+        If the name is not registered.
+    ExpressionError
+        If the expression has no symbol or more than one.
+    """
+    if isinstance(function, str):
+        if function not in ACTIVATIONS:
+            raise DescriptionError(
+                f"activation {function!r}",
+                "no activation of this name is registered",
+                f"use one of {', '.join(ACTIVATIONS)}, or an expression in x",
+            )
+        return ACTIVATIONS[function]
+    symbols = sorted(function.free_symbols, key=sp.default_sort_key)
+    if len(symbols) != 1:
+        named = ", ".join(map(str, symbols)) or "none"
+        raise ExpressionError(
+            f"activation {function}",
+            f"an activation has exactly one symbol, its argument; found {named}",
+            "substitute numbers for the others",
+        )
+    expression = function.xreplace({symbols[0]: X})
+    for law in ACTIVATIONS.values():
+        if law.expression == expression:
+            return law
+    kinks, jumps = find_singularities(expression)
+    return ActivationLaw(name=str(expression), expression=expression, kinks=kinks, jumps=jumps)

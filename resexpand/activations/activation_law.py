@@ -1,0 +1,68 @@
+"""What is known about an activation function: its expression and its closed Gaussian averages.
+
+Only three averages are ever typed in, each for ``x ~ N(0, K)`` or a pair ``(x_1, x_2) ~ N(0, K)``:
+``<phi(x_1) phi(x_2)>``, its value at coinciding inputs ``<phi(x)^2>``, and the mean ``<phi(x)>``.
+Everything else (``<phi' phi'>``, ``<phi'' phi>``, ``d/dK`` of any order) follows from these by
+Price's theorem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+X = sp.Symbol("x", real=True)
+"""The argument of every activation expression."""
+
+PairAverage = Callable[[sp.Expr, sp.Expr, sp.Expr], sp.Expr]
+Average = Callable[[sp.Expr], sp.Expr]
+
+
+@dataclass(frozen=True)
+class ActivationLaw:
+    """An activation function with its closed Gaussian averages, where they exist.
+
+    Attributes
+    ----------
+    name : str
+        Name under which the activation is registered, or its expression as text.
+    expression : sympy.Expr
+        The function, in the symbol `X`.
+    pair : callable, optional
+        ``pair(K11, K12, K22) = <phi(x_1) phi(x_2)>``.
+    variance : callable, optional
+        ``variance(K) = <phi(x)^2>``.
+    mean : callable, optional
+        ``mean(K) = <phi(x)>``.
+    kinks : tuple of sympy.Expr
+        Points where ``phi`` is continuous but not differentiable.
+    jumps : tuple of sympy.Expr
+        Points where ``phi`` is discontinuous.
+    citations : tuple of str
+        Keys of the references the closed averages rest on.
+    """
+
+    name: str
+    expression: sp.Expr
+    pair: PairAverage | None = None
+    variance: Average | None = None
+    mean: Average | None = None
+    kinks: tuple[sp.Expr, ...] = ()
+    jumps: tuple[sp.Expr, ...] = ()
+    citations: tuple[str, ...] = field(default=())
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the function has derivatives of every order on the real line."""
+        return not (self.kinks or self.jumps)
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether ``phi(-x) = -phi(x)``, decided symbolically."""
+        return bool(sp.expand(self.expression + self.expression.subs(X, -X)) == 0)
+
+    def derivative(self, order: int) -> sp.Expr:
+        """Return the derivative of the given order where it exists, as an expression in `X`."""
+        return sp.diff(self.expression, X, order)

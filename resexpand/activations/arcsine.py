@@ -1,0 +1,145 @@
+r"""The two functions of a correlation from which most closed Gaussian averages are made.
+
+For a 2 x 2 covariance with diagonal ``a, b`` and off-diagonal ``c``,
+
+    Area(a, b, c)     = sqrt(a b - c^2)           (square root of the determinant)
+    ArcCorrelation(a, b, c) = arcsin(c / sqrt(a b)).
+
+They are SymPy functions of their own, because their derivatives stay short,
+
+    d Area = (b da + a db - 2 c dc) / (2 Area),
+    d ArcCorrelation = (dc - c da / (2 a) - c db / (2 b)) / Area,
+
+where SymPy's chain rule through ``asin`` would leave quotients that are 0/0 at coinciding inputs.
+`reduce_area` brings what differentiation produces to a normal form without such quotients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+
+
+class Area(sp.Function):
+    """``Area(a, b, c) = sqrt(a b - c^2)``."""
+
+    nargs = 3
+    is_extended_real = True
+
+    @classmethod
+    def eval(cls, a: sp.Expr, b: sp.Expr, c: sp.Expr) -> sp.Expr | None:
+        """Evaluate the determinant where it is free of cancellation or explicit."""
+        if c == 0:
+            return sp.sqrt(a * b)
+        determinant = sp.expand(a * b - c**2)
+        if determinant == 0 or determinant.is_number:
+            return sp.sqrt(determinant)
+        return None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """Derivative with respect to one of the three arguments."""
+        a, b, c = self.args
+        return {1: b / (2 * self), 2: a / (2 * self), 3: -c / self}[argindex]
+
+    @property
+    def determinant(self) -> sp.Expr:
+        """``a b - c^2``, expanded."""
+        a, b, c = self.args
+        return sp.expand(a * b - c**2)
+
+    def rewritten(self) -> sp.Expr:
+        """The same in SymPy's own functions."""
+        return sp.sqrt(self.determinant)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        a, b, c = self.args
+        body = rf"\sqrt{{{printer.doprint(self.determinant if a == b else a * b - c**2)}}}"
+        return body if exp is None else rf"{body}^{{{exp}}}"
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"sqrt({printer.doprint(self.determinant)})"
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return self.rewritten()._eval_evalf(prec)
+
+
+class ArcCorrelation(sp.Function):
+    """``ArcCorrelation(a, b, c) = arcsin(c / sqrt(a b))``."""
+
+    nargs = 3
+    is_extended_real = True
+
+    @classmethod
+    def eval(cls, a: sp.Expr, b: sp.Expr, c: sp.Expr) -> sp.Expr | None:
+        """Evaluate at zero and at full correlation."""
+        if c == 0:
+            return sp.Integer(0)
+        if sp.expand(a * b - c**2) == 0 and c.is_positive:
+            return sp.pi / 2
+        return None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """Derivative with respect to one of the three arguments."""
+        a, b, c = self.args
+        area = Area(a, b, c)
+        return {1: -c / (2 * a * area), 2: -c / (2 * b * area), 3: 1 / area}[argindex]
+
+    def rewritten(self) -> sp.Expr:
+        """The same in SymPy's own functions."""
+        a, b, c = self.args
+        return sp.asin(c / a) if a == b else sp.asin(c / sp.sqrt(a * b))
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        body = printer.doprint(self.rewritten())
+        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+    def _sympystr(self, printer: Any) -> str:
+        return printer.doprint(self.rewritten())
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return self.rewritten()._eval_evalf(prec)
+
+
+def elementary(expression: sp.Expr) -> sp.Expr:
+    """Rewrite `Area` and `ArcCorrelation` in SymPy's own functions."""
+    return expression.replace(
+        lambda node: isinstance(node, Area | ArcCorrelation), lambda node: node.rewritten()
+    )
+
+
+def reduce_area(expression: sp.Expr) -> sp.Expr:
+    """Bring an expression rational in `Area` nodes to the normal form ``even + odd / Area``.
+
+    ``(b - c^2/a) / Area`` becomes ``Area / a``: the quotient that is 0/0 at coinciding inputs is
+    gone. Expressions without `Area` nodes are returned unchanged.
+    """
+    for area in sorted(expression.atoms(Area), key=sp.default_sort_key):
+        expression = _normal_form(expression, area)
+    return expression
+
+
+def _normal_form(expression: sp.Expr, area: Area) -> sp.Expr:
+    root = sp.Dummy("area", positive=True)
+    numerator, denominator = sp.fraction(sp.together(expression.xreplace({area: root})))
+    below = sp.Poly(denominator, root).terms()
+    if len(below) > 1:
+        return expression
+    ((shift,), divisor), *_ = below
+    even, odd = [], []
+    for (power,), coefficient in sp.Poly(numerator, root).terms():
+        half, parity = divmod(power - shift, 2)
+        scaled = coefficient / divisor * area.determinant ** (half + parity)
+        (odd if parity else even).append(scaled)
+    return sp.expand_mul(sp.Add(*even)) + _over_area(sp.Add(*odd), area)
+
+
+def _over_area(coefficient: sp.Expr, area: Area) -> sp.Expr:
+    """Return ``coefficient / area``, with a factor ``area^2`` of the coefficient cancelled."""
+    numerator, denominator = sp.fraction(sp.cancel(coefficient))
+    generators = sorted(area.determinant.free_symbols, key=sp.default_sort_key)
+    if generators:
+        quotient, remainder = sp.div(numerator, area.determinant, *generators)
+        if remainder == 0:
+            return sp.factor(quotient / denominator) * area
+    return sp.factor(numerator / denominator) / area

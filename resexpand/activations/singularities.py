@@ -1,0 +1,70 @@
+"""Where a user's activation expression is not smooth: its kinks and its jumps on the real line.
+
+Non-smoothness enters through ``Abs``, ``Max``, ``Min``, ``sign``, ``Heaviside`` and ``Piecewise``.
+Each switches where some argument vanishes; a switch is a jump if the left and right limits of the
+whole expression differ there, a kink if only a derivative does.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import sympy as sp
+from sympy.core.relational import Relational
+
+from resexpand.activations.activation_law import X
+from resexpand.errors import UnsupportedError
+
+SWITCHES = (sp.Abs, sp.sign, sp.Heaviside, sp.Max, sp.Min, sp.Piecewise)
+
+
+def find_singularities(
+    expression: sp.Expr,
+) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
+    """Return the kinks and the jumps of an expression in `X`, each sorted.
+
+    Raises
+    ------
+    UnsupportedError
+        If a switching argument is not a polynomial in ``x``, so that the points cannot be found.
+    """
+    points = sorted({p for arg in _switching_arguments(expression) for p in _real_roots(arg)})
+    kinks: list[sp.Expr] = []
+    jumps: list[sp.Expr] = []
+    for point in points:
+        if _steps(expression, point):
+            jumps.append(point)
+        elif any(_steps(sp.diff(expression, X, n), point) for n in (1, 2, 3)):
+            kinks.append(point)
+    return tuple(kinks), tuple(jumps)
+
+
+def _switching_arguments(expression: sp.Expr) -> list[sp.Expr]:
+    arguments: list[sp.Expr] = []
+    for node in expression.atoms(*SWITCHES):
+        if isinstance(node, sp.Max | sp.Min):
+            arguments += [a - b for a, b in combinations(node.args, 2)]
+        elif isinstance(node, sp.Piecewise):
+            arguments += [r.lhs - r.rhs for r in node.atoms(Relational)]
+        else:
+            arguments.append(node.args[0])
+    return arguments
+
+
+def _real_roots(argument: sp.Expr) -> list[sp.Expr]:
+    if not argument.has(X):
+        return []
+    if not argument.is_polynomial(X):
+        raise UnsupportedError(
+            "the kinks of an activation",
+            f"the switching argument {argument} is not a polynomial in x",
+            "rewrite the expression so that Abs, Max, sign and Piecewise switch on polynomials",
+        )
+    return list(dict.fromkeys(sp.real_roots(sp.Poly(argument, X))))
+
+
+def _steps(expression: sp.Expr, point: sp.Expr) -> bool:
+    smooth = expression.replace(sp.DiracDelta, lambda *args: sp.Integer(0))
+    scale = sp.Rational(1, 10**12)
+    left, right = (smooth.subs(X, point + shift).evalf(30) for shift in (-scale, scale))
+    return bool(abs(left - right) > 1e-6 * (1 + abs(left)))

@@ -1,0 +1,1 @@
+"""Gaussian averages: formal nodes with Price's theorem, and their numerical evaluation."""

@@ -1,0 +1,1 @@
+"""Description of a residual network: operations, residual branch, network, inputs."""

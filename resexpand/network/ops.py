@@ -1,0 +1,142 @@
+"""Operations of a residual branch: `Linear` and `Activation`, both frozen descriptions.
+
+A linear operation has weights ``W_ij ~ N(0, weight_variance / fan_in)`` and biases
+``b_i ~ N(0, bias_variance)``; either variance is a number or a SymPy symbol or expression. Numbers
+are kept exact: ``Linear(weight_variance=1.2)`` has the variance 6/5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from resexpand.activations import ActivationLaw, activation_law
+from resexpand.conventions import SIGMA_B2, SIGMA_W2, exact
+from resexpand.errors import DescriptionError
+
+
+def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> sp.Expr:
+    """Return a hyperparameter as an exact SymPy expression, or say why it cannot be one.
+
+    Parameters
+    ----------
+    value : number or sympy.Expr
+        Numbers become exact rationals.
+    name : str
+        How the error message calls it.
+    minimum : int, optional
+        Smallest allowed value of a number.
+
+    Raises
+    ------
+    DescriptionError
+        If the value is not a finite real number or symbol, or is below the minimum.
+    """
+    try:
+        expression = exact(value)
+    except TypeError as error:
+        raise DescriptionError(f"{name} = {value!r}", str(error), "give a number or symbol") from None
+    if expression.is_number and not (expression.is_real and expression.is_finite):
+        raise DescriptionError(f"{name} = {value}", "it is not a finite real number", "give one")
+    if minimum is not None and expression.is_number and expression < minimum:
+        raise DescriptionError(
+            f"{name} = {value}", f"it must not be below {minimum}", f"give a {name} >= {minimum}"
+        )
+    return expression
+
+
+@dataclass(frozen=True, init=False)
+class Linear:
+    """A dense linear operation with Gaussian weights and biases.
+
+    Parameters
+    ----------
+    weight_variance : number or sympy.Expr, optional
+        Variance of a weight times the fan-in, ``>= 0``. The symbol ``sigma_w2`` by default.
+    bias_variance : number or sympy.Expr, optional
+        Variance of a bias, ``>= 0``. The symbol ``sigma_b2`` by default.
+
+    Raises
+    ------
+    DescriptionError
+        If a variance is negative or not finite.
+    """
+
+    weight_variance: sp.Expr
+    bias_variance: sp.Expr
+
+    def __init__(self, weight_variance: object = SIGMA_W2, bias_variance: object = SIGMA_B2):
+        for name, value in (("weight_variance", weight_variance), ("bias_variance", bias_variance)):
+            object.__setattr__(self, name, hyperparameter(value, name, minimum=0))
+
+    def __repr__(self) -> str:
+        return f"Linear(weight_variance={self.weight_variance}, bias_variance={self.bias_variance})"
+
+
+@dataclass(frozen=True, init=False)
+class Activation:
+    """An activation function applied to every neuron.
+
+    Parameters
+    ----------
+    function : str or sympy.Expr
+        A registered name (``identity erf erf_unit relu leaky_relu tanh gelu silu sin sign``) or
+        an expression in exactly one symbol. Text typed by a user goes through
+        `resexpand.expressions.parse_expression` first.
+
+    Raises
+    ------
+    DescriptionError
+        If the name is not registered.
+    ExpressionError
+        If the expression does not have exactly one symbol.
+    """
+
+    law: ActivationLaw
+
+    def __init__(self, function: str | sp.Expr):
+        if not isinstance(function, str | sp.Expr):
+            raise DescriptionError(
+                f"activation {function!r}",
+                "it is neither a name nor a SymPy expression",
+                "give a registered name or an expression in one symbol",
+            )
+        law = activation_law(exact(function) if isinstance(function, sp.Expr) else function)
+        object.__setattr__(self, "law", law)
+
+    @property
+    def name(self) -> str:
+        """Registered name, or the expression as text."""
+        return self.law.name
+
+    @property
+    def variable(self) -> sp.Symbol:
+        """The symbol in which `expression` is written."""
+        symbol: sp.Symbol = next(iter(self.law.expression.free_symbols))
+        return symbol
+
+    @property
+    def expression(self) -> sp.Expr:
+        """The function as an expression in `variable`."""
+        return self.law.expression
+
+    @property
+    def kinks(self) -> tuple[sp.Expr, ...]:
+        """Points where the function is continuous but not smooth."""
+        return self.law.kinks
+
+    @property
+    def jumps(self) -> tuple[sp.Expr, ...]:
+        """Points where the function is discontinuous."""
+        return self.law.jumps
+
+    def derivative(self, order: int) -> sp.Expr:
+        """Return the derivative of the given order, where it exists."""
+        return self.law.derivative(order)
+
+    def __repr__(self) -> str:
+        return f'Activation("{self.name}")'
+
+
+Operation = Linear | Activation
