@@ -1,0 +1,47 @@
+"""How the functions of this folder are compiled: three decorators, one place for their options.
+
+`inlined`
+    a scalar function, put into the loop that calls it so that LLVM can vectorise the loop.
+`loop`
+    a loop over an array that keeps the order of its floating-point operations.
+`reduction`
+    a loop that sums; the sum may be split into vector lanes ("reassoc"). The result is the same in
+    every call, thread and process on one machine; another vector width changes the last bits.
+
+All use NumPy's error model (a division by zero is inf or nan, not an exception: exceptions would
+keep loops scalar) and release the interpreter lock. None writes to Numba's on-disk cache, since
+that cache does not notice when a function called from another file changes; the generated
+samplers, whose text carries a digest of this folder, are the ones cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+ORDERED = {"contract", "nsz"}
+"""Rewrites allowed everywhere: fused multiply-add, and no care for the sign of zero."""
+
+SUMMED = ORDERED | {"reassoc"}
+
+
+def inlined(function: Function) -> Function:
+    """Compile a scalar function that is always inlined."""
+    options = {"forceinline": True, "error_model": "numpy", "fastmath": ORDERED}
+    return cast(Function, njit(**options)(function))
+
+
+def loop(function: Function) -> Function:
+    """Compile a loop over arrays."""
+    options = {"nogil": True, "error_model": "numpy", "fastmath": ORDERED}
+    return cast(Function, njit(**options)(function))
+
+
+def reduction(function: Function) -> Function:
+    """Compile a loop that sums over arrays."""
+    options = {"nogil": True, "error_model": "numpy", "fastmath": SUMMED}
+    return cast(Function, njit(**options)(function))
