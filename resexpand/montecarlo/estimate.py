@@ -1,0 +1,227 @@
+"""What sampling returns: mean, standard error, count, and the health of the sample.
+
+From `n` independent networks, `mean = sum x/n`, `variance = sum (x - mean)^2/(n - 1)` (of one draw)
+and `stderr = sqrt(variance/n)`. Three things make such numbers untrustworthy, and each raises a flag:
+
+overflow
+    Some draws were infinite or NaN. The components concerned have mean and standard error NaN: a
+    mean over the remaining draws would be biased. Components without such draws are unaffected.
+heavy-tail
+    The standard error is itself known only to `sqrt((kappa - 1)/n)/2`, with `kappa = n M_4/M_2^2`
+    the kurtosis of the draws. Where a few draws carry the sum, `kappa/n = sum_i s_i^2` (`s_i`:
+    share of draw `i` in the squared deviations) stays of order one however large `n` is; the sample
+    has then not seen the tail that decides mean and variance. Raised above `HEAVY_TAIL`.
+few-draws
+    Fewer than `FEW_DRAWS` draws: deviations are not yet normal, and z-scores mean less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.moments import Floats, Moments
+
+FEW_DRAWS = 30
+HEAVY_TAIL = 0.1
+"""Largest `(kappa - 1)/n` without a flag: the standard error is then known to 16 percent."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Ensemble average of one observable.
+
+    Attributes
+    ----------
+    name : str
+        The observable.
+    moments : Moments
+        Mergeable sums from which everything else is computed.
+    width, depth : int
+        Of the sampled networks.
+    method : str
+        ``"function-space"`` or ``"dense"``.
+    seeds : tuple of int
+        Seeds of the ensembles in this estimate; one, unless merged.
+    """
+
+    name: str
+    moments: Moments
+    width: int
+    depth: int
+    method: str = "function-space"
+    seeds: tuple[int, ...] = (0,)
+
+    @property
+    def n(self) -> int:
+        """Number of networks drawn."""
+        return self.moments.draws
+
+    @property
+    def seed(self) -> int:
+        """Seed of the ensemble (of the first one, if merged)."""
+        return self.seeds[0]
+
+    @property
+    def overflowed(self) -> Floats:
+        """Number of draws that were not finite, by component."""
+        return np.asarray(self.n - self.moments.finite, dtype=float)
+
+    @property
+    def mean(self) -> Floats:
+        """Average over the draws; layer axis last, pair observables have shape (L+1, D, D)."""
+        return self._valid(_unscaled(self.moments.mean, self.moments.exponent))
+
+    @property
+    def variance(self) -> Floats:
+        """Variance of a single draw, with the divisor n - 1."""
+        per_draw = self.moments.m2 / max(self.n - 1, 1)
+        return self._valid(_unscaled(per_draw, 2 * self.moments.exponent))
+
+    @property
+    def stderr(self) -> Floats:
+        """Standard error of the mean."""
+        root = np.sqrt(self.moments.m2 / max(self.n - 1, 1) / max(self.n, 1))
+        return self._valid(_unscaled(root, self.moments.exponent))
+
+    @property
+    def kurtosis(self) -> Floats:
+        """Fourth central moment over the squared variance, `kappa`; 1 where nothing fluctuates."""
+        m2, m4 = self.moments.m2, self.moments.m4
+        quotient = np.divide(self.n * m4, m2 * m2, out=np.ones_like(m2), where=m2 * m2 > 0)
+        return self._valid(quotient)
+
+    @property
+    def stderr_uncertainty(self) -> Floats:
+        """Relative uncertainty of the standard error, `sqrt((kappa - 1)/n)/2`."""
+        return np.asarray(np.sqrt(np.maximum(self.kurtosis - 1, 0) / max(self.n, 1)) / 2)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Which of ``"overflow"``, ``"heavy-tail"``, ``"few-draws"`` apply."""
+        return tuple(self._complaints())
+
+    @property
+    def status(self) -> str:
+        """``"ok"``, or a sentence per flag saying what is wrong and what would help."""
+        return " ".join(self._complaints().values()) or "ok"
+
+    def merge(self, other: Estimate) -> Estimate:
+        """Return the estimate from the draws of both ensembles.
+
+        Raises
+        ------
+        UnsupportedError
+            If the two are not the same observable of the same networks, or share a seed: then
+            they hold the same networks, which must not be counted twice.
+        """
+        mine = (self.name, self.width, self.depth, self.mean.shape)
+        theirs = (other.name, other.width, other.depth, other.mean.shape)
+        asked = f"merging estimates of {self.name!r} and {other.name!r}"
+        if mine != theirs:
+            why = f"name, width, depth and shape {mine} differ from {theirs}"
+            raise UnsupportedError(asked, why, "merge estimates of one observable of one ensemble")
+        shared = set(self.seeds) & set(other.seeds)
+        if shared and self.method == other.method:
+            why = f"both hold the networks of seed {min(shared)}"
+            raise UnsupportedError(asked, why, "sample the second ensemble with another seed")
+        method = self.method if self.method == other.method else "mixed"
+        moments = self.moments.merge(other.moments)
+        seeds = self.seeds + other.seeds
+        return Estimate(self.name, moments, self.width, self.depth, method, seeds)
+
+    def _valid(self, values: Floats) -> Floats:
+        """Return the values, NaN where draws overflowed."""
+        return np.where(self.moments.finite == self.n, values, np.nan)
+
+    def _complaints(self) -> dict[str, str]:
+        """Return flag -> sentence."""
+        found = {}
+        overflowed = self.overflowed
+        if overflowed.any() or not np.isfinite(self.variance).all():
+            found["overflow"] = _overflow_sentence(overflowed, self.n)
+        uncertainty = np.max(self.stderr_uncertainty, initial=0.0, where=overflowed == 0)
+        if self.n < FEW_DRAWS:
+            found["few-draws"] = (
+                f"Only {self.n} draws: the standard error is rough; draw {FEW_DRAWS} or more."
+            )
+        elif uncertainty > np.sqrt(HEAVY_TAIL) / 2:
+            found["heavy-tail"] = (
+                f"A few of the {self.n} draws carry most of the spread: the standard error is known "
+                f"to {uncertainty:.0%} at best and the mean may lie far beyond it; more draws, a "
+                "larger width or a smaller residual scale would help."
+            )
+        return found
+
+    def __repr__(self) -> str:
+        mean = np.array2string(self.mean, precision=4, threshold=6, edgeitems=2)
+        return f"<Estimate {self.name}: mean {mean}, {self.n} draws, width {self.width}, {self.status}>"
+
+
+def _unscaled(values: Floats, exponent: Any) -> Floats:
+    """Return values * 2**exponent; infinite where that exceeds float64, which `flags` reports."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.ldexp(values, exponent))
+
+
+def _overflow_sentence(overflowed: Floats, n: int) -> str:
+    worst = int(overflowed.max(initial=0))
+    if not worst:
+        return "The variance of a draw exceeds the range of float64; mean and standard error hold."
+    where = np.argwhere(np.atleast_1d(overflowed) > 0)
+    return (
+        f"{worst} of {n} draws overflowed, first in component {tuple(map(int, where[0]))}: no mean "
+        "is given there; use a smaller residual scale, variance or depth."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates(Mapping[str, Estimate]):
+    """Estimates by the name of their observable, with the settings that produced them.
+
+    Attributes
+    ----------
+    settings : mapping
+        Width, depth, draws, seed, method, input kernel and hyperparameters, as plain values that
+        JSON can hold.
+    """
+
+    estimates: Mapping[str, Estimate]
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __getitem__(self, name: str) -> Estimate:
+        return self.estimates[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.estimates)
+
+    def __len__(self) -> int:
+        return len(self.estimates)
+
+    @property
+    def flags(self) -> dict[str, tuple[str, ...]]:
+        """Flags by observable; empty when every estimate is healthy."""
+        return {name: e.flags for name, e in self.items() if e.flags}
+
+    def merge(self, other: Estimates) -> Estimates:
+        """Return the estimates from the draws of both, for the observables that both have.
+
+        Raises
+        ------
+        UnsupportedError
+            As for `Estimate.merge`.
+        """
+        shared = {name: e.merge(other[name]) for name, e in self.items() if name in other}
+        settings = {
+            **self.settings,
+            "draws": sum(s.settings.get("draws", 0) for s in (self, other)),
+        }
+        return Estimates(shared, MappingProxyType(settings))
+
+    def __repr__(self) -> str:
+        return "\n".join(["<Estimates", *(f"  {e!r}" for e in self.values()), ">"])
