@@ -33,7 +33,7 @@ def rectifier_law(name: str, negative_slope: sp.Expr) -> ActivationLaw:
         variance=lambda k: (1 + negative_slope**2) / 2 * k,
         mean=lambda k: (1 - negative_slope) * sp.sqrt(k / (2 * sp.pi)),
         kinks=(sp.Integer(0),),
-        citations=("chosaul2009",),
+        citations=("cho2009",),
     )
 
 

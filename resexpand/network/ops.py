@@ -36,7 +36,9 @@ def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> s
     try:
         expression = exact(value)
     except TypeError as error:
-        raise DescriptionError(f"{name} = {value!r}", str(error), "give a number or symbol") from None
+        raise DescriptionError(
+            f"{name} = {value!r}", str(error), "give a number or symbol"
+        ) from None
     if expression.is_number and not (expression.is_real and expression.is_finite):
         raise DescriptionError(f"{name} = {value}", "it is not a finite real number", "give one")
     if minimum is not None and expression.is_number and expression < minimum:

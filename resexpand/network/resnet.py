@@ -159,7 +159,9 @@ scale=3/10, depth=20)
 
     def __repr__(self) -> str:
         fields = [repr(self.branch), f"scale={self.scale}", f"depth={self.depth}"]
-        fields += [f"{k}={v}" for k in ("read_in", "read_out") if (v := getattr(self, k)) is not None]
+        fields += [
+            f"{k}={v}" for k in ("read_in", "read_out") if (v := getattr(self, k)) is not None
+        ]
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:

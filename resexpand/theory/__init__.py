@@ -1,0 +1,1 @@
+"""Theory of residual networks: formulas, recursions, and how they are derived."""

@@ -1,0 +1,186 @@
+r"""Closing formulas: formal Gaussian averages become closed forms or explicit integrals.
+
+A closed average comes from the three that an `ActivationLaw` states: the derivatives of a
+`GaussianExpectation` are taken on the closed form, which by Price's theorem equals averaging the
+differentiated integrand, also where that integrand holds delta functions.
+
+Where no closed form is known the average stays, with an explicit integrand for quadrature. If the
+activation is not smooth, derivatives that do not exist pointwise are moved onto the Gaussian weight,
+
+    < d^m g > = < g He_m >,   He_m = (-1)^m (d^m w) / w,   w = exp(-x.K^{-1}.x / 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import sympy as sp
+
+from resexpand.activations import ActivationLaw
+from resexpand.activations.arcsine import elementary, reduce_area
+from resexpand.conventions import PAIR, K
+from resexpand.errors import UnsupportedError
+from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity, integration_variables
+
+Laws = tuple[tuple[sp.Symbol, ActivationLaw], ...]
+"""Activation behind every label of a formal `Nonlinearity`."""
+
+
+def close(expression: sp.Expr, laws: Laws) -> sp.Expr:
+    """Replace every formal average by its closed form, or by an explicit integral.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        May hold `GaussianExpectation` nodes over `Nonlinearity` functions.
+    laws : tuple of (sympy.Symbol, ActivationLaw)
+        The activation behind every label.
+
+    Returns
+    -------
+    sympy.Expr
+        Free of `Nonlinearity`; remaining `GaussianExpectation` nodes have explicit integrands.
+
+    Raises
+    ------
+    UnsupportedError
+        If an average does not exist (a tangent through a jump).
+    """
+    by_label = dict(laws)
+    nodes = expression.atoms(GaussianExpectation)
+    closed = {node: closed_average(node, by_label) for node in nodes if node.has(Nonlinearity)}
+    return expression.xreplace(closed)
+
+
+def close_elementary(expression: sp.Expr, laws: Laws) -> sp.Expr:
+    """Like `close`, written in SymPy's own functions."""
+    return elementary(close(expression, laws))
+
+
+def closed_average(node: GaussianExpectation, laws: Mapping[sp.Symbol, ActivationLaw]) -> sp.Expr:
+    """Return the closed form of one average, or the explicit integral where none is known."""
+    label = min(node.base.atoms(Nonlinearity), key=sp.default_sort_key).args[0]
+    law = laws[label]
+    placeholders = (K,) if len(node.variables) == 1 else PAIR
+    form = _differentiated_form(law, _shape(node, label), node.orders)
+    if form is None:
+        return _explicit(node, laws)
+    at = dict(zip(placeholders, node.covariance, strict=True))
+    value = form.subs(at, simultaneous=True)
+    if value.has(sp.zoo, sp.nan, sp.oo):
+        raise UnsupportedError(
+            f"{node} for the activation {law.name}",
+            "this average is infinite",
+            "an activation without jumps has it",
+        )
+    return value
+
+
+def _shape(node: GaussianExpectation, label: sp.Symbol) -> str:
+    """Name the pattern of the integrand among those with a closed form."""
+    (x,), (x1, x2) = integration_variables(1), integration_variables(2)
+    patterns = {
+        Nonlinearity(label, 0, x) ** 2: "variance",
+        Nonlinearity(label, 0, x): "mean",
+        Nonlinearity(label, 1, x) ** 2: "slope",
+        Nonlinearity(label, 0, x1) * Nonlinearity(label, 0, x2): "pair",
+    }
+    return patterns.get(node.base, "other")
+
+
+@lru_cache(maxsize=1024)
+def _differentiated_form(law: ActivationLaw, shape: str, orders: tuple[int, ...]) -> sp.Expr | None:
+    form = _base_form(law, shape)
+    if form is None:
+        return None
+    for symbol, order in zip((K,) if len(orders) == 1 else PAIR, orders, strict=True):
+        for _ in range(order):
+            form = reduce_area(form.diff(symbol))
+    return form
+
+
+def _base_form(law: ActivationLaw, shape: str) -> sp.Expr | None:
+    if shape == "variance" and law.variance:
+        return law.variance(K)
+    if shape == "mean" and law.mean:
+        return law.mean(K)
+    if shape == "pair" and law.pair:
+        return law.pair(*PAIR)
+    if shape == "slope" and law.pair:
+        slopes = reduce_area(law.pair(*PAIR).diff(PAIR[1]))
+        return slopes.subs(dict.fromkeys(PAIR, K), simultaneous=True)
+    return None
+
+
+def _explicit(node: GaussianExpectation, laws: Mapping[sp.Symbol, ActivationLaw]) -> sp.Expr:
+    integrand = _pointwise(node, laws)
+    values = {
+        f: laws[f.args[0]].derivative(int(f.args[1])).subs(_argument(laws[f.args[0]]), f.args[2])
+        for f in integrand.atoms(Nonlinearity)
+    }
+    return GaussianExpectation(integrand.xreplace(values), node.variables, node.covariance)
+
+
+def _argument(law: ActivationLaw) -> sp.Symbol:
+    symbol: sp.Symbol = next(iter(law.expression.free_symbols))
+    return symbol
+
+
+def _pointwise(node: GaussianExpectation, laws: Mapping[sp.Symbol, ActivationLaw]) -> sp.Expr:
+    """Return the integrand with no derivative that does not exist as a function."""
+    functions = node.base.atoms(Nonlinearity)
+    rough = [laws[f.args[0]] for f in functions if not laws[f.args[0]].is_smooth]
+    if not rough:
+        return node.integrand
+    taken = max(int(f.args[1]) for f in functions)
+    available = (0 if any(law.jumps for law in rough) else 1) - taken
+    if available < 0:
+        raise UnsupportedError(
+            f"{node} for the activation {rough[0].name}",
+            "the derivative does not exist as a function",
+            "use an activation without jumps",
+        )
+    return _moved_onto_weight(node, available)
+
+
+def _moved_onto_weight(node: GaussianExpectation, available: int) -> sp.Expr:
+    xs = node.variables
+    matrix, orders = _square(node.covariance), _square(node.orders)
+    wanted = [sum(orders[a, :]) + orders[a, a] for a in range(len(xs))]
+    kept = [min(int(m), available) for m in wanted]
+    result = node.base / sp.Integer(2) ** sp.trace(orders)
+    for x, m in zip(xs, kept, strict=True):
+        result = sp.diff(result, x, m)
+    moved = [int(m) - k for m, k in zip(wanted, kept, strict=True)]
+    return result * hermite(xs, matrix, moved)
+
+
+def hermite(
+    variables: Sequence[sp.Symbol], covariance: sp.Matrix, orders: Sequence[int]
+) -> sp.Expr:
+    """Return the Hermite polynomial ``(-1)^m (d^m w)/w`` of the Gaussian weight ``w``.
+
+    Parameters
+    ----------
+    variables : sequence of sympy.Symbol
+        The ``d`` variables.
+    covariance : sympy.Matrix
+        ``d x d``, not singular.
+    orders : sequence of int
+        Derivatives with respect to each variable.
+    """
+    x = sp.Matrix(variables)
+    score = covariance.adjugate() * x / covariance.det()
+    polynomial = sp.Integer(1)
+    for a, order in enumerate(orders):
+        for _ in range(order):
+            polynomial = polynomial * score[a] - sp.diff(polynomial, variables[a])
+    return sp.factor(polynomial)
+
+
+def _square(upper: Sequence[sp.Expr]) -> sp.Matrix:
+    if len(upper) == 1:
+        return sp.Matrix([[upper[0]]])
+    a, b, c = upper
+    return sp.Matrix([[a, b], [b, c]])

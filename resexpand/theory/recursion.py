@@ -1,0 +1,219 @@
+"""`Recursion`: equations over the layers, the second currency beside `Formula`.
+
+A state ``s^0``, an update ``s^l = U(s^{l-1})`` and outputs read off along the way. Plain immutable
+data: it can be unrolled to closed expressions here; printing, compiling and sampling are functions
+of other modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import sympy as sp
+
+from resexpand.errors import HyperparameterError
+from resexpand.network.resnet import ResNet
+from resexpand.references import Citation
+from resexpand.theory.closure import Laws, close_elementary
+
+OutputKind = Literal["trajectory", "layer", "final", "propagator"]
+Bindings = tuple[tuple[sp.Symbol, sp.Expr], ...]
+LayerBindings = tuple[tuple[sp.Symbol, tuple[sp.Expr, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is read off a recursion.
+
+    Attributes
+    ----------
+    name : str
+        Key of the output.
+    kind : str
+        ``trajectory``: of the state at ``l = 0 .. L``. ``layer``: of the state at ``l - 1`` for
+        ``l = 1 .. L``, closed by `at_end` of the last state. ``final``: of the last state.
+        ``propagator``: ordered products of the Jacobian, entries ``[l, m]``.
+    entries : tuple of sympy.Expr
+        One expression, or three for the entries 11, 12, 22 of a pair of inputs. For a propagator
+        the pair ``(row, column)`` of the matrix product.
+    at_end : tuple of sympy.Expr
+        Expressions of the last state that close a ``layer`` output; as many as `entries`.
+    matrix : sympy.ImmutableMatrix, optional
+        For a propagator: the matrix ``J`` of the state at ``l - 1`` whose ordered products
+        ``J^l ... J^{m+1}`` are the entries ``[l, m]``.
+    meaning : str
+        One sentence for the reader.
+    """
+
+    name: str
+    kind: OutputKind
+    entries: tuple[sp.Expr, ...]
+    at_end: tuple[sp.Expr, ...] = ()
+    matrix: sp.ImmutableMatrix | None = None
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Recursion:
+    """A recursion over the layers of a network, exact and formal.
+
+    Attributes
+    ----------
+    title : str
+        What it computes.
+    net : ResNet
+        The network it was derived from.
+    inputs : int
+        Number of inputs its state describes, 1 or 2.
+    state, initial, update : tuple of sympy.Symbol, sympy.Expr, sympy.Expr
+        State symbols, their values at layer 0, and at layer ``l`` in terms of layer ``l - 1``.
+    definitions : tuple of (sympy.Symbol, sympy.Expr)
+        Intermediate quantities used by `update` and `outputs`, in order.
+    outputs : tuple of Output
+        What is read off.
+    bindings : tuple of (sympy.Symbol, sympy.Expr)
+        Hyperparameter symbols of the recursion and the values the network gives them (a symbol
+        bound to itself is free).
+    layer_bindings : tuple of (sympy.Symbol, tuple of sympy.Expr)
+        Hyperparameters with one value per block.
+    laws : tuple of (sympy.Symbol, ActivationLaw)
+        Activation behind every label.
+    neglects : str
+        Order of what is neglected.
+    citations : tuple of Citation
+        Where the equations stand.
+    """
+
+    title: str
+    net: ResNet
+    inputs: int
+    state: tuple[sp.Symbol, ...]
+    initial: tuple[sp.Expr, ...]
+    update: tuple[sp.Expr, ...]
+    definitions: Bindings = ()
+    outputs: tuple[Output, ...] = ()
+    bindings: Bindings = ()
+    layer_bindings: tuple[tuple[sp.Symbol, tuple[sp.Expr, ...]], ...] = ()
+    laws: Laws = ()
+    neglects: str = "O(1/N)"
+    citations: tuple[Citation, ...] = field(default=())
+
+    def flat(self, expression: sp.Expr) -> sp.Expr:
+        """Return an expression with the definitions substituted, so that it is one of the state."""
+        for symbol, value in reversed(self.definitions):
+            expression = expression.xreplace({symbol: value})
+        return expression
+
+    @property
+    def flat_update(self) -> tuple[sp.Expr, ...]:
+        """The update as expressions of the state alone."""
+        return tuple(self.flat(u) for u in self.update)
+
+    def output(self, name: str) -> Output:
+        """Return the output of a name.
+
+        Raises
+        ------
+        KeyError
+            If there is no such output.
+        """
+        for output in self.outputs:
+            if output.name == name:
+                return output
+        raise KeyError(f"{name!r} is not among the outputs {[o.name for o in self.outputs]}")
+
+    def unroll(self, depth: int) -> Mapping[str, list[sp.Expr | sp.Matrix]]:
+        """Return closed expressions of every output for a small depth.
+
+        Parameters
+        ----------
+        depth : int
+            Number of blocks, ``>= 1``. Expressions nest: their length grows with the depth.
+
+        Returns
+        -------
+        dict
+            Output name to the list over layers; a pair of inputs gives 2 x 2 matrices, a
+            propagator one list per row, a final output a list of one.
+
+        Examples
+        --------
+        >>> from resexpand import Activation, Branch, Linear, ResNet, kernel
+        >>> net = ResNet(Branch(Activation("relu"), Linear()), scale=1, depth=2)
+        >>> kernel(net).unroll(1)["K"]
+        [K0, K0*sigma_w2/2 + K0 + sigma_b2]
+        """
+        return {output.name: _shaped(self, output, depth) for output in self.outputs}
+
+    def states(self, depth: int) -> list[dict[sp.Symbol, sp.Expr]]:
+        """Return the closed expressions of the state at layers ``0 .. depth``.
+
+        Raises
+        ------
+        HyperparameterError
+            If the depth is not a positive integer, or not that of a network with one scale per
+            block.
+        """
+        if depth < 1 or any(len(values) != depth for _, values in self.layer_bindings):
+            raise HyperparameterError(
+                f"unrolling to depth {depth}", "the network has no such depth", "use its own depth"
+            )
+        values = dict(self.bindings)
+        closed = [close_elementary(u, self.laws) for u in self.flat_update]
+        state = {s: i.xreplace(values) for s, i in zip(self.state, self.initial, strict=True)}
+        states = [state]
+        for block in range(depth):
+            at = {**values, **states[-1], **self.at_block(block)}
+            states.append({s: u.xreplace(at) for s, u in zip(self.state, closed, strict=True)})
+        return states
+
+    def at_block(self, block: int) -> dict[sp.Symbol, sp.Expr]:
+        """Return the hyperparameters that have a value of their own at a block (from 0)."""
+        return {symbol: values[block] for symbol, values in self.layer_bindings}
+
+
+def _shaped(
+    recursion: Recursion, output: Output, depth: int
+) -> list[sp.Expr | sp.Matrix | list[sp.Expr]]:
+    """Evaluate one output on the unrolled states, in the shape `Recursion.unroll` promises."""
+    states, values = recursion.states(depth), dict(recursion.bindings)
+
+    def read(expressions: tuple[sp.Expr, ...], layer: int) -> sp.Expr | sp.Matrix:
+        block = recursion.at_block(min(layer, depth - 1))
+        at = {**values, **states[layer], **block}
+        entries = [close_elementary(recursion.flat(e), recursion.laws) for e in expressions]
+        entries = [e.xreplace(at) for e in entries]
+        return entries[0] if len(entries) == 1 else sp.Matrix(2, 2, [*entries[:2], *entries[1:]])
+
+    if output.kind == "trajectory":
+        return [read(output.entries, layer) for layer in range(depth + 1)]
+    if output.kind == "layer":
+        blocks = [read(output.entries, layer) for layer in range(depth)]
+        return [*blocks, read(output.at_end, depth)]
+    if output.kind == "final":
+        return [read(output.entries, depth)]
+    return _propagators(recursion, output, states)
+
+
+def _propagators(
+    recursion: Recursion, output: Output, states: list[dict[sp.Symbol, sp.Expr]]
+) -> list[sp.Expr | sp.Matrix | list[sp.Expr]]:
+    if output.matrix is None:
+        raise TypeError(f"the propagator {output.name!r} has no matrix")
+    row, column = (int(index) for index in output.entries)
+    closed = output.matrix.applyfunc(lambda e: close_elementary(recursion.flat(e), recursion.laws))
+    values, depth = dict(recursion.bindings), len(states) - 1
+    factors = [
+        closed.xreplace({**values, **at, **recursion.at_block(block)})
+        for block, at in enumerate(states[:-1])
+    ]
+    rows: list[sp.Expr | sp.Matrix | list[sp.Expr]] = []
+    for layer in range(depth + 1):
+        products = [sp.eye(output.matrix.rows)]
+        for factor in reversed(factors[:layer]):
+            products.insert(0, products[0] * factor)
+        entries = [product[row, column] for product in products]
+        rows.append(entries + [sp.Integer(0)] * (depth - layer))
+    return rows

@@ -1,0 +1,182 @@
+r"""Response functions: how a perturbation of the input kernel travels through the layers.
+
+Three responses are derived by differentiating the kernel recursion with Price's theorem:
+
+- ``variance``: ``chi^{l,m} = dK^l/dK^m`` for one input; for ``W phi(h) + b`` each factor is
+  ``1 + rho^2 sigma_w2 <phi'^2 + phi phi''>``.
+- ``covariance``: ``chi^{l,m} = dK_12^l/dK_12^m`` for two inputs, factors
+  ``1 + rho^2 sigma_w2 <phi'(x_1) phi'(x_2)>``.
+- ``tangent``: the same at coinciding inputs, which is the growth of the squared norm of a tangent
+  vector, factors ``1 + rho^2 sigma_w2 <phi'^2>``.
+
+The output response is ``eta = d(sigma_out2 <phi phi>_{K^L}) / dK^0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+import sympy as sp
+
+from resexpand.conventions import PAIR, K
+from resexpand.errors import HyperparameterError
+from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
+from resexpand.network.resnet import ResNet
+from resexpand.references import REFERENCES, Citation
+from resexpand.theory.differentiation import (
+    differentiate,
+    jacobian,
+    total_derivative,
+    vanishing_tangents,
+)
+from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.mean_field import activation_labels, kernel, read_out_moment
+from resexpand.theory.recursion import Output, Recursion
+
+ResponseKind = Literal["variance", "covariance", "tangent"]
+
+
+def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
+    """Derive a response function.
+
+    Parameters
+    ----------
+    net : ResNet
+        The network; any hyperparameter may be symbolic.
+    kind : {"variance", "covariance", "tangent"}
+        Which perturbation: of the variance of one input, of the covariance of two inputs, or a
+        tangent vector at one input.
+
+    Returns
+    -------
+    Recursion
+        Outputs ``chi`` (entries ``[l, m]``, zero for ``m > l``), ``chi_0`` (its column ``m = 0``),
+        ``eta`` (output response at depth L, unit read-out variance if the network has no
+        read-out), ``eta_layers`` (a read-out attached after each of the layers ``0 .. L``), and
+        the kernel ``K``. Exact at infinite width.
+
+    Raises
+    ------
+    HyperparameterError
+        If the kind is unknown.
+
+    Examples
+    --------
+    >>> from resexpand import Activation, Branch, Linear, ResNet, response
+    >>> net = ResNet(Branch(Activation("relu"), Linear()), scale=1, depth=2)
+    >>> response(net).unroll(2)["eta"]
+    [(sigma_w2/2 + 1)**2/2]
+    """
+    if kind not in get_args(ResponseKind):
+        raise HyperparameterError(
+            f"the response of kind {kind!r}",
+            "it is unknown",
+            f"use one of {get_args(ResponseKind)}",
+        )
+    return {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
+
+
+def _variance(net: ResNet) -> Recursion:
+    return _responding(kernel(net, inputs=1), component=0, title="variance response")
+
+
+def _covariance(net: ResNet) -> Recursion:
+    return _responding(kernel(net, inputs=2), component=1, title="covariance response")
+
+
+def _responding(base: Recursion, component: int, title: str) -> Recursion:
+    """Differentiate a kernel recursion with respect to one of its entries at layer 0."""
+    labels = activation_labels(base.net)
+    hyper = Hyperparameters(base.net, dict(base.bindings))
+    amplitude = _read_out_amplitude(base.net, hyper)
+    entry = base.initial[component]
+    symbols = tuple(sp.Symbol(f"chi_{s.name}", real=True) for s in base.state)
+    moment = read_out_moment(base.net, labels, base.state[: len(base.output("K").entries)])
+    still = dict.fromkeys(vanishing_tangents(base, entry, symbols), sp.Integer(0))
+    moved = total_derivative(moment[component], base, entry, symbols)
+    eta = amplitude * moved.xreplace(still)
+    moving = differentiate(base, entry, symbols)
+    named = replace(moving, title=title, bindings=tuple(hyper.bindings.items()))
+    factors, position = _factors(base, component)
+    return _with_outputs(named, base.output("K"), eta, symbols[component], factors, position)
+
+
+def _tangent(net: ResNet) -> Recursion:
+    """The covariance response at coinciding inputs, on the kernel of one input."""
+    base, pair = kernel(net, inputs=1), kernel(net, inputs=2)
+    factor = coincide(pair.flat_update[1].diff(PAIR[1]))
+    labels = activation_labels(net)
+    hyper = Hyperparameters(net, dict(base.bindings))
+    moment = read_out_moment(net, labels, PAIR)[1]
+    growth = sp.Symbol("chi_K", real=True)
+    eta = _read_out_amplitude(net, hyper) * coincide(moment.diff(PAIR[1])) * growth
+    moving = replace(
+        base,
+        title="tangent response",
+        state=(*base.state, growth),
+        initial=(*base.initial, sp.Integer(1)),
+        update=(*base.update, factor * growth),
+        bindings=tuple(hyper.bindings.items()),
+    )
+    factors = sp.ImmutableMatrix([[factor]])
+    return _with_outputs(moving, base.output("K"), eta, growth, factors, 0)
+
+
+def _read_out_amplitude(net: ResNet, hyper: Hyperparameters) -> sp.Expr:
+    if net.read_out is None:
+        return sp.Integer(1)
+    return hyper.variances(net.read_out, "_out")[0]
+
+
+def _with_outputs(
+    recursion: Recursion,
+    kernel_output: Output,
+    eta: sp.Expr,
+    growth: sp.Symbol,
+    factors: sp.ImmutableMatrix,
+    component: int,
+) -> Recursion:
+    position = (sp.Integer(component), sp.Integer(component))
+    outputs = (
+        Output("chi", "propagator", position, matrix=factors, meaning="response of l to m"),
+        Output("chi_0", "trajectory", (growth,), meaning="response of layer l to the input"),
+        Output("eta", "final", (eta,), meaning="output response"),
+        Output("eta_layers", "trajectory", (eta,), meaning="output response after each layer"),
+        kernel_output,
+    )
+    own = (Citation(REFERENCES["fischer2023"]), Citation(REFERENCES["price1958"]))
+    citations = tuple(dict.fromkeys((*own, *recursion.citations)))
+    return replace(recursion, outputs=outputs, citations=citations)
+
+
+def _factors(base: Recursion, component: int) -> tuple[sp.ImmutableMatrix, int]:
+    """Return the matrix whose ordered products hold the response, and its position in them.
+
+    Where the responding entry is an eigendirection of the Jacobian (nothing else feels it), one
+    diagonal entry suffices and products of matrices become products of numbers.
+    """
+    full = jacobian(base)
+    others = [full[row, component] for row in range(full.rows) if row != component]
+    if any(other != 0 for other in others):
+        return full, component
+    return sp.ImmutableMatrix([[full[component, component]]]), 0
+
+
+def coincide(expression: sp.Expr) -> sp.Expr:
+    """Set two inputs equal in an expression of the pair kernel.
+
+    Averages over the pair become averages over one variable after Price's theorem has been
+    applied, and the kernel entries 11, 12, 22 become ``K``.
+    """
+    (x,) = integration_variables(1)
+    pair_variables: Sequence[sp.Symbol] = integration_variables(2)
+
+    def merged(node: GaussianExpectation) -> sp.Expr:
+        integrand = node.integrand.subs(dict.fromkeys(pair_variables, x), simultaneous=True)
+        return GaussianExpectation(integrand, (x,), (node.covariance[0],))
+
+    pairs = [n for n in expression.atoms(GaussianExpectation) if len(n.variables) == 2]
+    replaced = expression.xreplace({node: merged(node) for node in pairs})
+    return replaced.subs(dict.fromkeys(PAIR, K), simultaneous=True)
