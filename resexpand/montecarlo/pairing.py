@@ -1,0 +1,299 @@
+"""Which theory array is compared with which estimate, and the entries that follow.
+
+| theory          | estimate           | entries compared               |
+|-----------------|--------------------|--------------------------------|
+| `K`             | `kernel`           | `K^0 ... K^L`                  |
+| `C`             | `layer_covariance` | `C^1 ... C^{L+1}`              |
+| `eta_layers`    | `response`         | `dC^{l+1}/dK^0`, every layer   |
+| `eta`           | `response`         | its last layer                 |
+| `chi`           | `chi`              | first column, `dK^l/dK^0`      |
+
+Covariance matrices are symmetric: the entries `(a, b)` and `(b, a)` are judged once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from resexpand.errors import HyperparameterError
+from resexpand.montecarlo.budget import (
+    is_symmetric,
+    layer_axis,
+    magnitude,
+    neglected_order,
+    rounding_bound,
+)
+from resexpand.montecarlo.estimate import HEAVY_TAIL
+from resexpand.montecarlo.extrapolation import Extrapolation, Sampled, roughness
+from resexpand.montecarlo.tails import Array
+from resexpand.montecarlo.verdict import FEWEST_DRAWS, Entries
+
+ALIASES = {
+    "K": "kernel",
+    "C": "layer_covariance",
+    "eta_layers": "response",
+    "eta": "response",
+    "chi": "chi",
+}
+SYMBOLS = {"kernel": "K", "layer_covariance": "C", "response": "eta"}
+Index = npt.NDArray[np.intp]
+Labels = Mapping[str, str | Sequence[str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A theory key, the compared array, the estimate's name, and what is taken of the estimate."""
+
+    key: str
+    theory: Array
+    name: str
+    take: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+
+
+def pair_up(
+    theory: Mapping[str, npt.ArrayLike],
+    estimates: Mapping[str, Sampled],
+    names: Mapping[str, str] | None,
+) -> tuple[list[Pair], tuple[str, ...]]:
+    """Pair the theory with the estimates; return also the theory keys that found no estimate."""
+    asked = dict(names) if names is not None else {k: ALIASES.get(k, k) for k in theory}
+    if names is None:
+        asked = {k: k if k in estimates else name for k, name in asked.items()}
+        if "eta_layers" in theory and "response" in estimates:
+            asked.pop("eta", None)  # the same number as the last of eta_layers
+    else:
+        missing = [k for k in asked if k not in theory] + [
+            n for n in asked.values() if n not in estimates
+        ]
+        if missing:
+            raise HyperparameterError(
+                f"comparing {asked}",
+                f"there is no {', '.join(map(repr, missing))}",
+                f"theory has {sorted(theory)}, the estimates {sorted(estimates)}",
+            )
+    pairs = [
+        _pair(key, theory[key], name, estimates[name])
+        for key, name in asked.items()
+        if name in estimates
+    ]
+    if not pairs:
+        raise HyperparameterError(
+            f"comparing theory {sorted(theory)} with estimates {sorted(estimates)}",
+            "no theory key has an estimate",
+            "sample the observable, or pass names={theory key: estimate name}",
+        )
+    return pairs, tuple(key for key, name in asked.items() if name not in estimates)
+
+
+def entries_of(
+    pair: Pair,
+    estimates: Mapping[str, Sampled],
+    *,
+    neglected: object,
+    level: float,
+    labels: Labels | None,
+    scale: float | Mapping[str, npt.ArrayLike] | None,
+) -> tuple[Entries, Index]:
+    """Build the entries of one pair and their budget, and where each stands in the array."""
+    estimate = estimates[pair.name]
+    request = neglected.get(pair.key, "auto") if isinstance(neglected, Mapping) else neglected
+    mean, stderr, variance = (
+        pair.take(np.asarray(values, dtype=float))
+        for values in (estimate.mean, estimate.stderr, estimate.variance)
+    )
+    size = magnitude(pair.theory, np.where(np.isfinite(variance), variance, 0.0))
+    return _build(
+        labels_of(pair.key, pair.theory.shape, labels, pair.name),
+        theory=pair.theory,
+        estimate=mean,
+        stderr=stderr,
+        neglected=neglected_order(pair.name, request, estimates, pair.take),
+        rounding=rounding_bound(estimate, pair.theory, pair.take),
+        size=_chosen_scale(pair, scale, size),
+        dof=float(estimate.n - 1),
+        order=_order(request, estimate),
+        draws=float(estimate.n),
+        width=float(estimate.width),
+        unjudged=_unjudged(estimate, pair, level),
+    )
+
+
+def sides_of(a: Sampled, b: Sampled, labels: Labels | None) -> tuple[Entries, Index]:
+    """Build the entries of a two-sample comparison of one observable."""
+    asked = f"comparing two samples of {a.name!r}"
+    left, right = np.asarray(a.mean, dtype=float), np.asarray(b.mean, dtype=float)
+    if left.shape != right.shape or int(a.width) != int(b.width):
+        raise HyperparameterError(
+            asked,
+            f"shapes {left.shape} and {right.shape}, widths {a.width} and {b.width}",
+            "sample the same network at the same width",
+        )
+    squares = [np.asarray(e.stderr, dtype=float) ** 2 for e in (a, b)]
+    variance = np.asarray(a.variance, dtype=float)
+    variance = np.where(np.isfinite(variance), variance, 0.0)
+    rounding = [rounding_bound(e, side, _whole) for e, side in ((a, right), (b, left))]
+    ailing = [_unhealthy(e) for e in (a, b)]
+    return _build(
+        labels_of(a.name, left.shape, labels, a.name),
+        theory=left,
+        estimate=right,
+        stderr=np.sqrt(squares[0] + squares[1]),
+        neglected=np.zeros(left.shape),
+        rounding=np.maximum(*rounding),
+        size=np.maximum(magnitude(left, variance), magnitude(right, variance)),
+        dof=_welch(squares, (int(a.n) - 1, int(b.n) - 1)),
+        order=np.zeros(left.shape),
+        draws=np.full(left.shape, float(max(a.n, b.n))),
+        width=np.full(left.shape, float(a.width)),
+        unjudged=np.where(ailing[0] != "", ailing[0], ailing[1]),
+    )
+
+
+def labels_of(
+    key: str, shape: tuple[int, ...], labels: Labels | None, name: str
+) -> npt.NDArray[np.object_]:
+    """Label each entry: `K^3` per layer (`C` counts from 1), `K^3_12` per pair of inputs."""
+    given = (labels or {}).get(key)
+    if given is not None and not isinstance(given, str):
+        if len(given) != int(np.prod(shape)):
+            raise HyperparameterError(
+                f"labels of {key!r}",
+                f"{len(given)} labels for {int(np.prod(shape))} entries",
+                "pass one label per entry",
+            )
+        return np.array(list(given), dtype=object).reshape(shape)
+    symbol = given if given is not None else SYMBOLS.get(key, key)
+    out = np.empty(shape, dtype=object)
+    # In layer_covariance and the responses read off it, index l belongs to the map after layer l.
+    first = 1 if name in ("layer_covariance", "response") else 0
+    axis = layer_axis(shape) if shape else -1
+    for index in np.ndindex(*shape):
+        layer = f"^{index[axis] + first}" if shape else ""
+        inputs = [str(i + 1) for k, i in enumerate(index) if k != axis]
+        joint = "," if any(len(text) > 1 for text in inputs) else ""
+        out[index] = symbol + layer + (f"_{joint.join(inputs)}" if inputs else "")
+    return out
+
+
+def _pair(key: str, theory: npt.ArrayLike, name: str, estimate: Sampled) -> Pair:
+    """Bring a theory array and an estimate to the same shape."""
+    array, shape = np.asarray(theory, dtype=float), np.shape(estimate.mean)
+    if key == "chi" and array.ndim == len(shape) + 1 and array.shape[:-1] == shape:
+        return Pair(key, array[..., 0], name, _whole)
+    if key == "eta" and array.shape == shape[:-1] and shape:
+        return Pair(key, array, name, _last)
+    if array.shape != shape:
+        raise HyperparameterError(
+            f"comparing theory {key!r} of shape {array.shape} with estimate {name!r}",
+            f"its shape is {shape}",
+            "evaluate and sample the same network, one set of hyperparameters at a time",
+        )
+    return Pair(key, array, name, _whole)
+
+
+def _whole(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values
+
+
+def _last(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.asarray(values[..., -1])
+
+
+def _build(labels: npt.NDArray[np.object_], **arrays: object) -> tuple[Entries, Index]:
+    """Flatten, keeping of symmetric matrices the entries on and above the diagonal."""
+    shape = labels.shape
+    index = np.arange(labels.size).reshape(shape)
+    sides = [np.asarray(arrays[side]) for side in ("theory", "estimate")]
+    if all(is_symmetric(side) for side in sides):
+        index = np.minimum(index, np.swapaxes(index, -1, -2))
+    kept, position = np.unique(index, return_inverse=True)
+    unjudged = np.asarray(arrays.pop("unjudged"), dtype=object).ravel()[kept]
+    flat = {
+        name: np.broadcast_to(np.asarray(value, dtype=float), shape).ravel()[kept]
+        for name, value in arrays.items()
+    }
+    reasons = tuple(
+        str(why) or _not_finite({name: values[i] for name, values in flat.items()})
+        for i, why in enumerate(unjudged)
+    )
+    texts = tuple(str(label) for label in labels.ravel()[kept])
+    entries = Entries(labels=texts, unjudged=reasons, **flat)
+    return entries, position.reshape(shape).astype(np.intp)
+
+
+def _not_finite(values: Mapping[str, float]) -> str:
+    """Say why an entry that is not finite cannot be judged; empty if all are finite."""
+    for name, remedy in (
+        ("theory", "choose hyperparameters at which the theory is finite"),
+        ("estimate", "the sample overflowed or is undefined here: smaller scale or depth"),
+        ("stderr", "the standard error is undefined here: more draws"),
+        ("neglected", "the neglected order is undefined here: pass neglected="),
+    ):
+        if not np.isfinite(values[name]):
+            return f"{name} is {values[name]}; {remedy}"
+    return ""
+
+
+def _unjudged(estimate: Sampled, pair: Pair, level: float) -> npt.NDArray[np.object_]:
+    """Give the reason per entry that speaks against judging it; empty where none does."""
+    out = np.array(pair.take(_unhealthy(estimate)), dtype=object)
+    if isinstance(estimate, Extrapolation) and estimate.dof > 0:
+        tail = pair.take(estimate.fit_tail)
+        curved = tail * tail.size <= level
+        ratio = pair.take(estimate.chi2) / estimate.dof
+        for index in np.argwhere(curved):
+            place = tuple(index)
+            out[place] = out[place] or (
+                f"not linear in 1/N (chi^2/dof = {ratio[place]:.1f}); leave out the smallest width"
+            )
+    return out
+
+
+def _unhealthy(estimate: Sampled) -> npt.NDArray[np.object_]:
+    """Say of each entry why its standard error is not to be relied upon; empty if it is."""
+    out = np.full(np.shape(estimate.mean), "", dtype=object)
+    if estimate.n < FEWEST_DRAWS:
+        out[...] = f"{estimate.n} draws are too few for an error; take {FEWEST_DRAWS} or more"
+    elif estimate.status != "ok":
+        # Overflow and heavy tails are stated per component; whatever else concerns all of them.
+        local = bool(estimate.flags) and set(estimate.flags) <= {"overflow", "heavy-tail"}
+        sound = local & (roughness(estimate) <= math.sqrt(HEAVY_TAIL) / 2)
+        out[~sound] = str(estimate.status)
+    return out
+
+
+def _order(request: object, estimate: Sampled) -> float:
+    """Return the power of `1/N` with which the bound falls; 0 where it was given as a number."""
+    if not isinstance(request, str):
+        return 0.0
+    return 2.0 if request == "1/N^2" or isinstance(estimate, Extrapolation) else 1.0
+
+
+def _welch(squares: Sequence[Array], dof: tuple[int, int]) -> Array:
+    """Compute the Welch-Satterthwaite degrees of freedom of a difference of two means."""
+    total = squares[0] + squares[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = squares[0] ** 2 / dof[0] + squares[1] ** 2 / dof[1]
+        welch = total**2 / parts
+    return np.where(np.isfinite(welch), welch, float(min(dof)))
+
+
+def _chosen_scale(
+    pair: Pair, scale: float | Mapping[str, npt.ArrayLike] | None, size: Array
+) -> Array:
+    """Return the magnitude to which the resolution is relative."""
+    given = scale.get(pair.key) if isinstance(scale, Mapping) else scale
+    if given is None:
+        return size
+    chosen = np.asarray(given, dtype=float)
+    if not np.all(np.isfinite(chosen)) or np.any(chosen <= 0.0):
+        raise HyperparameterError(
+            f"scale of {pair.key!r}", "a magnitude is finite and positive", "pass e.g. max |theory|"
+        )
+    return np.broadcast_to(chosen, size.shape)

@@ -1,0 +1,121 @@
+"""Tail probabilities of the normal, Student and chi-square distributions, without SciPy.
+
+`Q(z) = P(Z > z) = erfc(z/sqrt 2)/2` for a standard normal `Z`. A Student variable of `nu` degrees
+of freedom is mapped to the normal variable of equal tail by the asymptotic series in
+`1/(nu - 1/2)` of G. W. Hill, *Student's t-distribution*, Comm. ACM 13 (1970) 617, Algorithm 395;
+for `nu >= 15` and tails down to 1e-12 the relative error of the probability stays below 1e-5.
+The series is used only there: fewer draws give no verdict (`resexpand.montecarlo.budget`).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import mpmath
+import numpy as np
+import numpy.typing as npt
+
+from resexpand.errors import HyperparameterError
+
+Array = npt.NDArray[np.float64]
+
+_ERFC = np.frompyfunc(math.erfc, 1, 1)
+
+
+def normal_tail(z: npt.ArrayLike) -> Array:
+    """Return the upper tail `P(Z > z)` of the standard normal distribution, elementwise."""
+    scaled = np.asarray(z, dtype=float) / math.sqrt(2.0)
+    return np.asarray(0.5 * np.asarray(_ERFC(scaled), dtype=float))
+
+
+@lru_cache(maxsize=512)
+def normal_quantile(tail: float) -> float:
+    """Return the `z` whose upper tail `P(Z > z)` is `tail`.
+
+    Newton's method on `log Q`, which is concave, so that the iteration from the upper bound
+    `sqrt(-2 log tail)` descends monotonically.
+
+    Parameters
+    ----------
+    tail : float
+        In the open interval (0, 1).
+
+    Raises
+    ------
+    HyperparameterError
+        If `tail` is not strictly between 0 and 1.
+    """
+    if not 0.0 < tail < 1.0:
+        raise HyperparameterError(
+            f"normal quantile at tail {tail!r}",
+            "a tail probability lies strictly between 0 and 1",
+            "pass a level such as 0.0027",
+        )
+    if tail > 0.5:
+        return -normal_quantile(1.0 - tail)
+    target, z = math.log(tail), math.sqrt(-2.0 * math.log(tail))
+    for _ in range(60):
+        q = 0.5 * math.erfc(z / math.sqrt(2.0))
+        density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+        step = (math.log(q) - target) * q / density
+        z += step
+        if abs(step) <= 1e-15 * max(1.0, abs(z)):
+            break
+    return z
+
+
+def student_to_normal(t: npt.ArrayLike, dof: npt.ArrayLike) -> Array:
+    """Map a Student deviate `t` to the normal deviate of the same upper tail, elementwise.
+
+    Parameters
+    ----------
+    t : array_like
+        Student deviates, any sign; infinities map to themselves.
+    dof : array_like
+        Degrees of freedom, at least 15 (below, the series loses digits); broadcast against `t`.
+
+    Source
+    ------
+    Hill, Comm. ACM 13 (1970) 617, Algorithm 395, the branch for large `dof`.
+    """
+    t, dof = np.broadcast_arrays(np.asarray(t, dtype=float), np.asarray(dof, dtype=float))
+    a = dof - 0.5
+    b = 48.0 * a * a
+    with np.errstate(invalid="ignore", over="ignore"):
+        y = a * np.log1p(t * t / dof)
+        root = np.sqrt(y)
+        series = (((-0.4 * y - 3.3) * y - 24.0) * y - 85.5) / (0.8 * y * y + 100.0 + b) + y + 3.0
+        z = np.copysign((series / b + 1.0) * root, t)
+    return np.where(np.isinf(t), t, z)
+
+
+def student_tail(t: npt.ArrayLike, dof: npt.ArrayLike) -> Array:
+    """Return the Student tail `P(T > t)`, elementwise; see `student_to_normal`."""
+    return normal_tail(student_to_normal(t, dof))
+
+
+@lru_cache(maxsize=4096)
+def student_quantile(tail: float, dof: float) -> float:
+    """Return the `t` of upper tail `tail` (at most one half) under `dof` degrees of freedom.
+
+    Inverts `student_to_normal` by bisection: the map is increasing in `t`.
+    """
+    z = normal_quantile(tail)
+    low, high = z, max(1.0, 2.0 * z)
+    while float(student_to_normal(high, dof)) < z:
+        high *= 2.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        if float(student_to_normal(middle, dof)) < z:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+def chi_square_tail(value: float, dof: int) -> float:
+    """Return the chi-square tail `P(X > value)`; 1 where `dof` is 0."""
+    if dof == 0:
+        return 1.0
+    return float(mpmath.gammainc(dof / 2.0, value / 2.0, mpmath.inf, regularized=True))
