@@ -1,0 +1,1 @@
+"""Code generation: from SymPy expressions to compiled routines."""
