@@ -31,7 +31,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.extrapolation import ROUNDING_UNIT, Extrapolation, Sampled
@@ -39,7 +38,6 @@ from resexpand.montecarlo.tails import Array
 
 RESPONSES = ("response", "chi")
 CARRIERS = ("kernel", "layer_covariance")
-Neglected = str | float | npt.ArrayLike | Mapping[str, object]
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,6 +91,8 @@ def pair_up(
     return pairs, tuple(key for key, name in asked.items() if name not in estimates)
 
 
+# Entries that are not finite are left to `_not_finite`: here they only must not warn.
+@np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def entries_of(
     pair: Pair,
     estimates: Mapping[str, Sampled],
@@ -124,6 +126,7 @@ def entries_of(
     )
 
 
+@np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def sides_of(a: Sampled, b: Sampled, labels: Labels | None) -> tuple[Entries, Index]:
     """Build the entries of a two-sample comparison of one observable."""
     asked = f"comparing two samples of {a.name!r}"
