@@ -104,8 +104,8 @@ class Agreement:
         ]
         return self.rows[max(range(len(keys)), key=keys.__getitem__)]
 
-    def to_dict(self) -> dict[str, object]:
-        """JSON-safe dictionary; what is not finite becomes None."""
+    def to_dict(self, *, json_safe: bool = True) -> dict[str, object]:
+        """Return the outcome and its rows; if `json_safe`, None for what is not finite."""
         return {
             "verdict": self.verdict,
             "reason": self.reason,
@@ -116,7 +116,8 @@ class Agreement:
             "heading": list(self.heading),
             "notes": list(self.notes),
             "rows": [
-                {key: _finite(value) for key, value in row._asdict().items()} for row in self.rows
+                {k: _finite(v) if json_safe else v for k, v in row._asdict().items()}
+                for row in self.rows
             ],
         }
 
