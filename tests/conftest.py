@@ -69,7 +69,9 @@ def unlisted_skips(skips: dict[str, list[str]]) -> list[str]:
             (n for pattern, n in ALLOWED_SKIPS.items() if re.fullmatch(pattern, reason)), 0
         )
         if len(nodes) > bound:
-            complaints.append(f"{len(nodes)} skipped, {bound} allowed: {reason} (first: {nodes[0]})")
+            complaints.append(
+                f"{len(nodes)} skipped, {bound} allowed: {reason} (first: {nodes[0]})"
+            )
     return complaints
 
 
