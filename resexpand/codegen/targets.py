@@ -2,11 +2,11 @@
 
 Elementary functions and generated scalar functions are plain Python on doubles. A `Target` turns
 them into machine code: `scalar` compiles a function that is inlined where it is called, `chunk` one
-that is called (a piece of an expression too long to be inlined), `driver` a loop over arrays whose
-compiled form is kept on disk. The three primitives of `resexpand.codegen.elementary.bits` become
-single instructions. Products and sums may be fused (``contract``) and the sign of zero is free
-(``nsz``); nothing else is relaxed: sums keep their order, NaN and inf keep their meaning. Division
-by zero follows IEEE 754 instead of raising.
+that is called (a piece of an expression too long to be inlined), `reduction` a sum of many terms,
+`driver` a loop over arrays whose compiled form is kept on disk. The primitives of
+`resexpand.codegen.elementary.bits` become single instructions. Products and sums may be fused
+(``contract``) and the sign of zero is free (``nsz``); nothing else is relaxed: sums keep order
+save in a `reduction`, NaN and inf keep their meaning, division by zero follows IEEE 754.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class Target:
     primitives : mapping
         The functions of `bits` and what stands for each on this target.
     """
+
+    prange = numba.prange
 
     def __init__(self, name: str, primitives: dict[Callable[..., Any], Any]) -> None:
         self.name = name

@@ -32,8 +32,9 @@ def asin(x: float) -> float:
     z = a * a if near else 0.5 - 0.5 * a
     s = a if near else sqrt(z)
     tail = s * (z * asin_tail(z))
-    # HALF_PI - 2 s is exact where it matters, near a = 1/2.
-    y = s + tail if near else (HALF_PI - 2.0 * s) - (2.0 * tail - HALF_PI_LOW)
+    angle = HALF_PI - 2.0 * s
+    lost = (HALF_PI - angle) - 2.0 * s
+    y = s + tail if near else angle - (2.0 * tail - (HALF_PI_LOW + lost))
     return -y if x < 0.0 else y
 
 
@@ -81,5 +82,4 @@ def atan2(y: float, x: float) -> float:
     angle = atan_of_ratio(v, u)
     angle = HALF_PI - (angle - HALF_PI_LOW) if steep else angle
     angle = PI - (angle - PI_LOW) if x < 0.0 else angle
-    angle = -angle if y < 0.0 else angle
-    return angle
+    return -angle if y < 0.0 else angle

@@ -41,7 +41,7 @@ def exponent_and_fraction(x: float) -> tuple[float, float]:
 
 
 def log_plus(x: float, correction: float) -> float:
-    """Return log(x) + correction for positive finite x and a correction far below log's last digits."""
+    """Return log(x) + correction for positive finite x and a correction far below one."""
     k, f = exponent_and_fraction(x)
     s = f / (2.0 + f)
     z = s * s

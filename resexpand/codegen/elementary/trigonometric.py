@@ -55,3 +55,8 @@ def sin(x: float) -> float:
 def cos(x: float) -> float:
     """Return the cosine, full accuracy for |x| <= 1e7."""
     return sine_of_quadrant(x, 1)
+
+
+def tan(x: float) -> float:
+    """Return the tangent, full accuracy for |x| <= 1e7."""
+    return sine_of_quadrant(x, 0) / sine_of_quadrant(x, 1)

@@ -1,0 +1,397 @@
+"""The one table of functions: what generated code may call, where it is valid, how exact it is.
+
+Each entry joins a SymPy head to the plain scalar function of `resexpand.codegen.elementary` that
+computes it, and states the largest error found, in units in the last place of the nearest double.
+An error of one unit is a relative error between 1.1e-16 and 2.2e-16. `measure_ulp` repeats the
+measurement against mpmath at 50 digits, for the plain function or for a compiled one.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+import sympy as sp
+from mpmath import mp
+
+from resexpand.errors import UnsupportedError
+
+REFERENCE_DIGITS = 50
+
+
+@dataclass(frozen=True)
+class Span:
+    """An interval to sample: uniformly, or by magnitude (with both signs where `signed`)."""
+
+    low: float
+    high: float
+    magnitudes: bool = False
+    signed: bool = False
+
+    def draw(self, generator: random.Random) -> float:
+        """Return one number of the interval."""
+        if not self.magnitudes:
+            return generator.uniform(self.low, self.high)
+        size = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
+        return -size if self.signed and generator.random() < 0.5 else size
+
+
+@dataclass(frozen=True)
+class FunctionEntry:
+    """One function of generated code.
+
+    Attributes
+    ----------
+    head : type
+        The SymPy class it stands for; `sympy.Pow` for the roots and powers.
+    name : str
+        Name of the function in `resexpand.codegen.elementary`; generated code calls ``fn_<name>``.
+    module : str
+        The file of that package it lives in.
+    arity : int
+        Number of arguments.
+    domain : str
+        Where it is defined, and what it gives elsewhere.
+    reference : callable
+        The same function in mpmath.
+    max_ulp : float
+        Largest error measured over `sampled`, rounded up.
+    sampled : tuple of tuple of Span
+        The boxes that the measurement draws from, one `Span` per argument.
+    """
+
+    head: type[sp.Basic]
+    name: str
+    module: str
+    arity: int
+    domain: str
+    reference: Callable[..., Any]
+    max_ulp: float
+    sampled: tuple[tuple[Span, ...], ...]
+
+    @property
+    def implementation(self) -> Callable[..., float]:
+        """The plain Python function."""
+        home = import_module(f"resexpand.codegen.elementary.{self.module}")
+        function: Callable[..., float] = getattr(home, self.name)
+        return function
+
+
+@dataclass(frozen=True)
+class UlpMeasurement:
+    """Largest error in units in the last place, the arguments it occurred at, and the count."""
+
+    largest: float
+    at: tuple[float, ...]
+    count: int
+
+
+def _line(low: float, high: float) -> tuple[Span]:
+    return (Span(low, high),)
+
+
+def _sizes(low: float, high: float, *, signed: bool = True) -> tuple[Span]:
+    return (Span(low, high, magnitudes=True, signed=signed),)
+
+
+def _two(low: float, high: float) -> tuple[Span, Span]:
+    return (Span(low, high), Span(low, high))
+
+
+_REAL = "all real numbers"
+_TINY = _sizes(1e-300, 1e-3)
+_PLANE = (Span(1e-6, 1e6, True, True), Span(1e-6, 1e6, True, True))
+
+_ENTRIES = (
+    FunctionEntry(
+        sp.exp,
+        "exp",
+        "exponential",
+        1,
+        "all real numbers; inf above 709.78, 0 below -745.13",
+        mp.exp,
+        1.1,
+        (_line(-745, 709.7), _line(-3, 3), _TINY),
+    ),
+    FunctionEntry(
+        sp.exp,
+        "expm1",
+        "exponential",
+        1,
+        "all real numbers; exp(x) - 1, inf above 709.78",
+        mp.expm1,
+        2.0,
+        (_line(-40, 709.7), _line(-2, 2), _TINY),
+    ),
+    FunctionEntry(
+        sp.log,
+        "log",
+        "logarithm",
+        1,
+        "x >= 0, -inf at 0; NaN for negative x",
+        mp.log,
+        1.0,
+        (_sizes(1e-320, 1e308, signed=False), _line(0.5, 2), _line(0.999, 1.001)),
+    ),
+    FunctionEntry(
+        sp.log,
+        "log1p",
+        "logarithm",
+        1,
+        "x >= -1; log(1 + x), -inf at -1; NaN below",
+        mp.log1p,
+        1.0,
+        (_sizes(1e-300, 1e308, signed=False), _line(-0.99, 2), _sizes(1e-15, 0.5)),
+    ),
+    FunctionEntry(
+        sp.erf,
+        "erf",
+        "error_function",
+        1,
+        _REAL,
+        mp.erf,
+        1.6,
+        (_line(-6, 6), _line(0.9, 1.2), _TINY),
+    ),
+    FunctionEntry(
+        sp.erfc,
+        "erfc",
+        "error_function",
+        1,
+        "all real numbers; 0 above 27.2",
+        mp.erfc,
+        5.0,
+        (_line(-6, 6), _line(0, 26.5), _TINY),
+    ),
+    FunctionEntry(
+        sp.sin,
+        "sin",
+        "trigonometric",
+        1,
+        "|x| <= 1e7; beyond, that of an argument one unit wrong; NaN from 2**50 on",
+        mp.sin,
+        1.0,
+        (_line(-10, 10), _sizes(1e-3, 1e7), _TINY),
+    ),
+    FunctionEntry(
+        sp.cos,
+        "cos",
+        "trigonometric",
+        1,
+        "|x| <= 1e7; beyond, that of an argument one unit wrong; NaN from 2**50 on",
+        mp.cos,
+        1.0,
+        (_line(-10, 10), _sizes(1e-3, 1e7), _TINY),
+    ),
+    FunctionEntry(
+        sp.tan,
+        "tan",
+        "trigonometric",
+        1,
+        "|x| <= 1e7; beyond, that of an argument one unit wrong; NaN from 2**50 on",
+        mp.tan,
+        2.5,
+        (_line(-10, 10), _sizes(1e-3, 1e7), _TINY),
+    ),
+    FunctionEntry(
+        sp.sinh,
+        "sinh",
+        "exponential",
+        1,
+        "all real numbers; infinite beyond 710.47",
+        mp.sinh,
+        2.2,
+        (_line(-710, 710), _line(-2, 2), _TINY),
+    ),
+    FunctionEntry(
+        sp.cosh,
+        "cosh",
+        "exponential",
+        1,
+        "all real numbers; inf beyond 710.47",
+        mp.cosh,
+        1.5,
+        (_line(-710, 710), _line(-2, 2), _TINY),
+    ),
+    FunctionEntry(
+        sp.tanh,
+        "tanh",
+        "exponential",
+        1,
+        _REAL,
+        mp.tanh,
+        1.6,
+        (_line(-20, 20), _line(-1, 1), _TINY),
+    ),
+    FunctionEntry(
+        sp.asin,
+        "asin",
+        "inverse",
+        1,
+        "-1 <= x <= 1; NaN elsewhere",
+        mp.asin,
+        2.0,
+        (_line(-1, 1), _line(0.499, 0.55), _line(0.999, 1), _TINY),
+    ),
+    FunctionEntry(
+        sp.acos,
+        "acos",
+        "inverse",
+        1,
+        "-1 <= x <= 1; NaN elsewhere",
+        mp.acos,
+        1.3,
+        (_line(-1, 1), _line(0.999, 1), _line(-1, -0.999), _TINY),
+    ),
+    FunctionEntry(
+        sp.atan,
+        "atan",
+        "inverse",
+        1,
+        _REAL,
+        mp.atan,
+        1.8,
+        (_line(-5, 5), _sizes(1e-3, 1e3), _sizes(1e3, 1e300), _TINY),
+    ),
+    FunctionEntry(
+        sp.atan2,
+        "atan2",
+        "inverse",
+        2,
+        "all (y, x); 0 at the origin, the sign of zero is not seen",
+        mp.atan2,
+        2.0,
+        (_two(-1, 1), _PLANE),
+    ),
+    FunctionEntry(
+        sp.Pow,
+        "sqrt",
+        "selection",
+        1,
+        "x >= 0; NaN for negative x",
+        mp.sqrt,
+        0.5,
+        (_sizes(1e-320, 1e308, signed=False), _line(0, 4)),
+    ),
+    FunctionEntry(
+        sp.Pow,
+        "power",
+        "logarithm",
+        2,
+        "x >= 0 and finite y; NaN for negative x. The error grows with |y log x|: measured to 100",
+        mp.power,
+        2.5,
+        ((Span(1e-3, 1e3, True), Span(-12, 12)), (Span(0.5, 2), Span(-100, 100))),
+    ),
+    FunctionEntry(sp.Abs, "absolute", "selection", 1, _REAL, mp.fabs, 0.0, (_line(-9, 9), _TINY)),
+    FunctionEntry(
+        sp.sign,
+        "sign",
+        "selection",
+        1,
+        "all real numbers; 0 at 0",
+        mp.sign,
+        0.0,
+        (_line(-9, 9), _TINY),
+    ),
+    FunctionEntry(
+        sp.Heaviside,
+        "heaviside",
+        "selection",
+        1,
+        "all real numbers; 1/2 at 0",
+        lambda x: (1 + mp.sign(x)) / 2,
+        0.0,
+        (_line(-9, 9), _TINY),
+    ),
+    FunctionEntry(sp.Max, "maximum", "selection", 2, _REAL, max, 0.0, (_two(-9, 9),)),
+    FunctionEntry(sp.Min, "minimum", "selection", 2, _REAL, min, 0.0, (_two(-9, 9),)),
+)
+
+FUNCTIONS: Mapping[str, FunctionEntry] = MappingProxyType({e.name: e for e in _ENTRIES})
+"""Every function of generated code by its name."""
+
+# exp and log stand before expm1 and log1p, which the printer chooses by the shape of an argument.
+HEADS: Mapping[type[sp.Basic], FunctionEntry] = MappingProxyType(
+    {entry.head: entry for entry in reversed(_ENTRIES) if entry.head is not sp.Pow}
+)
+"""The entry of each SymPy function class; powers are chosen by their exponent."""
+
+
+def supported() -> str:
+    """Return the list of what an expression may contain, for messages."""
+    names = sorted(head.__name__ for head in HEADS)
+    return f"+, *, **, sqrt, Piecewise, {', '.join(names)}, numbers, pi and E"
+
+
+def entry_of(expression: sp.Basic) -> FunctionEntry:
+    """Return the entry that computes the head of an applied function.
+
+    Raises
+    ------
+    UnsupportedError
+        If the head is not in the table.
+    """
+    entry = HEADS.get(type(expression))
+    if entry is None:
+        raise unsupported(expression, f"{type(expression).__name__} has no numerical function here")
+    return entry
+
+
+def unsupported(expression: sp.Basic, why: str) -> UnsupportedError:
+    """Return the error that names an expression, the reason, and what would work."""
+    text = str(expression)
+    shown = text if len(text) <= 200 else f"{text[:197]}..."
+    return UnsupportedError(
+        f"generated code for {shown}", why, f"an expression may contain {supported()}"
+    )
+
+
+def measure_ulp(
+    entry: FunctionEntry,
+    n: int,
+    seed: int,
+    implementation: Callable[..., float] | None = None,
+) -> UlpMeasurement:
+    """Measure the error of a function at random arguments against mpmath at 50 digits.
+
+    Parameters
+    ----------
+    entry : FunctionEntry
+        What is measured, and over which boxes.
+    n : int
+        Number of arguments, spread evenly over the boxes.
+    seed : int
+        Seed of the arguments.
+    implementation : callable, optional
+        A function to measure in place of the plain one, such as a compiled one.
+    """
+    function = entry.implementation if implementation is None else implementation
+    generator = random.Random(seed)
+    worst = 0.0
+    where: tuple[float, ...] = ()
+    with mp.workdps(REFERENCE_DIGITS):
+        for i in range(n):
+            box = entry.sampled[i % len(entry.sampled)]
+            arguments = tuple(span.draw(generator) for span in box)
+            error = ulp_error(function(*arguments), entry.reference(*map(mp.mpf, arguments)))
+            if not error <= worst:
+                worst, where = error, arguments
+    return UlpMeasurement(worst, where, n)
+
+
+def ulp_error(value: float, exact: Any) -> float:
+    """Return |value - exact| in units in the last place of the double nearest to exact.
+
+    NaN stays NaN, also where only one of both is NaN; an overflow counts as right where the
+    nearest double is infinite too.
+    """
+    nearest = float(exact)
+    if math.isinf(nearest):
+        return 0.0 if value == nearest else math.inf
+    return float(abs(mp.mpf(value) - exact) / mp.mpf(math.ulp(nearest)))

@@ -1,0 +1,247 @@
+"""Source text of scalar functions and of the modules that hold them.
+
+`scalar_function` writes a Python function of doubles for SymPy expressions; `module_source` puts
+functions together under a header that binds the names they use to a compilation target:
+
+======================  ===========================================================
+name in the text        meaning
+======================  ===========================================================
+``@scalar``             compiled, inlined where it is called
+``@chunk``              compiled, called (a piece of a long expression)
+``@reduction``          compiled, called; its sums may be taken in any order
+``@driver``             compiled loop over arrays, kept on disk
+``fn_<name>``           function of `resexpand.codegen.functions`
+``prange``, ``math``    `numba.prange` and the standard module
+``np``                  NumPy
+======================  ===========================================================
+
+The text depends on the expressions and the order of the inputs alone: not on the hash seed, and not
+on the target, which only the header names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from resexpand.codegen.functions import unsupported
+from resexpand.codegen.literals import constant, identifiers
+from resexpand.codegen.lowering import Lowering, Statement
+
+__all__ = [
+    "OPERATION_CAP",
+    "argument_names",
+    "constant",
+    "module_source",
+    "operation_count",
+    "scalar_function",
+]
+
+OPERATION_CAP = 400
+"""Largest number of operations in one generated function."""
+
+# Beyond this the search for common factors takes longer than what it saves.
+CSE_LIMIT = 2000
+
+Outputs = Sequence[sp.Expr] | Mapping[str, sp.Expr]
+
+
+def scalar_function(
+    name: str,
+    inputs: Sequence[sp.Symbol],
+    outputs: Outputs,
+    *,
+    helpers: Mapping[str, str] | None = None,
+    operation_cap: int = OPERATION_CAP,
+) -> str:
+    """Return the text of a function that computes expressions of its arguments.
+
+    Parameters
+    ----------
+    name : str
+        Name of the function.
+    inputs : sequence of sympy.Symbol
+        Its arguments, in order; `argument_names` tells what they are called in the text.
+    outputs : sequence or mapping of sympy.Expr
+        What it returns: one value, or a tuple in the order given.
+    helpers : mapping, optional
+        Names of undefined SymPy functions in the expressions, and the generated functions to call.
+    operation_cap : int
+        A longer function is cut into functions ``<name>_part<i>`` of at most this many operations.
+
+    Returns
+    -------
+    str
+        One or more decorated functions; the last is the one asked for.
+
+    Raises
+    ------
+    UnsupportedError
+        If an expression contains what no generated code computes, or a symbol that is no input.
+    """
+    expressions = _expressions(outputs)
+    names = identifiers(inputs, taken={name, *(helpers or {}).values()})
+    lowering, results = _lowered(expressions, names, helpers or {})
+    arguments = [names[symbol] for symbol in inputs]
+    statements = lowering.statements
+    parts: list[str] = []
+    if sum(s.operations for s in statements) > operation_cap:
+        parts, statements = _cut(name, arguments, statements, results, operation_cap)
+    return "\n\n".join([*parts, _function("scalar", name, arguments, statements, results)])
+
+
+def argument_names(inputs: Sequence[sp.Symbol]) -> tuple[str, ...]:
+    """Return the names that `scalar_function` gives to its arguments.
+
+    A name is changed further only where it equals that of the function or of a helper.
+    """
+    names = identifiers(inputs)
+    return tuple(names[symbol] for symbol in inputs)
+
+
+def operation_count(outputs: Outputs) -> int:
+    """Return how many operations and function calls the code of some expressions performs."""
+    expressions = _expressions(outputs)
+    symbols = {s for e in expressions for s in e.free_symbols}
+    names = identifiers(sorted(symbols, key=sp.default_sort_key))
+    undefined = {f.func.__name__ for e in expressions for f in e.atoms(AppliedUndef)}
+    lowering, _ = _lowered(expressions, names, {f: f for f in undefined})
+    return sum(statement.operations for statement in lowering.statements)
+
+
+def module_source(functions: Iterable[str], target: str = "cpu") -> str:
+    """Return the text of a module that holds functions, callees before callers.
+
+    Parameters
+    ----------
+    functions : iterable of str
+        Texts of `scalar_function`, or written by hand with the names of the table above; a text
+        that occurs twice is written once.
+    target : str
+        Name of a target in `resexpand.codegen.targets`.
+    """
+    body = "\n\n".join(dict.fromkeys(text.strip("\n") + "\n" for text in functions))
+    lines = ['"""Generated by resexpand from symbolic expressions."""', ""]
+    lines += [f"import {module}" for module in ("math",) if f"{module}." in body]
+    lines += ["import numpy as np"] if re.search(r"\bnp\.", body) else []
+    lines += [f"from resexpand.codegen.targets import {target} as _t", ""]
+    for binding in ("scalar", "chunk", "reduction", "driver", "prange"):
+        if re.search(rf"\b{binding}\b", body):
+            lines.append(f"{binding} = _t.{binding}")
+    for function in sorted(set(re.findall(r"\bfn_(\w+)\(", body))):
+        lines.append(f'fn_{function} = _t.function("{function}")')
+    return "\n".join([*lines, "", "", body])
+
+
+def _expressions(outputs: Outputs) -> list[sp.Expr]:
+    values = outputs.values() if isinstance(outputs, Mapping) else outputs
+    expressions = [sp.sympify(value) for value in values]
+    if not expressions:
+        raise unsupported(sp.Tuple(), "a function must return at least one value")
+    for expression in expressions:
+        if not isinstance(expression, sp.Expr):
+            raise unsupported(expression, f"{type(expression).__name__} is not a scalar")
+    return expressions
+
+
+def _lowered(
+    expressions: list[sp.Expr], names: Mapping[sp.Symbol, str], helpers: Mapping[str, str]
+) -> tuple[Lowering, list[str]]:
+    """Return the lowering with all its statements, and the text of each result."""
+    lowering = Lowering(names, helpers)
+    if _is_short(expressions):
+        shared, expressions = _common_factors(expressions)
+        for symbol, expression in shared:
+            lowering.define(symbol, expression)
+    lowering.add(expressions)
+    return lowering, [lowering.named(expression) for expression in expressions]
+
+
+def _is_short(expressions: Sequence[sp.Expr]) -> bool:
+    """Whether the distinct nodes are few enough to search for common factors."""
+    seen: set[sp.Basic] = set()
+    stack: list[sp.Basic] = list(expressions)
+    while stack and len(seen) <= CSE_LIMIT:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack.extend(node.args)
+    return len(seen) <= CSE_LIMIT
+
+
+def _common_factors(
+    expressions: list[sp.Expr],
+) -> tuple[list[tuple[sp.Symbol, sp.Expr]], list[sp.Expr]]:
+    """Find partial sums and products that occur more than once."""
+    taken = {symbol.name for e in expressions for symbol in e.free_symbols}
+    fresh = (s for s in sp.numbered_symbols("_shared") if s.name not in taken)
+    shared, reduced = sp.cse(expressions, symbols=fresh, order="canonical")
+    # A shared constant such as 2/pi goes back, to be rounded once and with all its factors.
+    numbers: dict[sp.Basic, sp.Basic] = {}
+    variable: list[tuple[sp.Symbol, sp.Expr]] = []
+    for symbol, shorthand in shared:
+        value = shorthand.xreplace(numbers)
+        if value.free_symbols or value.atoms(AppliedUndef):
+            variable.append((symbol, value))
+        else:
+            numbers[symbol] = value
+    return variable, [expression.xreplace(numbers) for expression in reduced]
+
+
+def _function(
+    role: str,
+    name: str,
+    arguments: Sequence[str],
+    statements: Sequence[Statement],
+    results: Sequence[str],
+) -> str:
+    lines = [f"@{role}", f"def {name}({', '.join(arguments)}):"]
+    lines += [f"    {statement.name} = {statement.text}" for statement in statements]
+    value = results[0] if len(results) == 1 else f"({', '.join(results)})"
+    return "\n".join([*lines, f"    return {value}", ""])
+
+
+def _cut(
+    name: str,
+    arguments: Sequence[str],
+    statements: Sequence[Statement],
+    results: Sequence[str],
+    operation_cap: int,
+) -> tuple[list[str], list[Statement]]:
+    """Return the texts of the parts, and the statements that call them in turn.
+
+    Each part takes what it reads of the arguments and of earlier parts, and returns what later
+    parts or the results read.
+    """
+    pieces = _pieces(statements, operation_cap)
+    reads = [frozenset().union(*(s.reads for s in piece)) for piece in pieces]
+    place = {v: i for i, v in enumerate([*arguments, *(s.name for s in statements)])}
+    wanted_later: set[str] = set(results)
+    texts: list[str] = []
+    calls: list[Statement] = []
+    for index in reversed(range(len(pieces))):
+        piece, own = pieces[index], {s.name for s in pieces[index]}
+        takes = sorted((reads[index] - own) & place.keys(), key=place.__getitem__)
+        gives = [s.name for s in piece if s.name in wanted_later]
+        wanted_later = (wanted_later - own) | set(takes)
+        if gives:
+            part = f"{name}_part{index}"
+            texts.append(_function("chunk", part, takes, piece, gives))
+            calls.append(Statement(", ".join(gives), f"{part}({', '.join(takes)})", 1))
+    return texts[::-1], calls[::-1]
+
+
+def _pieces(statements: Sequence[Statement], operation_cap: int) -> list[list[Statement]]:
+    """Cut a list of statements into runs of at most so many operations."""
+    pieces: list[list[Statement]] = [[]]
+    count = 0
+    for statement in statements:
+        if pieces[-1] and count + statement.operations > operation_cap:
+            pieces.append([])
+            count = 0
+        pieces[-1].append(statement)
+        count += statement.operations
+    return pieces

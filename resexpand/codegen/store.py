@@ -1,0 +1,159 @@
+"""Generated modules as files: written once under the hash of their content, then imported.
+
+The name of a file is a hash of its text, of the sources that its header binds it to, and of the
+versions of Numba and of this package; whoever finds the file finds what they would have written.
+Because it is a file, Numba keeps the machine code beside it and a second process compiles nothing,
+and a traceback points at a line. The folder is the user's cache folder or ``RESEXPAND_CACHE``.
+
+A file is written under a temporary name and moved into place, so that processes may race. What is
+already there is compared with the text before it is used, and only the text is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from functools import cache
+from importlib.abc import InspectLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+
+import platformdirs
+
+VARIABLE = "RESEXPAND_CACHE"
+# Numba takes a cached result for current while time and size of the source file are unchanged. One
+# time for all files makes it so whichever of two racing processes wrote last.
+WRITTEN = 946684800
+
+_LOCK = threading.RLock()
+_MODULES: dict[str, ModuleType] = {}
+
+
+class CacheWarning(UserWarning):
+    """Compiled code cannot be kept, so the next process compiles again."""
+
+
+class _TextLoader(SourceFileLoader):
+    """Import a text under the name of its file; no bytecode on disk is read or written."""
+
+    def __init__(self, name: str, path: str, text: str) -> None:
+        super().__init__(name, path)
+        self._text = text
+
+    def get_code(self, fullname: str) -> CodeType:
+        return InspectLoader.source_to_code(self._text, self.path)
+
+
+def load(source: str) -> ModuleType:
+    """Return the module with this source text, written and imported at most once.
+
+    Parameters
+    ----------
+    source : str
+        The text of a module, as `resexpand.codegen.source.module_source` returns it. It is
+        executed: never pass text that a user typed.
+    """
+    with _LOCK:
+        if source not in _MODULES:
+            _MODULES[source] = _imported(source, _written(source))
+        return _MODULES[source]
+
+
+def folder() -> Path:
+    """Return the folder that generated modules are kept in."""
+    chosen = os.environ.get(VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("resexpand") / "generated"
+
+
+def key(source: str) -> str:
+    """Return the hash that names the file of a source text."""
+    return hashlib.sha256(f"{source}\0{_foundation()}".encode()).hexdigest()
+
+
+@cache
+def _foundation() -> str:
+    """Return a hash of everything beside its text that a compiled module depends on."""
+    digest = hashlib.sha256(f"{_version('numba')} {_version('resexpand')}".encode())
+    package = files("resexpand.codegen")
+    sources = [*package.joinpath("elementary").iterdir(), package.joinpath("targets.py")]
+    for path in sorted(sources, key=lambda path: path.name):
+        if path.name.endswith(".py"):
+            digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "uninstalled"
+
+
+def _written(source: str) -> Path:
+    """Return the path of a file that holds the text, in the cache folder or a temporary one."""
+    name = f"{key(source)}.py"
+    try:
+        return _ensure(folder() / name, source)
+    except OSError as error:
+        return _ensure(_private_folder(str(error)) / name, source)
+
+
+@cache
+def _private_folder(reason: str) -> Path:
+    """Return a temporary folder for this process, with one warning for each reason."""
+    warnings.warn(
+        f"generated code cannot be kept ({reason}); it is compiled again in every process; "
+        f"set {VARIABLE} to a folder that can be written to",
+        CacheWarning,
+        stacklevel=5,
+    )
+    return Path(tempfile.mkdtemp(prefix="resexpand-"))
+
+
+def _ensure(path: Path, source: str) -> Path:
+    """Make the file hold the text, unless it does already."""
+    if _content(path) == source.encode():
+        return path
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(source.encode())
+        os.utime(temporary, (WRITTEN, WRITTEN))
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _imported(source: str, path: Path) -> ModuleType:
+    """Import a text from its path, under a name that Numba finds again in another process."""
+    name = f"resexpand_generated_{path.stem}"
+    loader = _TextLoader(name, str(path), source)
+    spec: ModuleSpec | None = spec_from_file_location(name, path, loader=loader)
+    if spec is None:
+        raise ImportError(f"no import specification for {path}", name=name, path=str(path))
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
