@@ -1,0 +1,55 @@
+"""The command ``resexpand``: one description of a network on the command line, one answer.
+
+Exit codes: 0 done (for ``validate``: agrees), 1 disagrees, 2 wrong input or inconclusive, 130
+interrupted. An error is one line on the standard error stream,
+
+    resexpand: error: <what was asked>: <why it cannot be>; <what would work>
+
+Nothing heavy is loaded until the arguments are known to be well formed, so that ``--help`` and a
+mistyped option answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from resexpand.cli.parser import build_parser
+from resexpand.errors import ResexpandError
+
+WRONG_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+    """
+    try:
+        arguments = build_parser().parse_args(argv)
+        command = import_module(f"resexpand.cli.{arguments.module}")
+        code: int = command.run(arguments)
+        sys.stdout.flush()
+        return code
+    except ResexpandError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # The reader (`head`, say) has what it wants; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        _fail("interrupted")
+        return INTERRUPTED
+    except MemoryError:
+        return _fail("the run needs more memory than there is; use a smaller width, depth or grid")
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"resexpand: error: {' '.join(message.split())}\n")
+    return WRONG_INPUT

@@ -1,0 +1,194 @@
+"""From the options of a command to a network and the values to evaluate it at.
+
+A hyperparameter with one value goes into the network as an exact number. One with several values
+stays a symbol there and spans an axis of a grid, in the order rho, weight variance, bias variance,
+K0. The depths are looped over, since arrays of different depths have different shapes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sympy as sp
+
+from resexpand.cli.values import Exact, array_file, integer, matrix, number, numbers
+from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2
+from resexpand.errors import HyperparameterError
+from resexpand.expressions import parse_expression
+from resexpand.network.ops import Activation, Linear
+from resexpand.network.resnet import Branch, ResNet
+
+DEFAULTS = {"rho": "1", "depth": "20", "weight_variance": "1", "bias_variance": "0"}
+"""What a command that computes numbers takes for options not given; K0 is 1."""
+
+_SYMBOLS = {"rho": RHO, "weight_variance": SIGMA_W2, "bias_variance": SIGMA_B2}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options describe.
+
+    Attributes
+    ----------
+    options : mapping
+        Activation, linear maps and the values of every hyperparameter.
+    depths : tuple of int
+        Number of blocks, one answer each; empty if it stays a symbol.
+    axes : mapping
+        Name of the symbol to the values along its axis of the grid.
+    kernel : ndarray or None
+        Kernel at layer 0, a number or a matrix; None if it is swept or given by `inputs`.
+    inputs : ndarray or None
+        Data, one input per row.
+    """
+
+    options: Mapping[str, Any]
+    depths: tuple[int, ...]
+    axes: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    kernel: npt.NDArray[np.float64] | None = None
+    inputs: npt.NDArray[np.float64] | None = None
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the kernel is a matrix over inputs."""
+        if self.inputs is not None:
+            return len(self.inputs) > 1
+        return self.kernel is not None and self.kernel.ndim == 2
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Shape spanned by the axes."""
+        return tuple(len(values) for values in self.axes.values())
+
+    def net(self, depth: int | sp.Symbol = DEPTH) -> ResNet:
+        """Return the network at a depth."""
+        o = self.options
+        linear = Linear(o["weight_variance"], o["bias_variance"])
+        return ResNet(
+            Branch(o["activation"], linear),
+            scale=o["rho"],
+            depth=depth,
+            read_in=o["read_in"],
+            read_out=o["read_out"],
+        )
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the keywords of `evaluate`: each axis in its own dimension, and the inputs."""
+        count = len(self.axes)
+        shaped: dict[str, Any] = {
+            name: values.reshape([-1 if i == k else 1 for i in range(count)])
+            for k, (name, values) in enumerate(self.axes.items())
+        }
+        if self.inputs is not None:
+            shaped["inputs"] = self.inputs
+        elif self.kernel is not None:
+            shaped["K0"] = self.kernel if self.kernel.ndim else float(self.kernel)
+        return shaped
+
+    def settings(self) -> dict[str, Any]:
+        """Return the description as plain values, for a record."""
+        o = self.options
+        return {
+            "activation": o["activation"].name,
+            **{name: o[name] for name in _SYMBOLS},
+            "depths": list(self.depths),
+            "axes": dict(self.axes),
+            "K0": self.kernel,
+            "inputs": None if self.inputs is None else {"shape": list(self.inputs.shape)},
+            "read_in_variance": None if o["read_in"] is None else o["read_in"].weight_variance,
+            "read_out_variance": None if o["read_out"] is None else o["read_out"].weight_variance,
+        }
+
+
+def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request:
+    """Read the options of a command.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        Options as text.
+    symbolic : bool
+        Whether what is not given stays a symbol, instead of taking its default.
+
+    Raises
+    ------
+    ResexpandError
+        If an option has no meaning, naming it.
+    """
+    options: dict[str, Any] = {"activation": activation(arguments.activation)}
+    axes: dict[str, npt.NDArray[np.float64]] = {}
+    for name, symbol in _SYMBOLS.items():
+        values = _given(arguments, name, symbolic)
+        options[name] = values[0] if len(values) == 1 else symbol
+        if len(values) > 1:
+            axes[symbol.name] = np.array([float(value) for value in values])
+        _check_variance(name, values)
+    options["read_in"], inputs = _read_in(arguments)
+    options["read_out"] = _linear(arguments.read_out_variance, "--read-out-variance")
+    kernel = None if symbolic or inputs is not None else _kernel(arguments.K0, axes)
+    return Request(options, _depths(arguments.depth, symbolic), axes, kernel, inputs)
+
+
+def activation(text: str) -> Activation:
+    """Return a registered activation, or the one that an expression in ``x`` defines."""
+    if re.fullmatch(r"[A-Za-z_]\w*", text) and text != "x":
+        return Activation(text)
+    return Activation(parse_expression(text))
+
+
+def _given(arguments: argparse.Namespace, name: str, symbolic: bool) -> Exact:
+    text = getattr(arguments, name)
+    if text is None and symbolic:
+        return (_SYMBOLS[name],)
+    return numbers(DEFAULTS[name] if text is None else text, f"--{name.replace('_', '-')}")
+
+
+def _check_variance(name: str, values: Exact) -> None:
+    if name != "rho" and any(value.is_negative for value in values):
+        raise HyperparameterError(
+            f"--{name.replace('_', '-')} {min(values)}", "a variance is never negative", "give >= 0"
+        )
+
+
+def _depths(text: str | None, symbolic: bool) -> tuple[int, ...]:
+    if text is None and symbolic:
+        return ()
+    values = numbers(DEFAULTS["depth"] if text is None else text, "--depth")
+    return tuple(integer(str(value), "--depth") for value in values)
+
+
+def _linear(text: str | None, option: str) -> Linear | None:
+    return None if text is None else Linear(number(text, option), 0)
+
+
+def _read_in(
+    arguments: argparse.Namespace,
+) -> tuple[Linear | None, npt.NDArray[np.float64] | None]:
+    variance = arguments.read_in_variance
+    if arguments.inputs is None:
+        if variance is not None:
+            raise HyperparameterError(
+                f"--read-in-variance {variance}",
+                "the kernel of the inputs is not computed from data",
+                "give --inputs FILE with it",
+            )
+        return None, None
+    return _linear(variance or "1", "--read-in-variance"), array_file(arguments.inputs)
+
+
+def _kernel(
+    text: str | None, axes: dict[str, npt.NDArray[np.float64]]
+) -> npt.NDArray[np.float64] | None:
+    if text is not None and ";" in text:
+        return matrix(text, "--K0")
+    values = numbers("1" if text is None else text, "--K0")
+    if len(values) == 1:
+        return np.asarray(float(values[0]))
+    axes["K0"] = np.array([float(value) for value in values])
+    return None

@@ -1,0 +1,214 @@
+"""The arguments of every command. Values stay text here: reading them needs SymPy.
+
+A hyperparameter is an exact number (``0.1`` is 1/10; ``1/3``, ``sqrt(2)`` and ``pi/4`` work too), a
+list ``a,b,c``, or a range ``first:last:count`` with both ends included. Lists and ranges of several
+hyperparameters span a grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+_NUMBERS = "number, list a,b,c or range first:last:count"
+_EPILOG = (
+    "Numbers are exact: 0.1 is 1/10, and 1/3, sqrt(2), pi/4 are understood. Write --option=VALUE "
+    "when the value begins with a minus sign."
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to read on; exit with code 2."""
+        self.exit(2, f"resexpand: error: {message}; see '{self.prog} --help'\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; each command names the module of `resexpand.cli` that runs it."""
+    parser = Parser(
+        prog="resexpand",
+        description="Derive, compile, sample and judge the theory of residual networks.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    commands.required = True
+    for add in (_kernel, _response, _optimal_scale, _sample, _latex, _validate):
+        add(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Print the version; found only when asked for."""
+
+    def __init__(self, option_strings: list[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
+        from resexpand import __version__
+
+        parser.exit(0, f"resexpand {__version__}\n")
+
+
+def _command(commands: Any, name: str, module: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=description[0].lower() + description[1:].rstrip("."),
+        description=description,
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(module=module)
+    _network(parser)
+    parser.add_argument("--json", action="store_true", help="print one strict JSON record instead")
+    return parser
+
+
+def _network(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--activation",
+        metavar="NAME",
+        default="erf_unit",
+        help="identity erf erf_unit relu leaky_relu tanh gelu silu sin sign, or an expression in x "
+        "such as 'x*tanh(x)' (default: erf_unit, the error function with slope 1)",
+    )
+    group.add_argument(
+        "--rho", "--scale", dest="rho", metavar="RHO", help=f"residual scale: {_NUMBERS}"
+    )
+    group.add_argument(
+        "--depth", metavar="L", help="number of blocks; a list or range gives one answer per depth"
+    )
+    group.add_argument(
+        "--weight-variance", metavar="V", help=f"sigma_w^2, weight variance times width: {_NUMBERS}"
+    )
+    group.add_argument("--bias-variance", metavar="V", help=f"sigma_b^2: {_NUMBERS}")
+    group.add_argument(
+        "--read-out-variance", metavar="V", help="weight variance of a linear read-out (no bias)"
+    )
+    inputs = parser.add_argument_group("inputs").add_mutually_exclusive_group()
+    inputs.add_argument(
+        "--K0",
+        metavar="K",
+        help="covariance kernel of the inputs: a number, a list or range, or a matrix 'a,b;c,d'",
+    )
+    inputs.add_argument(
+        "--inputs", metavar="FILE", help=".npy or .csv with one input per row; gives the kernel"
+    )
+    parser.add_argument(
+        "--read-in-variance",
+        metavar="V",
+        help="with --inputs: weight variance of the read-in (default 1)",
+    )
+
+
+def _kernel(commands: Any) -> None:
+    _command(
+        commands,
+        "kernel",
+        "theory_commands",
+        "Covariance kernel over the layers at infinite width.",
+    )
+
+
+def _response(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "response",
+        "theory_commands",
+        "Response function: how a change of the input kernel travels.",
+    )
+    _kind(parser)
+
+
+def _optimal_scale(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "optimal-scale",
+        "theory_commands",
+        "Residual scale at which the response is largest, or why there is none.",
+    )
+    _kind(parser)
+
+
+def _kind(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kind",
+        choices=("variance", "covariance", "tangent"),
+        default="variance",
+        help="which response (default: variance)",
+    )
+
+
+def _sampling(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("sampling")
+    group.add_argument("--width", metavar="N", help="neurons per layer")
+    group.add_argument("--draws", metavar="R", help="number of networks")
+    group.add_argument("--seed", metavar="S", default="0", help="non-negative integer (default 0)")
+    group.add_argument(
+        "--workers", metavar="W", help="threads; the result does not depend on it (default: all)"
+    )
+    return group
+
+
+def _sample(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "sample",
+        "sample_command",
+        "Sample networks of finite width, with standard errors.",
+    )
+    group = _sampling(parser)
+    group.add_argument(
+        "--method",
+        choices=("function-space", "dense"),
+        default="function-space",
+        help="exact in law either way; dense draws every weight (default: function-space)",
+    )
+    group.add_argument(
+        "--observables",
+        metavar="LIST",
+        default="kernel",
+        help="of kernel, layer_covariance, output, output_squared, chi, response, "
+        "covariance_response, tangent (default: kernel)",
+    )
+    group.add_argument(
+        "--store", metavar="FILE", help="keep finished parts here and resume from them"
+    )
+
+
+def _latex(commands: Any) -> None:
+    parser = _command(
+        commands, "latex", "latex_command", "Formulas as LaTeX; what is not given stays a symbol."
+    )
+    parser.add_argument(
+        "--of",
+        choices=("kernel", "pair-kernel", "response", "optimal-scale"),
+        default="response",
+        help="which derivation (default: response)",
+    )
+    _kind(parser)
+    parser.add_argument(
+        "--style",
+        choices=("equation", "aligned", "document"),
+        default="aligned",
+        help="document compiles by itself (default: aligned)",
+    )
+    parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
+
+
+def _validate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "validate",
+        "validate_command",
+        "Derive, compile, sample and compare; writes figure, LaTeX and JSON.",
+    )
+    _kind(parser)
+    _sampling(parser)
+    parser.add_argument("--out", metavar="FOLDER", help="folder to write")
+    parser.add_argument(
+        "--store", metavar="FILE", help="keep finished parts here and resume from them"
+    )

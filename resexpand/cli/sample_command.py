@@ -1,0 +1,81 @@
+"""``sample``: draw networks and show means with standard errors."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from resexpand.cli.description import Request, request
+from resexpand.cli.layout import layer_table, pairs
+from resexpand.cli.show import record, say, table, warn
+from resexpand.cli.values import integer
+from resexpand.errors import HyperparameterError
+from resexpand.montecarlo.sample import sample
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    wanted = request(arguments)
+    check_one_point(wanted)
+    observables = [name.strip() for name in arguments.observables.split(",") if name.strip()]
+    estimates = sample(
+        wanted.net(wanted.depths[0]),
+        observables,
+        method=arguments.method,
+        **sampling(arguments, width="100", draws="1000"),
+        **wanted.keywords(),
+    )
+    for name, estimate in estimates.items():
+        if estimate.status != "ok":
+            warn(f"{name}: {estimate.status}")
+    if arguments.json:
+        settings = {**wanted.settings(), "sampling": dict(estimates.settings)}
+        record(command="sample", settings=settings, results=dict(estimates))
+        return 0
+    for name, estimate in estimates.items():
+        _show(name, estimate)
+    return 0
+
+
+def check_one_point(wanted: Request) -> None:
+    """Refuse a grid."""
+    swept = [*wanted.axes, *(["depth"] if len(wanted.depths) > 1 else [])]
+    if swept:
+        raise HyperparameterError(
+            f"sampling over several values of {' and '.join(swept)}",
+            "one run draws the networks of one point",
+            "give each option one value",
+        )
+
+
+def sampling(arguments: argparse.Namespace, *, width: str, draws: str) -> dict[str, Any]:
+    """Return the keywords of `sample` that the options set, or the given defaults."""
+    keywords: dict[str, Any] = {
+        "width": integer(arguments.width or width, "--width"),
+        "draws": integer(arguments.draws or draws, "--draws", minimum=2),
+        "seed": integer(arguments.seed, "--seed", minimum=0),
+        "store": arguments.store,
+    }
+    if arguments.workers is not None:
+        keywords["workers"] = integer(arguments.workers, "--workers")
+    return keywords
+
+
+def _show(name: str, estimate: Any) -> None:
+    say(
+        f"{name}: {estimate.n} networks of width {estimate.width}, depth {estimate.depth}, "
+        f"{estimate.method}, seed {estimate.seed}"
+    )
+    # Outputs have no layer axis: one number, or one per input.
+    over_layers = len(np.shape(estimate.mean)) > 0 and len(estimate.mean) == estimate.depth + 1
+    axes = 1 if over_layers else 0
+    means = pairs("mean", estimate.mean, axes)
+    errors = pairs("stderr", estimate.stderr, axes)
+    columns = [column for both in zip(means, errors, strict=True) for column in both]
+    if over_layers:
+        table(*layer_table(columns))
+        return
+    for heading, value in columns:
+        say(f"  {heading} = {float(value):.6g}")

@@ -1,0 +1,184 @@
+"""``kernel``, ``response`` and ``optimal-scale``: derive, evaluate, show formula and numbers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from resexpand.cli.description import Request, request
+from resexpand.cli.layout import Array, Column, grid_table, layer_table, pairs
+from resexpand.cli.show import record, say, table, warn
+from resexpand.codegen.evaluation import evaluate
+from resexpand.codegen.routine import compile_routine
+from resexpand.codegen.values import Values
+from resexpand.errors import HyperparameterError
+from resexpand.theory.closure import close_elementary
+from resexpand.theory.mean_field import kernel
+from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
+from resexpand.theory.recursion import Recursion
+from resexpand.theory.response import response
+
+Answer = dict[str, Any]
+
+_OVER_LAYERS = ("K", "C", "chi_0")
+_AT_THE_END = ("eta", "K_star", "c", "rho")
+# C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
+_HEADINGS = {"C": "C(l+1)"}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one of the three commands."""
+    run_command: Callable[[argparse.Namespace], None] = {
+        "kernel": _recursion_command,
+        "response": _recursion_command,
+        "optimal-scale": _optimal_scale_command,
+    }[arguments.command]
+    run_command(arguments)
+    return 0
+
+
+def _recursion_command(arguments: argparse.Namespace) -> None:
+    wanted = request(arguments)
+    recursion = derive(arguments, wanted)
+    # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
+    names = [output.name for output in recursion.outputs if output.kind != "propagator"]
+    routine = compile_routine(recursion, outputs=names)
+    answers = [_answer(depth, routine(depth=depth, **wanted.keywords())) for depth in wanted.depths]
+    equations = formulas(recursion)
+    if arguments.json:
+        _record(arguments, wanted, equations, recursion, answers)
+        return
+    _head(recursion.title, equations, recursion.neglects)
+    for answer in answers:
+        say()
+        _show(answer, wanted)
+
+
+def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
+    """Return the recursion that the command asks for, its depth a symbol."""
+    if arguments.command == "kernel":
+        return kernel(wanted.net(), inputs=2 if wanted.pairs else 1)
+    return response(wanted.net(), kind=arguments.kind)
+
+
+def _optimal_scale_command(arguments: argparse.Namespace) -> None:
+    if arguments.rho is not None:
+        raise HyperparameterError(
+            f"--rho {arguments.rho} with optimal-scale",
+            "the residual scale is what the command finds",
+            "leave it out; 'resexpand response --rho ...' evaluates a given scale",
+        )
+    wanted = request(arguments)
+    optima = {
+        depth: optimal_scale(wanted.net(depth), kind=arguments.kind) for depth in wanted.depths
+    }
+    answers = [
+        _answer(depth, evaluate(optimum, **wanted.keywords())) for depth, optimum in optima.items()
+    ]
+    first = optima[wanted.depths[0]]
+    equations = _optimum_formulas(first)
+    if arguments.json:
+        _record(arguments, wanted, equations, first, answers)
+        return
+    _head(f"optimal residual scale of the {arguments.kind} response", equations, "")
+    for answer in answers:
+        say()
+        _show(answer, wanted)
+
+
+def _answer(depth: int, values: Values) -> Answer:
+    """Keep what is shown; a problem is part of the answer and is said on the error stream."""
+    kept = [name for name in (*_OVER_LAYERS, *_AT_THE_END) if name in values]
+    if values.problems:
+        warn(f"depth {depth}: {values.status}")
+    return {
+        "depth": depth,
+        **{name: np.asarray(values[name]) for name in kept},
+        "status": values.status,
+        "quadrature_error": values.quadrature_error,
+    }
+
+
+def _record(
+    arguments: argparse.Namespace,
+    wanted: Request,
+    equations: Mapping[str, str],
+    source: Recursion | OptimalScale,
+    answers: Sequence[Answer],
+) -> None:
+    kind = {"kind": arguments.kind} if hasattr(arguments, "kind") else {}
+    record(
+        command=arguments.command,
+        settings={**wanted.settings(), **kind},
+        formulas=equations,
+        neglects=getattr(source, "neglects", ""),
+        citations=[str(citation) for citation in source.citations],
+        results=answers,
+    )
+
+
+def formulas(recursion: Recursion) -> dict[str, str]:
+    """Return the equations of a recursion as text, left side to right side, in reading order.
+
+    Averages with a closed form are closed; ``<...>_[K]`` is a Gaussian average with covariance K.
+    """
+    found = {f"{label}(x)": _law(law) for label, law in recursion.laws}
+    for symbol, expression in recursion.definitions:
+        found[str(symbol)] = str(close_elementary(expression, recursion.laws))
+    for symbol, update in zip(recursion.state, recursion.update, strict=True):
+        found[f"next {symbol}"] = str(close_elementary(update, recursion.laws))
+    given = ((symbol, value) for symbol, value in recursion.bindings if symbol != value)
+    return found | {str(symbol): str(value) for symbol, value in given}
+
+
+def _law(law: Any) -> str:
+    (variable,) = law.expression.free_symbols
+    return str(law.expression).replace(str(variable), "x")
+
+
+def _optimum_formulas(optimum: OptimalScale) -> dict[str, str]:
+    found = {"rho*": "c/sqrt(L) (1 + O(1/L))"}
+    for formula in (optimum.constant, optimum.kernel_star):
+        if formula is not None:
+            found[str(formula.lhs)] = str(formula.closed())
+    found["0"] = str(close_elementary(optimum.condition.lhs, optimum.condition.laws))
+    if optimum.reason:
+        found["no optimum"] = optimum.reason
+    return found
+
+
+def _head(title: str, equations: Mapping[str, str], neglects: str) -> None:
+    say(title + (f", up to {neglects}" if neglects else ""))
+    width = max(map(len, equations))
+    for left, right in equations.items():
+        say(f"  {left:<{width}} = {right}")
+
+
+def _show(answer: Answer, wanted: Request) -> None:
+    """Print one row per layer, or per point of the grid with the values at the last layer."""
+    axes = len(wanted.grid)
+    over_layers = [name for name in _OVER_LAYERS if name in answer]
+    at_the_end: list[Column] = [(name, answer[name]) for name in _AT_THE_END if name in answer]
+    say(f"depth {answer['depth']}")
+    if wanted.axes:
+        ends = [
+            column
+            for name in over_layers
+            if name != "C"
+            for column in pairs(f"{name}(L)", _last_layer(answer[name], axes), axes)
+        ]
+        table(*grid_table(wanted.axes, [*ends, *at_the_end]))
+        return
+    columns = [c for n in over_layers for c in pairs(_HEADINGS.get(n, n), answer[n], 1)]
+    if columns:
+        table(*layer_table(columns))
+    for name, value in at_the_end:
+        say(f"{name} = {float(value):.6g}")
+
+
+def _last_layer(values: Array, axes: int) -> Array:
+    """Return the values at layer L; the layer axis follows the axes of the grid."""
+    return np.asarray(np.take(values, -1, axis=axes))

@@ -1,0 +1,168 @@
+"""From the text of an option to exact numbers, lists, matrices and arrays."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import sympy as sp
+
+from resexpand.errors import ExpressionError, HyperparameterError, StoreError
+from resexpand.expressions import parse_expression
+
+MAX_COUNT = 100_000
+"""Values in one list or range."""
+
+Exact = tuple[sp.Expr, ...]
+
+
+def number(text: str, option: str) -> sp.Expr:
+    """Return the exact number that a text means.
+
+    Raises
+    ------
+    HyperparameterError
+        If it is no constant expression.
+    """
+    try:
+        return parse_expression(text, variables=())
+    except ExpressionError as error:
+        raise HyperparameterError(
+            f"{option} {text[:60]!a}",
+            f"it is no number ({error.why})",
+            "write one such as 0.3, 1/3 or sqrt(2)",
+        ) from None
+
+
+def integer(text: str, option: str, minimum: int = 1) -> int:
+    """Return a whole number that is not below the minimum; ``1e4`` is one.
+
+    Raises
+    ------
+    HyperparameterError
+        If it is not a whole number, or below the minimum.
+    """
+    value = number(text, option)
+    if not value.is_Integer or value < minimum or value > 2**63 - 1:
+        raise HyperparameterError(
+            f"{option} {text[:60]}",
+            f"it is no whole number from {minimum} to 2**63 - 1",
+            f"write one, such as {max(minimum, 1)}",
+        )
+    return int(value)
+
+
+def numbers(text: str, option: str) -> Exact:
+    """Return the numbers of ``a``, ``a,b,c`` or ``first:last:count``, exactly.
+
+    Raises
+    ------
+    HyperparameterError
+        If the text has none of these forms.
+    """
+    if ":" not in text:
+        return tuple(number(part, option) for part in _split(text, ","))
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise HyperparameterError(
+            f"{option} {text[:60]!a}", "a range has three parts", "write first:last:count"
+        )
+    first, last = number(parts[0], option), number(parts[1], option)
+    count = integer(parts[2], f"{option}, count of the range", minimum=2)
+    if count > MAX_COUNT:
+        raise HyperparameterError(
+            f"{option} {text}", f"it has more than {MAX_COUNT} values", "take fewer"
+        )
+    return tuple(first + (last - first) * sp.Rational(i, count - 1) for i in range(count))
+
+
+def matrix(text: str, option: str) -> npt.NDArray[np.float64]:
+    """Return the square matrix of ``a,b;c,d``.
+
+    Raises
+    ------
+    HyperparameterError
+        If it is not square.
+    """
+    rows = [[number(entry, option) for entry in _split(row, ",")] for row in text.split(";")]
+    if any(len(row) != len(rows) for row in rows):
+        raise HyperparameterError(
+            f"{option} {text[:60]!a}",
+            f"its rows have the lengths {[len(row) for row in rows]}",
+            "write a square matrix as a,b;c,d",
+        )
+    return np.array([[float(entry) for entry in row] for row in rows])
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at separators outside parentheses, so that max(1,2) stays one number."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def array_file(name: str) -> npt.NDArray[np.float64]:
+    """Return the inputs in a file, one per row.
+
+    Parameters
+    ----------
+    name : str
+        ``.npy`` (read without unpickling) or ``.csv`` (commas, semicolons, tabs or spaces; lines
+        that begin with ``#`` are skipped).
+
+    Returns
+    -------
+    ndarray, shape (D, d_in)
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read.
+    HyperparameterError
+        If it holds no finite matrix of numbers.
+    """
+    path, asked = Path(name), f"--inputs {name}"
+    if path.suffix.lower() not in (".npy", ".csv"):
+        raise HyperparameterError(asked, "its name ends neither in .npy nor in .csv", "convert it")
+    try:
+        array = _read_npy(path) if path.suffix.lower() == ".npy" else _read_csv(path)
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+        raise StoreError(asked, why, "give a file that can be read") from None
+    except (ValueError, EOFError, UnicodeDecodeError, MemoryError) as error:
+        why = str(error).split("\n", maxsplit=1)[0][:120] or "it is empty"
+        raise HyperparameterError(
+            asked, why, "give a matrix of numbers, one input per row"
+        ) from None
+    if array.ndim != 2 or not array.size:
+        raise HyperparameterError(
+            asked, f"its shape is {array.shape}", "give a matrix with one input per row"
+        )
+    if not np.isfinite(array).all():
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise HyperparameterError(
+            asked, f"the entry at row {bad[0]}, column {bad[1]} is not finite", "replace it"
+        )
+    return array
+
+
+def _read_npy(path: Path) -> npt.NDArray[np.float64]:
+    array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise ValueError("it holds no array of real numbers")
+    return np.asarray(array, dtype=np.float64)
+
+
+def _read_csv(path: Path) -> npt.NDArray[np.float64]:
+    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [re.split(r"\s*[,;\t]\s*|\s+", line) for line in lines if line]
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError("its rows differ in length")
+    return np.array([[float(entry) for entry in row] for row in rows])
