@@ -15,7 +15,6 @@ to the same bits.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -30,6 +29,7 @@ import numpy as np
 import sympy
 
 from resexpand.errors import HyperparameterError, StoreError
+from resexpand.export.files import reason_of, write_atomically
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.outcome import Agreement
 
@@ -95,9 +95,8 @@ def write_record(path: str | os.PathLike[str], **sections: object) -> Path:
         **{name: _plain(value, f"/{_escape(name)}", not_finite) for name, value in body.items()},
         "not_finite": not_finite,
     }
-    target = Path(path)
-    _write_atomically(target, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False))
-    return target
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_atomically(Path(path), text.encode(), "the record")
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -117,7 +116,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(asked, _reason(error), "pass a file that write_record made") from error
+        raise StoreError(asked, reason_of(error), "pass a file that write_record made") from error
     try:
         record = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -185,26 +184,6 @@ def _estimate(estimate: Estimate) -> dict[str, object]:
     return {name: getattr(estimate, name) for name in (*names, "status", "flags")}
 
 
-def _write_atomically(target: Path, text: str) -> None:
-    """Write beside the target, then rename over it: readers see the old file or the new one."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise StoreError(
-            f"writing the record {target.name!r}",
-            f"its folder or file cannot be written ({_reason(error)})",
-            "choose a folder that can be written",
-        ) from error
-
-
 def _restore(record: dict[str, Any], item: object, asked: str) -> None:
     """Put a number that is not finite back in its place."""
     try:
@@ -229,11 +208,6 @@ def _unescape(token: str) -> str:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"it contains {name}")
-
-
-def _reason(error: Exception) -> str:
-    """Return the cause in words, without the path that the message of an OSError carries."""
-    return str(getattr(error, "strerror", None) or error.__class__.__name__)
 
 
 def _version(name: str) -> str | None:
