@@ -9,19 +9,55 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from resexpand.codegen.evaluation import evaluate
+    from resexpand.codegen.routine import compile_routine
+    from resexpand.export.latex import to_latex
+    from resexpand.expressions import parse_expression
+    from resexpand.montecarlo.agreement import compare
+    from resexpand.montecarlo.sample import sample
     from resexpand.network.ops import Activation, Linear
     from resexpand.network.resnet import Branch, ResNet
+    from resexpand.references import cite
+    from resexpand.theory.mean_field import kernel
+    from resexpand.theory.optimal_scale import optimal_scale
+    from resexpand.theory.response import response
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Activation": "resexpand.network.ops",
-    "Linear": "resexpand.network.ops",
     "Branch": "resexpand.network.resnet",
+    "Linear": "resexpand.network.ops",
     "ResNet": "resexpand.network.resnet",
+    "cite": "resexpand.references",
+    "compare": "resexpand.montecarlo.agreement",
+    "compile_routine": "resexpand.codegen.routine",
+    "evaluate": "resexpand.codegen.evaluation",
+    "kernel": "resexpand.theory.mean_field",
+    "optimal_scale": "resexpand.theory.optimal_scale",
+    "parse_expression": "resexpand.expressions",
+    "response": "resexpand.theory.response",
+    "sample": "resexpand.montecarlo.sample",
+    "to_latex": "resexpand.export.latex",
 }
 
-__all__ = ["Activation", "Branch", "Linear", "ResNet", "__version__"]
+__all__ = [
+    "Activation",
+    "Branch",
+    "Linear",
+    "ResNet",
+    "__version__",
+    "cite",
+    "compare",
+    "compile_routine",
+    "evaluate",
+    "kernel",
+    "optimal_scale",
+    "parse_expression",
+    "response",
+    "sample",
+    "to_latex",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,8 @@ the blocks. All symbols below are real and non-negative except `RHO`.
 
 from __future__ import annotations
 
+import math
+
 import sympy as sp
 
 RHO = sp.Symbol("rho", real=True)
@@ -77,6 +79,6 @@ def exact(value: object) -> sp.Expr:
     if isinstance(value, int):
         return sp.Integer(value)
     number = float(value)
-    if number != number or number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         return sp.sympify(number)
     return sp.Rational(repr(number))

@@ -38,7 +38,7 @@ class Area(sp.Function):
         return None
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
-        """Derivative with respect to one of the three arguments."""
+        """Return the derivative with respect to one of the three arguments."""
         a, b, c = self.args
         return {1: b / (2 * self), 2: a / (2 * self), 3: -c / self}[argindex]
 
@@ -49,7 +49,7 @@ class Area(sp.Function):
         return sp.expand(a * b - c**2)
 
     def rewritten(self) -> sp.Expr:
-        """The same in SymPy's own functions."""
+        """Return the same in SymPy's own functions."""
         return sp.sqrt(self.determinant)
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
@@ -80,13 +80,13 @@ class ArcCorrelation(sp.Function):
         return None
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
-        """Derivative with respect to one of the three arguments."""
+        """Return the derivative with respect to one of the three arguments."""
         a, b, c = self.args
         area = Area(a, b, c)
         return {1: -c / (2 * a * area), 2: -c / (2 * b * area), 3: 1 / area}[argindex]
 
     def rewritten(self) -> sp.Expr:
-        """The same in SymPy's own functions."""
+        """Return the same in SymPy's own functions."""
         a, b, c = self.args
         return sp.asin(c / a) if a == b else sp.asin(c / sp.sqrt(a * b))
 
@@ -136,8 +136,10 @@ def _normal_form(expression: sp.Expr, area: Area) -> sp.Expr:
 
 def _over_area(coefficient: sp.Expr, area: Area) -> sp.Expr:
     """Return ``coefficient / area``, with a factor ``area^2`` of the coefficient cancelled."""
-    numerator, denominator = sp.fraction(sp.cancel(coefficient))
     generators = sorted(area.determinant.free_symbols, key=sp.default_sort_key)
+    if not coefficient.is_rational_function(*generators):
+        return coefficient / area
+    numerator, denominator = sp.fraction(sp.cancel(coefficient))
     if generators:
         quotient, remainder = sp.div(numerator, area.determinant, *generators)
         if remainder == 0:

@@ -28,7 +28,7 @@ def find_singularities(
     UnsupportedError
         If a switching argument is not a polynomial in ``x``, so that the points cannot be found.
     """
-    points = sorted({p for arg in _switching_arguments(expression) for p in _real_roots(arg)})
+    points = breakpoints(expression, X)
     kinks: list[sp.Expr] = []
     jumps: list[sp.Expr] = []
     for point in points:
@@ -37,6 +37,18 @@ def find_singularities(
         elif any(_steps(sp.diff(expression, X, n), point) for n in (1, 2, 3)):
             kinks.append(point)
     return tuple(kinks), tuple(jumps)
+
+
+def breakpoints(expression: sp.Expr, variable: sp.Symbol) -> tuple[sp.Expr, ...]:
+    """Return the points of one variable at which an expression switches, sorted.
+
+    Raises
+    ------
+    UnsupportedError
+        If a switching argument is not a polynomial in the variable.
+    """
+    arguments = _switching_arguments(expression)
+    return tuple(sorted({p for arg in arguments for p in _real_roots(arg, variable)}))
 
 
 def _switching_arguments(expression: sp.Expr) -> list[sp.Expr]:
@@ -51,16 +63,16 @@ def _switching_arguments(expression: sp.Expr) -> list[sp.Expr]:
     return arguments
 
 
-def _real_roots(argument: sp.Expr) -> list[sp.Expr]:
-    if not argument.has(X):
+def _real_roots(argument: sp.Expr, variable: sp.Symbol) -> list[sp.Expr]:
+    if not argument.has(variable):
         return []
-    if not argument.is_polynomial(X):
+    if not argument.is_polynomial(variable):
         raise UnsupportedError(
             "the kinks of an activation",
-            f"the switching argument {argument} is not a polynomial in x",
+            f"the switching argument {argument} is not a polynomial in {variable}",
             "rewrite the expression so that Abs, Max, sign and Piecewise switch on polynomials",
         )
-    return list(dict.fromkeys(sp.real_roots(sp.Poly(argument, X))))
+    return list(dict.fromkeys(sp.real_roots(sp.Poly(argument, variable))))
 
 
 def _steps(expression: sp.Expr, point: sp.Expr) -> bool:

@@ -44,7 +44,7 @@ class Nonlinearity(sp.Function):
         return
 
     def fdiff(self, argindex: int = 3) -> sp.Expr:
-        """Derivative with respect to the argument raises the order by one."""
+        """Differentiate with respect to the argument: the order rises by one."""
         if argindex != 3:
             raise sp.ArgumentIndexError(self, argindex)
         label, order, x = self.args

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from resexpand.activations import ActivationLaw, activation_law
+from resexpand.activations import activation_law
+from resexpand.activations.activation_law import ActivationLaw
 from resexpand.conventions import SIGMA_B2, SIGMA_W2, exact
 from resexpand.errors import DescriptionError
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import sympy as sp
 
@@ -70,7 +71,7 @@ class Branch:
 
 
 def _check_order(ops: tuple[Operation, ...]) -> None:
-    adjacent = zip(ops, ops[1:], strict=False)
+    adjacent = pairwise(ops)
     if any(isinstance(a, Activation) and isinstance(b, Activation) for a, b in adjacent):
         raise UnsupportedError(
             "two activations in a row",

@@ -5,7 +5,7 @@ A closed average comes from the three that an `ActivationLaw` states: the deriva
 differentiated integrand, also where that integrand holds delta functions.
 
 Where no closed form is known the average stays, with an explicit integrand for quadrature. If the
-activation is not smooth, derivatives that do not exist pointwise are moved onto the Gaussian weight,
+activation is not smooth, derivatives that do not exist pointwise move onto the Gaussian weight,
 
     < d^m g > = < g He_m >,   He_m = (-1)^m (d^m w) / w,   w = exp(-x.K^{-1}.x / 2).
 """
@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import sympy as sp
 
-from resexpand.activations import ActivationLaw
+from resexpand.activations.activation_law import ActivationLaw
 from resexpand.activations.arcsine import elementary, reduce_area
 from resexpand.conventions import PAIR, K
 from resexpand.errors import UnsupportedError

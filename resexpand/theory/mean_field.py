@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
-from resexpand.activations import ActivationLaw
+from resexpand.activations.activation_law import ActivationLaw
 from resexpand.conventions import K0, PAIR, PAIR0, K
 from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import mean_value, pair_moment, second_moment

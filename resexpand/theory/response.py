@@ -99,12 +99,12 @@ def _responding(base: Recursion, component: int, title: str) -> Recursion:
     eta = amplitude * moved.xreplace(still)
     moving = differentiate(base, entry, symbols)
     named = replace(moving, title=title, bindings=tuple(hyper.bindings.items()))
-    factors, position = _factors(base, component)
-    return _with_outputs(named, base.output("K"), eta, symbols[component], factors, position)
+    chi = _propagator(*_factors(base, component))
+    return _with_outputs(named, base.output("K"), chi, symbols[component], eta)
 
 
 def _tangent(net: ResNet) -> Recursion:
-    """The covariance response at coinciding inputs, on the kernel of one input."""
+    """Derive the covariance response at coinciding inputs, on the kernel of one input."""
     base, pair = kernel(net, inputs=1), kernel(net, inputs=2)
     factor = coincide(pair.flat_update[1].diff(PAIR[1]))
     labels = activation_labels(net)
@@ -120,8 +120,8 @@ def _tangent(net: ResNet) -> Recursion:
         update=(*base.update, factor * growth),
         bindings=tuple(hyper.bindings.items()),
     )
-    factors = sp.ImmutableMatrix([[factor]])
-    return _with_outputs(moving, base.output("K"), eta, growth, factors, 0)
+    chi = _propagator(sp.ImmutableMatrix([[factor]]), 0)
+    return _with_outputs(moving, base.output("K"), chi, growth, eta)
 
 
 def _read_out_amplitude(net: ResNet, hyper: Hyperparameters) -> sp.Expr:
@@ -130,17 +130,16 @@ def _read_out_amplitude(net: ResNet, hyper: Hyperparameters) -> sp.Expr:
     return hyper.variances(net.read_out, "_out")[0]
 
 
-def _with_outputs(
-    recursion: Recursion,
-    kernel_output: Output,
-    eta: sp.Expr,
-    growth: sp.Symbol,
-    factors: sp.ImmutableMatrix,
-    component: int,
-) -> Recursion:
+def _propagator(factors: sp.ImmutableMatrix, component: int) -> Output:
     position = (sp.Integer(component), sp.Integer(component))
+    return Output("chi", "propagator", position, matrix=factors, meaning="response of l to m")
+
+
+def _with_outputs(
+    recursion: Recursion, kernel_output: Output, chi: Output, growth: sp.Symbol, eta: sp.Expr
+) -> Recursion:
     outputs = (
-        Output("chi", "propagator", position, matrix=factors, meaning="response of l to m"),
+        chi,
         Output("chi_0", "trajectory", (growth,), meaning="response of layer l to the input"),
         Output("eta", "final", (eta,), meaning="output response"),
         Output("eta_layers", "trajectory", (eta,), meaning="output response after each layer"),

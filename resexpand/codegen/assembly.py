@@ -1,0 +1,49 @@
+"""The complete source text of a routine: scalar functions, quadratures and the driving loop.
+
+Three scalar functions carry the recursion. ``initial`` gives the state at layer 0; ``advance``
+reads what is wanted off the state before a block and returns it with the next state, so that what
+they share is computed once; ``finish`` reads the last state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy as sp
+
+from resexpand.codegen.driver import driver_source
+from resexpand.codegen.quadrature import quadrature_functions
+from resexpand.codegen.schedule import Schedule
+from resexpand.codegen.source import module_source, operation_count, scalar_function
+from resexpand.theory.recursion import Recursion
+
+
+def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[str, int]:
+    """Return the text of the module of a routine and the operations per point and layer.
+
+    Parameters
+    ----------
+    recursion : Recursion
+        Named in the header of the text.
+    plan : Schedule
+        What is computed.
+    target : str
+        Compilation target, named in the header only.
+    """
+    helpers = {q.name: q.name for q in plan.quadratures}
+    rules = plan.rules
+    functions = quadrature_functions(plan.quadratures)
+
+    def add(name: str, inputs: Sequence[sp.Symbol], outputs: Sequence[sp.Expr]) -> None:
+        if outputs:
+            arguments = (*inputs, *rules)
+            functions.append(scalar_function(name, arguments, outputs, helpers=helpers))
+
+    advanced = (*plan.read, *plan.layer, *plan.step)
+    everything = (*plan.parameters, *plan.layer_parameters)
+    add("initial", plan.parameters, plan.initial)
+    add("advance", (*plan.state, *everything), advanced)
+    add("finish", (*plan.state, *plan.parameters), (*plan.read, *plan.last))
+    loop = "@driver\n" + driver_source(plan)
+    comment = f"# {recursion.title}: {', '.join(o.name for o in plan.outputs)}\n"
+    return comment + module_source([*functions, loop], target), operation_count(advanced)

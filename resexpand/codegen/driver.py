@@ -1,0 +1,209 @@
+"""Source text of the loop that drives the generated scalar functions on the CPU.
+
+Points of the hyperparameter grid are taken in tiles of `LANES`; within a tile the loop over layers
+is outside and the loop over points inside, so that the inlined scalar functions are compiled to
+packed instructions. All lane variables are rows of one small array: with a single base address the
+compiler can prove that they do not overlap. Results go to arrays with the layer axis last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resexpand.codegen.schedule import Propagation, Schedule
+
+LANES = 32
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which row of the lane array holds what, in the order of the attributes."""
+
+    parameters: range
+    layer_parameters: range
+    state: range
+    results: range
+    """Results of one call: trajectory outputs, layer outputs, propagator matrices."""
+
+    @classmethod
+    def of(cls, plan: Schedule) -> Rows:
+        """Lay out the rows for a schedule."""
+        widest = max(len(plan.read) + len(plan.layer), len(plan.read) + len(plan.last))
+        sizes = [len(plan.parameters), len(plan.layer_parameters), len(plan.state), widest]
+        starts = [sum(sizes[:k]) for k in range(len(sizes) + 1)]
+        return cls(*(range(starts[k], starts[k + 1]) for k in range(len(sizes))))
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return self.results.stop
+
+
+def driver_source(plan: Schedule) -> str:
+    """Return the text of the function ``run`` for a schedule.
+
+    Its arguments are the number of points, the depth, the rule arrays, one array per parameter
+    (one value, or one per point), one per layer parameter (a row of one value per block, for all
+    points or for each), and the output arrays in the order of `output_slots`.
+    """
+    rows = Rows.of(plan)
+    body = [
+        f"for tile in prange((n + {LANES - 1}) // {LANES}):",
+        *_indent(_tile(plan, rows), 1),
+    ]
+    signature = ", ".join(driver_arguments(plan))
+    return "\n".join([f"def run({signature}):", *_indent(body, 1), ""])
+
+
+def output_slots(plan: Schedule) -> tuple[str, ...]:
+    """Return the names of the output arrays, in the order of the arguments."""
+    layered = plan.layer_slots
+    finals = tuple(slot for slot in plan.last_slots if slot not in layered)
+    return (*plan.trajectory_slots, *layered, *finals, *(p.name for p in plan.propagations))
+
+
+def driver_arguments(plan: Schedule) -> list[str]:
+    """Return the argument names of ``run``."""
+    return [
+        "n",
+        "depth",
+        *(rule.name for rule in plan.rules),
+        *(f"p{i}" for i in range(len(plan.parameters))),
+        *(f"q{i}" for i in range(len(plan.layer_parameters))),
+        *(f"out_{slot}" for slot in output_slots(plan)),
+    ]
+
+
+def _tile(plan: Schedule, rows: Rows) -> list[str]:
+    return [
+        f"low = tile * {LANES}",
+        f"count = min({LANES}, n - low)",
+        f"lane = np.empty(({rows.count}, {LANES}))",
+        *_load_parameters(plan, rows),
+        *_call("initial", plan, rows, arguments=rows.parameters, results=rows.state),
+        *_start_propagators(plan.propagations),
+        "for layer in range(depth):",
+        *_indent(_block(plan, rows), 1),
+        *_finish(plan, rows),
+    ]
+
+
+def _load_parameters(plan: Schedule, rows: Rows) -> list[str]:
+    loads = [
+        f"lane[{row}, i] = p{k}[j if p{k}.size > 1 else 0]" for k, row in enumerate(rows.parameters)
+    ]
+    return [
+        f"for i in range({LANES}):",
+        "    j = min(low + i, n - 1)",
+        *_indent(loads, 1),
+    ]
+
+
+def _block(plan: Schedule, rows: Rows) -> list[str]:
+    loads = [
+        f"lane[{row}, i] = q{k}[j if q{k}.shape[0] > 1 else 0, layer]"
+        for k, row in enumerate(rows.layer_parameters)
+    ]
+    per_block = [f"for i in range({LANES}):", "    j = min(low + i, n - 1)", *_indent(loads, 1)]
+    arguments = [*rows.state, *rows.parameters, *rows.layer_parameters]
+    count = len(plan.read) + len(plan.layer)
+    results = [*rows.results[:count], *rows.state]
+    stores = _stores(plan.trajectory_slots, rows.results, "layer")
+    stores += _stores(plan.layer_slots, rows.results[len(plan.read) :], "layer")
+    matrices = rows.results[len(plan.read) + len(plan.layer_slots) :]
+    return [
+        *(per_block if loads else []),
+        *_call("advance", plan, rows, arguments=arguments, results=results),
+        *stores,
+        *_propagate(plan.propagations, list(matrices)),
+    ]
+
+
+def _finish(plan: Schedule, rows: Rows) -> list[str]:
+    if not (plan.read or plan.last):
+        return []
+    arguments = [*rows.state, *rows.parameters]
+    results = rows.results[: len(plan.read) + len(plan.last)]
+    layered = len(plan.layer_slots)
+    last = rows.results[len(plan.read) :]
+    return [
+        *_call("finish", plan, rows, arguments=arguments, results=results),
+        *_stores(plan.trajectory_slots, rows.results, "depth"),
+        *_stores(plan.layer_slots, last, "depth"),
+        *_stores(plan.last_slots[layered:], last[layered:], None),
+    ]
+
+
+def _call(
+    name: str, plan: Schedule, rows: Rows, *, arguments: Sequence[int], results: Sequence[int]
+) -> list[str]:
+    given = [f"lane[{row}, i]" for row in arguments] + [rule.name for rule in plan.rules]
+    names = [f"r{k}" for k in range(len(results))]
+    if not names:
+        return []
+    return [
+        f"for i in range({LANES}):",
+        f"    {', '.join(names)} = {name}({', '.join(given)})",
+        *(f"    lane[{row}, i] = {result}" for row, result in zip(results, names, strict=True)),
+    ]
+
+
+def _stores(names: Sequence[str], rows: Sequence[int], layer: str | None) -> list[str]:
+    if not names:
+        return []
+    place = "low + i" if layer is None else f"low + i, {layer}"
+    stores = [
+        f"out_{slot}[{place}] = lane[{row}, i]" for slot, row in zip(names, rows, strict=False)
+    ]
+    return ["for i in range(count):", *_indent(stores, 1)]
+
+
+def _start_propagators(propagations: Sequence[Propagation]) -> list[str]:
+    lines: list[str] = []
+    for k, p in enumerate(propagations):
+        if p.size > 1:
+            lines.append(f"product{k} = np.zeros((count, depth + 1, {p.size}, {p.size}))")
+        lines += ["for i in range(count):", f"    out_{p.name}[low + i, 0, 0] = 1.0"]
+        if p.size > 1:
+            lines += [f"    for a in range({p.size}):", f"        product{k}[i, 0, a, a] = 1.0"]
+    return lines
+
+
+def _propagate(propagations: Sequence[Propagation], rows: list[int]) -> list[str]:
+    lines: list[str] = []
+    for k, p in enumerate(propagations):
+        own, rows = rows[: p.size**2], rows[p.size**2 :]
+        write = _propagate_scalar if p.size == 1 else _propagate_matrix
+        lines += ["for i in range(count):", *_indent(write(p, k, own), 1)]
+    return lines
+
+
+def _propagate_scalar(p: Propagation, k: int, rows: Sequence[int]) -> list[str]:
+    out = f"out_{p.name}"
+    return [
+        "for m in range(layer + 1):",
+        f"    {out}[low + i, layer + 1, m] = lane[{rows[0]}, i] * {out}[low + i, layer, m]",
+        f"{out}[low + i, layer + 1, layer + 1] = 1.0",
+    ]
+
+
+def _propagate_matrix(p: Propagation, k: int, rows: Sequence[int]) -> list[str]:
+    size, product = p.size, f"product{k}"
+    lines = ["for m in range(layer + 1):", f"    for b in range({size}):"]
+    for a in range(size):
+        terms = [f"lane[{rows[a * size + c]}, i] * {product}[i, m, {c}, b]" for c in range(size)]
+        lines.append(f"        v{a} = {' + '.join(terms)}")
+    lines += [f"        {product}[i, m, {a}, b] = v{a}" for a in range(size)]
+    kept = f"{product}[i, m, {p.row}, {p.column}]"
+    lines += [
+        f"    out_{p.name}[low + i, layer + 1, m] = {kept}",
+        f"for a in range({size}):",
+        f"    {product}[i, layer + 1, a, a] = 1.0",
+        f"out_{p.name}[low + i, layer + 1, layer + 1] = {1.0 if p.row == p.column else 0.0}",
+    ]
+    return lines
+
+
+def _indent(lines: Sequence[str], depth: int) -> list[str]:
+    return ["    " * depth + line for line in lines]

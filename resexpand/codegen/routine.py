@@ -1,0 +1,284 @@
+"""`Routine`: a recursion compiled for a target, called with hyperparameters.
+
+    routine = compile_routine(response(net))
+    routine(rho=np.linspace(0, 1, 101), sigma_w2=1, sigma_b2=0, K0=0.1, depth=20)["eta"]
+
+The generated source is kept as a file under its content hash; a second process compiles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.codegen.assembly import routine_source
+from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.driver import output_slots
+from resexpand.codegen.schedule import Schedule, schedule, slots
+from resexpand.codegen.store import load
+from resexpand.codegen.values import (
+    QUADRATURE_LIMIT,
+    Values,
+    overflow_problem,
+    relative_difference,
+)
+from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.gaussian.quadrature import Resolution, panel_rule, smooth_rule
+from resexpand.theory.recursion import Output, Recursion
+
+Array = NDArray[np.float64]
+Target = Literal["cpu"]
+
+
+@dataclass(frozen=True)
+class Routine:
+    """A compiled recursion.
+
+    Attributes
+    ----------
+    recursion : Recursion
+        What it computes.
+    target : str
+        Where it runs.
+    plan : Schedule
+        Arguments and expressions it was generated from.
+    source : str
+        The generated Python text.
+    operations : int
+        Arithmetic operations and function calls per point and layer.
+    """
+
+    recursion: Recursion
+    target: str
+    plan: Schedule
+    source: str
+    operations: int
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """Names of the hyperparameters a call takes (those the network leaves symbolic)."""
+        free = {s.name for s in self.recursion.net.free_symbols}
+        depth = () if self.recursion.net.depth.is_number else ("depth",)
+        named = free - {str(self.recursion.net.depth)}
+        return (*depth, *sorted(named), "K0")
+
+    def __call__(self, **hyperparameters: Any) -> Values:
+        """Evaluate on a grid of hyperparameters.
+
+        Parameters
+        ----------
+        **hyperparameters
+            ``K0`` (or ``inputs``), ``depth`` unless the network has a number, and every symbol by
+            name. Arrays broadcast against each other; ``K0`` of a pair recursion has shape
+            ``(..., D, D)``.
+
+        Returns
+        -------
+        Values
+            Arrays of shape ``grid + (layers,)``, ``grid + (layers, D, D)`` for kernels of several
+            inputs, ``grid + (L + 1, L + 1)`` for propagators, ``grid`` for final outputs.
+
+        Raises
+        ------
+        HyperparameterError, KernelError
+            If the hyperparameters do not fit the network.
+        """
+        recursion = self.recursion
+        point = bind(
+            recursion.net,
+            dict(recursion.bindings),
+            dict(recursion.layer_bindings),
+            hyperparameters,
+            matrix=recursion.inputs == 2,
+        )
+        pairs = _pairs(self.plan, point, recursion.inputs)
+        fine = self._run(point, pairs, "fine")
+        errors = self._quadrature_error(point, pairs, fine) if self.plan.quadratures else {}
+        arrays = {o.name: _assembled(o, fine, pairs, point) for o in self.plan.outputs}
+        return Values(arrays, point.depth, _problems(self.plan, arrays, errors), errors)
+
+    def _run(self, point: Point, pairs: list[tuple[int, int]], resolution: Resolution) -> _Slots:
+        run: Callable[..., None] = load(self.source).run
+        shape = (*point.grid, len(pairs)) if self.recursion.inputs == 2 else point.grid
+        count = int(np.prod(shape, dtype=int))
+        arguments = _parameter_arrays(self.plan, point, pairs, shape, self.recursion.inputs)
+        out = {slot: _allocated(self.plan, slot, count, point.depth) for slot in _slots(self.plan)}
+        if count:
+            rules = _rules(self.plan, resolution)
+            run(count, point.depth, *rules, *arguments, *out.values())
+        return {slot: array.reshape(shape + array.shape[1:]) for slot, array in out.items()}
+
+    def _quadrature_error(
+        self, point: Point, pairs: list[tuple[int, int]], fine: _Slots
+    ) -> dict[str, float]:
+        coarse = self._run(point, pairs, "coarse")
+        return {
+            output.name: max(relative_difference(fine[s], coarse[s]) for s in slots(output))
+            for output in self.plan.outputs
+        }
+
+
+_Slots = dict[str, Array]
+
+
+def _slots(plan: Schedule) -> tuple[str, ...]:
+    return output_slots(plan)
+
+
+def _pairs(plan: Schedule, point: Point, inputs: int) -> list[tuple[int, int]]:
+    """Return the pairs of inputs the routine runs on: all of them, once."""
+    if inputs == 1:
+        return [(0, 0)]
+    count = point.kernel.shape[-1]
+    single = [o.name for o in plan.outputs if len(o.entries) == 1 or o.kind == "propagator"]
+    if single and count != 2:
+        raise HyperparameterError(
+            f"{single[0]!r} of {count} inputs", "it is of two inputs", "give K0 of shape (2, 2)"
+        )
+    return [(a, b) for a in range(count) for b in range(a + 1, count)] or [(0, 0)]
+
+
+def _parameter_arrays(
+    plan: Schedule,
+    point: Point,
+    pairs: list[tuple[int, int]],
+    shape: tuple[int, ...],
+    inputs: int,
+) -> list[Array]:
+    kernels = _kernel_entries(point, pairs, inputs)
+    arrays = []
+    for symbol in plan.parameters:
+        if symbol.name in kernels:
+            value = kernels[symbol.name]
+        else:
+            value = point.values[symbol]
+            value = value[..., None] if inputs == 2 and value.ndim else value
+        arrays.append(_flat(value, shape))
+    for symbol in plan.layer_parameters:
+        value = point.layer_values[symbol]
+        if value.shape[-1] != point.depth:
+            raise HyperparameterError("scales", "their number is not the depth", "give one each")
+        if value.ndim == 1:
+            arrays.append(value[None, :])
+            continue
+        rows = value[..., None, :] if inputs == 2 else value
+        arrays.append(np.broadcast_to(rows, (*shape, point.depth)).reshape(-1, point.depth))
+    return arrays
+
+
+def _flat(value: Array, shape: tuple[int, ...]) -> Array:
+    if value.size == 1:
+        return np.ascontiguousarray(value.reshape(1))
+    return np.ascontiguousarray(np.broadcast_to(value, shape).reshape(-1))
+
+
+def _kernel_entries(point: Point, pairs: list[tuple[int, int]], inputs: int) -> dict[str, Array]:
+    if inputs == 1:
+        return {"K0": point.kernel}
+    first, second = np.array(pairs).T
+    kernel = point.kernel
+    return {
+        "K0_11": kernel[..., first, first],
+        "K0_12": kernel[..., first, second],
+        "K0_22": kernel[..., second, second],
+    }
+
+
+def _allocated(plan: Schedule, slot: str, count: int, depth: int) -> Array:
+    if any(p.name == slot for p in plan.propagations):
+        return np.zeros((count, depth + 1, depth + 1))
+    layered = slot in plan.trajectory_slots or slot in plan.layer_slots
+    return np.empty((count, depth + 1) if layered else (count,))
+
+
+def _rules(plan: Schedule, resolution: Resolution) -> list[Array]:
+    smooth, panel = smooth_rule(resolution), panel_rule(resolution)
+    arrays = {
+        "nodes": smooth.nodes,
+        "weights": smooth.weights,
+        "panel_nodes": panel.nodes,
+        "panel_weights": panel.weights,
+    }
+    return [arrays[rule.name] for rule in plan.rules]
+
+
+def _assembled(output: Output, arrays: _Slots, pairs: list[tuple[int, int]], point: Point) -> Array:
+    """Return an output in its final shape, the entries of pairs put into matrices."""
+    names = slots(output)
+    if len(names) == 1:
+        only = arrays[names[0]]
+        drop_pair_axis = only.ndim > len(point.grid) and only.shape[: len(point.grid) + 1] == (
+            *point.grid,
+            len(pairs),
+        )
+        own_axes = {"final": 0, "propagator": 2}.get(output.kind, 1)
+        if drop_pair_axis and only.ndim == len(point.grid) + 1 + own_axes:
+            only = only[(slice(None),) * len(point.grid) + (0,)]
+        return only[()]
+    size = point.kernel.shape[-1]
+    layers = arrays[names[0]].shape[-1]
+    result = np.empty((*point.grid, layers, size, size))
+    for index, (a, b) in enumerate(pairs):
+        for name, (row, column) in zip(names, ((a, a), (a, b), (b, b)), strict=True):
+            values = arrays[name][..., index, :]
+            result[..., row, column] = result[..., column, row] = values
+    return result
+
+
+def _problems(
+    plan: Schedule, arrays: dict[str, Array], errors: dict[str, float]
+) -> tuple[str, ...]:
+    found = []
+    for output in plan.outputs:
+        layered = output.kind in ("trajectory", "layer") and len(output.entries) == 1
+        problem = overflow_problem(output.name, np.asarray(arrays[output.name]), layered)
+        found += [problem] if problem else []
+    found += [
+        f"the quadrature in {name} is only good to {error:.1g}"
+        for name, error in errors.items()
+        if error > QUADRATURE_LIMIT
+    ]
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _compiled(recursion: Recursion, target: str, outputs: tuple[str, ...] | None) -> Routine:
+    plan = schedule(recursion, outputs)
+    source, operations = routine_source(recursion, plan, target)
+    return Routine(recursion, target, plan, source, operations)
+
+
+def compile_routine(
+    recursion: Recursion, target: Target = "cpu", outputs: Sequence[str] | None = None
+) -> Routine:
+    """Generate and compile the routine of a recursion.
+
+    Parameters
+    ----------
+    recursion : Recursion
+        What to compute.
+    target : {"cpu"}
+        Where the routine runs.
+    outputs : sequence of str, optional
+        Outputs to compute; all by default. Leaving out a propagator saves its ``(L + 1)^2``
+        numbers per point.
+
+    Returns
+    -------
+    Routine
+        Callable with the hyperparameters; its text is ``routine.source``. Machine code is made at
+        the first call and kept on disk.
+
+    Raises
+    ------
+    UnsupportedError
+        If the target is unknown, or the recursion holds a function the target has not.
+    """
+    if target != "cpu":
+        raise UnsupportedError(f"target {target!r}", "there is no such target", "use 'cpu'")
+    return _compiled(recursion, target, None if outputs is None else tuple(outputs))

@@ -1,0 +1,188 @@
+"""What a routine computes and in which order: the plan between a recursion and its source text.
+
+A `Schedule` lists arguments and the lowered expressions of the few scalar functions a routine is
+made of: the initial state, what is read off a state, the step from one layer to the next (with what
+is read off on the way), and what is read off at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sympy as sp
+
+from resexpand.codegen.quadrature import rule_arguments, with_rules
+from resexpand.codegen.rewrite import Lowering, Quadrature
+from resexpand.errors import HyperparameterError
+from resexpand.theory.recursion import Output, Recursion
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """A propagator output: the entries of its matrix and the position that is kept.
+
+    Attributes
+    ----------
+    name : str
+        Output name.
+    size : int
+        Rows of the matrix.
+    row, column : int
+        Which entry of the ordered products is kept.
+    """
+
+    name: str
+    size: int
+    row: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Arguments and expressions of a routine.
+
+    Attributes
+    ----------
+    parameters : tuple of sympy.Symbol
+        Scalar arguments per point: hyperparameters and the kernel at layer 0.
+    layer_parameters : tuple of sympy.Symbol
+        Arguments with one value per block.
+    state : tuple of sympy.Symbol
+        Carried from layer to layer.
+    initial, step, read, layer, last : tuple of sympy.Expr
+        Lowered expressions: initial state; next state; trajectory outputs of a state; layer
+        outputs (and propagator matrices) of the state before a block; outputs of the last state.
+    trajectory_slots, layer_slots, last_slots : tuple of str
+        Names of the output arrays filled by `read`, `layer` and `last`.
+    propagations : tuple of Propagation
+        Propagator outputs; their matrices follow the layer outputs in `layer`.
+    quadratures : tuple of Quadrature
+        Averages computed numerically.
+    outputs : tuple of Output
+        The outputs that were asked for.
+    """
+
+    parameters: tuple[sp.Symbol, ...]
+    layer_parameters: tuple[sp.Symbol, ...]
+    state: tuple[sp.Symbol, ...]
+    initial: tuple[sp.Expr, ...]
+    step: tuple[sp.Expr, ...]
+    read: tuple[sp.Expr, ...]
+    layer: tuple[sp.Expr, ...]
+    last: tuple[sp.Expr, ...]
+    trajectory_slots: tuple[str, ...]
+    layer_slots: tuple[str, ...]
+    last_slots: tuple[str, ...]
+    propagations: tuple[Propagation, ...]
+    quadratures: tuple[Quadrature, ...]
+    outputs: tuple[Output, ...]
+
+    @property
+    def rules(self) -> tuple[sp.Symbol, ...]:
+        """Names of the quadrature-rule arrays among the arguments."""
+        return rule_arguments(self.quadratures)
+
+
+def slots(output: Output) -> tuple[str, ...]:
+    """Return the names of the arrays that hold an output, one per entry."""
+    if output.kind == "propagator" or len(output.entries) == 1:
+        return (output.name,)
+    return tuple(f"{output.name}_{entry}" for entry in ("11", "12", "22"))
+
+
+def chosen_outputs(recursion: Recursion, names: Sequence[str] | None) -> tuple[Output, ...]:
+    """Return the outputs of the given names, all if none are given.
+
+    Raises
+    ------
+    HyperparameterError
+        If a name is not among the outputs.
+    """
+    if names is None:
+        return recursion.outputs
+    known = [output.name for output in recursion.outputs]
+    for name in names:
+        if name not in known:
+            raise HyperparameterError(
+                f"output {name!r}", f"the {recursion.title} has none", f"use one of {known}"
+            )
+    return tuple(output for output in recursion.outputs if output.name in names)
+
+
+def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedule:
+    """Plan the routine of a recursion.
+
+    Parameters
+    ----------
+    recursion : Recursion
+        What to compute.
+    names : sequence of str, optional
+        Outputs to compute; all by default. State that no output needs is not carried.
+    """
+    outputs = chosen_outputs(recursion, names)
+    by_kind = {
+        kind: [o for o in outputs if o.kind == kind]
+        for kind in ("trajectory", "layer", "final", "propagator")
+    }
+    lowering = Lowering(recursion.laws)
+    needed = _needed_state(recursion, outputs)
+
+    def lowered(expressions: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
+        return tuple(lowering.lower(recursion.flat(e)) for e in expressions)
+
+    update = dict(zip(recursion.state, recursion.update, strict=True))
+    initial = dict(zip(recursion.state, recursion.initial, strict=True))
+    matrices = [entry for o in by_kind["propagator"] if o.matrix is not None for entry in o.matrix]
+    parts = {
+        "initial": lowered([initial[s] for s in needed]),
+        "step": lowered([update[s] for s in needed]),
+        "read": lowered(_entries(by_kind["trajectory"])),
+        "layer": lowered([*_entries(by_kind["layer"]), *matrices]),
+        "last": lowered(
+            [e for o in by_kind["layer"] for e in o.at_end] + _entries(by_kind["final"])
+        ),
+    }
+    quadratures = tuple(lowering.quadratures.values())
+    finished = {k: tuple(with_rules(e, quadratures) for e in v) for k, v in parts.items()}
+    return Schedule(
+        parameters=tuple(symbol for symbol, _ in recursion.bindings),
+        layer_parameters=tuple(symbol for symbol, _ in recursion.layer_bindings),
+        state=needed,
+        **finished,
+        trajectory_slots=_slot_names(by_kind["trajectory"]),
+        layer_slots=_slot_names(by_kind["layer"]),
+        last_slots=_slot_names(by_kind["layer"] + by_kind["final"]),
+        propagations=tuple(_propagation(o) for o in by_kind["propagator"]),
+        quadratures=quadratures,
+        outputs=outputs,
+    )
+
+
+def _entries(outputs: Sequence[Output]) -> list[sp.Expr]:
+    return [entry for output in outputs for entry in output.entries]
+
+
+def _slot_names(outputs: Sequence[Output]) -> tuple[str, ...]:
+    return tuple(slot for output in outputs for slot in slots(output))
+
+
+def _propagation(output: Output) -> Propagation:
+    if output.matrix is None:
+        raise TypeError(f"the propagator {output.name!r} has no matrix")
+    row, column = (int(index) for index in output.entries)
+    return Propagation(output.name, output.matrix.rows, row, column)
+
+
+def _needed_state(recursion: Recursion, outputs: Sequence[Output]) -> tuple[sp.Symbol, ...]:
+    """Return the state variables on which the chosen outputs depend, in their order."""
+    read = [e for o in outputs if o.kind != "propagator" for e in (*o.entries, *o.at_end)]
+    read += [entry for o in outputs if o.matrix is not None for entry in o.matrix]
+    update = dict(zip(recursion.state, recursion.flat_update, strict=True))
+    needed: set[sp.Basic] = set()
+    frontier = {s for e in read for s in recursion.flat(e).free_symbols if s in update}
+    while frontier:
+        needed |= frontier
+        fed = {s for f in frontier for s in update[f].free_symbols if s in update}
+        frontier = fed - needed
+    return tuple(s for s in recursion.state if s in needed)

@@ -1,0 +1,66 @@
+"""`Values`: the arrays a routine returns, with what must be known before trusting them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Values(dict[str, NDArray[np.float64]]):
+    """Arrays by output name, with their health.
+
+    Attributes
+    ----------
+    depth : int
+        Number of blocks.
+    problems : tuple of str
+        One sentence per problem: overflow, quadrature that did not converge. Empty if none.
+    quadrature_error : dict
+        Output name to the largest relative difference between the two resolutions of the
+        quadrature, an upper bound of its error; empty if every average had a closed form.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, NDArray[np.float64]],
+        depth: int,
+        problems: tuple[str, ...] = (),
+        quadrature_error: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(arrays)
+        self.depth = depth
+        self.problems = problems
+        self.quadrature_error = dict(quadrature_error or {})
+
+    @property
+    def status(self) -> str:
+        """``ok``, or the problems as one text."""
+        return "; ".join(self.problems) or "ok"
+
+
+QUADRATURE_LIMIT = 1e-6
+"""Relative difference of the two resolutions above which a result is flagged."""
+
+
+def overflow_problem(name: str, array: NDArray[np.float64], layered: bool) -> str | None:
+    """Return a sentence on the entries of an output that are not finite, None if all are."""
+    bad = ~np.isfinite(array)
+    if not bad.any():
+        return None
+    what = "not a number" if np.isnan(array).any() else "infinite"
+    where = f"{int(bad.sum())} of {array.size} entries"
+    if layered:
+        first = int(np.nonzero(bad.any(axis=tuple(range(array.ndim - 1))))[0][0])
+        where += f", first at index {first} of the layer axis"
+    return f"{name} is {what} at {where}: the numbers left the range of double precision"
+
+
+def relative_difference(fine: NDArray[np.float64], coarse: NDArray[np.float64]) -> float:
+    """Return the largest difference of two arrays relative to the largest magnitude around it."""
+    both = np.isfinite(fine) & np.isfinite(coarse)
+    if not both.any():
+        return 0.0
+    scale = np.maximum(np.abs(fine[both]), np.finfo(np.float64).tiny)
+    return float((np.abs(fine[both] - coarse[both]) / scale).max())

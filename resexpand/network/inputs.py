@@ -1,0 +1,100 @@
+"""The covariance kernel at layer 0: validated as given, or computed from data by the read-in.
+
+For inputs ``X`` of shape ``(D, d_in)`` and a read-in with weight variance ``s_w2 / d_in`` and bias
+variance ``s_b2`` the kernel is ``K^0 = s_w2 X X^T / d_in + s_b2``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from resexpand.errors import HyperparameterError, KernelError
+
+PSD_TOLERANCE = 1e-10
+"""Most negative eigenvalue of a kernel, relative to its largest, that counts as rounding."""
+
+
+def validated_kernel(value: ArrayLike, *, matrix: bool) -> NDArray[np.float64]:
+    """Return a kernel as an array, or say why it is none.
+
+    Parameters
+    ----------
+    value : array_like
+        ``(...,)`` non-negative numbers, or ``(..., D, D)`` symmetric positive semi-definite
+        matrices if `matrix` is set.
+    matrix : bool
+        Whether a matrix over inputs is meant.
+
+    Raises
+    ------
+    KernelError
+        If the kernel is not finite, not of this shape, or not positive semi-definite.
+    """
+    try:
+        kernel = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise KernelError(f"K0 = {value!r}", "it is not an array of numbers", "give one") from None
+    if not np.isfinite(kernel).all():
+        raise KernelError("K0", "it holds NaN or infinity", "give finite numbers")
+    if not matrix:
+        if (kernel < 0).any():
+            raise KernelError(f"K0 = {kernel.min()}", "a variance is never negative", "give >= 0")
+        return kernel
+    if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2]:
+        raise KernelError(
+            f"K0 of shape {kernel.shape}",
+            "the recursion is of several inputs",
+            "give D x D matrices in the last two axes",
+        )
+    if not np.allclose(kernel, kernel.swapaxes(-1, -2), rtol=1e-12, atol=0):
+        raise KernelError("K0", "it is not symmetric", "give (K0 + K0.T) / 2")
+    eigenvalues = np.linalg.eigvalsh(kernel)
+    floor = -PSD_TOLERANCE * np.abs(eigenvalues).max(axis=-1, initial=0.0)
+    if (eigenvalues.min(axis=-1) < floor).any():
+        raise KernelError(
+            "K0",
+            f"it is not positive semi-definite (eigenvalue {eigenvalues.min():.3g})",
+            "a covariance of inputs always is: check |K0_12| <= sqrt(K0_11 K0_22)",
+        )
+    return kernel
+
+
+def kernel_from_inputs(
+    inputs: ArrayLike, read_in: tuple[float, float] | None
+) -> NDArray[np.float64]:
+    """Return the kernel that a read-in gives to data.
+
+    Parameters
+    ----------
+    inputs : array_like, shape (D, d_in)
+        One input per row.
+    read_in : tuple of float or None
+        Weight variance (times fan-in) and bias variance of the read-in.
+
+    Raises
+    ------
+    HyperparameterError
+        If the inputs are not a finite two-dimensional array, or the network has no read-in.
+    """
+    if read_in is None:
+        raise HyperparameterError(
+            "the kernel of inputs",
+            "the network has no read_in to map them to layer 0",
+            "describe it with read_in=Linear(...), or give K0",
+        )
+    try:
+        rows = np.asarray(inputs, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise HyperparameterError(
+            "inputs", "they are not numbers", "give a D x d_in array"
+        ) from None
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise HyperparameterError(
+            f"inputs of shape {rows.shape}", "one row per input is needed", "give D x d_in"
+        )
+    if not np.isfinite(rows).all():
+        raise HyperparameterError("inputs", "they hold NaN or infinity", "give finite numbers")
+    weight, bias = read_in
+    kernel: NDArray[np.float64] = weight * (rows @ rows.T) / rows.shape[1] + bias
+    return kernel

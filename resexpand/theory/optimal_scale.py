@@ -1,0 +1,289 @@
+r"""The residual scale at which a response function of the output is largest.
+
+A block adds ``rho^2 B(K)`` to the kernel and multiplies the response by ``1 + rho^2 G(K)``; the
+read-out contributes an amplitude ``A(K^L)``. In a deep network only ``t = rho^2 L`` matters,
+``dK/dt = B(K)`` and ``d ln(chi)/dt = G(K)``, so that
+
+    d ln(eta) / dK^L = A'/A + G/B.
+
+It vanishes at a kernel ``K*`` that does not depend on the depth, and the scale that reaches it is
+
+    rho* = c / sqrt(L),    c^2 = int_{K^0}^{K*} dK / B(K).
+
+For the variance response ``G = B'`` and ``A = V'``, the condition reads ``V'' B + sigma_w2 V'^2 =
+0``. At finite depth the optimum is a zero of the exact derivative of ``ln(eta)``, itself a
+recursion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import sympy as sp
+
+from resexpand.activations.arcsine import reduce_area
+from resexpand.conventions import K0, PAIR, RHO, K
+from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.network.ops import Activation
+from resexpand.network.resnet import ResNet
+from resexpand.references import REFERENCES, Citation
+from resexpand.theory.closure import close
+from resexpand.theory.differentiation import differentiate, total_derivative
+from resexpand.theory.formula import Formula
+from resexpand.theory.inversion import solve_for
+from resexpand.theory.mean_field import activation_labels, kernel, read_out_moment
+from resexpand.theory.recursion import Output, Recursion
+from resexpand.theory.response import ResponseKind, coincide
+
+K_STAR = sp.Symbol("K_star", positive=True)
+"""Kernel of the last layer at the optimal residual scale."""
+
+C_SQUARED = sp.Symbol("c", positive=True) ** 2
+"""Square of the constant of ``rho* = c / sqrt(L)``."""
+
+Trend = Literal["interior", "increasing", "vanishing"]
+
+
+@dataclass(frozen=True)
+class OptimalScale:
+    """Conditions and formulas for the optimal residual scale of one response function.
+
+    Attributes
+    ----------
+    net : ResNet
+        The network.
+    kind : str
+        Which response of the output is maximised.
+    source : Recursion
+        The kernel recursion all of it was derived from.
+    growth, rate, amplitude : sympy.Expr
+        ``B(K)``, ``G(K)`` and ``A(K)`` of the module's introduction, formal.
+    condition : Formula
+        Vanishes at ``K*``: ``A' B + A G = 0``.
+    constant : Formula
+        ``c^2`` as an integral.
+    simpson : Formula
+        Simpson's rule in ``ln K`` for ``c^2``, good where ``K^0`` and ``K*`` are not far apart.
+    kernel_star : Formula or None
+        ``K*`` in closed form, if the condition can be solved.
+    curves : Recursion
+        Its outputs ``growth`` and ``condition`` are ``B`` and the condition at a kernel ``K0``.
+    slope : Recursion
+        Its output ``slope`` is ``d ln(eta) / d rho`` at finite depth.
+    trend : str
+        ``interior`` if an optimum is possible, ``increasing`` if the response grows with the
+        scale for every kernel, ``vanishing`` if it is zero.
+    citations : tuple of Citation
+        Where the method stands.
+    """
+
+    net: ResNet
+    kind: ResponseKind
+    source: Recursion
+    growth: sp.Expr
+    rate: sp.Expr
+    amplitude: sp.Expr
+    condition: Formula
+    constant: Formula
+    simpson: Formula
+    kernel_star: Formula | None
+    curves: Recursion
+    slope: Recursion
+    trend: Trend
+    citations: tuple[Citation, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why there is no interior optimum; empty if one is possible."""
+        return {
+            "interior": "",
+            "increasing": f"the {self.kind} response grows with the residual scale without bound",
+            "vanishing": f"the {self.kind} response is zero at every residual scale",
+        }[self.trend]
+
+
+def optimal_scale(net: ResNet, kind: ResponseKind = "variance") -> OptimalScale:
+    """Derive the residual scale that maximises a response function of the output.
+
+    Parameters
+    ----------
+    net : ResNet
+        The network, with one residual scale for all blocks; its value does not matter.
+    kind : {"variance", "covariance", "tangent"}
+        Which response: of the output variance to that of the input, of the output covariance of
+        two nearly orthogonal inputs (the covariance that the layers themselves build up is
+        neglected), or of a tangent vector.
+
+    Returns
+    -------
+    OptimalScale
+        Evaluate it to get ``K_star``, ``c`` and ``rho``, the optimum at the depth of the network.
+
+    Raises
+    ------
+    HyperparameterError
+        If the kind is unknown.
+    UnsupportedError
+        If the blocks have different scales, or the branch ends in an activation.
+
+    References
+    ----------
+    Fischer, Dahmen & Helias (2023), optimal residual scaling from response functions.
+    """
+    if kind not in get_args(ResponseKind):
+        raise HyperparameterError(
+            f"the optimal scale for {kind!r}",
+            "it is unknown",
+            f"use one of {get_args(ResponseKind)}",
+        )
+    _check_branch(net)
+    searched = _with_free_scale(net)
+    base = kernel(searched, inputs=1)
+    growth = base.flat(base.definitions[-1][0])
+    rate, amplitude = _rate_and_amplitude(searched, base, kind)
+    condition = amplitude.diff(K) * growth + amplitude * rate
+    closed = reduce_area(close(condition, base.laws))
+    citations = (Citation(REFERENCES["fischer2023"]), *base.citations[1:])
+    return OptimalScale(
+        net=searched,
+        kind=kind,
+        source=base,
+        growth=growth,
+        rate=rate,
+        amplitude=amplitude,
+        condition=_formula("condition", condition, sp.Integer(0), base),
+        constant=_constant(growth, base),
+        simpson=_simpson(growth, base),
+        kernel_star=_kernel_star(closed, base),
+        curves=_curves(base, growth, condition),
+        slope=_slope(base, growth, rate, amplitude),
+        trend=_trend(closed),
+        citations=citations,
+    )
+
+
+def _check_branch(net: ResNet) -> None:
+    if isinstance(net.scale, tuple):
+        raise UnsupportedError(
+            "an optimal scale of blocks with different scales",
+            "there is no single number to optimise",
+            "describe the network with one scale",
+        )
+    if isinstance(net.branch.ops[-1], Activation):
+        raise UnsupportedError(
+            "the optimal scale of a branch that ends in an activation",
+            "its mean makes the kernel depend on more than one number",
+            "end the branch with a Linear()",
+        )
+
+
+def _with_free_scale(net: ResNet) -> ResNet:
+    """Return the network with a symbol for the scale, which is what is looked for."""
+    if isinstance(net.scale, sp.Symbol):
+        return net
+    return ResNet(
+        net.branch, scale=RHO, depth=net.depth, read_in=net.read_in, read_out=net.read_out
+    )
+
+
+def _rate_and_amplitude(
+    net: ResNet, base: Recursion, kind: ResponseKind
+) -> tuple[sp.Expr, sp.Expr]:
+    """Return ``G(K)`` and ``A(K)`` by differentiating kernel and read-out."""
+    labels = activation_labels(net)
+    if kind == "variance":
+        growth = base.flat(base.definitions[-1][0])
+        return growth.diff(K), read_out_moment(net, labels, (K,))[0].diff(K)
+    pair = kernel(net, inputs=2)
+    growth = pair.flat(sp.Symbol("C_12", real=True)).diff(PAIR[1])
+    moment = read_out_moment(net, labels, PAIR)[1].diff(PAIR[1])
+    if kind == "tangent":
+        return coincide(growth), coincide(moment)
+    orthogonal = {PAIR[0]: K, PAIR[1]: sp.Integer(0), PAIR[2]: K}
+    return (
+        growth.subs(orthogonal, simultaneous=True),
+        moment.subs(orthogonal, simultaneous=True),
+    )
+
+
+def _formula(name: str, lhs: sp.Expr, rhs: sp.Expr, base: Recursion, meaning: str = "") -> Formula:
+    return Formula(
+        name=name,
+        lhs=lhs,
+        rhs=rhs,
+        meaning=meaning,
+        neglects="O(1/L)" if name != "condition" else "",
+        citations=base.citations,
+        laws=base.laws,
+    )
+
+
+def _constant(growth: sp.Expr, base: Recursion) -> Formula:
+    integral = sp.Integral(1 / growth, (K, K0, K_STAR))
+    return _formula("constant", C_SQUARED, integral, base, "rho* = c / sqrt(L)")
+
+
+def _simpson(growth: sp.Expr, base: Recursion) -> Formula:
+    points = (K0, sp.sqrt(K0 * K_STAR), K_STAR)
+    low, middle, high = (point / growth.subs(K, point) for point in points)
+    rhs = sp.log(K_STAR / K0) / 6 * (low + 4 * middle + high)
+    return _formula("simpson", C_SQUARED, rhs, base, "Simpson's rule in the logarithm of K")
+
+
+def _kernel_star(closed: sp.Expr, base: Recursion) -> Formula | None:
+    solution = solve_for(closed, K)
+    if solution is None:
+        return None
+    return _formula("kernel_star", K_STAR, solution, base, "kernel of the last layer at rho*")
+
+
+def _curves(base: Recursion, growth: sp.Expr, condition: sp.Expr) -> Recursion:
+    """Return a recursion that stands still and reads ``B`` and the condition off its kernel."""
+    net = base.net
+    still = ResNet(net.branch, scale=1, depth=1, read_in=net.read_in, read_out=net.read_out)
+    outputs = (Output("growth", "final", (growth,)), Output("condition", "final", (condition,)))
+    return Recursion(
+        title="kernel growth and condition of the optimal scale",
+        net=still,
+        inputs=1,
+        state=(K,),
+        initial=(K0,),
+        update=(K,),
+        outputs=outputs,
+        bindings=tuple((s, v) for s, v in base.bindings if s != net.scale),
+        laws=base.laws,
+        citations=base.citations,
+    )
+
+
+def _slope(base: Recursion, growth: sp.Expr, rate: sp.Expr, amplitude: sp.Expr) -> Recursion:
+    """Return the recursion for ``d ln(eta) / d rho`` at finite depth."""
+    rho = next(symbol for symbol, value in base.bindings if value == base.net.scale)
+    log_chi = sp.Symbol("ln_chi", real=True)
+    objective = Recursion(
+        title="logarithmic output response",
+        net=base.net,
+        inputs=1,
+        state=(K, log_chi),
+        initial=(K0, sp.Integer(0)),
+        update=(K + rho**2 * growth, log_chi + sp.log(1 + rho**2 * rate)),
+        bindings=base.bindings,
+        laws=base.laws,
+        citations=base.citations,
+    )
+    symbols = (sp.Symbol("dK_drho", real=True), sp.Symbol("dln_chi_drho", real=True))
+    logarithm = sp.log(amplitude) + log_chi
+    slope = total_derivative(logarithm, objective, rho, symbols)
+    moving = differentiate(objective, rho, symbols)
+    outputs = (Output("slope", "final", (slope,), meaning="d ln(eta) / d rho"),)
+    return replace(moving, outputs=outputs)
+
+
+def _trend(closed: sp.Expr) -> Trend:
+    simplified = sp.expand(closed)
+    if simplified == 0:
+        return "vanishing"
+    if not simplified.has(K) and simplified.is_positive:
+        return "increasing"
+    return "interior"
