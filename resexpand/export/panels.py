@@ -21,11 +21,7 @@ Array = npt.NDArray[np.float64]
 
 SIGMA_BAND = 3.0
 SIGMA_MOST = 8.0  # z-scores beyond are drawn as arrows at the edge
-SENTENCES = {
-    "agrees": "Theory and Monte Carlo agree",
-    "disagrees": "Theory and Monte Carlo disagree",
-    "inconclusive": "Theory and Monte Carlo: inconclusive",
-}
+PHRASES = {"agrees": " agree", "disagrees": " disagree", "inconclusive": ": inconclusive"}
 
 
 def two_panels() -> tuple[Figure, Axes, Axes]:
@@ -67,7 +63,9 @@ def verdict_line(agreement: Agreement) -> str:
     off = sum(row.ok is False for row in agreement.rows)
     count = f"{off} of {len(agreement.rows)} off" if off else f"{len(agreement.rows)} points"
     size = "∞" if math.isinf(largest) else f"{largest:.1f}"
-    return f"{SENTENCES[agreement.verdict]}  ({count}, |z| ≤ {size})"
+    sides = " and ".join(agreement.heading)
+    sentence = sides[0].upper() + sides[1:] + PHRASES[agreement.verdict]
+    return f"{sentence}  ({count}, |z| ≤ {size})"
 
 
 def sigma_panel(axes: Axes, scores: Array) -> float:

@@ -36,7 +36,7 @@ from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.extrapolation import ROUNDING_UNIT, Extrapolation, Sampled
 from resexpand.montecarlo.tails import Array
 
-RESPONSES = ("response", "chi")
+RESPONSES = ("response", "chi", "covariance_response", "tangent")
 CARRIERS = ("kernel", "layer_covariance")
 
 

@@ -4,9 +4,9 @@
 |-----------------|--------------------|--------------------------------|
 | `K`             | `kernel`           | `K^0 ... K^L`                  |
 | `C`             | `layer_covariance` | `C^1 ... C^{L+1}`              |
-| `eta_layers`    | `response`         | `dC^{l+1}/dK^0`, every layer   |
+| `eta_layers`    | `response`         | `eta^0 ... eta^L`              |
 | `eta`           | `response`         | its last layer                 |
-| `chi`           | `chi`              | first column, `dK^l/dK^0`      |
+| `chi`, `chi_0`  | `chi`              | first column, `dK^l/dK^0`      |
 
 Covariance matrices are symmetric: the entries `(a, b)` and `(b, a)` are judged once.
 """
@@ -40,8 +40,17 @@ ALIASES = {
     "eta_layers": "response",
     "eta": "response",
     "chi": "chi",
+    "chi_0": "chi",
 }
-SYMBOLS = {"kernel": "K", "layer_covariance": "C", "response": "eta"}
+# The same numbers twice: the second is left out where both have an estimate.
+REPEATS = (("eta_layers", "eta"), ("chi", "chi_0"))
+SYMBOLS = {
+    "kernel": "K",
+    "layer_covariance": "C",
+    "response": "eta",
+    "eta_layers": "eta",
+    "chi_0": "chi",
+}
 Index = npt.NDArray[np.intp]
 Labels = Mapping[str, str | Sequence[str]]
 
@@ -65,8 +74,9 @@ def pair_up(
     asked = dict(names) if names is not None else {k: ALIASES.get(k, k) for k in theory}
     if names is None:
         asked = {k: k if k in estimates else name for k, name in asked.items()}
-        if "eta_layers" in theory and "response" in estimates:
-            asked.pop("eta", None)  # the same number as the last of eta_layers
+        for kept, repeated in REPEATS:
+            if asked.get(kept) in estimates and asked.get(repeated) == asked[kept]:
+                del asked[repeated]
     else:
         missing = [k for k in asked if k not in theory] + [
             n for n in asked.values() if n not in estimates
@@ -173,8 +183,7 @@ def labels_of(
         return np.array(list(given), dtype=object).reshape(shape)
     symbol = given if given is not None else SYMBOLS.get(key, key)
     out = np.empty(shape, dtype=object)
-    # In layer_covariance and the responses read off it, index l belongs to the map after layer l.
-    first = 1 if name in ("layer_covariance", "response") else 0
+    first = 1 if name == "layer_covariance" else 0
     axis = layer_axis(shape) if shape else -1
     for index in np.ndindex(*shape):
         layer = f"^{index[axis] + first}" if shape else ""

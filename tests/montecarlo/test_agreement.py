@@ -252,8 +252,10 @@ def test_every_theory_key_finds_its_estimate() -> None:
     assert agreement.z["eta"].shape == ()
     assert next(row.label for row in agreement.rows if row.label[0] == "C") == "C^1"
     assert agreement.notes == ("no estimate for rho",)
-    layered = compare({"eta": eta[-1], "eta_layers": eta}, sample)
-    assert list(layered.z) == ["eta_layers"]
+    repeated = compare({"eta": eta[-1], "eta_layers": eta, "chi": chi, "chi_0": chi[:, 0]}, sample)
+    assert list(repeated.z) == ["eta_layers", "chi"]
+    assert repeated.rows[0].label == "eta^0"
+    assert list(compare({"chi_0": chi[:, 0]}, sample).z) == ["chi_0"]
 
 
 def test_explicit_names_and_labels() -> None:
