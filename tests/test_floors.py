@@ -47,6 +47,7 @@ NEIGHBOURS = {
     ("gaussian", "activations"),
     ("series", "combinatorics"),
     ("cli", "workflows"),
+    ("cli", "__init__"),
     ("__main__", "cli"),
     ("__init__", "workflows"),
 }
