@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import Fake, drawn
 
@@ -446,7 +446,6 @@ def outcome(rows: list[tuple[float, float, float]], unit: float = 1.0) -> Agreem
     return compare({"flat": truth * unit}, {"flat": fake.but(mean=fake.mean + noise * fake.stderr)})
 
 
-@settings(max_examples=50)
 @given(rows=values, data=st.data())
 def test_order_of_the_entries_does_not_matter(
     rows: list[tuple[float, float, float]], data: st.DataObject
@@ -465,7 +464,6 @@ def test_order_of_the_entries_does_not_matter(
     assert {r.label: r.ok for r in one.rows} == {r.label: r.ok for r in other.rows}
 
 
-@settings(max_examples=50)
 @given(rows=values, power=st.integers(-40, 40))
 def test_units_do_not_matter(rows: list[tuple[float, float, float]], power: int) -> None:
     one, other = outcome(rows), outcome(rows, 2.0**power)
@@ -474,7 +472,6 @@ def test_units_do_not_matter(rows: list[tuple[float, float, float]], power: int)
     np.testing.assert_allclose(one.p_value, other.p_value, rtol=1e-6)
 
 
-@settings(max_examples=50)
 @given(rows=values, wider=st.floats(1.0, 100.0))
 def test_a_wider_budget_never_turns_into_agreement(
     rows: list[tuple[float, float, float]], wider: float
