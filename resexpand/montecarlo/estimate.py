@@ -1,7 +1,8 @@
 """What sampling returns: mean, standard error, count, and the health of the sample.
 
-From `n` independent networks, `mean = sum x/n`, `variance = sum (x - mean)^2/(n - 1)` (of one draw)
-and `stderr = sqrt(variance/n)`. Three things make such numbers untrustworthy, and each raises a flag:
+From `n` independent networks, `mean = sum x/n`, `variance = sum (x - mean)^2/(n - 1)` (of one
+draw) and `stderr = sqrt(variance/n)`. Three things make such numbers untrustworthy, and each
+raises a flag:
 
 overflow
     Some draws were infinite or NaN. The components concerned have mean and standard error NaN: a
@@ -152,15 +153,16 @@ class Estimate:
             )
         elif uncertainty > np.sqrt(HEAVY_TAIL) / 2:
             found["heavy-tail"] = (
-                f"A few of the {self.n} draws carry most of the spread: the standard error is known "
-                f"to {uncertainty:.0%} at best and the mean may lie far beyond it; more draws, a "
-                "larger width or a smaller residual scale would help."
+                f"A few of the {self.n} draws carry most of the spread: the standard error is "
+                f"known to {uncertainty:.0%} at best and the mean may lie far beyond it; more "
+                "draws, a larger width or a smaller residual scale would help."
             )
         return found
 
     def __repr__(self) -> str:
         mean = np.array2string(self.mean, precision=4, threshold=6, edgeitems=2)
-        return f"<Estimate {self.name}: mean {mean}, {self.n} draws, width {self.width}, {self.status}>"
+        sizes = f"{self.n} draws, width {self.width}"
+        return f"<Estimate {self.name}: mean {mean}, {sizes}, {self.status}>"
 
 
 def _unscaled(values: Floats, exponent: Any) -> Floats:

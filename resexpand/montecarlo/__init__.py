@@ -1,0 +1,1 @@
+"""Sampled networks: random numbers, samplers, estimates, and their agreement with a theory."""

@@ -1,0 +1,144 @@
+"""The columns of one network, and the few loops over them that every sampler needs.
+
+A network of width `N` with `D` inputs and `T` tangents is propagated as `C = D + T` columns of
+neurons: `h_1 ... h_D`, then tangents `v_t`, each attached to the input at which it is a tangent.
+Arrays of columns have shape `(C, P)`, one contiguous row per column, with `P > N` a multiple of
+`LANES` so that vector loops have no remainder. Entries from `N` on are finite and without meaning.
+
+`triangular_factor` is the Gram-Schmidt process. It differs from the textbook: each column is
+orthogonalised twice ("twice is enough", Giraud, Langou & Rozloznik 2005), and a column that lies in
+the span of its predecessors, to rounding, gets the pivot zero instead of a normalised rounding
+error; equal inputs and columns that ReLU switched off are exact cases of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.jit import inlined, loop, reduction
+from resexpand.montecarlo.normals import fill_normals
+from resexpand.montecarlo.streams import DIRECTION, INPUT, stream_word
+
+Columns = NDArray[np.float64]
+Place = tuple[np.uint64, np.uint64, int, np.uint64]
+"""Key words 0 and 1, layer, and draw: what random numbers depend on besides stream and index."""
+
+LANES = 32
+DEPENDENT = 1e-14
+"""Share of its length below which the rest of a column counts as rounding error."""
+
+
+@inlined
+def padded(width: int) -> int:
+    """Return the smallest multiple of `LANES` that is not below the width."""
+    return (width + LANES - 1) // LANES * LANES
+
+
+@reduction
+def dot(x: Columns, y: Columns, n: int) -> float:
+    """Return the scalar product of the first n entries."""
+    total = 0.0
+    for i in range(n):
+        total += x[i] * y[i]
+    return total
+
+
+@loop
+def subtract(x: Columns, factor: float, y: Columns, n: int) -> None:
+    """Subtract factor * y from x in place."""
+    for i in range(n):
+        x[i] -= factor * y[i]
+
+
+@loop
+def gram(columns: Columns, width: int, out: NDArray[np.float64]) -> None:
+    """Write `x_a . x_b / N` for all pairs of columns, shape (C, C)."""
+    for a in range(columns.shape[0]):
+        for b in range(a + 1):
+            value = dot(columns[a], columns[b], width) / width
+            out[a, b] = value
+            out[b, a] = value
+
+
+@loop
+def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -> None:
+    """Write the upper triangular R of `columns^T = Q R`; the columns are overwritten by Q.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (C, P)
+        Overwritten; rows whose pivot is zero are left as rounding error and never used.
+    n : int
+        Entries that count.
+    triangle : ndarray, shape (C, C)
+        The result; its diagonal is not negative. NaN and inf in the columns arrive here.
+    """
+    count = columns.shape[0]
+    triangle[:, :] = 0.0
+    for j in range(count):
+        column = columns[j]
+        length = np.sqrt(dot(column, column, n))
+        rest = length
+        if j > 0:
+            for _ in range(2):
+                for i in range(j):
+                    if triangle[i, i] != 0.0:
+                        share = dot(columns[i], column, n)
+                        triangle[i, j] += share
+                        subtract(column, share, columns[i], n)
+            rest = np.sqrt(dot(column, column, n))
+            if rest < DEPENDENT * length:
+                rest = 0.0
+        triangle[j, j] = rest
+        if rest != 0.0 and j + 1 < count:
+            for i in range(n):
+                column[i] /= rest
+
+
+@loop
+def combine(columns: Columns, matrix: NDArray[np.float64], j: int, normals: Columns) -> None:
+    """Add `matrix[j, c] * normals` to every column c >= j (set instead of add for j = 0)."""
+    for c in range(j, columns.shape[0]):
+        factor = matrix[j, c]
+        target = columns[c]
+        if j == 0:
+            for i in range(normals.size):
+                target[i] = factor * normals[i]
+        elif factor != 0.0:
+            for i in range(normals.size):
+                target[i] += factor * normals[i]
+
+
+@loop
+def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: Columns) -> None:
+    """Draw the columns at layer 0, `x_c = sum_k matrix[k, c] z_k`.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (C, P)
+        The result.
+    matrix : ndarray, shape (D + 1, C)
+        Row k < D multiplies the normals of input k, row D those of the random direction.
+    place : tuple
+        Key words, layer (unused: the input is layer 0), draw.
+    normals : ndarray, shape (P,)
+        Scratch.
+    """
+    key0, key1, _, draw = place
+    columns[:, :] = 0.0
+    last = matrix.shape[0] - 1
+    for k in range(last + 1):
+        if not np.any(matrix[k] != 0.0):
+            continue
+        stream = DIRECTION if k == last else INPUT
+        fill_normals(key0, key1, np.uint64(k), stream_word(0, stream), draw, normals, normals.size)
+        for c in range(columns.shape[0]):
+            subtract(columns[c], -matrix[k, c], normals, normals.size)
+
+
+@loop
+def add_scaled(columns: Columns, scale: float, branch: Columns) -> None:
+    """Close a residual block, `h += scale * branch(h)`, in place."""
+    for c in range(columns.shape[0]):
+        subtract(columns[c], -scale, branch[c], columns.shape[1])

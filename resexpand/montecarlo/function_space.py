@@ -1,0 +1,117 @@
+"""Function-space sampler: draws the action of the weights on the few columns that meet them.
+
+A weight matrix W with i.i.d. entries `N(0, s/N)` and a bias b with entries `N(0, t)` act on the
+columns `x_1 ... x_C` of one network. Written as one matrix, rows of `[W x_1 + b, ..., W x_C]` (no
+bias on tangents) are scalar products of i.i.d. standard normals with the columns
+
+    a_c = ( x_c sqrt(s/N),  sqrt(t) if c is an input else 0 ),      length N + 1:
+
+the bias is the weight of one more neuron. With the thin factorisation `A = Q R`, `W x = Y R` where
+`Y = Z Q` again has i.i.d. standard normal entries, because Q has orthonormal columns. So only
+`N C` normals per layer are drawn instead of `N^2`, and Q is never needed. This is exact in law at
+every width, for any activation, jointly for all columns; C^l = R^T R is the layer covariance.
+
+Not done: an eigendecomposition of the Gram matrix would do the same for generic columns, but ReLU
+makes columns exactly zero or dependent with positive probability, where rounding splits them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.columns import Columns, Place, combine, dot, padded, triangular_factor
+from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.normals import fill_normals
+from resexpand.montecarlo.streams import FUNCTION_SPACE_FIRST, READ_OUT_WEIGHTS, stream_word
+
+Law = tuple[float, float]
+"""Weight variance (times fan-in) and bias variance of one linear operation."""
+
+
+@loop
+def workspace(count: int, length: int) -> Columns:
+    """Return the scratch space of one network: the columns a_c, one row of normals, R."""
+    return np.empty((count + 2, max(length, count * count)))
+
+
+@loop
+def feature_factor(
+    source: Columns, size: tuple[int, int], law: Law, scratch: Columns
+) -> NDArray[np.float64]:
+    """Return R of the columns a_c; `size` is (inputs, width)."""
+    inputs, width = size
+    count = source.shape[0]
+    unit, constant = np.sqrt(law[0] / width), np.sqrt(law[1])
+    triangle = scratch[count + 1, : count * count].reshape((count, count))
+    if count == 1:  # R is the length of the one column: no need to form it
+        triangle[0, 0] = np.sqrt(law[0] / width * dot(source[0], source[0], width) + law[1])
+        return triangle
+    basis = scratch[:count]
+    for c in range(count):
+        x, a = source[c], basis[c]
+        for i in range(width):
+            a[i] = unit * x[i]
+        a[width] = constant if c < inputs else 0.0
+    triangular_factor(basis, width + 1, triangle)
+    return triangle
+
+
+@loop
+def linear(
+    source: Columns,
+    target: Columns,
+    size: tuple[int, int],
+    law: Law,
+    place: Place,
+    operation: int,
+    scratch: Columns,
+) -> None:
+    """Write `W x_c + b` (inputs) and `W x_c` (tangents) with fresh W and b.
+
+    Parameters
+    ----------
+    source, target : ndarray, shape (C, P)
+        Columns before and after; not the same array.
+    size : tuple
+        Number of inputs D and width N.
+    law : tuple
+        Weight variance times fan-in, bias variance.
+    place : tuple
+        Key words, layer, draw.
+    operation : int
+        Position in the branch.
+    scratch : ndarray
+        From `workspace`.
+    """
+    key0, key1, layer, draw = place
+    triangle = feature_factor(source, size, law, scratch)
+    count, length = source.shape[0], padded(size[1])
+    word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
+    normals = scratch[count, :length]
+    for j in range(count):
+        if j == 0 or triangle[j, j] != 0.0:
+            fill_normals(key0, key1, np.uint64(j), word, draw, normals, length)
+            combine(target[:, :length], triangle, j, normals)
+
+
+@loop
+def read_out(
+    source: Columns,
+    size: tuple[int, int],
+    law: Law,
+    place: Place,
+    scratch: Columns,
+    out: NDArray[np.float64],
+) -> None:
+    """Write one output component per input, `out[a] = w . x_a + b`, shape (D,)."""
+    key0, key1, layer, draw = place
+    inputs = size[0]
+    triangle = feature_factor(source[:inputs], size, law, scratch)
+    normals = scratch[inputs]
+    word = stream_word(layer, READ_OUT_WEIGHTS)
+    fill_normals(key0, key1, np.uint64(0), word, draw, normals, inputs)
+    for a in range(inputs):
+        out[a] = 0.0
+        for j in range(a + 1):
+            out[a] += triangle[j, a] * normals[j]

@@ -1,0 +1,98 @@
+"""The plan of a run: which networks are drawn, cut into chunks, and what makes two runs the same.
+
+A chunk is a range of consecutive draws, long enough that starting it costs nothing and short
+enough that stopping or resuming a run loses little: about `CHUNK_SECONDS`. Its length follows from
+the sizes of the network alone, never from the number of workers or draws. So a run that asks for
+more draws of the same ensemble has the same chunks in front, and finds them in its store.
+
+Partial sums are merged in the order of the chunks: the result is the same, bit by bit, for any
+number of workers and for a run that was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CHUNK_SECONDS = 0.25
+CHUNK_BYTES = 2**25
+"""Most memory that the Gram matrices of a chunk may take."""
+
+NUMBERS_VERSION = 1
+"""To be raised when the same seed begins to give other networks: stored sums are then void."""
+
+# Nanoseconds on one core of 2024, to size the chunks; nothing else depends on them.
+NORMAL_NS = 1.0
+COLUMN_NS = 2.5
+
+
+@dataclass(frozen=True)
+class Work:
+    """Size of one network, as far as it decides how long it takes.
+
+    Attributes
+    ----------
+    width, depth, columns, operations : int
+        Width, number of blocks, columns propagated, operations per branch.
+    dense : bool
+        Whether every weight is drawn.
+    """
+
+    width: int
+    depth: int
+    columns: int
+    operations: int
+    dense: bool
+
+    @property
+    def seconds(self) -> float:
+        """Rough time to draw one network on one core."""
+        column = self.columns * self.width * COLUMN_NS * (1 + self.columns / 4)
+        weights = self.width**2 * NORMAL_NS if self.dense else 0.0
+        return self.depth * self.operations * (column + weights) * 1e-9 + 1e-6
+
+    @property
+    def chunk(self) -> int:
+        """Number of networks in a chunk: a power of two."""
+        by_time = CHUNK_SECONDS / self.seconds
+        by_memory = CHUNK_BYTES / (24 * (self.depth + 1) * self.columns**2)
+        return 1 << (int(max(min(by_time, by_memory), 1)).bit_length() - 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run.
+
+    Attributes
+    ----------
+    settings : mapping
+        Everything that the numbers depend on except the count of draws, as JSON values.
+    draws : int
+        Number of networks.
+    work : Work
+    """
+
+    settings: Mapping[str, Any]
+    draws: int
+    work: Work
+
+    @property
+    def identity(self) -> str:
+        """Digest of all settings: equal for runs whose chunks are interchangeable."""
+        content = {**self.settings, "chunk": self.work.chunk, "version": NUMBERS_VERSION}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """Yield first draw and length of each chunk."""
+        step = self.work.chunk
+        for first in range(0, self.draws, step):
+            yield first, min(step, self.draws - first)
+
+    @property
+    def seconds(self) -> float:
+        """Rough time of the whole run on one core."""
+        return self.draws * self.work.seconds

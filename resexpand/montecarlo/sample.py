@@ -1,0 +1,169 @@
+"""Sample networks of finite width and average what can be read off them.
+
+    sample(net, ["kernel"], width=100, draws=10_000, K0=1.0, seed=1)["kernel"].mean
+
+draws independent networks from the law of the description (fresh Gaussian weights and biases in
+every layer) and returns mean, standard error and health of each observable. The networks are those
+with numbers 0 ... draws - 1 of the ensemble with this seed, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.montecarlo.concrete import concrete
+from resexpand.montecarlo.estimate import Estimate, Estimates
+from resexpand.montecarlo.input_kernel import input_kernel
+from resexpand.montecarlo.observables import select
+from resexpand.montecarlo.plan import Plan, Work
+from resexpand.montecarlo.progress import Progress
+from resexpand.network.ops import Activation
+from resexpand.network.resnet import Branch, ResNet
+
+METHODS = ("function-space", "dense")
+LARGEST_COUNT = 2**31
+"""Widths and draws are counter words of the random numbers."""
+
+
+def sample(
+    net: ResNet,
+    observables: str | Iterable[str],
+    width: int,
+    draws: int,
+    *,
+    K0: ArrayLike | None = None,
+    inputs: ArrayLike | None = None,
+    method: str = "function-space",
+    target: str = "cpu",
+    seed: int = 0,
+    store: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    progress: Progress = None,
+    **hyperparameters: object,
+) -> Estimates:
+    r"""Draw networks and return the averages of the observables.
+
+    Parameters
+    ----------
+    net : ResNet
+        The description.
+    observables : str or iterable of str
+        Names from `resexpand.montecarlo.observables.OBSERVABLES`: ``kernel layer_covariance
+        output output_squared chi response covariance_response tangent``.
+    width : int
+        Width N of every layer, at least the number of columns (inputs and tangents).
+    draws : int
+        Number of networks, at least 2.
+    K0 : float or array_like, shape (D, D), optional
+        Kernel of the inputs at layer 0: the rows of :math:`h^0` are `N(0, K0)`.
+    inputs : array_like, shape (D, d), optional
+        Data instead of `K0`, for a network with a read-in.
+    method : str
+        ``"function-space"`` (exact in law, ``N`` normals per column and layer) or ``"dense"``
+        (draws all ``N**2`` weights).
+    target : str
+        ``"cpu"``.
+    seed : int
+        Ensemble, 0 ... 2**64 - 1.
+    store : path-like, optional
+        File that keeps finished chunks. The same call with the same file resumes; with more
+        `draws` it extends.
+    workers : int, optional
+        Number of threads; all cores by default. Does not change the result, bit by bit.
+    progress : callable or bool, optional
+        Called as ``progress(done, draws)``. None shows a bar for long runs on a terminal, False
+        nothing.
+    **hyperparameters : float
+        One value per symbol of the network, by name; the depth as ``depth=``.
+
+    Returns
+    -------
+    Estimates
+        Mapping from name to `Estimate`: arrays of shape (L+1,) for one input, (L+1, D, D) for
+        kernels of D inputs, () or (D,) for outputs.
+
+    Raises
+    ------
+    HyperparameterError
+        If a hyperparameter, width, draws, seed, observable or input is missing, unknown or invalid.
+    KernelError
+        If the kernel at layer 0 is not finite, symmetric and positive semi-definite.
+    UnsupportedError
+        If an observable does not exist for this network, or the target is not available.
+    StoreError
+        If the store cannot be used; it is then left as it is.
+    """
+    numbers = concrete(net, hyperparameters)
+    kernel = input_kernel(K0, inputs, numbers.read_in)
+    names = observables if isinstance(observables, str) else list(observables)
+    chosen = select(names, len(kernel))
+    columns = len(kernel) + len({o.tangent for o in chosen if o.tangent})
+    _check_choice("method", method, METHODS)
+    _check_choice("target", target, ("cpu",))
+    _check_count("draws", draws, 2)
+    _check_count("width", width, columns)
+    _check_count("seed", seed, 0, 2**64)
+    _check_count("workers", workers if workers is not None else 1, 1)
+
+    settings = {
+        "branch": _fingerprint(net.branch),
+        "observables": [o.name for o in chosen],
+        "depth": numbers.depth,
+        "scales": numbers.scales if isinstance(net.scale, tuple) else numbers.scales[0],
+        "variances": numbers.laws,
+        "read_out": numbers.read_out,
+        "K0": kernel.tolist(),
+        "width": width,
+        "method": method,
+        "seed": seed,
+    }
+    work = Work(width, numbers.depth, columns, len(net.branch.ops), method == "dense")
+    plan = Plan(settings, draws, work)
+
+    # Numba is loaded only now: describing networks and deriving formulas must not wait for it.
+    from resexpand.montecarlo.engine import make_sampler
+    from resexpand.montecarlo.run import run_plan
+
+    sampler = make_sampler(
+        net.branch, numbers, kernel, chosen, width=width, method=method, seed=seed
+    )
+    threads = workers if workers is not None else available_cores()
+    path = None if store is None else Path(store)
+    sums = run_plan(plan, sampler.moments, workers=threads, store=path, progress=progress)
+    estimates = {
+        name: Estimate(name, moments, width, numbers.depth, method, (seed,))
+        for name, moments in sums.items()
+    }
+    return Estimates(estimates, MappingProxyType({**settings, "draws": draws}))
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _fingerprint(branch: Branch) -> list[str]:
+    """Return what the branch computes, as text that does not depend on names of activations."""
+    return [str(op.expression) if isinstance(op, Activation) else "Linear" for op in branch.ops]
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        listed = " or ".join(repr(choice) for choice in choices)
+        raise UnsupportedError(f"{name}={value!r}", "not available for sampling", f"use {listed}")
+
+
+def _check_count(name: str, value: Any, least: int, bound: int = LARGEST_COUNT) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not least <= value < bound:
+        raise HyperparameterError(
+            f"{name}={value!r}", f"not a whole number from {least} to {bound - 1}", "give one"
+        )

@@ -1,0 +1,32 @@
+"""Where each random vector of a network stands in the counter space.
+
+Counter word 2 is `layer * 256 + stream`. Layer 0 is the input, layers 1 ... L are the blocks, layer
+L+1 is what follows the last block (the read-out, or the branch read once more without adding it).
+Streams of the two samplers are apart, so that equal seeds give independent weights; they share
+only the input `h^0`.
+
+    0         columns z_a of the input, `h^0 = z F`
+    1         the random direction of a tangent
+    2, 3      read-out weights, read-out bias
+    16 + 2j   function space: the normals that stand for W and b of operation j of the branch
+    130 + 2j  dense: rows of the weight matrix of operation j; 131 + 2j its biases
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from resexpand.montecarlo.jit import inlined
+
+INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS = 0, 1, 2, 3
+FUNCTION_SPACE_FIRST, DENSE_FIRST = 16, 130
+LARGEST_BRANCH = 56
+"""Most operations in a branch: their streams must fit below 256 and below each other."""
+
+STREAMS_PER_LAYER = 256
+
+
+@inlined
+def stream_word(layer: int, stream: int) -> np.uint64:
+    """Return counter word 2 of a stream in a layer."""
+    return np.uint64(layer * STREAMS_PER_LAYER + stream)

@@ -1,0 +1,58 @@
+"""Networks and rows of draws, shared by the tests of the samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from resexpand.montecarlo.concrete import concrete
+from resexpand.montecarlo.engine import Sampler, make_sampler
+from resexpand.montecarlo.input_kernel import input_kernel
+from resexpand.montecarlo.observables import select
+from resexpand.network.resnet import ResNet
+
+
+def sampler(
+    net: ResNet,
+    observables: Sequence[str] | str,
+    width: int,
+    K0: Any = 1.0,
+    method: str = "function-space",
+    seed: int = 1,
+) -> Sampler:
+    """Return the sampler of an ensemble, to look at single draws."""
+    numbers = concrete(net, {})
+    kernel = input_kernel(K0, None, None)
+    chosen = select(observables, len(kernel))
+    return make_sampler(net.branch, numbers, kernel, chosen, width=width, method=method, seed=seed)
+
+
+def draw_rows(
+    net: ResNet, name: str, width: int, draws: int, first: int = 0, **options: Any
+) -> np.ndarray:
+    """Return one observable of networks first ... first + draws - 1, one row per network."""
+    return sampler(net, name, width, **options).rows(first, draws)[name]
+
+
+@pytest.fixture(name="draw_rows")
+def _draw_rows() -> Callable[..., np.ndarray]:
+    return draw_rows
+
+
+@pytest.fixture(name="make")
+def _make() -> Callable[..., Sampler]:
+    return sampler
+
+
+def z_score(samples: np.ndarray, exact: Any) -> np.ndarray:
+    """Return (mean - exact) / standard error along the first axis."""
+    error = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
+    return (samples.mean(axis=0) - exact) / error
+
+
+@pytest.fixture(name="z_score")
+def _z_score() -> Callable[..., np.ndarray]:
+    return z_score
