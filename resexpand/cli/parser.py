@@ -8,6 +8,7 @@ hyperparameters span a grid.
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any, NoReturn
 
 _NUMBERS = "number, list a,b,c or range first:last:count"
@@ -49,7 +50,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
         from resexpand import __version__
 
-        parser.exit(0, f"resexpand {__version__}\n")
+        sys.stdout.write(f"resexpand {__version__}\n")
+        parser.exit(0)
 
 
 def _command(commands: Any, name: str, module: str, description: str) -> argparse.ArgumentParser:
