@@ -1,26 +1,15 @@
-"""What holds for every test: how Hypothesis runs, which skips are allowed, what runs by default.
-
-A skip whose reason is not in `ALLOWED_SKIPS` fails the run, and so do more skips of one reason than
-stated there: a test that silently stops running is worse than one that fails.
-"""
+"""What holds for every test: how Hypothesis runs, which skips are allowed, what runs by default."""
 
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from skip_policy import unlisted_skips
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-
-# Reason (a regular expression that matches all of it) -> how many tests may give it.
-ALLOWED_SKIPS: dict[str, int] = {
-    r"pdflatex is not installed": 20,
-    r"no CUDA device": 40,
-    r"python-flint is not installed": 10,
-}
 
 # No deadline: the machines are shared, and no test asserts a time.
 settings.register_profile(
@@ -59,20 +48,6 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
     """Collect the reason of each file skipped as a whole."""
     if report.skipped and isinstance(report.longrepr, tuple):
         _note_skip(report.nodeid, report.longrepr[2])
-
-
-def unlisted_skips(skips: dict[str, list[str]]) -> list[str]:
-    """Name each skip that `ALLOWED_SKIPS` does not cover, one sentence each."""
-    complaints = []
-    for reason, nodes in sorted(skips.items()):
-        bound = next(
-            (n for pattern, n in ALLOWED_SKIPS.items() if re.fullmatch(pattern, reason)), 0
-        )
-        if len(nodes) > bound:
-            complaints.append(
-                f"{len(nodes)} skipped, {bound} allowed: {reason} (first: {nodes[0]})"
-            )
-    return complaints
 
 
 @pytest.hookimpl(trylast=True)

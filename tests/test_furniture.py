@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import ALLOWED_SKIPS, unlisted_skips
+from skip_policy import ALLOWED_SKIPS, unlisted_skips
 
 import resexpand
 
