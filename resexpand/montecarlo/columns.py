@@ -5,10 +5,10 @@ neurons: `h_1 ... h_D`, then tangents `v_t`, each attached to the input at which
 Arrays of columns have shape `(C, P)`, one contiguous row per column, with `P > N` a multiple of
 `LANES` so that vector loops have no remainder. Entries from `N` on are finite and without meaning.
 
-`triangular_factor` is the Gram-Schmidt process. It differs from the textbook: each column is
-orthogonalised twice ("twice is enough", Giraud, Langou & Rozloznik 2005), and a column that lies in
-the span of its predecessors, to rounding, gets the pivot zero instead of a normalised rounding
-error; equal inputs and columns that ReLU switched off are exact cases of it.
+`triangular_factor` is the Gram-Schmidt process. It differs from the textbook: a column that shrank
+is orthogonalised a second time ("twice is enough", Giraud, Langou & Rozloznik 2005), and one that
+lies in the span of its predecessors, to rounding, gets the pivot zero instead of a normalised
+rounding error; equal inputs and columns that ReLU switched off are exact cases of it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ Place = tuple[np.uint64, np.uint64, int, np.uint64]
 LANES = 32
 DEPENDENT = 1e-14
 """Share of its length below which the rest of a column counts as rounding error."""
+
+KEPT = 0.7
+"""Share of its length above which a column is orthogonal after one pass, to rounding."""
 
 
 @inlined
@@ -82,12 +85,15 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
         rest = length
         if j > 0:
             for _ in range(2):
+                before = rest
                 for i in range(j):
                     if triangle[i, i] != 0.0:
                         share = dot(columns[i], column, n)
                         triangle[i, j] += share
                         subtract(column, share, columns[i], n)
-            rest = np.sqrt(dot(column, column, n))
+                rest = np.sqrt(dot(column, column, n))
+                if rest > KEPT * before:
+                    break
             if rest < DEPENDENT * length:
                 rest = 0.0
         triangle[j, j] = rest

@@ -61,9 +61,8 @@ def draw_networks(
         for layer in range(1, depth + 2):
             if states.size:
                 gram(h, width, states[n, layer - 1])
-            if read_outs.size:
-{behind}
-                gram({behind_name}, width, read_outs[n, layer - 1])
+{opening}            if read_outs.size:
+                gram({behind}, width, read_outs[n, layer - 1])
             if layer > blocks:
                 break
             place = (key0, key1, layer, draw)
@@ -71,9 +70,8 @@ def draw_networks(
             add_scaled(h, scales[layer - 1], {result})
         if outputs.size:
             place = (key0, key1, depth + 1, draw)
-{final}
             law = (read_out_law[0], read_out_law[1])
-            read_out({behind_name}, size, law, place, scratch, outputs[n])
+            read_out({behind}, size, law, place, scratch, outputs[n])
 '''
 
 FEATURES = """\
@@ -123,18 +121,12 @@ def library_digest() -> str:
 
 def _driver(branch: Branch) -> str:
     """Return the text of `draw_networks`."""
+    # The activation that opens the branch also stands behind the last block, before the read-out.
+    opening, behind = "", "h"
     if branch.reads_activation:
-        behind, behind_name = "activation_0(h, x, parents)", "x"
-    else:
-        behind, behind_name = "pass", "h"
+        opening, behind = f"{'':12}activation_0(h, x, parents)\n", "x"
     block, result = _block(branch)
-    return DRIVER.format(
-        behind=f"{'':16}{behind}",
-        final=f"{'':12}{behind}",
-        behind_name=behind_name,
-        block=block,
-        result=result,
-    )
+    return DRIVER.format(opening=opening, behind=behind, block=block, result=result)
 
 
 def _block(branch: Branch) -> tuple[str, str]:
@@ -146,7 +138,8 @@ def _block(branch: Branch) -> tuple[str, str]:
         if j == last:
             lines.append(FEATURES.format(source=source))
         if isinstance(op, Activation):
-            lines.append(f"{'':12}activation_{j}({source}, {target}, parents)")
+            if j > 0:
+                lines.append(f"{'':12}activation_{j}({source}, {target}, parents)")
         else:
             lines.append(LINEAR.format(source=source, target=target, j=j))
         source = target
