@@ -380,7 +380,7 @@ def measure_ulp(
             box = entry.sampled[i % len(entry.sampled)]
             arguments = tuple(span.draw(generator) for span in box)
             error = ulp_error(function(*arguments), entry.reference(*map(mp.mpf, arguments)))
-            if not error <= worst:
+            if error > worst:
                 worst, where = error, arguments
     return UlpMeasurement(worst, where, n)
 
@@ -388,10 +388,12 @@ def measure_ulp(
 def ulp_error(value: float, exact: Any) -> float:
     """Return |value - exact| in units in the last place of the double nearest to exact.
 
-    NaN stays NaN, also where only one of both is NaN; an overflow counts as right where the
-    nearest double is infinite too.
+    NaN where a number belongs, or a number where NaN belongs, is infinitely wrong; an overflow is
+    right where the nearest double is infinite too.
     """
     nearest = float(exact)
+    if math.isnan(value) or math.isnan(nearest):
+        return 0.0 if math.isnan(value) and math.isnan(nearest) else math.inf
     if math.isinf(nearest):
         return 0.0 if value == nearest else math.inf
     return float(abs(mp.mpf(value) - exact) / mp.mpf(math.ulp(nearest)))

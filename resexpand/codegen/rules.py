@@ -20,6 +20,10 @@ from resexpand.codegen.functions import entry_of, unsupported
 from resexpand.codegen.literals import constant, nearest_double
 
 ATOM, PRODUCT, SUM = 3, 2, 1
+# Longer sums and products are nested in groups: few values wait at a time, and rounding errors
+# grow with the logarithm of the length.
+WIDEST = 16
+GROUPS = 8
 HALF = sp.Rational(1, 2)
 
 RELATIONS: Mapping[type[sp.Basic], str] = {
@@ -84,6 +88,12 @@ def _call(low: Low, function: str, arguments: Sequence[sp.Basic]) -> Operand:
     return Operand(f"{function}({text})", ATOM, 1 + sum(p.operations for p in parts))
 
 
+def _checked_arguments(low: Low, node: sp.Basic) -> tuple[sp.Basic, ...]:
+    # An unknown head is named before its arguments are looked at.
+    entry_of(node)
+    return tuple(node.args)
+
+
 def _from_table(low: Low, node: sp.Basic) -> Operand:
     return _call(low, f"fn_{entry_of(node).name}", node.args)
 
@@ -98,6 +108,8 @@ def _undefined(low: Low, node: sp.Basic) -> Operand:
 
 def _terms(low: Low, node: sp.Expr) -> tuple[sp.Expr, list[tuple[str, sp.Expr]]]:
     """Split a sum into its constant and its terms with their signs."""
+    if groups := _groups(node):
+        return sp.S.Zero, [("+", group) for group in groups]
     fixed, terms = [], []
     for term in node.args:
         if low.is_constant(term):
@@ -108,6 +120,25 @@ def _terms(low: Low, node: sp.Expr) -> tuple[sp.Expr, list[tuple[str, sp.Expr]]]
             terms.append(("+", term))
     terms.sort(key=lambda term: term[0] == "-")
     return sp.Add(*fixed), terms
+
+
+def _groups(node: sp.Expr) -> tuple[sp.Expr, ...]:
+    """Nest a long sum or product as one of a few shorter ones; nothing for a short one."""
+    count = len(node.args)
+    if count <= WIDEST:
+        return ()
+    size = -(-count // GROUPS)
+    cuts = range(0, count, size)
+    return tuple(node.func(*node.args[i : i + size], evaluate=False) for i in cuts)
+
+
+def _add_parts(low: Low, node: sp.Expr) -> tuple[sp.Basic, ...]:
+    return tuple(part for _, part in _terms(low, node)[1])
+
+
+def _mul_parts(low: Low, node: sp.Expr) -> tuple[sp.Basic, ...]:
+    _, above, below = _factors(low, node)
+    return (*above, *below)
 
 
 def _add(low: Low, node: sp.Expr) -> Operand:
@@ -127,6 +158,8 @@ def _add(low: Low, node: sp.Expr) -> Operand:
 
 def _factors(low: Low, node: sp.Expr) -> tuple[sp.Expr, list[sp.Expr], list[sp.Expr]]:
     """Split a product into its constant, its numerator and its denominator."""
+    if groups := _groups(node):
+        return sp.S.One, list(groups), []
     fixed, above, below = [], [], []
     for factor in node.args:
         if low.is_constant(factor):
@@ -286,9 +319,16 @@ def _logic(low: Low, node: sp.Basic) -> Operand:
     return Operand(f"({word.join(part.text for part in parts)})", ATOM, operations)
 
 
+def _if_then_else(low: Low, node: sp.Basic) -> Operand:
+    parts = [low.known[part] for part in node.args]
+    condition, yes, no = (part.text for part in parts)
+    operations = 1 + sum(part.operations for part in parts)
+    return Operand(f"({yes} if {condition} else {no})", ATOM, operations)
+
+
 RULES: tuple[tuple[type | tuple[type, ...], Rule], ...] = (
-    (sp.Add, Rule(lambda low, node: tuple(part for _, part in _terms(low, node)[1]), _add)),
-    (sp.Mul, Rule(lambda low, node: (*_factors(low, node)[1], *_factors(low, node)[2]), _mul)),
+    (sp.Add, Rule(_add_parts, _add)),
+    (sp.Mul, Rule(_mul_parts, _mul)),
     (sp.Pow, Rule(lambda low, node: _power(node)[1], _pow)),
     (AppliedUndef, Rule(_arguments, _undefined)),
     ((sp.exp, sp.log), Rule(lambda low, node: (_shifted(node)[1],), _exp_or_log)),
@@ -297,6 +337,7 @@ RULES: tuple[tuple[type | tuple[type, ...], Rule], ...] = (
     (sp.Piecewise, Rule(lambda low, node: tuple(p for b in node.args for p in b.args), _piecewise)),
     (tuple(RELATIONS), Rule(_arguments, _relation)),
     ((sp.And, sp.Or, sp.Not), Rule(_arguments, _logic)),
+    (sp.ITE, Rule(_arguments, _if_then_else)),
     (BooleanAtom, Rule(_arguments, _truth)),
 )
-TABLE_RULE = Rule(_arguments, _from_table)
+TABLE_RULE = Rule(_checked_arguments, _from_table)

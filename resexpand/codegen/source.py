@@ -45,6 +45,8 @@ OPERATION_CAP = 400
 
 # Beyond this the search for common factors takes longer than what it saves.
 CSE_LIMIT = 2000
+# SymPy searches by recursion; deeper expressions would exhaust the stack.
+CSE_LEVELS = 100
 
 Outputs = Sequence[sp.Expr] | Mapping[str, sp.Expr]
 
@@ -161,15 +163,15 @@ def _lowered(
 
 
 def _is_short(expressions: Sequence[sp.Expr]) -> bool:
-    """Whether the distinct nodes are few enough to search for common factors."""
+    """Whether distinct nodes and levels are few enough to search for common factors."""
     seen: set[sp.Basic] = set()
-    stack: list[sp.Basic] = list(expressions)
-    while stack and len(seen) <= CSE_LIMIT:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack.extend(node.args)
-    return len(seen) <= CSE_LIMIT
+    level: set[sp.Basic] = set(expressions)
+    for _ in range(CSE_LEVELS):
+        seen |= level
+        if not level or len(seen) > CSE_LIMIT:
+            break
+        level = {part for node in level for part in node.args}
+    return not level and len(seen) <= CSE_LIMIT
 
 
 def _common_factors(

@@ -103,14 +103,14 @@ def _written(source: str) -> Path:
     try:
         return _ensure(folder() / name, source)
     except OSError as error:
-        return _ensure(_private_folder(str(error)) / name, source)
+        return _ensure(_private_folder(str(folder()), type(error).__name__) / name, source)
 
 
 @cache
-def _private_folder(reason: str) -> Path:
-    """Return a temporary folder for this process, with one warning for each reason."""
+def _private_folder(asked: str, reason: str) -> Path:
+    """Return a temporary folder for this process, with one warning per folder asked for."""
     warnings.warn(
-        f"generated code cannot be kept ({reason}); it is compiled again in every process; "
+        f"generated code cannot be kept in {asked} ({reason}); it is compiled again in every process; "
         f"set {VARIABLE} to a folder that can be written to",
         CacheWarning,
         stacklevel=5,

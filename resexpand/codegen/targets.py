@@ -78,6 +78,11 @@ class Target:
         """Compile a piece of a long expression: called, never inlined."""
         return numba.njit(**OPTIONS)(function)
 
+    def reduction(self, function: Callable[..., Any]) -> Any:
+        """Compile a sum of many terms, which may be added in any order."""
+        options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
+        return numba.njit(**options)(function)
+
     def driver(self, function: Callable[..., Any] | None = None, *, parallel: bool = True) -> Any:
         """Compile a loop over arrays: threads, no interpreter lock, kept on disk.
 
@@ -134,6 +139,34 @@ class Target:
         return own
 
 
+class Plain:
+    """Nothing is compiled: the same text runs as Python, for debugging and for comparison."""
+
+    name = "plain"
+    prange = range
+
+    @staticmethod
+    def scalar(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as it is."""
+        return function
+
+    chunk = reduction = scalar
+
+    @staticmethod
+    def driver(function: Callable[..., Any] | None = None, *, parallel: bool = True) -> Any:
+        """Return the function as it is, or a decorator that does."""
+        return Plain.scalar if function is None else function
+
+    @staticmethod
+    def function(name: str) -> Callable[..., float]:
+        """Return the plain elementary function of that name."""
+        for module in MODULES:
+            value = vars(module).get(name)
+            if isinstance(value, FunctionType) and value.__module__ == module.__name__:
+                return value
+        raise UnsupportedError(f"the elementary function {name!r}", "there is no such function")
+
+
 @cache
 def _cpu() -> Target:
     return Target(
@@ -147,3 +180,4 @@ def _cpu() -> Target:
 
 
 cpu = _cpu()
+plain = Plain()
