@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     commands.required = True
-    for add in (_kernel, _response, _optimal_scale, _sample, _latex, _validate):
+    for add in (_kernel, _response, _optimal_scale, _sample):
         add(commands)
     return parser
 
@@ -177,40 +177,5 @@ def _sample(commands: Any) -> None:
         "covariance_response, tangent (default: kernel)",
     )
     group.add_argument(
-        "--store", metavar="FILE", help="keep finished parts here and resume from them"
-    )
-
-
-def _latex(commands: Any) -> None:
-    parser = _command(
-        commands, "latex", "latex_command", "Formulas as LaTeX; what is not given stays a symbol."
-    )
-    parser.add_argument(
-        "--of",
-        choices=("kernel", "pair-kernel", "response", "optimal-scale"),
-        default="response",
-        help="which derivation (default: response)",
-    )
-    _kind(parser)
-    parser.add_argument(
-        "--style",
-        choices=("equation", "aligned", "document"),
-        default="aligned",
-        help="document compiles by itself (default: aligned)",
-    )
-    parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
-
-
-def _validate(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "validate",
-        "validate_command",
-        "Derive, compile, sample and compare; writes figure, LaTeX and JSON.",
-    )
-    _kind(parser)
-    _sampling(parser)
-    parser.add_argument("--out", metavar="FOLDER", help="folder to write")
-    parser.add_argument(
         "--store", metavar="FILE", help="keep finished parts here and resume from them"
     )
