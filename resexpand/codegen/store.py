@@ -110,7 +110,7 @@ def _written(source: str) -> Path:
 def _private_folder(asked: str, reason: str) -> Path:
     """Return a temporary folder for this process, with one warning per folder asked for."""
     warnings.warn(
-        f"generated code cannot be kept in {asked} ({reason}); it is compiled again in every process; "
+        f"generated code cannot be kept in {asked} ({reason}): every process compiles it again; "
         f"set {VARIABLE} to a folder that can be written to",
         CacheWarning,
         stacklevel=5,
