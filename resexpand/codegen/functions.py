@@ -235,7 +235,7 @@ _ENTRIES = (
         1,
         "-1 <= x <= 1; NaN elsewhere",
         mp.asin,
-        2.0,
+        1.5,
         (_line(-1, 1), _line(0.499, 0.55), _line(0.999, 1), _TINY),
     ),
     FunctionEntry(

@@ -140,12 +140,12 @@ def module_source(functions: Iterable[str], target: str = "cpu") -> str:
 
 def _expressions(outputs: Outputs) -> list[sp.Expr]:
     values = outputs.values() if isinstance(outputs, Mapping) else outputs
-    expressions = [sp.sympify(value) for value in values]
+    expressions = [sp.Integer(value) if isinstance(value, int) else value for value in values]
     if not expressions:
         raise unsupported(sp.Tuple(), "a function must return at least one value")
     for expression in expressions:
         if not isinstance(expression, sp.Expr):
-            raise unsupported(expression, f"{type(expression).__name__} is not a scalar")
+            raise unsupported(expression, f"{type(expression).__name__} is no scalar expression")
     return expressions
 
 

@@ -203,6 +203,11 @@ def test_unsupported_expressions_are_named(expression, named):
         scalar_function("f", [X], [expression])
 
 
+def test_text_is_no_expression():
+    with pytest.raises(UnsupportedError, match="str is no scalar"):
+        scalar_function("f", [X], ["x + 1"])
+
+
 def test_no_output_is_refused():
     with pytest.raises(UnsupportedError, match="at least one"):
         scalar_function("f", [X], [])
