@@ -96,11 +96,13 @@ def two_sample(
     resolve: float = 0.05,
     level: float = 0.0027,
     labels: Mapping[str, str | Sequence[str]] | None = None,
+    scale: float | Mapping[str, npt.ArrayLike] | None = None,
 ) -> Agreement:
     """Compare two independent samples of the same law, such as dense with function-space.
 
     No order is neglected: both are exact at their common width. The standard error is that of
-    the difference, its degrees of freedom are Welch's.
+    the difference, its degrees of freedom are Welch's. The options are those of `compare`, with
+    `scale` by name of the observable.
 
     Raises
     ------
@@ -117,7 +119,7 @@ def two_sample(
     for name in shared:
         a, b = estimates_a[name], estimates_b[name]
         require_independent([a, b], f"comparing two samples of {name!r}")
-        built.append(sides_of(a, b, labels))
+        built.append(sides_of(a, b, labels, scale))
     first = (estimates_a[shared[0]], estimates_b[shared[0]])
     methods = [str(getattr(e, "method", None) or side) for e, side in zip(first, "AB", strict=True)]
     heading = (methods[0], methods[1]) if methods[0] != methods[1] else ("sample A", "sample B")

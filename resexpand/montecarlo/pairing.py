@@ -127,7 +127,7 @@ def entries_of(
         stderr=stderr,
         neglected=neglected_order(pair.name, request, estimates, pair.take),
         rounding=rounding_bound(estimate, pair.theory, pair.take),
-        size=_chosen_scale(pair, scale, size),
+        size=_chosen_scale(pair.key, scale, size),
         dof=float(estimate.n - 1),
         order=_order(request, estimate),
         draws=float(estimate.n),
@@ -137,7 +137,12 @@ def entries_of(
 
 
 @np.errstate(invalid="ignore", over="ignore", divide="ignore")
-def sides_of(a: Sampled, b: Sampled, labels: Labels | None) -> tuple[Entries, Index]:
+def sides_of(
+    a: Sampled,
+    b: Sampled,
+    labels: Labels | None,
+    scale: float | Mapping[str, npt.ArrayLike] | None = None,
+) -> tuple[Entries, Index]:
     """Build the entries of a two-sample comparison of one observable."""
     asked = f"comparing two samples of {a.name!r}"
     left, right = np.asarray(a.mean, dtype=float), np.asarray(b.mean, dtype=float)
@@ -152,6 +157,7 @@ def sides_of(a: Sampled, b: Sampled, labels: Labels | None) -> tuple[Entries, In
     variance = np.where(np.isfinite(variance), variance, 0.0)
     rounding = [rounding_bound(e, side, _whole) for e, side in ((a, right), (b, left))]
     ailing = [_unhealthy(e) for e in (a, b)]
+    own = np.maximum(magnitude(left, variance), magnitude(right, variance))
     return _build(
         labels_of(a.name, left.shape, labels, a.name),
         theory=left,
@@ -159,7 +165,7 @@ def sides_of(a: Sampled, b: Sampled, labels: Labels | None) -> tuple[Entries, In
         stderr=np.sqrt(squares[0] + squares[1]),
         neglected=np.zeros(left.shape),
         rounding=np.maximum(*rounding),
-        size=np.maximum(magnitude(left, variance), magnitude(right, variance)),
+        size=_chosen_scale(a.name, scale, own),
         dof=_welch(squares, (int(a.n) - 1, int(b.n) - 1)),
         order=np.zeros(left.shape),
         draws=np.full(left.shape, float(max(a.n, b.n))),
@@ -297,15 +303,15 @@ def _welch(squares: Sequence[Array], dof: tuple[int, int]) -> Array:
 
 
 def _chosen_scale(
-    pair: Pair, scale: float | Mapping[str, npt.ArrayLike] | None, size: Array
+    key: str, scale: float | Mapping[str, npt.ArrayLike] | None, size: Array
 ) -> Array:
     """Return the magnitude to which the resolution is relative."""
-    given = scale.get(pair.key) if isinstance(scale, Mapping) else scale
+    given = scale.get(key) if isinstance(scale, Mapping) else scale
     if given is None:
         return size
     chosen = np.asarray(given, dtype=float)
     if not np.all(np.isfinite(chosen)) or np.any(chosen <= 0.0):
         raise HyperparameterError(
-            f"scale of {pair.key!r}", "a magnitude is finite and positive", "pass e.g. max |theory|"
+            f"scale of {key!r}", "a magnitude is finite and positive", "pass e.g. max |theory|"
         )
     return np.broadcast_to(chosen, size.shape)

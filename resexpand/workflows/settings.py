@@ -1,0 +1,120 @@
+"""What `validate` investigates: a network, the grid of scales and depths, and the sampling effort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from resexpand.conventions import DEPTH, RHO
+from resexpand.errors import HyperparameterError
+from resexpand.network.inputs import kernel_from_inputs
+from resexpand.network.ops import Activation, Linear
+from resexpand.network.resnet import Branch, ResNet
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """Settings of a validation run; the defaults are the network of Fischer, Dahmen & Helias.
+
+    Attributes
+    ----------
+    activation : Activation
+        Activation of the branch ``W phi(h) + b``.
+    weight_variance, bias_variance : number
+        Variances of the branch.
+    K0 : float
+        Kernel of the input at layer 0.
+    inputs : ndarray, optional
+        Data of shape (D, d_in) instead of `K0`: the response is taken at the first row, and the
+        kernel of all rows is validated as well.
+    read_in_variance : number
+        Weight variance of the read-in of `inputs`.
+    depths : tuple of int
+        Depths at which the output response is compared.
+    scales : tuple of float
+        Residual scales that are sampled.
+    widths : tuple of int
+        Widths that are sampled in function space and extrapolated to infinite width.
+    draws : int
+        Networks at the smallest width; at width N as many fewer as N is larger.
+    dense_width, dense_draws : int
+        Width and number of the networks whose every weight is drawn, per scale.
+    seed : int
+        Seed of the whole run.
+    workers : int, optional
+        Threads; the result does not depend on it.
+    resolve : float
+        Deviation, relative to the largest response, that the comparison must be able to detect.
+    """
+
+    activation: Activation = field(default_factory=lambda: Activation("erf_unit"))
+    weight_variance: Any = 1
+    bias_variance: Any = 0
+    K0: float = 0.1
+    inputs: NDArray[np.float64] | None = None
+    read_in_variance: Any = 1
+    depths: tuple[int, ...] = (5, 10, 20)
+    scales: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
+    widths: tuple[int, ...] = (256, 512, 1024)
+    draws: int = 12_000
+    dense_width: int = 64
+    dense_draws: int = 10_000
+    seed: int = 1
+    workers: int | None = None
+    resolve: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("depths", "scales", "widths"):
+            if not getattr(self, name):
+                raise HyperparameterError(f"no {name}", "there is nothing to compare", "give some")
+        if min(self.depths) < 1 or min(self.widths) < 8 or min(self.scales) <= 0:
+            raise HyperparameterError(
+                f"depths {self.depths}, widths {self.widths}, scales {self.scales}",
+                "depths start at 1, widths at 8, scales above 0",
+                "change those below",
+            )
+        if self.draws < 32 or self.dense_draws < 32:
+            raise HyperparameterError(
+                f"{min(self.draws, self.dense_draws)} draws", "errors need more", "give 32 or more"
+            )
+
+    @property
+    def depth(self) -> int:
+        """The deepest network, which is the one that is sampled."""
+        return max(self.depths)
+
+    def network(self, scale: object = RHO, depth: object = DEPTH) -> ResNet:
+        """Return the network of these settings, by default with symbolic scale and depth."""
+        read_in = None if self.inputs is None else Linear(self.read_in_variance, 0)
+        branch = Branch(self.activation, Linear(self.weight_variance, self.bias_variance))
+        return ResNet(branch, scale=scale, depth=depth, read_in=read_in)
+
+    def symbolic_network(self) -> ResNet:
+        """Return the same network with symbolic variances, for formulas."""
+        return ResNet(Branch(self.activation, Linear()), scale=RHO, depth=DEPTH)
+
+    def input_kernel(self) -> NDArray[np.float64]:
+        """Return the kernel of all inputs at layer 0, shape (D, D)."""
+        if self.inputs is None:
+            return np.array([[self.K0]])
+        read_in = (float(sp.sympify(self.read_in_variance)), 0.0)
+        return kernel_from_inputs(self.inputs, read_in)
+
+    def draws_at(self, width: int) -> int:
+        """Return the number of networks at a width: the same work at every width."""
+        return max(32, round(self.draws * min(self.widths) / width))
+
+    def seed_at(self, width: int, *, dense: bool = False) -> int:
+        """Return a seed of its own for every width and method, so that errors are independent."""
+        return self.seed * 2**20 + 2 * width + dense
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings for the record."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "activation": self.activation.name,
+            "inputs": None if self.inputs is None else self.inputs,
+        }

@@ -1,0 +1,259 @@
+"""`validate`: derive the response function, sample networks, judge, and write everything down.
+
+The output response of networks of several depths is derived at infinite width and compared, over a
+range of residual scales, with networks sampled at several finite widths and extrapolated to
+infinite width. Dense networks, whose every weight is drawn, witness the function-space sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.codegen.evaluation import evaluate
+from resexpand.codegen.routine import compile_routine
+from resexpand.codegen.values import Values
+from resexpand.montecarlo.agreement import combine, compare, two_sample
+from resexpand.montecarlo.estimate import Estimates
+from resexpand.montecarlo.outcome import Agreement
+from resexpand.montecarlo.sample import sample
+from resexpand.theory.mean_field import kernel
+from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
+from resexpand.theory.recursion import Recursion
+from resexpand.theory.response import response
+from resexpand.workflows.settings import Settings
+
+Array = NDArray[np.float64]
+Say = Callable[[str], None]
+
+CURVE_POINTS = 241
+"""Residual scales at which theory lines are drawn."""
+
+
+@dataclass(frozen=True)
+class Theory:
+    """What is derived and computed before anything is sampled.
+
+    Attributes
+    ----------
+    response : Recursion
+        The variance response, with symbolic hyperparameters.
+    optimum : OptimalScale
+        Its optimal residual scale.
+    scales : ndarray
+        Scales of the theory lines.
+    lines : ndarray
+        Output response, shape (scales, L + 1): after each layer of the deepest network.
+    best : Values
+        ``K_star``, ``c`` and ``rho`` for every depth of the settings.
+    """
+
+    response: Recursion
+    optimum: OptimalScale
+    scales: Array
+    lines: Array
+    best: list[Values]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Everything a run found.
+
+    Attributes
+    ----------
+    settings : Settings
+        What was asked.
+    theory : Theory
+        Formulas and numbers at infinite width.
+    responses : dict of float to Agreement
+        For every sampled scale the comparison of the response after each of the depths.
+    samplers : dict of float to Agreement
+        For some scales the comparison of dense and function-space networks.
+    kernels : Agreement or None
+        Comparison of the kernel of the data, if data were given.
+    agreement : Agreement
+        One verdict over all of it.
+    files : tuple of Path
+        What was written.
+    """
+
+    settings: Settings
+    theory: Theory
+    responses: dict[float, Agreement]
+    samplers: dict[float, Agreement]
+    kernels: Agreement | None
+    agreement: Agreement
+    files: tuple[Path, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 agrees, 1 disagrees, 2 inconclusive."""
+        return self.agreement.exit_code
+
+
+def validate(
+    settings: Settings | None = None, *, theory: Theory | None = None, say: Say = print
+) -> Validation:
+    """Run a validation.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        What to investigate; by default the unit-slope error function at four depths.
+    theory : Theory, optional
+        What is compared, by default `derive` of the settings. A deliberately wrong theory is a
+        negative control: the verdict must not be *agrees*.
+    say : callable
+        Receives every line of the report.
+
+    Returns
+    -------
+    Validation
+        Not yet written to disk; see `resexpand.workflows.results.write`.
+
+    Raises
+    ------
+    HyperparameterError, UnsupportedError
+        If the settings describe something that cannot be derived or sampled.
+    """
+    settings = settings or Settings()
+    theory = theory or derive(settings)
+    _announce(settings, theory, say)
+    runs = sample_responses(settings, say)
+    responses = {
+        scale: judge_responses(settings, theory, scale, run) for scale, run in runs.items()
+    }
+    samplers = witness(settings, runs, say)
+    kernels = judge_kernels(settings, say)
+    parts = {f"rho = {scale:g}": a for scale, a in responses.items()}
+    parts |= {f"dense, rho = {scale:g}": a for scale, a in samplers.items()}
+    parts |= {} if kernels is None else {"kernel of the data": kernels}
+    return Validation(settings, theory, responses, samplers, kernels, combine(parts))
+
+
+def derive(settings: Settings) -> Theory:
+    """Derive the response and its optimum, and evaluate both on the grid of the settings."""
+    net = settings.network()
+    recursion, optimum = response(net), optimal_scale(net)
+    start = float(settings.input_kernel()[0, 0])
+    scales = np.linspace(0, 1.02 * max(settings.scales), CURVE_POINTS)
+    routine = compile_routine(recursion, outputs=["eta_layers"])
+    lines = routine(rho=scales, depth=settings.depth, K0=start)["eta_layers"]
+    best = [evaluate(optimum, K0=start, depth=depth) for depth in settings.depths]
+    return Theory(recursion, optimum, scales, lines, best)
+
+
+def _announce(settings: Settings, theory: Theory, say: Say) -> None:
+    formal = response(settings.symbolic_network())
+    say(f"network    {settings.network()}")
+    for symbol, value in formal.definitions:
+        say(f"           {symbol}^l = {value}")
+    say(f"           K^l = {formal.update[0]}")
+    say(f"response   chi^(l,0) = {formal.update[-1]}")
+    say(f"           eta = {formal.output('eta').entries[0]}")
+    say(f"optimum    0 = {theory.optimum.condition.lhs}")
+    best = theory.best[-1]
+    if np.isfinite(best["K_star"]):
+        say(f"           K* = {best['K_star']:.6g}, rho* = c/sqrt(L) with c = {best['c']:.6g}")
+    else:
+        say(f"           none: {best.status}")
+
+
+def sample_responses(settings: Settings, say: Say) -> dict[float, list[Estimates]]:
+    """Sample the response after every layer, at every scale and width."""
+    runs: dict[float, list[Estimates]] = {}
+    start = float(settings.input_kernel()[0, 0])
+    for scale in settings.scales:
+        net = settings.network(scale, settings.depth)
+        runs[scale] = [
+            sample(
+                net,
+                ["kernel", "response"],
+                width,
+                settings.draws_at(width),
+                K0=start,
+                seed=settings.seed_at(width),
+                workers=settings.workers,
+            )
+            for width in settings.widths
+        ]
+        say(f"sampled    rho = {scale:<5g} at widths {', '.join(map(str, settings.widths))}")
+    return runs
+
+
+def judge_responses(
+    settings: Settings, theory: Theory, scale: float, runs: list[Estimates]
+) -> Agreement:
+    """Compare the response at one scale, after each of the depths."""
+    depths = list(settings.depths)
+    start = float(settings.input_kernel()[0, 0])
+    routine = compile_routine(theory.response, outputs=["eta_layers"])
+    values = routine(rho=scale, depth=settings.depth, K0=start)["eta_layers"]
+    return compare(
+        {"eta_layers": values},
+        runs,
+        resolve=settings.resolve,
+        labels={"eta_layers": "eta"},
+        scale={"eta_layers": np.full_like(values, np.nanmax(theory.lines[:, depths]))},
+    )
+
+
+def witness(
+    settings: Settings, runs: dict[float, list[Estimates]], say: Say
+) -> dict[float, Agreement]:
+    """Compare dense with function-space networks of one width, at the ends and the middle."""
+    count = len(settings.scales)
+    chosen = dict.fromkeys(settings.scales[i] for i in (0, count // 2, count - 1))
+    found = {}
+    for scale in chosen:
+        net = settings.network(scale, settings.depth)
+        pair = [
+            sample(
+                net,
+                ["kernel", "response"],
+                settings.dense_width,
+                settings.dense_draws,
+                K0=float(settings.input_kernel()[0, 0]),
+                method=method,
+                seed=settings.seed_at(settings.dense_width, dense=method == "dense") + 7,
+                workers=settings.workers,
+            )
+            for method in ("dense", "function-space")
+        ]
+        largest = {name: _largest(pair[0][name].mean) for name in pair[0]}
+        found[scale] = two_sample(*pair, resolve=settings.resolve, scale=largest)
+        say(f"sampled    rho = {scale:<5g} with every weight drawn, width {settings.dense_width}")
+    return found
+
+
+def judge_kernels(settings: Settings, say: Say) -> Agreement | None:
+    """Compare the kernel of all inputs over the layers, if there is more than one."""
+    start = settings.input_kernel()
+    if settings.inputs is None or len(start) == 1:
+        return None
+    scale = settings.scales[len(settings.scales) // 2]
+    net = settings.network(scale, settings.depth)
+    theory = evaluate(kernel(net, inputs=2), K0=start)
+    runs = [
+        sample(
+            net,
+            ["kernel"],
+            width,
+            settings.draws_at(width),
+            K0=start,
+            seed=settings.seed_at(width) + 3,
+            workers=settings.workers,
+        )
+        for width in settings.widths
+    ]
+    say(f"sampled    kernel of {len(start)} inputs at rho = {scale:g}")
+    return compare({"K": theory["K"]}, runs, resolve=settings.resolve, scale=_largest(theory["K"]))
+
+
+def _largest(array: Array) -> Any:
+    return float(np.abs(array).max())
