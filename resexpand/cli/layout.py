@@ -8,7 +8,8 @@ where ``...`` is the grid of swept hyperparameters and n counts the layers. For 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Column: TypeAlias = tuple[str, Array]
-Rows: TypeAlias = Iterator[Sequence[object]]
+Table: TypeAlias = tuple[list[str], int, Callable[[int], list[object]]]
 
 
 def pairs(name: str, values: Array, axes: int) -> Iterator[Column]:
@@ -42,21 +43,23 @@ def pairs(name: str, values: Array, axes: int) -> Iterator[Column]:
         yield f"{name}_{a + 1}{b + 1}", values[..., a, b]
 
 
-def layer_table(columns: Sequence[Column]) -> tuple[list[str], Rows]:
-    """Return headers and one row per layer."""
-    rows: Rows = (
-        [layer, *(float(value) for value in row)]
-        for layer, row in enumerate(zip(*(values for _, values in columns), strict=True))
-    )
-    return ["l", *(name for name, _ in columns)], rows
+def layer_table(columns: Sequence[Column]) -> Table:
+    """Return headers, number of rows and the row of each layer."""
+
+    def row(layer: int) -> list[object]:
+        return [layer, *(float(values[layer]) for _, values in columns)]
+
+    return ["l", *(name for name, _ in columns)], len(columns[0][1]), row
 
 
-def grid_table(axes: Mapping[str, Array], columns: Iterable[Column]) -> tuple[list[str], Rows]:
-    """Return headers and one row per point of the grid."""
-    kept = list(columns)
-    flat = [np.asarray(values, dtype=float).reshape(-1) for _, values in kept]
-    rows: Rows = (
-        [*map(float, point), *(float(values[i]) for values in flat)]
-        for i, point in enumerate(itertools.product(*axes.values()))
-    )
-    return [*axes, *(name for name, _ in kept)], rows
+def grid_table(axes: Mapping[str, Array], columns: Sequence[Column]) -> Table:
+    """Return headers, number of rows and the row of each point of the grid."""
+    shape = tuple(len(values) for values in axes.values())
+    flat = [np.asarray(values, dtype=float).reshape(-1) for _, values in columns]
+
+    def row(index: int) -> list[object]:
+        place = np.unravel_index(index, shape)
+        point = [float(values[i]) for values, i in zip(axes.values(), place, strict=True)]
+        return [*point, *(float(values[index]) for values in flat)]
+
+    return [*axes, *(name for name, _ in columns)], math.prod(shape), row

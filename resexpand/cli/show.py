@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from resexpand.export.record import write_record
@@ -29,16 +29,23 @@ def record(**sections: object) -> None:
         sys.stdout.write(write_record(Path(folder) / "record.json", **sections).read_text("utf-8"))
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under headers, numbers to six digits, columns aligned to the right."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    shown = _spaced(len(cells))
-    if sys.stdout.isatty():
-        _rich_table(headers, [cells[i] for i in shown])
-    else:
-        _plain_table(headers, [cells[i] for i in shown])
-    if len(shown) < len(cells):
-        say(f"({len(shown)} of {len(cells)} rows; --json has all)")
+def table(headers: Sequence[str], count: int, row: Callable[[int], Sequence[object]]) -> None:
+    """Print rows under headers, numbers to six digits, columns aligned to the right.
+
+    Parameters
+    ----------
+    headers : sequence of str
+        One per column.
+    count : int
+        Number of rows; of more than `MAX_ROWS` evenly spaced ones are shown.
+    row : callable
+        Index to the cells of that row; asked only for what is shown.
+    """
+    shown = _spaced(count)
+    cells = [[_cell(value) for value in row(index)] for index in shown]
+    (_rich_table if sys.stdout.isatty() else _plain_table)(headers, cells)
+    if len(shown) < count:
+        say(f"({len(shown)} of {count} rows; --json has all)")
 
 
 def _cell(value: object) -> str:
