@@ -80,5 +80,5 @@ def exact(value: object) -> sp.Expr:
         return sp.Integer(value)
     number = float(value)
     if not math.isfinite(number):
-        return sp.sympify(number)
+        return sp.Float(number)
     return sp.Rational(repr(number))

@@ -24,6 +24,10 @@ ACTIVATIONS: dict[str, ActivationLaw] = {
 """Registered activations by name."""
 
 
+PROBES = (0, *(sign * sp.Rational(n, 7) for n in (1, 5, 9, 16, 40, 70) for sign in (-1, 1)))
+"""Points at which an expression must be real and finite."""
+
+
 def activation_law(function: str | sp.Expr) -> ActivationLaw:
     """Return what is known about an activation given by name or by expression.
 
@@ -56,8 +60,21 @@ def activation_law(function: str | sp.Expr) -> ActivationLaw:
             "substitute numbers for the others",
         )
     expression = function.xreplace({symbols[0]: X})
+    _check_real(expression)
     for law in ACTIVATIONS.values():
         if law.expression == expression:
             return law
     kinks, jumps = find_singularities(expression)
     return ActivationLaw(name=str(expression), expression=expression, kinks=kinks, jumps=jumps)
+
+
+def _check_real(expression: sp.Expr) -> None:
+    """Refuse a function that is not real and finite all over the line."""
+    for point in PROBES:
+        value = expression.subs(X, point).evalf(20)
+        if not (value.is_real and value.is_finite):
+            raise ExpressionError(
+                f"activation {expression}",
+                f"it is {value} at x = {sp.Float(point, 4)}, and a neuron takes every real value",
+                "use a function that is real and finite on the whole line",
+            )

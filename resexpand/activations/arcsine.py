@@ -95,7 +95,7 @@ class ArcCorrelation(sp.Function):
         return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
 
     def _sympystr(self, printer: Any) -> str:
-        return printer.doprint(self.rewritten())
+        return str(printer.doprint(self.rewritten()))
 
     def _eval_evalf(self, prec: int) -> sp.Expr:
         return self.rewritten()._eval_evalf(prec)
@@ -126,7 +126,8 @@ def _normal_form(expression: sp.Expr, area: Area) -> sp.Expr:
     if len(below) > 1:
         return expression
     ((shift,), divisor), *_ = below
-    even, odd = [], []
+    even: list[sp.Expr] = []
+    odd: list[sp.Expr] = []
     for (power,), coefficient in sp.Poly(numerator, root).terms():
         half, parity = divmod(power - shift, 2)
         scaled = coefficient / divisor * area.determinant ** (half + parity)

@@ -112,7 +112,7 @@ class GaussianExpectation(sp.Expr):
         ns = sp.Tuple(*(orders if orders is not None else [0] * len(cov)))
         if len(ns) != len(cov):
             raise ValueError("one derivative order per covariance entry is needed")
-        node: GaussianExpectation = super().__new__(cls, sp.sympify(integrand), xs, cov, ns)
+        node: GaussianExpectation = super().__new__(cls, sp.sympify(integrand, strict=True), xs, cov, ns)
         return node
 
     @property
@@ -150,7 +150,8 @@ class GaussianExpectation(sp.Expr):
     def free_symbols(self) -> set[sp.Basic]:
         """Symbols the value depends on; the bound variables are not among them."""
         inner = self.base.free_symbols - set(self.variables) - _labels(self.base)
-        return inner.union(*(entry.free_symbols for entry in self.covariance))
+        outer: set[sp.Basic] = set().union(*(entry.free_symbols for entry in self.covariance))
+        return inner | outer
 
     @property
     def bound_symbols(self) -> list[sp.Symbol]:

@@ -105,6 +105,7 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
 @loop
 def combine(columns: Columns, matrix: NDArray[np.float64], j: int, normals: Columns) -> None:
     """Add `matrix[j, c] * normals` to every column c >= j (set instead of add for j = 0)."""
+    # Whole rows, not slices: a slice of a matrix has strides known only at run time.
     for c in range(j, columns.shape[0]):
         factor = matrix[j, c]
         target = columns[c]
@@ -147,4 +148,6 @@ def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: 
 def add_scaled(columns: Columns, scale: float, branch: Columns) -> None:
     """Close a residual block, `h += scale * branch(h)`, in place."""
     for c in range(columns.shape[0]):
-        subtract(columns[c], -scale, branch[c], columns.shape[1])
+        x, step = columns[c], branch[c]
+        for i in range(x.size):
+            x[i] += scale * step[i]

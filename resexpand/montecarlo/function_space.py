@@ -92,7 +92,7 @@ def linear(
     for j in range(count):
         if j == 0 or triangle[j, j] != 0.0:
             fill_normals(key0, key1, np.uint64(j), word, draw, normals, length)
-            combine(target[:, :length], triangle, j, normals)
+            combine(target, triangle, j, normals)
 
 
 @loop

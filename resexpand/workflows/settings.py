@@ -1,4 +1,4 @@
-"""What `validate` investigates: a network, the grid of scales and depths, and the sampling effort."""
+"""What `validate` investigates: a network, a grid of scales and depths, the sampling effort."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Settings:
     depths: tuple[int, ...] = (5, 10, 20)
     scales: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
     widths: tuple[int, ...] = (256, 512, 1024)
-    draws: int = 12_000
+    draws: int = 30_000
     dense_width: int = 64
-    dense_draws: int = 10_000
+    dense_draws: int = 12_000
     seed: int = 1
     workers: int | None = None
     resolve: float = 0.05

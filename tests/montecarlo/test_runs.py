@@ -185,3 +185,8 @@ def test_plan_covers_every_draw_once() -> None:
         assert covered == list(range(5000))
         assert work.chunk >= 1
         assert work.chunk & (work.chunk - 1) == 0
+
+
+def test_bar_does_not_change_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(progress=True) == run(progress=False)
+    assert capsys.readouterr().out == ""
