@@ -129,7 +129,7 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
         if len(values) > 1:
             axes[symbol.name] = np.array([float(value) for value in values])
         _check_variance(name, values)
-    options["read_in"], inputs = _read_in(arguments)
+    options["read_in"], inputs = inputs_of(arguments)
     options["read_out"] = _linear(arguments.read_out_variance, "--read-out-variance")
     kernel = None if symbolic or inputs is not None else _kernel(arguments.K0, axes)
     return Request(options, _depths(arguments.depth, symbolic), axes, kernel, inputs)
@@ -167,9 +167,10 @@ def _linear(text: str | None, option: str) -> Linear | None:
     return None if text is None else Linear(number(text, option), 0)
 
 
-def _read_in(
+def inputs_of(
     arguments: argparse.Namespace,
 ) -> tuple[Linear | None, npt.NDArray[np.float64] | None]:
+    """Return the read-in and the data that ``--inputs`` names, or two times None."""
     variance = arguments.read_in_variance
     if arguments.inputs is None:
         if variance is not None:

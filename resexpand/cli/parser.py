@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     commands.required = True
-    for add in (_kernel, _response, _optimal_scale, _sample):
+    for add in (_validate, _kernel, _response, _optimal_scale, _sample, _latex):
         add(commands)
     return parser
 
@@ -178,4 +178,57 @@ def _sample(commands: Any) -> None:
     )
     group.add_argument(
         "--store", metavar="FILE", help="keep finished parts here and resume from them"
+    )
+
+
+def _latex(commands: Any) -> None:
+    parser = _command(
+        commands, "latex", "latex_command", "Formulas as LaTeX; what is not given stays a symbol."
+    )
+    parser.add_argument(
+        "--of",
+        choices=("kernel", "pair-kernel", "response", "optimal-scale"),
+        default="response",
+        help="which derivation (default: response)",
+    )
+    _kind(parser)
+    parser.add_argument(
+        "--style",
+        choices=("equation", "aligned", "document"),
+        default="aligned",
+        help="document compiles by itself (default: aligned)",
+    )
+    parser.add_argument(
+        "--closed", action="store_true", help="averages in closed form, where one is known"
+    )
+    parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
+
+
+def _validate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "validate",
+        "validate_command",
+        "Derive, compile, sample and compare; writes figure, LaTeX and JSON.",
+    )
+    parser.description = (
+        f"{parser.description} Without options: the response function of the unit-slope error "
+        "function. Here --rho, --depth and --width list what is sampled."
+    )
+    group = _sampling(parser)
+    group.add_argument("--dense-width", metavar="N", help="width where every weight is drawn")
+    group.add_argument("--dense-draws", metavar="R", help="number of such networks per scale")
+    group.add_argument(
+        "--resolve",
+        metavar="D",
+        help="deviation relative to the largest response that must be detectable (default 0.05)",
+    )
+    group.add_argument(
+        "--store", metavar="FOLDER", help="keep finished samples here and resume from them"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        default="resexpand-validation",
+        help="folder to write (default: resexpand-validation)",
     )

@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resexpand.export.figures import (
-    Curve,
-    Optimum,
-    Points,
-    Profile,
-    kernel_figure,
-    response_figure,
-    save_figure,
-)
+from resexpand.export.figures import kernel_figure, response_figure, save_figure
 from resexpand.export.files import write_atomically
 from resexpand.export.latex import to_latex
 from resexpand.export.record import environment, write_record
+from resexpand.export.series import Curve, Optimum, Points, Profile
 from resexpand.references import cite
 from resexpand.theory.mean_field import kernel
 from resexpand.workflows.validate import Validation
@@ -54,6 +47,17 @@ def write(validation: Validation, out: Path) -> Validation:
     files += write_formulas(validation, out)
     files.append(write_record(out / "record.json", **record(validation)))
     return replace(validation, files=tuple(files))
+
+
+def check_writable(out: Path) -> None:
+    """Refuse a folder that cannot be written before the sampling, not after.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be made or written.
+    """
+    write_atomically(out / ".probe", b"", "the results").unlink()
 
 
 def draw_responses(validation: Validation) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.conventions import DEPTH, RHO
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, StoreError
 from resexpand.network.inputs import kernel_from_inputs
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch, ResNet
@@ -33,6 +34,8 @@ class Settings:
         kernel of all rows is validated as well.
     read_in_variance : number
         Weight variance of the read-in of `inputs`.
+    read_out_variance : number, optional
+        Weight variance of a linear read-out, which multiplies the response; 1 without one.
     depths : tuple of int
         Depths at which the output response is compared.
     scales : tuple of float
@@ -44,7 +47,9 @@ class Settings:
     dense_width, dense_draws : int
         Width and number of the networks whose every weight is drawn, per scale.
     seed : int
-        Seed of the whole run.
+        Seed of the whole run, below 2^40.
+    store : Path, optional
+        Folder that keeps the finished parts of the samples; the same run resumes from it.
     workers : int, optional
         Threads; the result does not depend on it.
     resolve : float
@@ -57,6 +62,7 @@ class Settings:
     K0: float = 0.1
     inputs: NDArray[np.float64] | None = None
     read_in_variance: Any = 1
+    read_out_variance: Any = None
     depths: tuple[int, ...] = (5, 10, 20)
     scales: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
     widths: tuple[int, ...] = (256, 512, 1024)
@@ -64,6 +70,7 @@ class Settings:
     dense_width: int = 64
     dense_draws: int = 12_000
     seed: int = 1
+    store: Path | None = None
     workers: int | None = None
     resolve: float = 0.05
 
@@ -76,6 +83,10 @@ class Settings:
                 f"depths {self.depths}, widths {self.widths}, scales {self.scales}",
                 "depths start at 1, widths at 8, scales above 0",
                 "change those below",
+            )
+        if not 0 <= self.seed < 2**40:
+            raise HyperparameterError(
+                f"seed {self.seed}", "it must leave room for one seed per width", "use 0 to 2^40"
             )
         if self.draws < 32 or self.dense_draws < 32:
             raise HyperparameterError(
@@ -91,7 +102,8 @@ class Settings:
         """Return the network of these settings, by default with symbolic scale and depth."""
         read_in = None if self.inputs is None else Linear(self.read_in_variance, 0)
         branch = Branch(self.activation, Linear(self.weight_variance, self.bias_variance))
-        return ResNet(branch, scale=scale, depth=depth, read_in=read_in)
+        read_out = None if self.read_out_variance is None else Linear(self.read_out_variance, 0)
+        return ResNet(branch, scale=scale, depth=depth, read_in=read_in, read_out=read_out)
 
     def symbolic_network(self) -> ResNet:
         """Return the same network with symbolic variances, for formulas."""
@@ -112,9 +124,21 @@ class Settings:
         """Return a seed of its own for every width and method, so that errors are independent."""
         return self.seed * 2**20 + 2 * width + dense
 
+    def store_at(self, part: str) -> Path | None:
+        """Return the file that keeps one part of the samples, or None."""
+        if self.store is None:
+            return None
+        try:
+            self.store.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"keeping samples in {self.store}", str(error), "choose another folder"
+            ) from error
+        return self.store / f"{part}.sqlite"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings for the record."""
         return {f.name: getattr(self, f.name) for f in fields(self)} | {
             "activation": self.activation.name,
-            "inputs": None if self.inputs is None else self.inputs,
+            "store": None,
         }

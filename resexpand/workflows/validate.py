@@ -179,6 +179,7 @@ def sample_responses(settings: Settings, say: Say) -> dict[float, list[Estimates
                 K0=start,
                 seed=settings.seed_at(width),
                 workers=settings.workers,
+                store=settings.store_at(f"response-{scale:g}-{width}"),
             )
             for width in settings.widths
         ]
@@ -222,6 +223,7 @@ def witness(
                 method=method,
                 seed=settings.seed_at(settings.dense_width, dense=method == "dense") + 7,
                 workers=settings.workers,
+                store=settings.store_at(f"{method}-{scale:g}"),
             )
             for method in ("dense", "function-space")
         ]
@@ -248,6 +250,7 @@ def judge_kernels(settings: Settings, say: Say) -> Agreement | None:
             K0=start,
             seed=settings.seed_at(width) + 3,
             workers=settings.workers,
+            store=settings.store_at(f"kernel-{scale:g}-{width}"),
         )
         for width in settings.widths
     ]

@@ -1,0 +1,102 @@
+"""``validate``: the whole instrument in one run, with a folder of results."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resexpand.cli.description import activation, inputs_of
+from resexpand.cli.show import record as print_record
+from resexpand.cli.show import say, warn
+from resexpand.cli.values import integer, number, numbers
+from resexpand.errors import HyperparameterError
+from resexpand.workflows.results import check_writable, record, write
+from resexpand.workflows.settings import Settings
+from resexpand.workflows.validate import Validation, validate
+
+ROWS = 36
+"""Rows of the printed table; the record has all."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the validation and return the exit code of its verdict."""
+    out = Path(arguments.out)
+    settings = settings_of(arguments)
+    check_writable(out)
+    started = time.monotonic()
+    narrate = warn if arguments.json else say
+    found = write(validate(settings, say=narrate), out)
+    if arguments.json:
+        print_record(command="validate", **record(found))
+        return found.exit_code
+    _show(found)
+    say(f"\nwritten to {out} in {time.monotonic() - started:.0f} s:")
+    for path in found.files:
+        say(f"  {path.name}")
+    return found.exit_code
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Read the settings of a validation from the options."""
+    chosen: dict[str, Any] = {"activation": activation(arguments.activation)}
+    for name in ("weight_variance", "bias_variance", "read_out_variance"):
+        text = getattr(arguments, name)
+        if text is not None:
+            chosen[name] = number(text, f"--{name.replace('_', '-')}")
+    read_in, inputs = inputs_of(arguments)
+    if read_in is not None:
+        chosen |= {"inputs": inputs, "read_in_variance": read_in.weight_variance}
+    if arguments.K0 is not None:
+        chosen["K0"] = _kernel(arguments.K0)
+    if arguments.rho is not None:
+        chosen["scales"] = tuple(float(value) for value in numbers(arguments.rho, "--rho"))
+    for name, option in (("depths", "depth"), ("widths", "width")):
+        if (text := getattr(arguments, option)) is not None:
+            values = numbers(text, f"--{option}")
+            chosen[name] = tuple(integer(str(value), f"--{option}") for value in values)
+    for name in ("draws", "dense_width", "dense_draws", "seed", "workers"):
+        if (text := getattr(arguments, name)) is not None:
+            minimum = 0 if name == "seed" else 1
+            chosen[name] = integer(text, f"--{name.replace('_', '-')}", minimum=minimum)
+    if arguments.resolve is not None:
+        chosen["resolve"] = float(number(arguments.resolve, "--resolve"))
+    if arguments.store is not None:
+        chosen["store"] = Path(arguments.store)
+    return Settings(**chosen)
+
+
+def _kernel(text: str) -> float:
+    value = number(text, "--K0")
+    if not value.is_positive:
+        raise HyperparameterError(f"--K0 {text}", "a signal has positive variance", "give > 0")
+    return float(value)
+
+
+def _show(found: Validation) -> None:
+    """Print theory | Monte Carlo | z at the depths of the settings, the optima, the verdict."""
+    say("\n  rho  depth      theory   Monte Carlo ± error        z")
+    for scale, agreement in found.responses.items():
+        for depth in found.settings.depths:
+            row = agreement.rows[depth]
+            say(
+                f"{scale:5g} {depth:6d} {row.theory:11.6f}   "
+                f"{row.estimate:9.6f} ± {row.stderr:8.6f} {row.z:+8.2f}"
+            )
+    say("\ndense against function space, largest |z| of all layers")
+    for scale, agreement in found.samplers.items():
+        row = agreement.worst
+        say(f"{scale:5g} {row.label:>8} {row.theory:11.6f}   {row.estimate:9.6f} {row.z:+17.2f}")
+    if found.kernels is not None:
+        say(f"\nkernel of the data: {found.kernels.reason}")
+    say("\noptimal residual scale")
+    for depth, best in zip(found.settings.depths, found.theory.best, strict=True):
+        if np.isfinite(best["rho"]):
+            near = float(best["c"]) / depth**0.5
+            say(f"L = {depth:<5d} rho* = {best['rho']:.5f}   c/sqrt(L) = {near:.5f}")
+        else:
+            say(f"L = {depth:<5d} {best.status}")
+    say(f"\nverdict    {found.agreement.verdict}: {found.agreement.reason}")

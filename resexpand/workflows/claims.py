@@ -1,0 +1,75 @@
+"""Claims of a paper as data: a comparison that must agree, and a control that must not.
+
+A script in ``numerics/`` tests a handful of claims and concludes with an exit code: 0 if every claim
+agrees and every control was caught, 1 if a claim disagrees or a control slipped through, 2 if
+nothing is wrong but something could not be decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resexpand.montecarlo.outcome import Agreement
+
+AGREES, DISAGREES, INCONCLUSIVE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement, tested.
+
+    Attributes
+    ----------
+    name : str
+        Short name, used as a key.
+    statement : str
+        One sentence.
+    agreement : Agreement
+        The comparison of theory and samples.
+    control : Agreement
+        The same comparison with a deliberately wrong theory.
+    wrong : str
+        What is wrong in the control.
+    """
+
+    name: str
+    statement: str
+    agreement: Agreement
+    control: Agreement
+    wrong: str
+
+    @property
+    def exit_code(self) -> int:
+        """0 if the claim agrees and its control was caught."""
+        if self.control.verdict == "agrees":
+            return DISAGREES
+        return self.agreement.exit_code
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the claim for a record, with every z-score."""
+        return {
+            "statement": self.statement,
+            "exit_code": self.exit_code,
+            "agreement": self.agreement.to_dict(),
+            "control": {
+                "wrong": self.wrong,
+                "verdict": self.control.verdict,
+                "reason": self.control.reason,
+                "worst_z": self.control.worst.z if self.control.worst else None,
+            },
+        }
+
+
+def conclude(claims: Sequence[Claim], say: Callable[[str], None] = print) -> int:
+    """Report every claim and return the exit code of all together."""
+    for claim in claims:
+        say(f"\n{claim.name}: {claim.statement}")
+        say(str(claim.agreement))
+        caught = "slipped through" if claim.control.verdict == "agrees" else "caught"
+        say(f"control ({claim.wrong}): {caught}, {claim.control.reason}")
+    codes = [claim.exit_code for claim in claims]
+    if DISAGREES in codes:
+        return DISAGREES
+    return INCONCLUSIVE if INCONCLUSIVE in codes else AGREES
