@@ -85,7 +85,7 @@ def covariance_claim(settings: Settings) -> Claim:
                 width,
                 settings.draws_at(width),
                 K0=PAIR_KERNEL,
-                seed=settings.seed_at(width) + 11,
+                seed=settings.seed_at(width, scale, part=4),
             )
             for width in settings.widths
         ]

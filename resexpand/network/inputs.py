@@ -12,7 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from resexpand.errors import HyperparameterError, KernelError
 
 PSD_TOLERANCE = 1e-10
-"""Most negative eigenvalue of a kernel, relative to its largest, that counts as rounding."""
+"""Most negative eigenvalue of a correlation matrix that counts as rounding."""
+
+SYMMETRY_TOLERANCE = 1e-12
+"""Largest difference of a kernel from its transpose, as a correlation, that counts as rounding."""
 
 
 def validated_kernel(value: ArrayLike, *, matrix: bool) -> NDArray[np.float64]:
@@ -41,27 +44,45 @@ def validated_kernel(value: ArrayLike, *, matrix: bool) -> NDArray[np.float64]:
         if (kernel < 0).any():
             raise KernelError(f"K0 = {kernel.min()}", "a variance is never negative", "give >= 0")
         return kernel
-    if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2]:
+    if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2] or kernel.shape[-1] == 0:
         raise KernelError(
             f"K0 of shape {kernel.shape}",
             "the recursion is of several inputs",
             "give D x D matrices in the last two axes",
         )
-    if not np.allclose(kernel, kernel.swapaxes(-1, -2), rtol=1e-12, atol=0):
-        raise KernelError("K0", "it is not symmetric", "give (K0 + K0.T) / 2")
-    eigenvalues = np.linalg.eigvalsh(kernel)
-    floor = -PSD_TOLERANCE * np.abs(eigenvalues).max(axis=-1, initial=0.0)
-    if (eigenvalues.min(axis=-1) < floor).any():
-        raise KernelError(
-            "K0",
-            f"it is not positive semi-definite (eigenvalue {eigenvalues.min():.3g})",
-            "a covariance of inputs always is: check |K0_12| <= sqrt(K0_11 K0_22)",
-        )
+    _check_covariance(kernel)
     return kernel
 
 
+def _check_covariance(kernel: NDArray[np.float64]) -> None:
+    """Raise unless matrices in the last two axes are covariances.
+
+    Correlations are compared, not covariances: a rounding error is relative to the two inputs it
+    belongs to, and inputs may differ in length by orders of magnitude.
+    """
+    variances = np.diagonal(kernel, axis1=-2, axis2=-1)
+    if (variances < 0).any():
+        raise KernelError(
+            f"K0 with the variance {variances.min()}", "a variance is never negative", "give >= 0"
+        )
+    lengths = np.sqrt(variances)
+    product = lengths[..., :, None] * lengths[..., None, :]
+    scale = np.where(product > 0, product, 1.0)
+    if (np.abs(kernel - kernel.swapaxes(-1, -2)) > SYMMETRY_TOLERANCE * scale).any():
+        raise KernelError("K0", "it is not symmetric", "give (K0 + K0.T) / 2")
+    lowest = np.linalg.eigvalsh(kernel / scale).min(initial=np.inf)
+    # An input of zero length is correlated with nothing.
+    if lowest < -PSD_TOLERANCE or (kernel[product == 0] != 0).any():
+        raise KernelError(
+            "K0",
+            f"it is not positive semi-definite (smallest eigenvalue of the correlations "
+            f"{lowest:.3g})",
+            "a covariance of inputs always is: check |K0_12| <= sqrt(K0_11 K0_22)",
+        )
+
+
 def kernel_from_inputs(
-    inputs: ArrayLike, read_in: tuple[float, float] | None
+    inputs: ArrayLike, read_in: tuple[ArrayLike, ArrayLike] | None
 ) -> NDArray[np.float64]:
     """Return the kernel that a read-in gives to data.
 
@@ -69,8 +90,12 @@ def kernel_from_inputs(
     ----------
     inputs : array_like, shape (D, d_in)
         One input per row.
-    read_in : tuple of float or None
-        Weight variance (times fan-in) and bias variance of the read-in.
+    read_in : tuple of array_like or None
+        Weight variance (times fan-in) and bias variance of the read-in; arrays broadcast.
+
+    Returns
+    -------
+    ndarray, shape (..., D, D)
 
     Raises
     ------
@@ -95,6 +120,6 @@ def kernel_from_inputs(
         )
     if not np.isfinite(rows).all():
         raise HyperparameterError("inputs", "they hold NaN or infinity", "give finite numbers")
-    weight, bias = read_in
+    weight, bias = (np.asarray(variance, dtype=np.float64)[..., None, None] for variance in read_in)
     kernel: NDArray[np.float64] = weight * (rows @ rows.T) / rows.shape[1] + bias
     return kernel

@@ -1,6 +1,6 @@
 """Claims of a paper as data: a comparison that must agree, and a control that must not.
 
-A script in ``numerics/`` tests a handful of claims and concludes with an exit code: 0 if every claim
+A script in ``numerics/`` tests a few claims and concludes with an exit code: 0 if every claim
 agrees and every control was caught, 1 if a claim disagrees or a control slipped through, 2 if
 nothing is wrong but something could not be decided.
 """

@@ -47,7 +47,7 @@ class Settings:
     dense_width, dense_draws : int
         Width and number of the networks whose every weight is drawn, per scale.
     seed : int
-        Seed of the whole run, below 2^40.
+        Seed of the whole run, below 2^32.
     store : Path, optional
         Folder that keeps the finished parts of the samples; the same run resumes from it.
     workers : int, optional
@@ -84,9 +84,15 @@ class Settings:
                 "depths start at 1, widths at 8, scales above 0",
                 "change those below",
             )
-        if not 0 <= self.seed < 2**40:
+        if len(self.scales) > 64 or max(self.widths) >= 2**17:
             raise HyperparameterError(
-                f"seed {self.seed}", "it must leave room for one seed per width", "use 0 to 2^40"
+                f"{len(self.scales)} scales, width {max(self.widths)}",
+                "a run takes at most 64 scales and widths below 131072",
+                "split it",
+            )
+        if not 0 <= self.seed < 2**32:
+            raise HyperparameterError(
+                f"seed {self.seed}", "it must leave room for one seed per width", "use 0 to 2^32"
             )
         if self.draws < 32 or self.dense_draws < 32:
             raise HyperparameterError(
@@ -120,9 +126,9 @@ class Settings:
         """Return the number of networks at a width: the same work at every width."""
         return max(32, round(self.draws * min(self.widths) / width))
 
-    def seed_at(self, width: int, *, dense: bool = False) -> int:
-        """Return a seed of its own for every width and method, so that errors are independent."""
-        return self.seed * 2**20 + 2 * width + dense
+    def seed_at(self, width: int, scale: float, *, part: int = 0) -> int:
+        """Return a seed of its own for every width, scale and part: errors are independent."""
+        return ((self.seed * 64 + self.scales.index(scale)) * 8 + part) * 2**17 + width
 
     def store_at(self, part: str) -> Path | None:
         """Return the file that keeps one part of the samples, or None."""

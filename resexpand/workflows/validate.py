@@ -177,7 +177,7 @@ def sample_responses(settings: Settings, say: Say) -> dict[float, list[Estimates
                 width,
                 settings.draws_at(width),
                 K0=start,
-                seed=settings.seed_at(width),
+                seed=settings.seed_at(width, scale),
                 workers=settings.workers,
                 store=settings.store_at(f"response-{scale:g}-{width}"),
             )
@@ -221,11 +221,11 @@ def witness(
                 settings.dense_draws,
                 K0=float(settings.input_kernel()[0, 0]),
                 method=method,
-                seed=settings.seed_at(settings.dense_width, dense=method == "dense") + 7,
+                seed=settings.seed_at(settings.dense_width, scale, part=part),
                 workers=settings.workers,
                 store=settings.store_at(f"{method}-{scale:g}"),
             )
-            for method in ("dense", "function-space")
+            for part, method in enumerate(("dense", "function-space"), start=1)
         ]
         largest = {name: _largest(pair[0][name].mean) for name in pair[0]}
         found[scale] = two_sample(*pair, resolve=settings.resolve, scale=largest)
@@ -248,7 +248,7 @@ def judge_kernels(settings: Settings, say: Say) -> Agreement | None:
             width,
             settings.draws_at(width),
             K0=start,
-            seed=settings.seed_at(width) + 3,
+            seed=settings.seed_at(width, scale, part=3),
             workers=settings.workers,
             store=settings.store_at(f"kernel-{scale:g}-{width}"),
         )

@@ -101,7 +101,7 @@ def test_deep_relu_is_a_heavy_tail() -> None:
         ({"target": "cuda"}, UnsupportedError, "use 'cpu'"),
         ({"K0": None}, HyperparameterError, "exactly one of K0 and inputs"),
         ({"inputs": [[1.0]]}, HyperparameterError, "exactly one of K0 and inputs"),
-        ({"K0": None, "inputs": [[1.0]]}, UnsupportedError, "read_in=Linear"),
+        ({"K0": None, "inputs": [[1.0]]}, HyperparameterError, "read_in=Linear"),
         ({"K0": np.nan}, KernelError, "NaN"),
         ({"K0": "one"}, KernelError, "not an array of numbers"),
         ({"K0": -1.0}, KernelError, "not positive semi-definite"),
