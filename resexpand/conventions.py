@@ -13,6 +13,7 @@ the blocks. All symbols below are real and non-negative except `RHO`.
 from __future__ import annotations
 
 import math
+from numbers import Rational
 
 import sympy as sp
 
@@ -76,8 +77,8 @@ def exact(value: object) -> sp.Expr:
         return value.xreplace({f: sp.Rational(str(f)) for f in value.atoms(sp.Float)})
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"expected a number or a SymPy expression, got {value!r}")
-    if isinstance(value, int):
-        return sp.Integer(value)
+    if isinstance(value, Rational):
+        return sp.Rational(int(value.numerator), int(value.denominator))
     number = float(value)
     if not math.isfinite(number):
         return sp.Float(number)

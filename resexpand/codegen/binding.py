@@ -14,8 +14,9 @@ import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, KernelError
 from resexpand.network.inputs import kernel_from_inputs, validated_kernel
+from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
 
 Array = NDArray[np.float64]
@@ -79,15 +80,21 @@ def bind(
         name: given.pop(name) for name in ("K0", "inputs") if name in given
     }
     symbols = _symbol_values(net, given)
+    _common_shape([value.shape for value in symbols.values()], keywords)
     depth = _depth(net, symbols)
     values = {s: _value(expr, symbols) for s, expr in bindings.items() if not _is_kernel(s)}
     layers = {s: _stacked(exprs, symbols) for s, exprs in layer_bindings.items()}
-    _check_ranges(net, values)
+    _check_ranges(net, values, symbols)
     kernel = _kernel(net, kernel_given, symbols, matrix=matrix)
+    _check_zero_variance(net, kernel, matrix=matrix)
     trimmed = [kernel.shape[:-2] if matrix else kernel.shape]
     shapes = [v.shape for v in values.values()] + [v.shape[:-1] for v in layers.values()] + trimmed
+    return Point(depth, _common_shape(shapes, keywords), values, layers, kernel)
+
+
+def _common_shape(shapes: list[tuple[int, ...]], keywords: Mapping[str, Any]) -> tuple[int, ...]:
     try:
-        grid = np.broadcast_shapes(*shapes)
+        return np.broadcast_shapes(*shapes)
     except ValueError:
         named = ", ".join(f"{k} {np.shape(v)}" for k, v in keywords.items())
         raise HyperparameterError(
@@ -95,7 +102,6 @@ def bind(
             "they do not broadcast against each other",
             "give arrays of one common shape, or numbers",
         ) from None
-    return Point(depth, grid, values, layers, kernel)
 
 
 def _is_kernel(symbol: sp.Symbol) -> bool:
@@ -106,7 +112,13 @@ def _symbol_values(net: ResNet, given: dict[str, Any]) -> dict[sp.Symbol, Array]
     free = {s.name: s for s in net.free_symbols}
     if "depth" in given and isinstance(net.depth, sp.Symbol):
         given[net.depth.name] = given.pop("depth")
-    elif "depth" in given and net.depth.is_number and given["depth"] == int(net.depth):
+    elif "depth" in given and net.depth.is_number:
+        if np.ndim(given["depth"]) or given["depth"] != int(net.depth):
+            raise HyperparameterError(
+                f"depth = {given['depth']}",
+                f"the network was described with depth {net.depth}",
+                "leave it out, or describe the network with a symbol as depth",
+            )
         given.pop("depth")
     unknown = [name for name in given if name not in free]
     if unknown:
@@ -157,7 +169,8 @@ def _value(expression: sp.Expr, symbols: Mapping[sp.Symbol, Array], name: str = 
         return np.asarray(float(expression))
     order = sorted(expression.free_symbols, key=sp.default_sort_key)
     compiled = sp.lambdify(order, expression, modules="numpy")
-    value: Array = np.asarray(compiled(*(symbols[s] for s in order)), dtype=np.float64)
+    with np.errstate(all="ignore"):
+        value: Array = np.asarray(compiled(*(symbols[s] for s in order)), dtype=np.float64)
     if not np.isfinite(value).all():
         raise HyperparameterError(f"{expression}", "it is not finite there", "change the values")
     return value
@@ -168,14 +181,30 @@ def _stacked(expressions: tuple[sp.Expr, ...], symbols: Mapping[sp.Symbol, Array
     return np.stack(columns, axis=-1)
 
 
-def _check_ranges(net: ResNet, values: Mapping[sp.Symbol, Array]) -> None:
+def _check_ranges(
+    net: ResNet, values: Mapping[sp.Symbol, Array], symbols: Mapping[sp.Symbol, Array]
+) -> None:
     linears = (*net.branch.linears, *filter(None, (net.read_in, net.read_out)))
     variances = {v for op in linears for v in (op.weight_variance, op.bias_variance)}
-    for symbol, value in values.items():
+    # A read-in belongs to no recursion, so what it leaves open is looked up where it was given.
+    known = {**{v: symbols[v] for v in variances if v in symbols}, **values}
+    for symbol, value in known.items():
         if (symbol in variances or symbol.is_nonnegative) and (value < 0).any():
             raise HyperparameterError(
                 f"{symbol.name} = {value.min()}", "a variance is never negative", "give >= 0"
             )
+
+
+def _check_zero_variance(net: ResNet, kernel: Array, *, matrix: bool) -> None:
+    """Raise where averages are not continuous: at variance zero of an input to a jump at zero."""
+    first = net.branch.ops[0]
+    variances = np.diagonal(kernel, axis1=-2, axis2=-1) if matrix else kernel
+    if isinstance(first, Activation) and 0 in first.jumps and (variances == 0).any():
+        raise KernelError(
+            "K0 with a variance of zero",
+            f"{first.name} jumps at zero, so its averages have no limit there",
+            "give a positive variance",
+        )
 
 
 def _kernel(
@@ -189,19 +218,29 @@ def _kernel(
         )
     if "K0" in given:
         return validated_kernel(given["K0"], matrix=matrix)
-    variances = (
-        None
-        if net.read_in is None
-        else (
-            float(_value(net.read_in.weight_variance, symbols)),
-            float(_value(net.read_in.bias_variance, symbols)),
-        )
-    )
-    kernel = kernel_from_inputs(given["inputs"], variances)
+    kernel = kernel_from_inputs(given["inputs"], _read_in_variances(net, symbols))
     if matrix:
         return kernel
-    if kernel.shape != (1, 1):
+    if kernel.shape[-1] != 1:
         raise HyperparameterError(
-            f"{kernel.shape[0]} inputs", "the recursion is of one input", "use inputs=2 in kernel()"
+            f"{kernel.shape[-1]} inputs",
+            "the recursion is of one input",
+            "use inputs=2 in kernel()",
         )
-    return np.asarray(kernel[0, 0])
+    return np.asarray(kernel[..., 0, 0])
+
+
+def _read_in_variances(
+    net: ResNet, symbols: Mapping[sp.Symbol, Array]
+) -> tuple[Array, Array] | None:
+    if net.read_in is None:
+        return None
+    weight = _value(net.read_in.weight_variance, symbols)
+    bias = _value(net.read_in.bias_variance, symbols)
+    if min(weight.min(initial=0.0), bias.min(initial=0.0)) < 0:
+        raise HyperparameterError(
+            f"a read-in of variances {weight} and {bias}",
+            "a variance is never negative",
+            "give >= 0",
+        )
+    return weight, bias

@@ -149,6 +149,7 @@ scale=3/10, depth=20)
         set_field(self, "depth", _depth(depth, scales))
         set_field(self, "read_in", read_in)
         set_field(self, "read_out", read_out)
+        _check_names(self)
 
     @property
     def free_symbols(self) -> set[sp.Symbol]:
@@ -184,8 +185,21 @@ def block_latex(net: ResNet) -> str:
     return rf"h^l = h^{{l-1}} + {scale} \left[ {body} \right], \quad l = 1, \dots, {net.depth}"
 
 
+def _check_names(net: ResNet) -> None:
+    """Raise if two symbols share a name: values are given by name."""
+    names = sorted(symbol.name for symbol in net.free_symbols)
+    twice = [a for a, b in pairwise(names) if a == b]
+    if twice:
+        raise DescriptionError(
+            f"two different symbols called {twice[0]}",
+            "a value is given by name, and they differ in their assumptions",
+            "use one SymPy symbol for both (the defaults are in resexpand.conventions)",
+        )
+
+
 def _scales(scale: object) -> sp.Expr | tuple[sp.Expr, ...]:
-    if isinstance(scale, Iterable) and not isinstance(scale, str):
+    is_number = getattr(scale, "ndim", None) == 0
+    if isinstance(scale, Iterable) and not isinstance(scale, str) and not is_number:
         return tuple(hyperparameter(value, "scale") for value in scale)
     return hyperparameter(scale, "scale")
 

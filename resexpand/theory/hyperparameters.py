@@ -7,13 +7,20 @@ canonical symbol bound to it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import sympy as sp
 
 from resexpand.conventions import RHO
+from resexpand.errors import HyperparameterError
 from resexpand.network.ops import Linear
 from resexpand.network.resnet import ResNet
+
+RESERVED = re.compile(
+    r"(K0?(_\d\d)?|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|(panel_)?(nodes|weights))\Z"
+)
+"""Names of the quantities that formulas and routines are about."""
 
 
 @dataclass
@@ -21,8 +28,19 @@ class Hyperparameters:
     """Allocates symbols while a recursion is derived, and remembers what they stand for."""
 
     net: ResNet
+
     bindings: dict[sp.Symbol, sp.Expr] = field(default_factory=dict)
     layer_bindings: dict[sp.Symbol, tuple[sp.Expr, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse symbols whose names the formulas need for themselves."""
+        for symbol in sorted(self.net.free_symbols, key=sp.default_sort_key):
+            if RESERVED.match(symbol.name):
+                raise HyperparameterError(
+                    f"a hyperparameter called {symbol.name}",
+                    "the formulas use this name for a quantity of their own",
+                    f"rename it, for instance {symbol.name}_value",
+                )
 
     def variances(self, linear: Linear, suffix: str = "") -> tuple[sp.Symbol, sp.Symbol]:
         """Return the symbols of the weight and bias variance of a linear operation."""
@@ -33,8 +51,9 @@ class Hyperparameters:
     def scale(self) -> sp.Symbol:
         """Return the symbol of the residual scale, bound to one value or to one per block."""
         if isinstance(self.net.scale, tuple):
-            self.layer_bindings[RHO] = self.net.scale
-            return RHO
+            symbol = self._fresh(RHO.name, real=True)
+            self.layer_bindings[symbol] = self.net.scale
+            return symbol
         return self._bind(self.net.scale, RHO.name, real=True)
 
     def input_kernel(self, symbols: tuple[sp.Symbol, ...]) -> tuple[sp.Symbol, ...]:
@@ -47,7 +66,10 @@ class Hyperparameters:
         if isinstance(value, sp.Symbol):
             self.bindings[value] = value
             return value
-        taken = {s.name for s in self.net.free_symbols} | {s.name for s in self.bindings}
-        symbol = sp.Symbol(name if name not in taken else f"{name}_", **assumptions)
+        symbol = self._fresh(name, **assumptions)
         self.bindings[symbol] = value
         return symbol
+
+    def _fresh(self, name: str, **assumptions: bool) -> sp.Symbol:
+        taken = {s.name for s in self.net.free_symbols} | {s.name for s in self.bindings}
+        return sp.Symbol(name if name not in taken else f"{name}_", **assumptions)
