@@ -118,10 +118,15 @@ def _curves(
 
 
 def _kernel_star(curves: Curves) -> Array:
-    """Return the smallest kernel at which the condition turns from positive to negative."""
+    """Return the first kernel at which the condition turns from positive to negative.
+
+    The first above the input kernel, which is where a growing scale gets to; if there is none, the
+    smallest of all.
+    """
     signs = curves.condition(SCAN[:, None] * np.ones_like(curves.start)) > 0
     turning = signs[:-1] & ~signs[1:]
-    index = turning.argmax(axis=0)
+    ahead = turning & (SCAN[1:, None] > curves.start)
+    index = np.where(ahead.any(axis=0), ahead.argmax(axis=0), turning.argmax(axis=0))
     low, high = np.log(SCAN[index]), np.log(SCAN[index + 1])
     root = _bisect(lambda x: curves.condition(np.exp(x)), low, high)
     return np.where(turning.any(axis=0), np.exp(root), np.nan)

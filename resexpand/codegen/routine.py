@@ -118,12 +118,27 @@ class Routine:
     ) -> dict[str, float]:
         coarse = self._run(point, pairs, "coarse")
         return {
-            output.name: max(relative_difference(fine[s], coarse[s]) for s in slots(output))
+            output.name: max(
+                relative_difference(fine[slot], coarse[slot], scale)
+                for slot, scale in zip(slots(output), _scales(output, fine), strict=True)
+            )
             for output in self.plan.outputs
         }
 
 
 _Slots = dict[str, Array]
+
+
+def _scales(output: Output, arrays: _Slots) -> list[Array]:
+    """Return what the error of every slot of an output is relative to.
+
+    The covariance of two inputs may vanish exactly; its error is relative to their variances.
+    """
+    names = slots(output)
+    if len(names) == 1:
+        return [np.abs(arrays[names[0]])]
+    first, last = arrays[names[0]], arrays[names[2]]
+    return [first, np.sqrt(first) * np.sqrt(last), last]
 
 
 def _slots(plan: Schedule) -> tuple[str, ...]:

@@ -49,18 +49,25 @@ def overflow_problem(name: str, array: NDArray[np.float64], layered: bool) -> st
     bad = ~np.isfinite(array)
     if not bad.any():
         return None
-    what = "not a number" if np.isnan(array).any() else "infinite"
+    what, why = "infinite", "the numbers left the range of double precision"
+    if np.isnan(array).any():
+        what, why = (
+            "not a number",
+            "numbers left the range of double precision, or an average is singular",
+        )
     where = f"{int(bad.sum())} of {array.size} entries"
     if layered:
         first = int(np.nonzero(bad.any(axis=tuple(range(array.ndim - 1))))[0][0])
         where += f", first at index {first} of the layer axis"
-    return f"{name} is {what} at {where}: the numbers left the range of double precision"
+    return f"{name} is {what} at {where}: {why}"
 
 
-def relative_difference(fine: NDArray[np.float64], coarse: NDArray[np.float64]) -> float:
-    """Return the largest difference of two arrays relative to the largest magnitude around it."""
-    both = np.isfinite(fine) & np.isfinite(coarse)
+def relative_difference(
+    fine: NDArray[np.float64], coarse: NDArray[np.float64], scale: NDArray[np.float64]
+) -> float:
+    """Return the largest difference of two arrays relative to a scale of the same shape."""
+    both = np.isfinite(fine) & np.isfinite(coarse) & np.isfinite(scale)
     if not both.any():
         return 0.0
-    scale = np.maximum(np.abs(fine[both]), np.finfo(np.float64).tiny)
-    return float((np.abs(fine[both] - coarse[both]) / scale).max())
+    size = np.maximum(scale[both], np.finfo(np.float64).tiny)
+    return float((np.abs(fine[both] - coarse[both]) / size).max())

@@ -112,7 +112,9 @@ class GaussianExpectation(sp.Expr):
         ns = sp.Tuple(*(orders if orders is not None else [0] * len(cov)))
         if len(ns) != len(cov):
             raise ValueError("one derivative order per covariance entry is needed")
-        node: GaussianExpectation = super().__new__(cls, sp.sympify(integrand, strict=True), xs, cov, ns)
+        node: GaussianExpectation = super().__new__(
+            cls, sp.sympify(integrand, strict=True), xs, cov, ns
+        )
         return node
 
     @property

@@ -103,6 +103,8 @@ def _differentiated_form(law: ActivationLaw, shape: str, orders: tuple[int, ...]
 def _base_form(law: ActivationLaw, shape: str) -> sp.Expr | None:
     if shape == "variance" and law.variance:
         return law.variance(K)
+    if shape == "mean" and law.is_odd:
+        return sp.Integer(0)
     if shape == "mean" and law.mean:
         return law.mean(K)
     if shape == "pair" and law.pair:

@@ -108,8 +108,9 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
     Recursion
         Outputs ``K`` (layers ``0 .. L``, normalised by the width) and ``C`` (covariance of the
         last `Linear` of the branch, layers ``1 .. L + 1``; the last entry belongs to the read-out
-        if the network has one, else to the block that would come next). Its value is exact up to
-        O(1/N).
+        if the network has one, else to the block that would come next); for one input and a
+        branch that ends in an activation also ``m``, the mean of the stream. Its value is exact up
+        to O(1/N).
 
     Raises
     ------
@@ -149,8 +150,8 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
             meaning="covariance of the last linear operation of a block",
         ),
     ]
-    if streams:
-        outputs.append(Output("m", "trajectory", streams[:1], meaning="mean of the stream"))
+    if len(streams) == 1:
+        outputs.append(Output("m", "trajectory", streams, meaning="mean of the stream"))
     return Recursion(
         title="covariance kernel" if inputs == 1 else "covariance kernel of two inputs",
         net=net,

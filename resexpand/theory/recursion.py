@@ -156,7 +156,11 @@ class Recursion:
             If the depth is not a positive integer, or not that of a network with one scale per
             block.
         """
-        if depth < 1 or any(len(values) != depth for _, values in self.layer_bindings):
+        if (
+            not isinstance(depth, int)
+            or depth < 1
+            or any(len(values) != depth for _, values in self.layer_bindings)
+        ):
             raise HyperparameterError(
                 f"unrolling to depth {depth}", "the network has no such depth", "use its own depth"
             )
