@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sympy as sp
 from numpy.typing import NDArray
 
-from resexpand.conventions import DEPTH, RHO
+from resexpand.conventions import DEPTH, RHO, exact
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.network.inputs import kernel_from_inputs
 from resexpand.network.ops import Activation, Linear
@@ -119,7 +118,7 @@ class Settings:
         """Return the kernel of all inputs at layer 0, shape (D, D)."""
         if self.inputs is None:
             return np.array([[self.K0]])
-        read_in = (float(sp.sympify(self.read_in_variance)), 0.0)
+        read_in = (float(exact(self.read_in_variance)), 0.0)
         return kernel_from_inputs(self.inputs, read_in)
 
     def draws_at(self, width: int) -> int:

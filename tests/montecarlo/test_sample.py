@@ -104,7 +104,7 @@ def test_deep_relu_is_a_heavy_tail() -> None:
         ({"K0": None, "inputs": [[1.0]]}, HyperparameterError, "read_in=Linear"),
         ({"K0": np.nan}, KernelError, "NaN"),
         ({"K0": "one"}, KernelError, "not an array of numbers"),
-        ({"K0": -1.0}, KernelError, "not positive semi-definite"),
+        ({"K0": -1.0}, KernelError, "never negative"),
         ({"K0": [1.0, 2.0]}, KernelError, "shape"),
         ({"K0": [[1.0, 0.2], [0.3, 1.0]]}, KernelError, "not symmetric"),
         ({"K0": [[1.0, 2.0], [2.0, 1.0]]}, KernelError, "eigenvalue"),
