@@ -3,7 +3,9 @@
 Points of the hyperparameter grid are taken in tiles of `LANES`; within a tile the loop over layers
 is outside and the loop over points inside, so that the inlined scalar functions are compiled to
 packed instructions. All lane variables are rows of one small array: with a single base address the
-compiler can prove that they do not overlap. Results go to arrays with the layer axis last.
+compiler can prove that they do not overlap. Results go to arrays with the layer axis last: for a
+tile these are many rows far apart in memory, so a page of a few layers is collected in the cache
+and written row by row, which is faster than a visit to every row in every layer.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 from resexpand.codegen.schedule import Propagation, Schedule
 
 LANES = 32
+PAGE = 8
+"""Layers collected before they are written: eight doubles are a cache line."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,33 @@ def _tile(plan: Schedule, rows: Rows) -> list[str]:
         *_load_parameters(plan, rows),
         *_call("initial", plan, rows, arguments=rows.parameters, results=rows.state),
         *_start_propagators(plan.propagations),
-        "for layer in range(depth):",
-        *_indent(_block(plan, rows), 1),
+        *_layers(plan, rows),
         *_finish(plan, rows),
+    ]
+
+
+def _layers(plan: Schedule, rows: Rows) -> list[str]:
+    """Return the loop over layers, in pages if there is something to write in every layer."""
+    slots = (*plan.trajectory_slots, *plan.layer_slots)
+    if not slots:
+        return ["for layer in range(depth):", *_indent(_block(plan, rows), 1)]
+    collected = [f"page[{k}, s, i] = lane[{rows.results[k]}, i]" for k in range(len(slots))]
+    page = [
+        f"layers = min({PAGE}, depth - start)",
+        "for s in range(layers):",
+        "    layer = start + s",
+        *_indent(_block(plan, rows), 1),
+        f"    for i in range({LANES}):",
+        *_indent(collected, 2),
+        "for i in range(count):",
+        *(f"    row{k} = out_{slot}[low + i]" for k, slot in enumerate(slots)),
+        "    for s in range(layers):",
+        *(f"        row{k}[start + s] = page[{k}, s, i]" for k in range(len(slots))),
+    ]
+    return [
+        f"page = np.empty(({len(slots)}, {PAGE}, {LANES}))",
+        f"for start in range(0, depth, {PAGE}):",
+        *_indent(page, 1),
     ]
 
 
@@ -109,13 +137,10 @@ def _block(plan: Schedule, rows: Rows) -> list[str]:
     arguments = [*rows.state, *rows.parameters, *rows.layer_parameters]
     count = len(plan.read) + len(plan.layer)
     results = [*rows.results[:count], *rows.state]
-    stores = _stores(plan.trajectory_slots, rows.results, "layer")
-    stores += _stores(plan.layer_slots, rows.results[len(plan.read) :], "layer")
     matrices = rows.results[len(plan.read) + len(plan.layer_slots) :]
     return [
         *(per_block if loads else []),
         *_call("advance", plan, rows, arguments=arguments, results=results),
-        *stores,
         *_propagate(plan.propagations, list(matrices)),
     ]
 
