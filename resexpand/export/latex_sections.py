@@ -1,0 +1,243 @@
+r"""What a result says, before it is typeset: sections of text and equations.
+
+Every kind of result becomes a `Section`; the three styles of `to_latex` are three ways to typeset
+the same sections. Texts inside sections are LaTeX; `prose` makes it from plain words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sympy as sp
+
+from resexpand.activations.activation_law import ActivationLaw
+from resexpand.conventions import K
+from resexpand.export.latex_layout import PAGE, Equation, broken, width
+from resexpand.export.latex_printer import FormulaPrinter
+from resexpand.export.latex_tidy import closed_form
+from resexpand.network.ops import Activation
+from resexpand.network.resnet import ResNet
+from resexpand.references import Citation
+from resexpand.theory.closure import Laws
+from resexpand.theory.formula import Formula
+from resexpand.theory.notation import symbol_latex
+
+_SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "<": r"\ensuremath{<}",
+    ">": r"\ensuremath{>}",
+    "–": "--",
+    "≤": r"\ensuremath{\le}",
+    "≥": r"\ensuremath{\ge}",
+    "≈": r"\ensuremath{\approx}",
+    "×": r"\ensuremath{\times}",
+}
+_MATHS = re.compile(
+    r"sqrt\((?P<root>\w+)\)|(?P<order>\bO\(1/\w\))|(?P<starred>\b(?:rho|K)\*)"
+    r"|\b(?P<name>rho|phi|chi|eta|pi|sigma_\w+2|K\^?0|K|L|N)\b(?!\w|')"
+)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph, as LaTeX."""
+
+    latex: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Title, paragraphs and equations of one result, in reading order."""
+
+    title: str
+    parts: tuple[Text | Equation, ...]
+    citations: tuple[Citation, ...] = ()
+
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        """The equations without the text between them."""
+        return tuple(part for part in self.parts if isinstance(part, Equation))
+
+
+def prose(text: str) -> str:
+    """Return plain words as LaTeX: special characters escaped, names of quantities as formulas."""
+    pieces, end = [], 0
+    for found in _MATHS.finditer(text):
+        pieces += [_escaped(text[end : found.start()]), f"${_maths(found)}$"]
+        end = found.end()
+    return "".join([*pieces, _escaped(text[end:])])
+
+
+def _maths(found: re.Match[str]) -> str:
+    if found["root"]:
+        return rf"\sqrt{{{symbol_latex(found['root'])}}}"
+    if found["order"]:
+        return found["order"]
+    if found["starred"]:
+        return symbol_latex(found["starred"][:-1]) + "^{*}"
+    name = found["name"].replace("^", "")
+    return r"\pi" if name == "pi" else symbol_latex(name)
+
+
+def _escaped(text: str) -> str:
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def equation(
+    left: str,
+    expression: sp.Expr,
+    *,
+    printer: FormulaPrinter | None = None,
+    remark: str = "",
+    citations: tuple[Citation, ...] = (),
+) -> Equation:
+    """Print one equation, its right side on as many lines as it needs."""
+    room = PAGE - (width(left) + 1.4 if left else 0.0)
+    lines = broken(printer or FormulaPrinter(), expression, room)
+    return Equation(left, lines, remark, citations)
+
+
+def formula_section(formula: Formula, closed: bool) -> Section:
+    """Return a formula; closed forms replace averages if asked for."""
+    printer = FormulaPrinter()
+    show = closed_form if closed else _as_is
+    left, right = show(formula.lhs, formula.laws), show(formula.rhs, formula.laws)
+    if len(str(left)) > len(str(right)):  # a condition: what vanishes is the long side
+        main = equation(
+            "", left, printer=printer, remark=f"= {printer.text(right)}", citations=formula.citations
+        )
+    else:
+        main = equation(printer.text(left), right, printer=printer, citations=formula.citations)
+    order = f"Up to ${formula.neglects}$." if formula.neglects else ""
+    words = [_sentence(formula.meaning), order]
+    intro = (Text(" ".join(filter(None, words))),) if any(words) else ()
+    laws = law_equations(formula.laws) if not main_is_closed(formula, closed) else ()
+    return Section(formula.name.replace("_", " "), (*intro, main, *laws), formula.citations)
+
+
+def _sentence(text: str) -> str:
+    return prose(text[0].upper() + text[1:] if not text.startswith("rho") else text) + "." if text else ""
+
+
+def main_is_closed(formula: Formula, closed: bool) -> bool:
+    """Whether no formal activation is left, so that its definition needs no mention."""
+    labels = {label for label, _ in formula.laws}
+    if not closed:
+        return not any(_mentions(e, labels) for e in (formula.lhs, formula.rhs))
+    both = (closed_form(formula.lhs, formula.laws), closed_form(formula.rhs, formula.laws))
+    return not any(_mentions(e, labels) for e in both)
+
+
+def _mentions(expression: sp.Expr, labels: set[sp.Symbol]) -> bool:
+    return bool(expression.atoms(sp.Symbol) & labels)
+
+
+def _as_is(expression: sp.Expr, laws: Laws) -> sp.Expr:
+    return expression
+
+
+def law_equations(laws: Laws) -> tuple[Equation, ...]:
+    """Return the definition of every activation, ``phi(x) = erf(x)``."""
+    return tuple(
+        equation(f"{symbol_latex(label.name)}(x)", law_expression(law)) for label, law in laws
+    )
+
+
+def law_expression(law: ActivationLaw) -> sp.Expr:
+    """Return the expression of an activation in ``x``."""
+    (variable,) = law.expression.free_symbols
+    return law.expression.xreplace({variable: sp.Symbol("x", real=True)})
+
+
+def expression_section(left: str, expression: sp.Basic) -> Section:
+    """Return a plain SymPy expression, equation or relation."""
+    if isinstance(expression, sp.Equality):
+        printer = FormulaPrinter()
+        left, expression = printer.text(expression.lhs), expression.rhs
+    return Section("", (equation(left, expression),))
+
+
+def network_section(net: ResNet) -> Section:
+    """Return the layer equation of a network, its weights and its activation."""
+    layer = Equation("h^{l}", (_layer(net),), rf"l = 1, \dots, {_depth(net)}")
+    weights = tuple(_weight_law(net))
+    laws = tuple(
+        equation(f"{label}(x)", law_expression(op.law)) for label, op in _labelled(net)
+    )
+    return Section("Network", (Text("A block of the network is"), layer, *laws, *weights))
+
+
+def _depth(net: ResNet) -> str:
+    return FormulaPrinter().text(net.depth)
+
+
+def _labelled(net: ResNet) -> Iterable[tuple[str, Activation]]:
+    for i, op in enumerate(net.branch.activations):
+        yield (r"\phi" if i == 0 else rf"\phi_{{{i + 1}}}"), op
+
+
+def matrix_names(net: ResNet) -> tuple[str, ...]:
+    """Return the letters of the weight matrices of a branch, in data-flow order."""
+    count = len(net.branch.linears)
+    if count <= 2:
+        return ("W", "V")[:count]
+    return tuple(f"W_{{{i + 1}}}" for i in range(count))
+
+
+def _layer(net: ResNet) -> str:
+    body, labels = "h^{l-1}", iter(_labelled(net))
+    pairs = zip(net.branch.linears, matrix_names(net), strict=True)
+    several = len(net.branch.linears) > 1
+    for op in net.branch.ops:
+        if isinstance(op, Activation):
+            body = rf"{next(labels)[0]}({body})"
+            continue
+        linear, name = next(pairs)
+        inner = rf"\left( {body} \right)" if "+" in body and "(" not in body[:5] else body
+        bias = f"b_{{{name}}}" if several else "b"
+        body = rf"{name}^{{l}} {inner}" + ("" if linear.bias_variance == 0 else f" + {bias}^{{l}}")
+    scale = r"\rho_{l}" if isinstance(net.scale, tuple) else FormulaPrinter().text(net.scale)
+    if scale == "1":
+        return rf"h^{{l-1}} + {body}"
+    several_terms = "+" in scale or "+" in body
+    inner = rf"\left[ {body} \right]" if several_terms else body
+    return rf"h^{{l-1}} + {scale} \, {inner}"
+
+
+def _weight_law(net: ResNet) -> Iterable[Equation]:
+    several = len(net.branch.linears) > 1
+    named = list(zip(matrix_names(net), net.branch.linears, strict=True))
+    ends = ((r"\mathrm{in}", net.read_in), (r"\mathrm{out}", net.read_out))
+    for name, linear in named:
+        yield _normal(f"{name}^{{l}}", f"b_{{{name}}}^{{l}}" if several else "b^{l}", linear)
+    for place, end in ends:
+        if end is not None:
+            yield _normal(f"W_{{{place}}}", f"b_{{{place}}}", end)
+
+
+def _normal(weight: str, bias: str, linear: object) -> Equation:
+    printer = FormulaPrinter()
+    w, b = printer.text(linear.weight_variance), printer.text(linear.bias_variance)  # type: ignore[attr-defined]
+    law = rf"{_entry(weight, 'ij')} \sim \mathcal{{N}}\!\left(0, {w} / N_{{\mathrm{{in}}}}\right)"
+    if b != "0":
+        law += rf", \qquad {_entry(bias, 'i')} \sim \mathcal{{N}}\!\left(0, {b}\right)"
+    return Equation("", (law,))
+
+
+def _entry(name: str, index: str) -> str:
+    """Put an index on the name of a matrix or vector: ``W^{l}`` becomes ``W_{ij}^{l}``."""
+    head, _, upper = name.partition("^")
+    base, _, lower = head.partition("_")
+    inner = f"{lower.strip('{}')},{index}" if lower and "mathrm" not in lower else index
+    if "mathrm" in lower:
+        inner = f"{lower[1:-1]},{index}"
+    return f"{base}_{{{inner}}}" + (f"^{upper}" if upper else "")
+
+
+def kernel_function(name: str) -> sp.Expr:
+    """Return a formal function of the kernel, ``B(K)``."""
+    return sp.Function(name)(K)

@@ -1,0 +1,110 @@
+r"""How symbols are written: from the names inside formulas to the notation of a paper.
+
+    sigma_w2 -> \sigma_w^2        sigma_w2_1 -> \sigma_{w,1}^2      sigma_w2_out -> \sigma_out^2
+    K0_12    -> K_{12}^{0}        K_star     -> K^{*}               chi_K_12     -> \chi_{12}
+
+A quantity that lives on a layer gets the layer as its upper index: ``K`` at layer ``l-1`` is
+``K^{l-1}``, the response ``chi_K`` of layer ``l`` to the input is ``\chi^{l,0}``. Any other name is
+written as SymPy writes it (``alpha_1`` becomes ``\alpha_{1}``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+import sympy as sp
+
+VARIANCE = re.compile(r"sigma_?(?P<of>[a-z]+)2(?:_(?P<index>[A-Za-z0-9]+))?_*\Z")
+_KERNEL = re.compile(r"(?P<stem>[KC])(?P<number>\d*)(?:_(?P<entry>\d\d))?\Z")
+_MEAN = re.compile(r"m(?:_(?P<entry>\d))?\Z")
+_RESPONSE = re.compile(r"chi_(?P<of>K|m)(?:_(?P<entry>\d+))?\Z")
+_TANGENTS = {
+    "ln_chi": (r"\ln \chi", True),
+    "dK_drho": (r"\partial_\rho K", False),
+    "dln_chi_drho": (r"\partial_\rho \ln \chi", True),
+}
+# A name in lower case alone (``rho_max``) or a letter with an index is left to SymPy.
+_UPRIGHT = {"out", "in"}
+
+
+@lru_cache(maxsize=4096)
+def symbol_latex(name: str, layer: str = "") -> str:
+    """Return how a symbol is written.
+
+    Parameters
+    ----------
+    name : str
+        Name of the symbol inside formulas.
+    layer : str, optional
+        Layer at which a quantity of the network is meant, as LaTeX (``"l-1"``). Without it the
+        quantity stands for itself, as in a function of ``K``.
+
+    Returns
+    -------
+    str
+        LaTeX without delimiters.
+
+    Examples
+    --------
+    >>> symbol_latex("sigma_w2_out"), symbol_latex("K_12", "l-1"), symbol_latex("K0")
+    ('\\\\sigma_{\\\\mathrm{out}}^{2}', 'K_{12}^{l-1}', 'K^{0}')
+    """
+    if VARIANCE.match(name):
+        return variance_latex(name, "2")
+    if name == "K_star":
+        return "K^{*}"
+    return _of_layer(name, layer) or str(sp.latex(sp.Symbol(name)))
+
+
+def variance_latex(name: str, power: str) -> str:
+    r"""Return a power of the standard deviation behind a variance: ``\sigma_w^{4}``."""
+    found = VARIANCE.match(name)
+    if found is None:
+        raise ValueError(f"{name} does not name a variance")
+    of, index = found["of"], found["index"]
+    # The read-out is what its weights are called after: sigma_out, not sigma_{w,out}.
+    parts = [index] if of == "w" and index in _UPRIGHT else [p for p in (of, index) if p]
+    written = [rf"\mathrm{{{part}}}" if part in _UPRIGHT else part for part in parts]
+    return rf"\sigma_{{{','.join(written)}}}" + (f"^{{{power}}}" if power != "1" else "")
+
+
+def _of_layer(name: str, layer: str) -> str:
+    """Return a quantity of the network at a layer; empty if the name is none."""
+    if name in _TANGENTS:
+        head, responds = _TANGENTS[name]
+        return head + _upper(f"{layer},0" if layer and responds else layer)
+    if found := _RESPONSE.match(name):
+        lower = found["entry"] or ("" if found["of"] == "K" else found["of"])
+        return r"\chi" + _lower(lower) + _upper(f"{layer},0" if layer else "")
+    if found := _MEAN.match(name):
+        return "m" + _lower(found["entry"] or "") + _upper(layer)
+    if found := _KERNEL.match(name):
+        number, entry = found["number"], found["entry"] or ""
+        if found["stem"] == "K" and number == "0":
+            return "K" + _lower(entry) + _upper("0")
+        inner = f"({number})" if number else ""
+        return found["stem"] + _lower(",".join(filter(None, (inner, entry)))) + _upper(layer)
+    return ""
+
+
+def _lower(index: str) -> str:
+    return f"_{{{index}}}" if index else ""
+
+
+def _upper(index: str) -> str:
+    return f"^{{{index}}}" if index else ""
+
+
+def notation(symbols: Iterable[sp.Symbol], layer: str = "") -> dict[sp.Symbol, str]:
+    """Return the spelling of symbols, as the setting ``symbol_names`` of SymPy's printers.
+
+    Parameters
+    ----------
+    symbols : iterable of sympy.Symbol
+        Symbols to write.
+    layer : str, optional
+        Layer of those that live on one.
+    """
+    return {symbol: symbol_latex(symbol.name, layer) for symbol in symbols}
