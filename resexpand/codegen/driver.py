@@ -20,6 +20,11 @@ PAGE = 8
 """Layers collected before they are written: eight doubles are a cache line."""
 
 
+def points_per_tile(plan: Schedule) -> int:
+    """Return the lanes of a tile: one if quadratures, which fill the vector units, dominate."""
+    return 1 if plan.quadratures else LANES
+
+
 @dataclass(frozen=True)
 class Rows:
     """Which row of the lane array holds what, in the order of the attributes."""
@@ -29,6 +34,8 @@ class Rows:
     state: range
     results: range
     """Results of one call: trajectory outputs, layer outputs, propagator matrices."""
+    lanes: int
+    """Points per tile."""
 
     @classmethod
     def of(cls, plan: Schedule) -> Rows:
@@ -36,7 +43,8 @@ class Rows:
         widest = max(len(plan.read) + len(plan.layer), len(plan.read) + len(plan.last))
         sizes = [len(plan.parameters), len(plan.layer_parameters), len(plan.state), widest]
         starts = [sum(sizes[:k]) for k in range(len(sizes) + 1)]
-        return cls(*(range(starts[k], starts[k + 1]) for k in range(len(sizes))))
+        rows = [range(starts[k], starts[k + 1]) for k in range(len(sizes))]
+        return cls(rows[0], rows[1], rows[2], rows[3], points_per_tile(plan))
 
     @property
     def count(self) -> int:
@@ -47,13 +55,14 @@ class Rows:
 def driver_source(plan: Schedule) -> str:
     """Return the text of the function ``run`` for a schedule.
 
-    Its arguments are the number of points, the depth, the rule arrays, one array per parameter
-    (one value, or one per point), one per layer parameter (a row of one value per block, for all
-    points or for each), and the output arrays in the order of `output_slots`.
+    Its arguments are the first tile and the one after the last, the number of points, the depth,
+    the rule arrays, one array per parameter (one value, or one per point), one per layer parameter
+    (a row of one value per block, for all points or for each), and the output arrays in the order
+    of `output_slots`.
     """
     rows = Rows.of(plan)
     body = [
-        f"for tile in prange((n + {LANES - 1}) // {LANES}):",
+        "for tile in range(first_tile, last_tile):",
         *_indent(_tile(plan, rows), 1),
     ]
     signature = ", ".join(driver_arguments(plan))
@@ -70,6 +79,8 @@ def output_slots(plan: Schedule) -> tuple[str, ...]:
 def driver_arguments(plan: Schedule) -> list[str]:
     """Return the argument names of ``run``."""
     return [
+        "first_tile",
+        "last_tile",
         "n",
         "depth",
         *(rule.name for rule in plan.rules),
@@ -81,9 +92,9 @@ def driver_arguments(plan: Schedule) -> list[str]:
 
 def _tile(plan: Schedule, rows: Rows) -> list[str]:
     return [
-        f"low = tile * {LANES}",
-        f"count = min({LANES}, n - low)",
-        f"lane = np.empty(({rows.count}, {LANES}))",
+        f"low = tile * {rows.lanes}",
+        f"count = min({rows.lanes}, n - low)",
+        f"lane = np.empty(({rows.count}, {rows.lanes}))",
         *_load_parameters(plan, rows),
         *_call("initial", plan, rows, arguments=rows.parameters, results=rows.state),
         *_start_propagators(plan.propagations),
@@ -103,7 +114,7 @@ def _layers(plan: Schedule, rows: Rows) -> list[str]:
         "for s in range(layers):",
         "    layer = start + s",
         *_indent(_block(plan, rows), 1),
-        f"    for i in range({LANES}):",
+        f"    for i in range({rows.lanes}):",
         *_indent(collected, 2),
         "for i in range(count):",
         *(f"    row{k} = out_{slot}[low + i]" for k, slot in enumerate(slots)),
@@ -111,7 +122,7 @@ def _layers(plan: Schedule, rows: Rows) -> list[str]:
         *(f"        row{k}[start + s] = page[{k}, s, i]" for k in range(len(slots))),
     ]
     return [
-        f"page = np.empty(({len(slots)}, {PAGE}, {LANES}))",
+        f"page = np.empty(({len(slots)}, {PAGE}, {rows.lanes}))",
         f"for start in range(0, depth, {PAGE}):",
         *_indent(page, 1),
     ]
@@ -122,7 +133,7 @@ def _load_parameters(plan: Schedule, rows: Rows) -> list[str]:
         f"lane[{row}, i] = p{k}[j if p{k}.size > 1 else 0]" for k, row in enumerate(rows.parameters)
     ]
     return [
-        f"for i in range({LANES}):",
+        f"for i in range({rows.lanes}):",
         "    j = min(low + i, n - 1)",
         *_indent(loads, 1),
     ]
@@ -133,7 +144,11 @@ def _block(plan: Schedule, rows: Rows) -> list[str]:
         f"lane[{row}, i] = q{k}[j if q{k}.shape[0] > 1 else 0, layer]"
         for k, row in enumerate(rows.layer_parameters)
     ]
-    per_block = [f"for i in range({LANES}):", "    j = min(low + i, n - 1)", *_indent(loads, 1)]
+    per_block = [
+        f"for i in range({rows.lanes}):",
+        "    j = min(low + i, n - 1)",
+        *_indent(loads, 1),
+    ]
     arguments = [*rows.state, *rows.parameters, *rows.layer_parameters]
     count = len(plan.read) + len(plan.layer)
     results = [*rows.results[:count], *rows.state]
@@ -168,7 +183,7 @@ def _call(
     if not names:
         return []
     return [
-        f"for i in range({LANES}):",
+        f"for i in range({rows.lanes}):",
         f"    {', '.join(names)} = {name}({', '.join(given)})",
         *(f"    lane[{row}, i] = {result}" for row, result in zip(results, names, strict=True)),
     ]

@@ -27,12 +27,11 @@ def guarded_area(area: Area) -> sp.Expr:
 
 def stable(expression: sp.Expr) -> sp.Expr:
     """Replace `Area` and `ArcCorrelation` by forms that are accurate at coinciding inputs."""
-    arcs = {
-        node: sp.atan2(node.args[2], Area(*node.args), evaluate=False)
-        for node in expression.atoms(ArcCorrelation)
-    }
-    expression = expression.xreplace(arcs)
-    return expression.xreplace({node: guarded_area(node) for node in expression.atoms(Area)})
+    # `replace` goes from the leaves up: the arguments of a node may hold such nodes themselves.
+    expression = expression.replace(
+        ArcCorrelation, lambda a, b, c: sp.atan2(c, Area(a, b, c), evaluate=False)
+    )
+    return expression.replace(Area, lambda a, b, c: guarded_area(Area(a, b, c)))
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
-from resexpand.codegen.driver import output_slots
+from resexpand.codegen.driver import output_slots, points_per_tile
 from resexpand.codegen.schedule import Schedule, schedule, slots
 from resexpand.codegen.store import load
+from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.values import (
     QUADRATURE_LIMIT,
     Values,
@@ -110,7 +111,9 @@ class Routine:
         out = {slot: _allocated(self.plan, slot, count, point.depth) for slot in _slots(self.plan)}
         if count:
             rules = _rules(self.plan, resolution)
-            run(count, point.depth, *rules, *arguments, *out.values())
+            given = (count, point.depth, *rules, *arguments, *out.values())
+            tiles = -(-count // points_per_tile(self.plan))
+            run_tiles(run, tiles, point.depth * (1000 if self.plan.quadratures else 1), given)
         return {slot: array.reshape(shape + array.shape[1:]) for slot, array in out.items()}
 
     def _quadrature_error(

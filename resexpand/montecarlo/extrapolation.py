@@ -202,6 +202,8 @@ def roughness(estimate: Sampled) -> Array:
 
 def _line(x: Array, y: Array, s: Array) -> dict[str, Array]:
     """Weighted straight-line fit along axis 0; entries without any spread are weighted equally."""
+    # What does not fluctuate still rounds: such a spread is no weight and no test of the line.
+    s = np.where(s <= ROUNDING_UNIT * np.abs(y), 0.0, s)
     exact = np.all(s == 0.0, axis=0)
     usable = exact | np.all(s > 0.0, axis=0)
     with np.errstate(all="ignore"):

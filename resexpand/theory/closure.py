@@ -48,8 +48,12 @@ def close(expression: sp.Expr, laws: Laws) -> sp.Expr:
         If an average does not exist (a tangent through a jump).
     """
     by_label = dict(laws)
-    nodes = expression.atoms(GaussianExpectation)
-    closed = {node: closed_average(node, by_label) for node in nodes if node.has(Nonlinearity)}
+    closed: dict[sp.Expr, sp.Expr] = {}
+    for node in expression.atoms(GaussianExpectation):
+        # The covariance of an average may hold averages itself: activations in a chain.
+        inner = [close(entry, laws) for entry in node.covariance]
+        if node.base.has(Nonlinearity):
+            closed[node] = closed_average(node.with_covariance(inner), by_label)
     return expression.xreplace(closed)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import Fake, drawn
 
+from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.agreement import Agreement, combine, compare, two_sample
 from resexpand.montecarlo.estimate import Estimate
@@ -485,3 +486,14 @@ def test_a_wider_budget_never_turns_into_agreement(
         assert wide.verdict == "inconclusive"
     if wide.verdict == "agrees":
         assert np.all(np.abs(fake.mean / truth - 1) < 0.05)
+
+
+def test_what_only_rounds_is_extrapolated_as_exact():
+    """An observable that is the same in every draw, up to rounding, is not tested as a line."""
+    net = ResNet(Branch(Activation("sign"), Linear(1.3, 0.1)), scale=0.4, depth=2)
+    runs = [
+        sample(net, ["layer_covariance"], width, 200, K0=0.7, seed=width)
+        for width in (100, 200, 400)
+    ]
+    assert compare({"C": np.full(3, 1.4)}, runs).verdict == "agrees"
+    assert compare({"C": np.full(3, 1.4 * (1 + 1e-9))}, runs).verdict == "disagrees"
