@@ -66,8 +66,12 @@ class Moments:
         exponent = np.asarray(power, dtype=np.int64)
         count = np.maximum(finite, 1)
         scaled = np.ldexp(kept, -exponent)
-        mean = np.asarray(scaled.sum(axis=0) / count)
-        deviation = scaled - mean if kept is rows else np.where(good, scaled - mean, 0.0)
+        # A long sum of nearly equal numbers rounds; the mean of what is left over mends it.
+        rough = scaled.sum(axis=0) / count
+        rest = np.where(good, scaled - rough, 0.0)
+        correction = rest.sum(axis=0) / count
+        mean = np.asarray(rough + correction)
+        deviation = rest - correction if kept is rows else np.where(good, rest - correction, 0.0)
         square = deviation * deviation
         return cls(
             draws=len(rows),
