@@ -25,6 +25,7 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import ArgumentIndexError
 
 
 class Nonlinearity(sp.Function):
@@ -46,7 +47,7 @@ class Nonlinearity(sp.Function):
     def fdiff(self, argindex: int = 3) -> sp.Expr:
         """Differentiate with respect to the argument: the order rises by one."""
         if argindex != 3:
-            raise sp.ArgumentIndexError(self, argindex)
+            raise ArgumentIndexError(self, argindex)
         label, order, x = self.args
         return Nonlinearity(label, order + 1, x)
 
