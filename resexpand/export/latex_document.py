@@ -1,22 +1,24 @@
 r"""Typesetting sections: single equations, aligned systems, or a standalone document.
 
-The document needs `amsmath`, `amssymb` and `geometry` alone and compiles with pdflatex in one run
-(its bibliography is written out, citations are numbered as LaTeX does).
+The document needs `amsmath` and `geometry` alone and compiles with pdflatex in one run: its
+references are numbered here, by BibTeX key, and written out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 
-from resexpand.export.latex_layout import Equation
+from resexpand.export.latex_layout import PAGE, Equation, width
 from resexpand.export.latex_sections import Section, Text, prose
 from resexpand.references import Citation, Reference
 
 _PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
-\usepackage{amsmath,amssymb}
+\usepackage{amsmath}
 \usepackage[margin=25mm]{geometry}
 \allowdisplaybreaks
 \setlength{\parindent}{0pt}
@@ -33,9 +35,10 @@ def as_equations(sections: Sequence[Section], cite: bool) -> str:
 
 def _numbered(equation: Equation, cite: bool) -> str:
     comment = _comment(equation.citations) if cite else ""
+    equation = _with_own_row(equation)
     if len(equation.lines) == 1:
         return f"{comment}\\begin{{equation}}\n  {_one_line(equation)}\n\\end{{equation}}"
-    rows = _rows(equation, marks=True)
+    rows = _rows(equation)
     body = " \\\\\n    ".join(rows)
     return (
         f"{comment}\\begin{{equation}}\n  \\begin{{split}}\n    {body}\n"
@@ -51,7 +54,7 @@ def as_aligned(sections: Sequence[Section], cite: bool) -> str:
 def _system(section: Section, cite: bool) -> str:
     cited = section.citations or tuple(c for e in section.equations for c in e.citations)
     comment = _comment(cited) if cite else ""
-    rows = [row for equation in section.equations for row in _rows(equation, marks=True)]
+    rows = [row for equation in _said_once(section.equations) for row in _rows(equation)]
     body = " \\\\\n    ".join(rows)
     return (
         f"{comment}\\begin{{equation}}\n  \\begin{{aligned}}\n    {body}\n"
@@ -73,9 +76,10 @@ def _joined(left: str, mark: str = "") -> str:
     """Return a left side with the sign behind it; one that ends in a relation brings its own."""
     if not left:
         return mark
-    sign = "" if left.endswith((r"\approx", r"\sim")) else "= "
-    head, _, relation = left.rpartition(" ") if not sign else (left, "", "")
-    return f"{head} {mark}{relation or ''}{' ' if relation else ''}{sign}"
+    if left.endswith((r"\approx", r"\sim")):
+        head, _, relation = left.rpartition(" ")
+        return f"{head} {mark}{relation} "
+    return f"{left} {mark}= "
 
 
 def _remark(equation: Equation) -> str:
@@ -85,36 +89,63 @@ def _remark(equation: Equation) -> str:
     return f" {equation.remark}" if relation else rf", \qquad {equation.remark}"
 
 
-def _rows(equation: Equation, marks: bool) -> list[str]:
+def _said_once(equations: Sequence[Equation]) -> list[Equation]:
+    """Keep one of several equal remarks in a row: at the last equation with room for it."""
+    said: list[Equation] = []
+    for _, run in groupby(equations, key=lambda equation: equation.remark):
+        same = list(run)
+        places = [i for i, equation in enumerate(same) if _has_room(equation)] or [len(same) - 1]
+        keeps = same[places[-1]]
+        said += [e if e is keeps else replace(e, remark="") for e in same]
+    return [_with_own_row(e) for e in said]
+
+
+def _has_room(equation: Equation) -> bool:
+    """Whether the remark of an equation fits behind its last line."""
+    used = width(equation.left) + 1.4 + width(equation.lines[-1]) + width(equation.remark)
+    return not equation.remark or used + 3 <= PAGE
+
+
+def _with_own_row(equation: Equation) -> Equation:
+    """Put a remark without room on a row of its own."""
+    if _has_room(equation):
+        return equation
+    rows = (*equation.lines, rf"\qquad {equation.remark}")
+    return replace(equation, lines=rows, remark="")
+
+
+def _rows(equation: Equation) -> list[str]:
     """Return the lines of an equation with alignment marks."""
     first, *rest = equation.lines
-    mark = "&" if marks else ""
-    rows = [f"{_joined(equation.left, mark)}{first}", *(rf"{mark} \quad {line}" for line in rest)]
+    rows = [f"{_joined(equation.left, '&')}{first}", *(_continued(line) for line in rest)]
     rows[-1] += _remark(equation)
     return rows
 
 
+def _continued(line: str) -> str:
+    """Return a further line, behind the equality sign unless it begins with one."""
+    return f"&{line}" if line.startswith("=") else rf"& \quad {line}"
+
+
 def as_document(sections: Sequence[Section], cite: bool) -> str:
     """Return a file that pdflatex compiles."""
-    body = "\n".join(_section(section, cite) for section in sections)
     references = _references(sections) if cite else ()
+    numbers = {reference.key: i for i, reference in enumerate(references, start=1)}
+    body = "\n".join(_section(section, numbers) for section in sections)
     return f"{_PREAMBLE}{body}{_bibliography(references)}\\end{{document}}\n"
 
 
-def _section(section: Section, cite: bool) -> str:
-    keys = ",".join(dict.fromkeys(c.reference.key for c in section.citations)) if cite else ""
-    cited = rf"~\cite{{{keys}}}" if keys else ""
+def _section(section: Section, numbers: Mapping[str, int]) -> str:
     head = f"\\section*{{{section.title}}}\n" if section.title else ""
-    lines = [head + _cited_at(section, cited)] if cited or head else []
+    cited = [
+        rf"{prose(str(citation))} [{numbers[citation.reference.key]}]"
+        for citation in section.citations
+        if citation.reference.key in numbers
+    ]
+    lines = [head, rf"{{\small After {'; '.join(cited)}.}}" + "\n\n" if cited else ""]
     for group in _groups(section.parts):
         lines.append(_display(group) if isinstance(group, list) else f"{group.latex}\n")
     return "".join(lines)
-
-
-def _cited_at(section: Section, cited: str) -> str:
-    places = [str(c) for c in section.citations if c.locator]
-    where = f" ({prose('; '.join(places))})" if places else ""
-    return f"Following{cited}{where}:\n\n" if cited else ""
 
 
 def _groups(parts: Sequence[Text | Equation]) -> list[Text | list[Equation]]:
@@ -133,8 +164,8 @@ def _groups(parts: Sequence[Text | Equation]) -> list[Text | list[Equation]]:
 def _display(equations: list[Equation]) -> str:
     """Return equations below each other, each with one number."""
     written = []
-    for equation in equations:
-        rows = _rows(equation, marks=True)
+    for equation in _said_once(equations):
+        rows = _rows(equation)
         written += [f"{row} \\notag" for row in rows[:-1]] + [rows[-1]]
     body = " \\\\\n  ".join(written)
     return f"\\begin{{align}}\n  {body}\n\\end{{align}}\n"

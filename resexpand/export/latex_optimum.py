@@ -7,14 +7,21 @@ short.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sympy as sp
 
 from resexpand.conventions import K0, K
 from resexpand.export.latex_layout import Equation
 from resexpand.export.latex_recursion import recursion_equations
 from resexpand.export.latex_sections import Section, Text, equation, law_equations, prose
-from resexpand.export.latex_tidy import closed_form
+from resexpand.export.latex_tidy import closed_form, formal
+from resexpand.theory.differentiation import differentiate, total_derivative
 from resexpand.theory.optimal_scale import K_STAR, OptimalScale
+from resexpand.theory.recursion import Output, Recursion
+
+B, G, A = (sp.Function(name)(K) for name in "BGA")
+"""Growth of the kernel, rate of the response and amplitude of the read-out, formal."""
 
 _PERTURBED = {
     "variance": "the variance of the output to that of the input",
@@ -55,7 +62,7 @@ def _functions(optimum: OptimalScale, closed: bool) -> list[Equation]:
     return [
         equation(
             f"{name}(K)",
-            closed_form(value, laws) if closed else value,
+            closed_form(value, laws) if closed else formal(value),
             citations=optimum.citations,
         )
         for name, value in named
@@ -73,12 +80,14 @@ def _condition_words(optimum: OptimalScale) -> str:
 
 def _condition(optimum: OptimalScale, closed: bool) -> Equation:
     condition = optimum.condition
-    left = condition.lhs
+    interior = optimum.trend == "interior"
     # Where there is no optimum, only the closed form shows why.
-    if closed or optimum.trend != "interior":
-        left = closed_form(left, condition.laws)
-    head = "0" if optimum.trend == "interior" else "A'(K) B(K) + A(K) G(K)"
-    return equation(head, left, citations=condition.citations)
+    show = closed_form if closed or not interior else formal
+    general = "A'(K) B(K) + A(K) G(K)"
+    found = equation("" if interior else general, show(condition.lhs, condition.laws))
+    if not interior:
+        return replace(found, citations=condition.citations)
+    return Equation("0", (general, f"= {found.lines[0]}", *found.lines[1:]), "", condition.citations)
 
 
 def _none(optimum: OptimalScale) -> Text:
@@ -87,16 +96,15 @@ def _none(optimum: OptimalScale) -> Text:
 
 def _interior(optimum: OptimalScale, closed: bool) -> list[Text | Equation]:
     """Return the solution, the constant of the scale, Simpson's rule and the finite depth."""
-    growth, short = optimum.growth, sp.Function("B")
-    constant = optimum.constant
+    growth, constant = optimum.growth, optimum.constant
     points = (K0, sp.sqrt(K0 * K_STAR), K_STAR)
-    named = {growth.subs(K, point): short(point) for point in points}
+    named = {growth.subs(K, point): B.subs(K, point) for point in points}
     parts: list[Text | Equation] = []
     if optimum.kernel_star is not None:
         star = optimum.kernel_star
         solved = equation("K^{*}", closed_form(star.rhs, star.laws), citations=star.citations)
         parts += [Text("whose solution is"), solved]
-    integral = constant.rhs.xreplace({growth: short(K)})
+    integral = constant.rhs.xreplace({growth: B})
     scale = Equation(
         r"\rho^{*}", (r"\frac{c}{\sqrt{L}} \left( 1 + O(1/L) \right)",), "", constant.citations
     )
@@ -111,5 +119,27 @@ def _interior(optimum: OptimalScale, closed: bool) -> list[Text | Equation]:
             rf"At finite depth the optimum is a zero of $\partial_\rho \ln \eta^{{L}}$, which "
             "the layers carry along:"
         ),
-        *recursion_equations(optimum.slope, closed=False),
+        *recursion_equations(general_slope(optimum), closed=False),
     ]
+
+
+def general_slope(optimum: OptimalScale) -> Recursion:
+    """Return the recursion for ``d ln(eta) / d rho`` in terms of ``B``, ``G`` and ``A``.
+
+    It is derived as `OptimalScale.slope` is, before the functions of the network are put in.
+    """
+    slope = optimum.slope
+    rho = next(s for s, value in slope.bindings if value == slope.net.scale)
+    log_chi, *moving = slope.state[1:]
+    symbols = (moving[0], moving[1])
+    objective = replace(
+        slope,
+        state=(K, log_chi),
+        initial=(K0, sp.Integer(0)),
+        update=(K + rho**2 * B, log_chi + sp.log(1 + rho**2 * G)),
+        outputs=(),
+    )
+    value = total_derivative(sp.log(A) + log_chi, objective, rho, symbols)
+    return replace(
+        differentiate(objective, rho, symbols), outputs=(Output("slope", "final", (value,)),)
+    )

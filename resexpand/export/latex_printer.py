@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 from sympy.printing.latex import LatexPrinter
 
 from resexpand.activations.arcsine import ArcCorrelation, Area
@@ -191,6 +192,13 @@ class FormulaPrinter(LatexPrinter):
             return rf"\int{bounds} \frac{{{d}}}{{{self.text(bottom)}}}"
         body = self.text(expr.function)
         return rf"\int{bounds} {_bracketed(body) if _is_sum(expr.function) else body} \, {d}"
+
+    def _print_Derivative(self, expr: sp.Derivative) -> str:
+        """Write the derivative of a formal function of one argument with a prime: ``B'(K)``."""
+        function, (variable, order) = expr.args
+        if not isinstance(function, AppliedUndef) or function.args != (variable,):
+            return str(super()._print_Derivative(expr))
+        return type(function).__name__ + "'" * int(order) + _bracketed(self.text(variable))
 
     def _print_Nonlinearity(self, expr: Nonlinearity) -> str:
         label, order, x = expr.args

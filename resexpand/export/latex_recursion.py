@@ -14,7 +14,8 @@ import sympy as sp
 from resexpand.export.latex_layout import PAGE, Equation, broken, width
 from resexpand.export.latex_printer import FormulaPrinter
 from resexpand.export.latex_sections import Section, Text, law_equations, prose
-from resexpand.export.latex_tidy import closed_form
+from resexpand.export.latex_tidy import closed_form, formal
+from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.theory.notation import symbol_latex
 from resexpand.theory.recursion import Output, Recursion
 
@@ -43,7 +44,7 @@ def recursion_section(recursion: Recursion, closed: bool) -> Section:
         if equations:
             parts += [Text(words), *equations]
     if recursion.neglects:
-        parts.append(Text(f"up to corrections of ${recursion.neglects}$."))
+        parts.append(Text(f"This holds up to corrections of ${recursion.neglects}$."))
     title = recursion.title[0].upper() + recursion.title[1:]
     return Section(prose(title), tuple(parts), recursion.citations)
 
@@ -94,11 +95,11 @@ class _Writer:
             labels = ("",) if len(output.at_end) == 1 else tuple(f"_{e}" for e in _ENTRIES)
             for label, value in zip(labels, output.at_end, strict=True):
                 left = symbol_latex(f"{output.name}{label}", f"{self._depth()}+1")
-                yield self._equation(left, value, self._depth(), self._depth())
+                yield self._equation(left, value, self._depth(), f"{self._depth()}+1")
         elif output.kind == "final":
             for entry in output.entries:
                 left = f"{self._head(output.name)}^{{{self._depth()}}}"
-                yield self._equation(left, entry, self._depth(), self._depth())
+                yield self._equation(left, entry, self._depth(), f"{self._depth()}+1")
 
     def _propagator(self, output: Output) -> Iterable[Equation]:
         if output.matrix is None:
@@ -150,7 +151,8 @@ class _Writer:
         if not given:
             return []
         written = [f"{left} = {right}" for left, right in given.items()]
-        return [Equation("", (line,)) for line in _rows(written)]
+        rows = (row.split(" = ", 1) for row in _rows(written))
+        return [Equation(left, (right,)) for left, right in rows]
 
     def _equation(
         self, left: str, value: sp.Expr, layer: str, block: str, remark: str = ""
@@ -158,12 +160,19 @@ class _Writer:
         printer = self._printer(layer, block)
         room = PAGE - width(left) - 1.4
         lines = broken(printer, self._shown(value), room)
-        if remark and width(lines[-1]) + width(remark) + 2 > room:
-            remark = ""
         return Equation(left, lines, remark, self.recursion.citations)
 
     def _shown(self, value: sp.Expr) -> sp.Expr:
-        return closed_form(value, self.recursion.laws) if self.closed else value
+        value = self._folded(value)
+        return closed_form(value, self.recursion.laws) if self.closed else formal(value)
+
+    def _folded(self, value: sp.Expr) -> sp.Expr:
+        """Name the covariances of averages by the definitions they are, ``C_{(1)}^{l}``."""
+        flat = {self.recursion.flat(v): s for s, v in self.recursion.definitions}
+        nodes = value.atoms(GaussianExpectation)
+        return value.xreplace(
+            {n: n.with_covariance([flat.get(c, c) for c in n.covariance]) for n in nodes}
+        )
 
     def _printer(self, layer: str, block: str) -> FormulaPrinter:
         """Return a printer for the state at a layer and the quantities of a block."""

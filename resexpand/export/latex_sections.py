@@ -16,7 +16,7 @@ from resexpand.activations.activation_law import ActivationLaw
 from resexpand.conventions import K
 from resexpand.export.latex_layout import PAGE, Equation, broken, width
 from resexpand.export.latex_printer import FormulaPrinter
-from resexpand.export.latex_tidy import closed_form
+from resexpand.export.latex_tidy import closed_form, formal
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
@@ -104,7 +104,7 @@ def equation(
 def formula_section(formula: Formula, closed: bool) -> Section:
     """Return a formula; closed forms replace averages if asked for."""
     printer = FormulaPrinter()
-    show = closed_form if closed else _as_is
+    show = closed_form if closed else formal
     left, right = show(formula.lhs, formula.laws), show(formula.rhs, formula.laws)
     if len(str(left)) > len(str(right)):  # a condition: what vanishes is the long side
         main = equation(
@@ -134,10 +134,6 @@ def main_is_closed(formula: Formula, closed: bool) -> bool:
 
 def _mentions(expression: sp.Expr, labels: set[sp.Symbol]) -> bool:
     return bool(expression.atoms(sp.Symbol) & labels)
-
-
-def _as_is(expression: sp.Expr, laws: Laws) -> sp.Expr:
-    return expression
 
 
 def law_equations(laws: Laws) -> tuple[Equation, ...]:
@@ -222,10 +218,10 @@ def _weight_law(net: ResNet) -> Iterable[Equation]:
 def _normal(weight: str, bias: str, linear: object) -> Equation:
     printer = FormulaPrinter()
     w, b = printer.text(linear.weight_variance), printer.text(linear.bias_variance)  # type: ignore[attr-defined]
-    law = rf"{_entry(weight, 'ij')} \sim \mathcal{{N}}\!\left(0, {w} / N_{{\mathrm{{in}}}}\right)"
+    law = rf"\mathcal{{N}}\!\left(0, {w} / N_{{\mathrm{{in}}}}\right)"
     if b != "0":
         law += rf", \qquad {_entry(bias, 'i')} \sim \mathcal{{N}}\!\left(0, {b}\right)"
-    return Equation("", (law,))
+    return Equation(rf"{_entry(weight, 'ij')} \sim", (law,))
 
 
 def _entry(name: str, index: str) -> str:

@@ -7,8 +7,11 @@ denominators, and turns ``sin(y - 1)`` into ``- sin(1 - y)``. It changes no valu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import sympy as sp
 
+from resexpand.activations.activation_law import ActivationLaw
 from resexpand.activations.arcsine import elementary
 from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity
 from resexpand.theory.closure import Laws, closed_average
@@ -32,11 +35,43 @@ def closed_form(expression: sp.Expr, laws: Laws) -> sp.Expr:
     UnsupportedError
         If an average does not exist.
     """
-    by_label = dict(laws)
+    return tidy(elementary(formal(_closed(expression, dict(laws)))))
+
+
+def _closed(expression: sp.Expr, laws: Mapping[sp.Symbol, ActivationLaw]) -> sp.Expr:
+    known = {}
+    for node in expression.atoms(GaussianExpectation):
+        # Activations in a chain: the covariance of an average holds averages itself.
+        at = node.with_covariance([_closed(entry, laws) for entry in node.covariance])
+        form = closed_average(at, laws) if node.base.has(Nonlinearity) else at
+        integrals = form.atoms(GaussianExpectation)
+        known[node] = at if any(not n.base.has(Nonlinearity) for n in integrals) else form
+    return expression.xreplace(known)
+
+
+def formal(expression: sp.Expr, laws: Laws = ()) -> sp.Expr:
+    """Return an expression whose formal averages are written as simply as they can be.
+
+    Price's theorem is carried out, numbers stand outside of the average, and of two averages that
+    differ by the names of two variables of equal variance only one is used.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        May hold averages over formal activations.
+    laws : tuple, optional
+        Not needed; for the same call as `closed_form`.
+    """
     nodes = [n for n in expression.atoms(GaussianExpectation) if n.has(Nonlinearity)]
-    forms = {node: closed_average(node, by_label) for node in nodes}
-    known = {node: form for node, form in forms.items() if not form.has(GaussianExpectation)}
-    return tidy(elementary(expression.xreplace(known)))
+    return expression.xreplace({node: _simple_average(node) for node in nodes})
+
+
+def _simple_average(node: GaussianExpectation) -> sp.Expr:
+    coefficient, integrand = node.integrand.as_coeff_Mul()
+    if len(node.variables) == 2 and node.covariance[0] == node.covariance[2]:
+        swap = dict(zip(node.variables, reversed(node.variables), strict=True))
+        integrand = min(integrand, integrand.xreplace(swap), key=str)
+    return coefficient * GaussianExpectation(integrand, node.variables, node.covariance)
 
 
 def tidy(expression: sp.Expr) -> sp.Expr:
