@@ -36,9 +36,9 @@ SETTINGS = {
         depths=(4, 8),
         scales=(0.2, 0.6),
         widths=(128, 256),
-        draws=3_000,
+        draws=6_000,
         dense_width=32,
-        dense_draws=4_000,
+        dense_draws=8_000,
     ),
     "full": Settings(
         depths=(5, 10, 20, 40),

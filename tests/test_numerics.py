@@ -1,0 +1,43 @@
+"""Every script of claims runs at smoke scale, agrees, and catches its controls."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from resexpand.export.record import read_record
+
+FOLDER = Path(__file__).parent.parent / "numerics"
+CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "conclude(" in path.read_text("utf-8"))
+
+
+def loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_scripts_were_found() -> None:
+    assert [path.stem for path in CLAIMS] == ["fischer_2023"]
+
+
+@pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
+def test_claims_agree_at_smoke_scale(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = loaded(path).main(["--scale", "smoke", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    assert "slipped through" not in printed
+    assert "caught" in printed
+    record = read_record(tmp_path / "record.json")
+    assert record["exit_code"] == 0
+    for claim in record["claims"].values():
+        assert claim["control"]["verdict"] == "disagrees"
+        assert claim["agreement"]["verdict"] == "agrees"
