@@ -43,9 +43,9 @@ SETTINGS = {
     "full": Settings(
         depths=(5, 10, 20, 40),
         widths=(256, 512, 1024, 2048),
-        draws=300_000,
+        draws=60_000,
         dense_width=64,
-        dense_draws=60_000,
+        dense_draws=20_000,
         resolve=0.1,
     ),
 }
