@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sympy as sp
-
 from resexpand.export.latex_layout import Equation
+from resexpand.export.latex_recursion import recursion_equations
 from resexpand.export.latex_sections import (
     Section,
     Text,
@@ -12,9 +11,11 @@ from resexpand.export.latex_sections import (
     formula_section,
     prose,
 )
-from resexpand.theory.derivation import Derivation, Step, Verified
+from resexpand.export.latex_tidy import formal, tidy
+from resexpand.theory.derivation import Derivation, Shown, Step, Verified
 from resexpand.theory.formula import Formula
 from resexpand.theory.notation import symbol_latex
+from resexpand.theory.recursion import Recursion
 
 
 def derivation_section(derivation: Derivation, closed: bool) -> Section:
@@ -32,10 +33,12 @@ def _step(step: Step, closed: bool) -> list[Text | Equation]:
     return parts + [Text(_verified(verified)) for verified in step.verified]
 
 
-def _shown(name: str, shown: Formula | sp.Basic, closed: bool) -> tuple[Equation, ...]:
+def _shown(name: str, shown: Shown, closed: bool) -> tuple[Equation, ...]:
     if isinstance(shown, Formula):
         return formula_section(shown, closed).equations[:1]
-    return expression_section(name and left_side(name), shown).equations
+    if isinstance(shown, Recursion):
+        return recursion_equations(shown, closed)
+    return expression_section(name and left_side(name), tidy(formal(shown))).equations
 
 
 def left_side(name: str) -> str:

@@ -50,9 +50,10 @@ def recursion_section(recursion: Recursion, closed: bool) -> Section:
 
 
 def recursion_equations(recursion: Recursion, closed: bool) -> tuple[Equation, ...]:
-    """Return update, initial values and outputs alone, for a recursion that is part of another."""
+    """Return the equations of a recursion alone, to stand among others."""
     writer = _Writer(recursion, closed)
-    return (*writer.updates(), *writer.initial(), *writer.outputs())
+    layers = (*writer.definitions(), *writer.updates())
+    return (*layers, *writer.initial(), *writer.outputs())
 
 
 class _Writer:

@@ -24,6 +24,7 @@ from resexpand.errors import ResexpandError
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
+from resexpand.theory.recursion import Recursion
 
 DIGITS = 50
 """Decimal digits carried in numerical checks."""
@@ -33,7 +34,7 @@ FLOAT_TOLERANCE = mpmath.mpf(10) ** -12
 
 Pair = tuple[Any, Any]
 Check = Pair | Callable[[], Pair]
-Shown = Formula | sp.Basic
+Shown = Formula | Recursion | sp.Basic
 
 
 class DerivationError(ResexpandError, ArithmeticError):
@@ -72,7 +73,7 @@ class Step:
         Place in the derivation, from 1.
     text : str
         What is done, in plain words.
-    equations : tuple of (str, Formula or sympy.Basic)
+    equations : tuple of (str, Formula, Recursion or sympy.Basic)
         What is shown, each with a name for its left side (empty if it brings its own).
     verified : tuple of Verified
         What was checked, how, and the result.
@@ -128,7 +129,7 @@ class Derivation:
         ----------
         text : str
             What is done, in plain words.
-        equations : Formula, sympy.Basic, or a sequence or mapping of them, optional
+        equations : Formula, Recursion, sympy.Basic, or a sequence or mapping of them, optional
             What is shown. A mapping gives the left sides.
         check : pair, callable, or mapping of these, optional
             Two sides that must be equal, or a function that returns them. A mapping names several.
@@ -172,7 +173,7 @@ def _named(
 ) -> tuple[tuple[str, Shown], ...]:
     if isinstance(equations, Mapping):
         return tuple(equations.items())
-    if isinstance(equations, Formula | sp.Basic):
+    if isinstance(equations, Formula | Recursion | sp.Basic):
         return (("", equations),)
     return tuple(("", equation) for equation in equations)
 
@@ -180,9 +181,16 @@ def _named(
 def _step_text(step: Step) -> str:
     lines = [f"{step.number}. {step.text}"]
     for name, shown in step.equations:
-        text = f"{shown.lhs} = {shown.rhs}" if isinstance(shown, sp.Equality) else str(shown)
-        lines.append(f"     {name} = {text}" if name else f"     {text}")
+        lines += [f"     {name} = {text}" if name else f"     {text}" for text in _texts(shown)]
     return "\n".join(lines + [f"   [ok] {verified}" for verified in step.verified])
+
+
+def _texts(shown: Shown) -> list[str]:
+    """Return the equations of what is shown, one a line."""
+    if isinstance(shown, Recursion):
+        news = [(f"next {s}", u) for s, u in zip(shown.state, shown.update, strict=True)]
+        return [f"{left} = {right}" for left, right in (*shown.definitions, *news)]
+    return [f"{shown.lhs} = {shown.rhs}" if isinstance(shown, sp.Equality) else str(shown)]
 
 
 def compare_sides(left: Any, right: Any) -> tuple[bool, str, str]:
@@ -193,6 +201,8 @@ def compare_sides(left: Any, right: Any) -> tuple[bool, str, str]:
     tuple of (bool, str, str)
         Whether they agree, how they were compared, and what came out.
     """
+    if isinstance(right, sp.Interval) and not _is_number(left):
+        return False, "interval", f"{left} is not a number"
     if isinstance(right, sp.Interval):
         inside = bool(right.contains(sp.Float(str(left), DIGITS)))
         where = "lies" if inside else "does not lie"
