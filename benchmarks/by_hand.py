@@ -75,13 +75,13 @@ def _steps(asin: Step, acos: Step) -> dict[tuple[str, int], Step]:
     }
 
 
-def plain(activation: str, inputs: int) -> Step:
+def plain(activation: str, inputs: int, parallel: bool = True) -> Step:
     """Return the simple loop of a case: ``loop(depth, *parameters, *outputs)``."""
     step = _steps(math.asin, math.acos)[activation, inputs]
-    return _plain_one(step) if inputs == 1 else _plain_pair(step)
+    return _plain_one(step, parallel) if inputs == 1 else _plain_pair(step, parallel)
 
 
-def _plain_one(step: Step) -> Step:
+def _plain_one(step: Step, parallel: bool) -> Step:
     def loop(depth, rho, weight, bias, kernel, out_chi, out_k):
         for i in prange(rho.size):
             r, w, b, k, chi = rho[i] ** 2, weight[i], bias[i], kernel[i], 1.0
@@ -90,10 +90,10 @@ def _plain_one(step: Step) -> Step:
                 k, chi = step(k, chi, r, w, b)
                 out_k[i, layer], out_chi[i, layer] = k, chi
 
-    return njit(parallel=True, **OPTIONS)(loop)
+    return njit(parallel=parallel, **OPTIONS)(loop)
 
 
-def _plain_pair(step: Step) -> Step:
+def _plain_pair(step: Step, parallel: bool) -> Step:
     def loop(depth, rho, weight, bias, first, cross, second, out_chi, out_11, out_12, out_22):
         for i in prange(rho.size):
             r, w, b, chi = rho[i] ** 2, weight[i], bias[i], 1.0
@@ -105,19 +105,19 @@ def _plain_pair(step: Step) -> Step:
             out_11[i, depth], out_12[i, depth], out_22[i, depth] = k11, k12, k22
             out_chi[i, depth] = chi
 
-    return njit(parallel=True, **OPTIONS)(loop)
+    return njit(parallel=parallel, **OPTIONS)(loop)
 
 
-def tuned(activation: str, inputs: int) -> Step:
+def tuned(activation: str, inputs: int, parallel: bool = True) -> Step:
     """Return the tiled loop of a case: ``loop(depth, write, *parameters, *outputs)``.
 
     Without `write` only the last layer is stored: what the arithmetic alone takes.
     """
     step = _steps(cpu.function("asin"), cpu.function("acos"))[activation, inputs]
-    return _tuned_one(step) if inputs == 1 else _tuned_pair(step)
+    return _tuned_one(step, parallel) if inputs == 1 else _tuned_pair(step, parallel)
 
 
-def _tuned_one(step: Step) -> Step:
+def _tuned_one(step: Step, parallel: bool) -> Step:
     def loop(depth, write, rho, weight, bias, kernel, out_chi, out_k):
         n = rho.size
         for tile in prange((n + LANES - 1) // LANES):
@@ -144,10 +144,10 @@ def _tuned_one(step: Step) -> Step:
             for i in range(count):
                 out_k[low + i, depth], out_chi[low + i, depth] = at[3, i], at[4, i]
 
-    return njit(parallel=True, **OPTIONS)(loop)
+    return njit(parallel=parallel, **OPTIONS)(loop)
 
 
-def _tuned_pair(step: Step) -> Step:
+def _tuned_pair(step: Step, parallel: bool) -> Step:
     def loop(
         depth, write, rho, weight, bias, first, cross, second, out_chi, out_11, out_12, out_22
     ):
@@ -182,7 +182,7 @@ def _tuned_pair(step: Step) -> Step:
                 out_11[low + i, depth], out_12[low + i, depth] = at[3, i], at[4, i]
                 out_22[low + i, depth], out_chi[low + i, depth] = at[5, i], at[6, i]
 
-    return njit(parallel=True, **OPTIONS)(loop)
+    return njit(parallel=parallel, **OPTIONS)(loop)
 
 
 @njit(parallel=True, **OPTIONS)

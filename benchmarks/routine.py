@@ -115,8 +115,8 @@ class Contenders:
         """Add the loops written by hand and the floors."""
         case = self.case
         out = [self._out() for _ in range(case.slots)]
-        plain = by_hand.plain(case.activation, case.inputs)
-        tuned = by_hand.tuned(case.activation, case.inputs)
+        plain = by_hand.plain(case.activation, case.inputs, max(threads) > 1)
+        tuned = by_hand.tuned(case.activation, case.inputs, max(threads) > 1)
         one_piece = np.empty((case.slots * case.points, case.depth + 1))
         loops = {
             "Numba, plain": lambda: plain(case.depth, *case.parameters, *out),

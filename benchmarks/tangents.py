@@ -76,9 +76,12 @@ def environment(folder: Path) -> Path:
 
 
 def _run(command: Sequence[object]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False
-    )
+    try:
+        return subprocess.run(
+            [str(part) for part in command], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise Unavailable(f"its interpreter cannot be started: {error.strerror}") from error
 
 
 def versions(python: Path) -> dict[str, str]:

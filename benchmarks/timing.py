@@ -29,13 +29,13 @@ def clocked(work: Callable[[], object]) -> Timed:
     return timed
 
 
-def interleaved(contenders: Mapping[str, Timed], rounds: int) -> Times:
-    """Time every contender once per round, after one round that is not counted."""
+def interleaved(contenders: Mapping[str, Timed], rounds: int, uncounted: int = 1) -> Times:
+    """Time every contender once per round, after some rounds that are not counted."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
+    for number in range(uncounted + rounds):
         for name, timed in contenders.items():
             seconds = timed()
-            if number:
+            if number >= uncounted:
                 times[name].append(seconds)
     return {name: np.array(seconds) for name, seconds in times.items()}
 

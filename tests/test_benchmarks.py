@@ -1,0 +1,111 @@
+"""The benchmarks run, their records are complete, and the contenders agree. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resexpand.export.record import read_record
+
+ROOT = Path(__file__).resolve().parents[1]
+AGREEMENT = 1e-10
+PEERS = {"generated routine", "NumPy", "lambdify", "Numba, plain", "Numba, by hand"}
+
+
+def record_of(script: str, folder: Path) -> dict[str, Any]:
+    out = folder / f"{script}.json"
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), "--quick"]
+    done = subprocess.run(
+        [*command, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return read_record(out)
+
+
+def spreads(value: Any) -> list[dict[str, Any]]:
+    """Return all medians with their spread, anywhere in a record."""
+    if isinstance(value, dict):
+        own = [value] if "median" in value else []
+        return own + [found for part in value.values() for found in spreads(part)]
+    return []
+
+
+def assert_complete(record: dict[str, Any]) -> None:
+    assert record["not_finite"] == []
+    assert record["environment"]["numba"]
+    found = spreads(record)
+    assert found
+    for numbers in found:
+        low, high = numbers["quartiles"]
+        assert numbers["smallest"] <= low <= numbers["median"] <= high <= numbers["largest"]
+    text = json.dumps(record)
+    assert str(Path.home()) not in text
+    assert str(ROOT) not in text
+    assert not re.search(rf"\b{re.escape(platform.node())}\b", text)
+
+
+@pytest.mark.slow
+def test_routine_and_its_peers_compute_the_same(tmp_path):
+    record = record_of("routine", tmp_path)
+    assert_complete(record)
+    assert len(record["cases"]) == 4
+    for case in record["cases"].values():
+        assert set(case["largest_relative_difference"]) == PEERS
+        assert max(case["largest_relative_difference"].values()) < AGREEMENT
+        assert {label.split(" [")[0] for label in case["rates"]} == {
+            *PEERS,
+            "generated routine, call",
+        }
+        assert case["floor"]["operations_per_pair_layer"] > 0
+    assert record["neural_tangents"] == {
+        "available": False,
+        "reason": "left out of a quick run",
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "agrees"), [(1.0, True), (1.0 + 1e-8, False)], ids=["same", "wrong"]
+)
+def test_a_wrong_result_is_noticed(monkeypatch, wrong, agrees):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from cases import draw_case
+    from routine import Contenders
+    from vectorised import by_numpy
+
+    contenders = Contenders(draw_case("relu", 1, points=50, depth=5))
+    chi, kernel = by_numpy(contenders.case)()
+    contenders.check("NumPy", (chi.T, wrong * kernel.T))
+    assert (contenders.differences["NumPy"] < AGREEMENT) == agrees
+
+
+@pytest.mark.slow
+def test_startup(tmp_path):
+    record = record_of("startup", tmp_path)
+    assert_complete(record)
+    assert set(record["startup"]) == set(record["contenders"])
+
+
+def test_samplers(tmp_path):
+    record = record_of("samplers", tmp_path)
+    assert_complete(record)
+    names = {name.split(",")[0] for name in record["samplers"]}
+    assert {"own normals", "NumPy normals", "function-space", "dense"} <= names
+
+
+def test_committed_records_are_complete():
+    for script in ("routine", "startup", "samplers"):
+        assert_complete(read_record(ROOT / "benchmarks" / "results" / f"{script}.json"))
