@@ -42,6 +42,9 @@ class ActivationLaw:
         Points where ``phi`` is discontinuous.
     citations : tuple of str
         Keys of the references the closed averages rest on.
+    bounded : sympy.Expr, optional
+        The same function, written so that its derivatives stay numbers at large arguments, where
+        those of `expression` would be quotients of two infinities.
     """
 
     name: str
@@ -52,6 +55,7 @@ class ActivationLaw:
     kinks: tuple[sp.Expr, ...] = ()
     jumps: tuple[sp.Expr, ...] = ()
     citations: tuple[str, ...] = field(default=())
+    bounded: sp.Expr | None = None
 
     @property
     def is_smooth(self) -> bool:
@@ -65,4 +69,6 @@ class ActivationLaw:
 
     def derivative(self, order: int) -> sp.Expr:
         """Return the derivative of the given order where it exists, as an expression in `X`."""
-        return sp.diff(self.expression, X, order)
+        if order == 0 or self.bounded is None:
+            return sp.diff(self.expression, X, order)
+        return sp.diff(self.bounded, X, order)

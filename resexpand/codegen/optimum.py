@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.codegen.binding import bind
+from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.routine import Routine, compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, KernelError
@@ -81,23 +81,23 @@ def evaluate_optimal_scale(theory: OptimalScale, **hyperparameters: Any) -> Valu
     KernelError
         If ``K0`` is not positive.
     """
-    curves, grid = _curves(theory, hyperparameters)
+    point, start = _bound(theory, hyperparameters)
     if theory.trend != "interior":
-        nothing = np.full(grid, np.nan)[()]
+        nothing = np.full(point.grid, np.nan)[()]
         arrays = {"K_star": nothing, "c": nothing, "rho": nothing}
-        return Values(arrays, curves.depth, (theory.reason,))
-    star = _kernel_star(curves)
+        return Values(arrays, point.depth, (theory.reason,))
+    curves = _curves(theory, point, start)
+    star, complete = _kernel_star(curves)
     rising = curves.condition(curves.start) > 0
     constant = np.where(rising, _constant(curves, star), 0.0)
     scale = np.where(rising, _finite_depth(curves, constant), 0.0)
     arrays = {"K_star": star, "c": constant, "rho": scale}
-    shaped = {name: value.reshape(grid)[()] for name, value in arrays.items()}
-    return Values(shaped, curves.depth, _reasons(theory.kind, star, rising, scale))
+    shaped = {name: value.reshape(point.grid)[()] for name, value in arrays.items()}
+    return Values(shaped, curves.depth, _reasons(theory.kind, star, rising, scale, complete))
 
 
-def _curves(
-    theory: OptimalScale, hyperparameters: dict[str, Any]
-) -> tuple[Curves, tuple[int, ...]]:
+def _bound(theory: OptimalScale, hyperparameters: dict[str, Any]) -> tuple[Point, Array]:
+    """Return the hyperparameters as arrays, and the kernel at layer 0 at every point."""
     net, name = theory.net, str(theory.net.scale)
     if name in hyperparameters:
         raise HyperparameterError(
@@ -108,28 +108,37 @@ def _curves(
     start = np.broadcast_to(point.kernel, point.grid).ravel()
     if (start <= 0).any():
         raise KernelError("K0 = 0", "the optimum is relative to a signal", "give K0 > 0")
+    return point, start
+
+
+def _curves(theory: OptimalScale, point: Point, start: Array) -> Curves:
+    net = theory.net
     values = {
         symbol.name: np.broadcast_to(point.values[symbol], point.grid).ravel()
         for symbol in net.free_symbols - net.depth.free_symbols - {net.scale}
         if symbol in point.values
     }
     still, slope = compile_routine(theory.curves), compile_routine(theory.slope)
-    return Curves(still, slope, point.depth, name, values, start), point.grid
+    return Curves(still, slope, point.depth, str(net.scale), values, start)
 
 
-def _kernel_star(curves: Curves) -> Array:
+def _kernel_star(curves: Curves) -> tuple[Array, NDArray[np.bool_]]:
     """Return the first kernel at which the condition turns from positive to negative.
+
+    Also whether the condition was a number wherever it was looked up.
 
     The first above the input kernel, which is where a growing scale gets to; if there is none, the
     smallest of all.
     """
-    signs = curves.condition(SCAN[:, None] * np.ones_like(curves.start)) > 0
-    turning = signs[:-1] & ~signs[1:]
+    condition = curves.condition(SCAN[:, None] * np.ones_like(curves.start))
+    # A condition that is not a number changes no sign.
+    turning = (condition[:-1] > 0) & (condition[1:] <= 0)
     ahead = turning & (SCAN[1:, None] > curves.start)
     index = np.where(ahead.any(axis=0), ahead.argmax(axis=0), turning.argmax(axis=0))
     low, high = np.log(SCAN[index]), np.log(SCAN[index + 1])
     root = _bisect(lambda x: curves.condition(np.exp(x)), low, high)
-    return np.where(turning.any(axis=0), np.exp(root), np.nan)
+    star = np.where(turning.any(axis=0), np.exp(root), np.nan)
+    return star, np.asarray(np.isfinite(condition).all(axis=0))
 
 
 def _constant(curves: Curves, star: Array) -> Array:
@@ -148,12 +157,12 @@ def _finite_depth(curves: Curves, constant: Array) -> Array:
     guess = constant / np.sqrt(curves.depth)
     known = np.where(np.isfinite(guess) & (guess > 0), guess, 1.0)
     scales = SCALE_FACTORS[:, None] * known
-    signs = curves.log_slope(scales) > 0
-    turning = signs[:-1] & ~signs[1:]
+    slopes = curves.log_slope(scales)
+    turning = (slopes[:-1] > 0) & (slopes[1:] <= 0)
     index = turning.argmax(axis=0)
     columns = np.arange(index.size)
     root = _bisect(curves.log_slope, scales[index, columns], scales[index + 1, columns])
-    return np.where(turning.any(axis=0), root, np.nan)
+    return np.where(turning.any(axis=0) & np.isfinite(guess), root, np.nan)
 
 
 def _bisect(function: Any, low: Array, high: Array) -> Array:
@@ -165,7 +174,13 @@ def _bisect(function: Any, low: Array, high: Array) -> Array:
     return (low + high) / 2
 
 
-def _reasons(kind: str, star: Array, rising: NDArray[np.bool_], scale: Array) -> tuple[str, ...]:
+def _reasons(
+    kind: str,
+    star: Array,
+    rising: NDArray[np.bool_],
+    scale: Array,
+    complete: NDArray[np.bool_],
+) -> tuple[str, ...]:
     """Return one sentence for every way in which points have no interior optimum."""
     some = np.isfinite(star)
     cases = {
@@ -173,7 +188,11 @@ def _reasons(kind: str, star: Array, rising: NDArray[np.bool_], scale: Array) ->
         f"K0 is not below K*: the {kind} response falls from the start, so rho = 0 is best": (
             ~rising & some
         ),
-        f"the {kind} response grows with the residual scale without bound": rising & ~some,
+        f"the {kind} response grows with the residual scale without bound": (
+            rising & ~some & complete
+        ),
+        f"no K* was found, but the condition of the {kind} response is not a number at every "
+        "kernel": rising & ~some & ~complete,
         f"no optimum of the {kind} response within a factor 10 of c/sqrt(L)": (
             rising & some & np.isnan(scale)
         ),

@@ -1,9 +1,10 @@
 """Source text of the quadrature functions that generated routines call.
 
 A smooth average is one loop (one input) or two nested loops (two inputs) over the nodes of the
-trapezoidal rule. An average with kinks is a sum over panels between the singular points, whose
-place in the standard normal variable depends on the covariance. Nodes and weights are arguments, so
-that one compiled routine serves both resolutions.
+trapezoidal rule, in a variable that resolves the bend of an activation at every variance. An
+average with kinks is a sum over panels between the singular points, whose place in the standard
+normal variable depends on the covariance. Nodes and weights are arguments, so that one compiled
+routine serves both resolutions.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def quadrature_functions(quadratures: Sequence[Quadrature]) -> list[str]:
     functions = []
     if any(not q.is_smooth for q in quadratures):
         functions.append(_PLACE)
+    if any(q.is_smooth for q in quadratures):
+        functions.append(_INVERSE_SINH)
     for quadrature in quadratures:
         integrand = f"{quadrature.name}_integrand"
         inputs = (*quadrature.variables, *quadrature.covariance, *quadrature.parameters)
@@ -62,25 +65,55 @@ def quadrature_functions(quadratures: Sequence[Quadrature]) -> list[str]:
 def _smooth(quadrature: Quadrature, integrand: str, rest: str) -> list[str]:
     head = f"def {quadrature.name}({rest}, nodes, weights):"
     if len(quadrature.variables) == 1:
-        text = f"""{head}
-    scale = fn_sqrt(k0)
-    total = 0.0
-    for i in range(nodes.size):
-        total += weights[i] * {integrand}(scale * nodes[i], {rest})
-    return total
+        value = f"{integrand}(fn_sqrt(k0) * z, {rest})"
+        return ["\n".join([head, *_line("z", "fn_sqrt(k0)", "0.0", value), ""])]
+    row = f"{quadrature.name}_row(z, a, b, c, {rest}, nodes, weights)"
+    value = f"{integrand}(a * z, b * z + c * y, {rest})"
+    return [
+        "\n".join([f"def {row}:", *_line("y", "c", "b * z", value), ""]),
+        "\n".join([head, _TRIANGLE, *_line("z", "max(a, abs(b))", "0.0", row), ""]),
+    ]
+
+
+_INVERSE_SINH = """@scalar
+def inverse_sinh(v):
+    root = fn_log(abs(v) + fn_sqrt(v * v + 1.0))
+    return root if v >= 0.0 else -root
 """
-        return [text]
-    text = f"""{head}
-{_TRIANGLE}
-    total = 0.0
-    for i in range(nodes.size):
-        row = 0.0
-        for j in range(nodes.size):
-            row += weights[j] * {integrand}(a * nodes[i], b * nodes[i] + c * nodes[j], {rest})
-        total += weights[i] * row
-    return total
-"""
-    return [text]
+
+
+def _line(variable: str, scale: str, shift: str, value: str) -> list[str]:
+    """Return the loop of the trapezoidal rule over one standard normal variable ``z``.
+
+    Where ``shift + scale z`` runs far beyond the range in which activations bend, the rule is taken
+    in ``u``, ``shift + scale z = sinh(u)``, which keeps the nodes near zero as dense as they must
+    be; the weights then hold the density at ``z`` and the slope ``dz/du``.
+    """
+    density = _DENSITY.format(z=variable)
+    lines = [
+        f"scale = {scale}",
+        "total = 0.0",
+        f"if scale <= {LINEAR_RANGE}:",
+        "    for i in range(nodes.size):",
+        f"        {variable} = nodes[i]",
+        f"        total += weights[i] * {value}",
+        "    return total",
+        f"low = inverse_sinh({shift} - {CUTOFF} * scale)",
+        f"step = (inverse_sinh({shift} + {CUTOFF} * scale) - low) / (nodes.size - 1)",
+        "for i in range(nodes.size):",
+        "    grown = fn_exp(low + step * i)",
+        "    shrunk = 1.0 / grown",
+        f"    {variable} = (0.5 * (grown - shrunk) - {shift}) / scale",
+        "    slope = 0.5 * (grown + shrunk) / scale",
+        f"    total += step * slope * {density} * {value}",
+        "return total",
+    ]
+    return ["    " + line for line in lines]
+
+
+# Up to this standard deviation the poles of tanh and its like lie far enough from the real line
+# for the plain rule to be at machine precision in both resolutions.
+LINEAR_RANGE = 2.0
 
 
 # Cholesky factor of the covariance; a vanishing variance leaves the other input alone.

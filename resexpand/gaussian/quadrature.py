@@ -44,9 +44,11 @@ class Rule:
 
 def smooth_rule(resolution: Resolution = "fine") -> Rule:
     """Return the trapezoidal rule in the standard normal variable."""
-    nodes = np.linspace(-CUTOFF, CUTOFF, SMOOTH_NODES[resolution])
+    count = SMOOTH_NODES[resolution]
+    nodes = np.linspace(-CUTOFF, CUTOFF, count)
     density = np.exp(-(nodes**2) / 2) / np.sqrt(2 * np.pi)
-    return Rule(nodes, density * (nodes[1] - nodes[0]))
+    # The difference of two nodes would carry their rounding, 1e-14 of the step.
+    return Rule(nodes, density * (2 * CUTOFF / (count - 1)))
 
 
 def panel_rule(resolution: Resolution = "fine") -> Rule:
