@@ -38,11 +38,12 @@ from resexpand import (
     response,
     to_latex,
 )
-from resexpand.conventions import DEPTH, PAIR, RHO, SIGMA_B2, SIGMA_W2, K0, K
+from resexpand.conventions import DEPTH, K0, PAIR, RHO, SIGMA_B2, SIGMA_W2, K
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.derivation import DIGITS, Derivation
+from resexpand.theory.derivation import Derivation
 from resexpand.theory.formula import Formula
 from resexpand.theory.optimal_scale import K_STAR
+from resexpand.theory.verification import DIGITS
 
 mpmath.mp.dps = DIGITS + 5
 DEPTHS = (10, 100, 400)
@@ -121,7 +122,7 @@ def closed(expression):
 
 derivation.step(
     "In a wide network the neurons of a layer are independent Gaussians, because the weights of "
-    "every layer are drawn afresh. Their variance, the covariance kernel K, obeys a recursion.",
+    "every layer are drawn afresh. Their variance, the covariance kernel $K$, obeys a recursion.",
     recursion,
     check={
         "kernel after two blocks, unrolled, against integrals": lambda: (
@@ -195,8 +196,8 @@ derivation.step(
     "correlation, and what differentiating it gives.",
     {"V(K)": V_closed, "V'(K)": slope_closed, r"\langle \phi_1' \phi_2' \rangle": pair_closed},
     check={
-        "V against an integral": lambda: (V_closed.subs(K, POINT["K0"]), moment(NUMBERS["K0"])),
-        "V'": (slope_closed, 2 / ((2 + sp.pi * K) * sp.sqrt(1 + sp.pi * K))),
+        "$V$ against an integral": lambda: (V_closed.subs(K, POINT["K0"]), moment(NUMBERS["K0"])),
+        "$V'$": (slope_closed, 2 / ((2 + sp.pi * K) * sp.sqrt(1 + sp.pi * K))),
         "product of slopes": (
             pair_closed**-2,
             (1 + sp.pi * k11 / 2) * (1 + sp.pi * k22 / 2) - (sp.pi * k12 / 2) ** 2,
@@ -206,6 +207,7 @@ derivation.step(
 
 # %% [markdown]
 # ## The continuum limit
+
 
 # %%
 def speed(kernel_value, weight=1.2, bias=0.05):
@@ -224,9 +226,9 @@ flow, growth_rate = sp.Function("K")(t), sp.Function("B")
 chi = growth_rate(flow) / growth_rate(flow.subs(t, 0))
 steepness = growth_rate(K).diff(K).subs(K, flow)
 derivation.step(
-    "In a deep network only the time t = rho^2 L matters. The kernel flows with the speed B(K), "
-    "and the logarithm of the response grows with the slope of B. The solution is the ratio of the "
-    "speeds at the end and at the beginning.",
+    r"In a deep network only the time $t = \rho^2 L$ matters. The kernel flows with the speed "
+    "$B(K) = C$, and the logarithm of the response grows with the slope of $B$. The solution is "
+    "the ratio of the speeds at the end and at the beginning.",
     {
         r"\frac{dK}{dt}": growth_rate(K),
         r"\chi^{L,0}": growth_rate(sp.Symbol("K_L")) / growth_rate(sp.Symbol("K0")),
@@ -249,12 +251,12 @@ derivation.step(
 # %%
 optimum = optimal_scale(net)
 derivation.step(
-    "The output responds with eta = V'(K) chi at the last layer. Its logarithmic slope with "
-    "respect to that kernel vanishes where V'' B + sigma_w2 V'^2 does: at a kernel that depends "
-    "neither on the input nor on the depth.",
+    r"The output responds with $\eta = V'(K) \chi$ at the last layer. Its logarithmic slope with "
+    r"respect to that kernel vanishes where $V'' B + \sigma_w^2 V'^2$ does: at a kernel that "
+    "depends neither on the input nor on the depth.",
     optimum.condition,
     check={
-        "slope of V'(K) B(K), which is eta up to a constant": (
+        "slope of $V' B$, which is the response up to a constant": (
             optimum.condition.lhs,
             sp.expand((price * B).diff(K)),
         )
@@ -299,7 +301,7 @@ derivation.step(
     "be solved, also with biases.",
     crossed.kernel_star,
     check={
-        "against u / (q (1 - u)), u = sin(1 - q sigma_b2 / sigma_w2)": (
+        r"against $u / (q (1 - u))$, $u = \sin(1 - q \sigma_b^2 / \sigma_w^2)$, $q = \pi/2$": (
             crossed.kernel_star.rhs,
             u / (q * (1 - u)),
         ),
@@ -318,14 +320,16 @@ derivation.step(
 
 # %%
 start = sp.Rational(1, 20)
-constant = mpmath.sqrt(mpmath.quad(lambda k: 1 / moment(k), [mpmath.mpf(1) / 20, star]))
+with mpmath.workdps(25):
+    constant = mpmath.sqrt(mpmath.quad(lambda k: 1 / moment(k), [mpmath.mpf(1) / 20, star]))
 simpson = closed(optimum.simpson.rhs).subs({SIGMA_W2: 1, SIGMA_B2: 0})
 simpson = simpson.subs({K0: start, K_STAR: sp.Float(str(star), DIGITS)})
 derivation.step(
-    "The time that the kernel needs to reach K* fixes the scale: t = c^2, hence rho* = c / sqrt(L).",
+    r"The time that the kernel needs to reach $K^*$ fixes the scale: $t = c^2$, hence "
+    r"$\rho^* = c / \sqrt{L}$.",
     optimum.constant,
     check={
-        "c at K0 = 1/20 without biases, against an integral": (float(values["c"]), constant),
+        "$c$ at $K^0 = 1/20$ without biases, against an integral": (float(values["c"]), constant),
     },
 )
 derivation.step(
@@ -365,8 +369,11 @@ def excess(depth, kernel_value):
 
 
 def own_optimum(guess):
-    with mpmath.workdps(20):
-        return mpmath.findroot(lambda rho: own_slope(rho, 10), guess, tol=1e-14)
+    """Zero of the slope, from the straight line through two points close to a guess."""
+    with mpmath.workdps(30):
+        low, high = guess * (1 - mpmath.mpf(10) ** -7), guess * (1 + mpmath.mpf(10) ** -7)
+        below, above = own_slope(low, 10), own_slope(high, 10)
+        return low - below * (high - low) / (above - below)
 
 
 scales = {
@@ -374,23 +381,27 @@ scales = {
     for depth in DEPTHS
 }
 derivation.step(
-    "At finite depth the optimum is a zero of the exact derivative of ln eta, itself a recursion. "
-    "It lies above c / sqrt(L) by a relative amount of order 1/L.",
+    r"At finite depth the optimum is a zero of the exact derivative of $\ln \eta$, itself a "
+    r"recursion. It lies above $c / \sqrt{L}$ by a relative amount of order $1/L$. Here at "
+    r"$K^0 = 1/20$, without biases:",
     {f"\\rho^{{*}}_{{L={depth}}}": sp.Float(scale, 6) for depth, scale in scales.items()},
     check={
-        "L = 10, against the loop over integrals": lambda: (
+        "$L = 10$, against the loop over integrals": lambda: (
             scales[10],
-            own_optimum(scales[10] * 1.001),
+            own_optimum(scales[10]),
         ),
-        "excess at L = 10, K0 = 1/100": (
+        "excess at $L = 10$, $K^0 = 1/100$": (
             excess(10, 0.01),
             sp.Interval(sp.Rational(4, 100), sp.Rational(16, 100)),
         ),
-        "excess at L = 10, K0 = 1/5": (
+        "excess at $L = 10$, $K^0 = 1/5$": (
             excess(10, 0.2),
             sp.Interval(sp.Rational(4, 100), sp.Rational(16, 100)),
         ),
-        "excess at L = 400, K0 = 1/100": (excess(400, 0.01), sp.Interval(0, sp.Rational(4, 1000))),
+        "excess at $L = 400$, $K^0 = 1/100$": (
+            excess(400, 0.01),
+            sp.Interval(0, sp.Rational(4, 1000)),
+        ),
         "ten times as deep, a tenth of the excess": (
             excess(10, 0.05) / excess(100, 0.05),
             sp.Interval(sp.Rational(19, 2), 11),
@@ -405,48 +416,45 @@ derivation.step(
 weakest = condition.subs(K, 0)
 strong = evaluate(optimum, depth=10, sigma_w2=1, sigma_b2=0.4, K0=0.05)
 derivation.step(
-    "Strong biases drive the kernel past the optimum at once. The condition begins at K = 0 with "
-    "a value that is positive only for sigma_b2 below sigma_w2 / pi; above, the response falls "
-    "from the start and the best scale is zero.",
+    r"Strong biases drive the kernel past the optimum at once. At $K = 0$ the condition, called "
+    r"$F$ from here on, is positive only for $\sigma_b^2 < \sigma_w^2 / \pi$; above, the response "
+    r"falls from the start and the best scale is $\rho^* = 0$.",
     {"F(0)": weakest},
     check={
-        "the condition at K = 0": (weakest, SIGMA_W2 - sp.pi * SIGMA_B2),
-        "scale found for sigma_b2 = 0.4": (float(strong["rho"]), 0.0),
+        "the condition at $K = 0$": (weakest, SIGMA_W2 - sp.pi * SIGMA_B2),
+        r"scale found for $\sigma_b^2 = 0.4$, $\sigma_w^2 = 1$": (float(strong["rho"]), 0.0),
     },
 )
 
 rectified = optimal_scale(ResNet(Branch(Activation("relu"), Linear()), scale=RHO, depth=DEPTH))
-relu_condition = Formula(
-    "", rectified.condition.lhs, sp.Integer(0), laws=rectified.condition.laws
-)
+rectified_condition = Formula(
+    "", sp.Symbol("F"), rectified.condition.lhs, laws=rectified.condition.laws
+).closed()
 derivation.step(
     "A rectifier does not saturate: the condition is a positive constant, and the response grows "
     "with the residual scale without bound.",
-    {"F(K)": Formula("", sp.Symbol("F"), relu_condition.lhs, laws=relu_condition.laws).closed()},
+    {"F(K)": rectified_condition},
     check={
-        "the condition": (
-            Formula("", sp.Symbol("F"), relu_condition.lhs, laws=relu_condition.laws).closed(),
-            SIGMA_W2 / 4,
-        )
+        "the condition": (rectified_condition, SIGMA_W2 / 4),
+        "its trend, as the package finds it": (rectified.trend == "increasing", True),
     },
 )
 
 s = sp.Symbol("s", positive=True)  # s = sqrt(1 + pi K), at least 1
 inclined = optimal_scale(net, kind="tangent")
 tangent_condition = closed(inclined.condition.lhs).subs({SIGMA_W2: 1, SIGMA_B2: 0})
+in_terms_of_s = tangent_condition.subs(K, (s**2 - 1) / sp.pi) * s**3
 bracket = s - 2 * sp.atan(s) + sp.pi / 2
 derivation.step(
-    "The tangent response has no interior optimum either. Without biases and with s = sqrt(y), "
-    "y = 1 + pi K, its condition is (s - 2 arctan s + pi/2) / s^3. The bracket is positive at "
-    "s = 1 and its derivative is never negative beyond.",
-    {"F": bracket / s**3, "F_1": bracket.diff(s)},
+    r"The tangent response has no interior optimum either. Without biases its condition, in terms "
+    r"of $s = \sqrt{1 + \pi K}$, is positive for every $s \ge 1$: $s^3 F$ is 1 at $s = 1$ and "
+    "never falls.",
+    {"F": bracket / s**3, r"\frac{d}{ds} s^3 F": (s**2 - 1) / (s**2 + 1)},
     check={
-        "the condition in terms of s, at K = 1/2": (
-            tangent_condition.subs(K, sp.Rational(1, 2)),
-            (bracket / s**3).subs(s, sp.sqrt(1 + sp.pi / 2)),
-        ),
-        "derivative of the bracket": (bracket.diff(s), (s**2 - 1) / (s**2 + 1)),
-        "bracket at s = 1": (bracket.subs(s, 1), sp.Integer(1)),
+        "slope of $s^3 F$": (in_terms_of_s.diff(s), (s**2 - 1) / (s**2 + 1)),
+        "slope of the expression shown": (bracket.diff(s), (s**2 - 1) / (s**2 + 1)),
+        "$s^3 F$ at $s = 1$": (in_terms_of_s.subs(s, 1), sp.Integer(1)),
+        "expression shown, at $s = 1$": (bracket.subs(s, 1), sp.Integer(1)),
     },
 )
 

@@ -11,7 +11,7 @@ from resexpand.export.latex_sections import (
     formula_section,
     prose,
 )
-from resexpand.export.latex_tidy import formal, tidy
+from resexpand.export.latex_tidy import formal
 from resexpand.theory.derivation import Derivation, Shown, Step, Verified
 from resexpand.theory.formula import Formula
 from resexpand.theory.notation import symbol_latex
@@ -26,7 +26,7 @@ def derivation_section(derivation: Derivation, closed: bool) -> Section:
 
 def _step(step: Step, closed: bool) -> list[Text | Equation]:
     parts: list[Text | Equation] = [
-        Text(rf"\medskip\noindent\textbf{{{step.number}.}} {prose(step.text)}")
+        Text(rf"\par\medskip\textbf{{{step.number}.}} {prose(step.text)}")
     ]
     for name, shown in step.equations:
         parts += _shown(name, shown, closed)
@@ -38,7 +38,7 @@ def _shown(name: str, shown: Shown, closed: bool) -> tuple[Equation, ...]:
         return formula_section(shown, closed).equations[:1]
     if isinstance(shown, Recursion):
         return recursion_equations(shown, closed)
-    return expression_section(name and left_side(name), tidy(formal(shown))).equations
+    return expression_section(name and left_side(name), formal(shown)).equations
 
 
 def left_side(name: str) -> str:
@@ -49,4 +49,4 @@ def left_side(name: str) -> str:
 def _verified(verified: Verified) -> str:
     what = prose(verified.what) + ": " if verified.what else ""
     words = prose(f"{verified.result} ({verified.how})")
-    return rf"\noindent\emph{{Checked.}} {what}{words}."
+    return rf"\par{{\small\emph{{Checked:}} {what}{words}.}}"

@@ -17,7 +17,6 @@ from resexpand.references import Citation, Reference
 
 _PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \usepackage[utf8]{inputenc}
-\usepackage[T1]{fontenc}
 \usepackage{amsmath}
 \usepackage[margin=25mm]{geometry}
 \allowdisplaybreaks

@@ -23,10 +23,18 @@ PAGE = 43.0
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|[{}^_&]|.", re.DOTALL)
 _WIDE = {"+": 1.35, "-": 1.35, "=": 1.4, r"\int": 1.0, r"\quad": 1.0, r"\qquad": 2.0, r"\prod": 1.1}
 _NAMES = {r"\arcsin", r"\arccos", r"\arctan", r"\ln", r"\sin", r"\cos", r"\tan", r"\sinh"} | {
-    r"\cosh", r"\tanh"
+    r"\cosh",
+    r"\tanh",
 }
 _SILENT = {r"\left", r"\right", r"\mathrm", r"\operatorname", r"\text", r"\displaystyle"} | {
-    r"\begin", r"\end", r"\partial_", r"\limits", "{", "}", " ", "&"
+    r"\begin",
+    r"\end",
+    r"\partial_",
+    r"\limits",
+    "{",
+    "}",
+    " ",
+    "&",
 }
 _SCRIPT = 0.72
 
@@ -54,11 +62,11 @@ class Equation:
 
 
 def width(text: str) -> float:
-    """Estimate the width of a formula in units of the font size.
+    r"""Estimate the width of a formula in units of the font size.
 
     Examples
     --------
-    >>> width(r"\\frac{a}{b + c}") < width(r"a + b + c")
+    >>> width(r"\frac{a}{b + c}") < width("a + b + c")
     True
     """
     return _Measure(_TOKEN.findall(text)).sequence()
@@ -102,13 +110,16 @@ class _Measure:
         if token == r"\sqrt":
             return self.atom() + 1.0
         if token in (r"\begin", r"\end"):
-            self.atom()
+            self.atom()  # the name of the environment
             return 0.2
-        if token in _NAMES:
-            return 0.5 * (len(token) - 1) + 0.2
-        if token in _SILENT:
-            return 0.0
-        return _WIDE.get(token, 0.6)
+        return _glyph(token)
+
+
+def _glyph(token: str) -> float:
+    """Return the width of a character or of a command without arguments."""
+    if token in _NAMES:
+        return 0.5 * (len(token) - 1) + 0.2
+    return 0.0 if token in _SILENT else _WIDE.get(token, 0.6)
 
 
 def broken(printer: FormulaPrinter, expression: sp.Expr, room: float) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def optimum_section(optimum: OptimalScale, closed: bool) -> Section:
     closed : bool
         Whether averages are written in closed form, where one is known.
     """
-    parts = [
+    parts: list[Text | Equation] = [
         Text(
             rf"The response of {_PERTURBED[optimum.kind]} is $\eta^{{L}} = A(K^{{L}}) \, "
             r"\chi^{L,0}$. A block adds $\rho^{2} B(K)$ to the kernel and multiplies $\chi$ by "
@@ -87,7 +87,9 @@ def _condition(optimum: OptimalScale, closed: bool) -> Equation:
     found = equation("" if interior else general, show(condition.lhs, condition.laws))
     if not interior:
         return replace(found, citations=condition.citations)
-    return Equation("0", (general, f"= {found.lines[0]}", *found.lines[1:]), "", condition.citations)
+    return Equation(
+        "0", (general, f"= {found.lines[0]}", *found.lines[1:]), "", condition.citations
+    )
 
 
 def _none(optimum: OptimalScale) -> Text:
@@ -116,7 +118,7 @@ def _interior(optimum: OptimalScale, closed: bool) -> list[Text | Equation]:
         Text("Simpson's rule in the logarithm of the kernel gives"),
         equation(r"c^{2} \approx", optimum.simpson.rhs.xreplace(named)),
         Text(
-            rf"At finite depth the optimum is a zero of $\partial_\rho \ln \eta^{{L}}$, which "
+            r"At finite depth the optimum is a zero of $\partial_\rho \ln \eta^{L}$, which "
             "the layers carry along:"
         ),
         *recursion_equations(general_slope(optimum), closed=False),

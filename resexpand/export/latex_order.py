@@ -61,7 +61,7 @@ def abs_term(term: sp.Expr) -> sp.Expr:
 
 
 def _term_key(term: sp.Expr) -> tuple[int, float, bool, float, int, float]:
-    powers = {base: exponent for base, exponent in map(base_and_exponent, sp.Mul.make_args(term))}
+    powers = dict(map(base_and_exponent, sp.Mul.make_args(term)))
     symbols = {b: e for b, e in powers.items() if isinstance(b, sp.Symbol) and e.is_Rational}
     return (
         0 if term.is_number else 1,
@@ -114,7 +114,7 @@ def _symbol_rank(symbol: sp.Symbol) -> int:
 
 
 def _is_scale(symbol: sp.Symbol) -> bool:
-    return symbol.name.split("_")[0] == "rho"
+    return bool(symbol.name.split("_")[0] == "rho")
 
 
 def _is_bias(symbol: sp.Symbol) -> bool:

@@ -110,12 +110,12 @@ class FormulaPrinter(LatexPrinter):
         tail = self._product(behind, alone=not head) if behind else ""
         return f"{head} {tail}".strip()
 
-    def split_fraction(
-        self, expr: sp.Expr
-    ) -> tuple[list[sp.Expr], list[sp.Expr], list[sp.Expr]]:
+    def split_fraction(self, expr: sp.Expr) -> tuple[list[sp.Expr], list[sp.Expr], list[sp.Expr]]:
         """Split a product into what stands above, below and behind the fraction bar."""
         coefficient, factors = expr.as_coeff_mul()
-        above, below, behind = [], [], []
+        above: list[sp.Expr] = []
+        below: list[sp.Expr] = []
+        behind: list[sp.Expr] = []
         for factor in factors:
             base, exponent = base_and_exponent(factor)
             inverse = exponent.is_Rational and exponent < 0
@@ -198,7 +198,7 @@ class FormulaPrinter(LatexPrinter):
         function, (variable, order) = expr.args
         if not isinstance(function, AppliedUndef) or function.args != (variable,):
             return str(super()._print_Derivative(expr))
-        return type(function).__name__ + "'" * int(order) + _bracketed(self.text(variable))
+        return f"{type(function).__name__}{chr(39) * int(order)}{_bracketed(self.text(variable))}"
 
     def _print_Nonlinearity(self, expr: Nonlinearity) -> str:
         label, order, x = expr.args
@@ -218,11 +218,9 @@ class FormulaPrinter(LatexPrinter):
         if len(entries) == 1:
             return self.text(entries[0])
         if entries in self.pair_names:
-            return self.pair_names[entries]
+            return str(self.pair_names[entries])
         a, b, c = map(self.text, entries)
-        return (
-            rf"\left(\begin{{smallmatrix}} {a} & {b} \\ {b} & {c} \end{{smallmatrix}}\right)"
-        )
+        return rf"\left(\begin{{smallmatrix}} {a} & {b} \\ {b} & {c} \end{{smallmatrix}}\right)"
 
 
 def _bracketed(text: str) -> str:

@@ -64,7 +64,16 @@ class Section:
 
 
 def prose(text: str) -> str:
-    """Return plain words as LaTeX: special characters escaped, names of quantities as formulas."""
+    """Return plain words as LaTeX: special characters escaped, names of quantities as formulas.
+
+    What stands between dollar signs is LaTeX already.
+    """
+    words = text.split("$")
+    words[::2] = map(_words, words[::2])
+    return "$".join(words)
+
+
+def _words(text: str) -> str:
     pieces, end = [], 0
     for found in _MATHS.finditer(text):
         pieces += [_escaped(text[end : found.start()]), f"${_maths(found)}$"]
@@ -108,7 +117,11 @@ def formula_section(formula: Formula, closed: bool) -> Section:
     left, right = show(formula.lhs, formula.laws), show(formula.rhs, formula.laws)
     if len(str(left)) > len(str(right)):  # a condition: what vanishes is the long side
         main = equation(
-            "", left, printer=printer, remark=f"= {printer.text(right)}", citations=formula.citations
+            "",
+            left,
+            printer=printer,
+            remark=f"= {printer.text(right)}",
+            citations=formula.citations,
         )
     else:
         main = equation(printer.text(left), right, printer=printer, citations=formula.citations)
@@ -120,7 +133,11 @@ def formula_section(formula: Formula, closed: bool) -> Section:
 
 
 def _sentence(text: str) -> str:
-    return prose(text[0].upper() + text[1:] if not text.startswith("rho") else text) + "." if text else ""
+    return (
+        prose(text[0].upper() + text[1:] if not text.startswith("rho") else text) + "."
+        if text
+        else ""
+    )
 
 
 def main_is_closed(formula: Formula, closed: bool) -> bool:
@@ -161,9 +178,7 @@ def network_section(net: ResNet) -> Section:
     """Return the layer equation of a network, its weights and its activation."""
     layer = Equation("h^{l}", (_layer(net),), rf"l = 1, \dots, {_depth(net)}")
     weights = tuple(_weight_law(net))
-    laws = tuple(
-        equation(f"{label}(x)", law_expression(op.law)) for label, op in _labelled(net)
-    )
+    laws = tuple(equation(f"{label}(x)", law_expression(op.law)) for label, op in _labelled(net))
     return Section("Network", (Text("A block of the network is"), layer, *laws, *weights))
 
 

@@ -35,7 +35,7 @@ def closed_form(expression: sp.Expr, laws: Laws) -> sp.Expr:
     UnsupportedError
         If an average does not exist.
     """
-    return tidy(elementary(formal(_closed(expression, dict(laws)))))
+    return formal(_closed(expression, dict(laws)))
 
 
 def _closed(expression: sp.Expr, laws: Mapping[sp.Symbol, ActivationLaw]) -> sp.Expr:
@@ -63,7 +63,7 @@ def formal(expression: sp.Expr, laws: Laws = ()) -> sp.Expr:
         Not needed; for the same call as `closed_form`.
     """
     nodes = [n for n in expression.atoms(GaussianExpectation) if n.has(Nonlinearity)]
-    return expression.xreplace({node: _simple_average(node) for node in nodes})
+    return tidy(elementary(expression.xreplace({n: _simple_average(n) for n in nodes})))
 
 
 def _simple_average(node: GaussianExpectation) -> sp.Expr:

@@ -1,40 +1,30 @@
 r"""Derivations: steps in words and equations, each with a check that runs as the step is taken.
 
 A derivation is a list of frozen `Step` records. A step may carry checks, and a step whose check
-fails cannot be taken: `DerivationError` names it. What counts as equal follows from what is
-compared:
+fails cannot be taken: `DerivationError` names it. What counts as
+equal is decided by `resexpand.theory.verification`.
 
-    symbolic expressions    identical after averages are put in normal form and SymPy simplifies
-    exact numbers, mpmath   45 of the 50 digits that are carried
-    a float on either side  12 digits, what is left of a double after a computation
-    a text such as "0.3888" half a unit of the last digit written
-    a SymPy interval        membership
+Words may hold formulas between dollar signs; `report` shows them as plain text.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-import mpmath
 import sympy as sp
 
 from resexpand.errors import ResexpandError
-from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
 from resexpand.theory.recursion import Recursion
-
-DIGITS = 50
-"""Decimal digits carried in numerical checks."""
-
-EXACT_TOLERANCE = mpmath.mpf(10) ** -45
-FLOAT_TOLERANCE = mpmath.mpf(10) ** -12
+from resexpand.theory.verification import compare_sides
 
 Pair = tuple[Any, Any]
 Check = Pair | Callable[[], Pair]
-Shown = Formula | Recursion | sp.Basic
+Shown: TypeAlias = Formula | Recursion | sp.Basic
 
 
 class DerivationError(ResexpandError, ArithmeticError):
@@ -60,7 +50,8 @@ class Verified:
     result: str
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.result} ({self.how})" if self.what else f"{self.result} ({self.how})"
+        found = f"{self.result} ({self.how})"
+        return f"{plain(self.what)}: {found}" if self.what else found
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class Step:
     number : int
         Place in the derivation, from 1.
     text : str
-        What is done, in plain words.
+        What is done, in words.
     equations : tuple of (str, Formula, Recursion or sympy.Basic)
         What is shown, each with a name for its left side (empty if it brings its own).
     verified : tuple of Verified
@@ -103,7 +94,9 @@ class Derivation:
     >>> import sympy as sp
     >>> x = sp.Symbol("x", positive=True)
     >>> derivation = Derivation("A logarithm")
-    >>> _ = derivation.step("It is an integral.", {"F": sp.log(x)}, check=(sp.log(x).diff(x), 1 / x))
+    >>> _ = derivation.step(
+    ...     "It is an integral.", {"F": sp.log(x)}, check=(sp.log(x).diff(x), 1 / x)
+    ... )
     >>> print(derivation.report())
     A logarithm
     <BLANKLINE>
@@ -128,7 +121,7 @@ class Derivation:
         Parameters
         ----------
         text : str
-            What is done, in plain words.
+            What is done, in words.
         equations : Formula, Recursion, sympy.Basic, or a sequence or mapping of them, optional
             What is shown. A mapping gives the left sides.
         check : pair, callable, or mapping of these, optional
@@ -157,8 +150,8 @@ class Derivation:
         holds, how, result = compare_sides(left, right)
         if not holds:
             raise DerivationError(
-                f"step {number} of {self.title!r}" + (f", {what}" if what else ""),
-                f"{result} ({how}), at: {text}",
+                f"step {number} of {self.title!r}" + (f", {plain(what)}" if what else ""),
+                f"{result} ({how}), at: {plain(text)}",
                 "correct the equation or the check",
             )
         return Verified(what, how, result)
@@ -179,10 +172,27 @@ def _named(
 
 
 def _step_text(step: Step) -> str:
-    lines = [f"{step.number}. {step.text}"]
+    lines = [f"{step.number}. {plain(step.text)}"]
     for name, shown in step.equations:
-        lines += [f"     {name} = {text}" if name else f"     {text}" for text in _texts(shown)]
+        head = f"{plain(f'${name}$')} = " if name else ""
+        lines += [f"     {head}{text}" for text in _texts(shown)]
     return "\n".join(lines + [f"   [ok] {verified}" for verified in step.verified])
+
+
+def plain(text: str) -> str:
+    """Return words with the formulas between dollar signs as plain text: ``rho* = c / sqrt(L)``."""
+    words = text.split("$")
+    words[1::2] = [_plain_formula(formula) for formula in words[1::2]]
+    return "".join(words)
+
+
+def _plain_formula(formula: str) -> str:
+    formula = re.sub(r"\\frac{([^{}]*)}{([^{}]*)}", r"\1/\2", formula)
+    formula = re.sub(r"\\sqrt{([^{}]*)}", r"sqrt(\1)", formula)
+    formula = re.sub(r"\^{?\*}?", "*", formula)
+    formula = formula.replace(r"\ge ", ">= ").replace(r"\le ", "<= ")
+    formula = re.sub(r"\\(?:mathrm|langle|rangle|,)|[{}]", "", formula)
+    return " ".join(formula.replace("\\", "").split())
 
 
 def _texts(shown: Shown) -> list[str]:
@@ -191,74 +201,3 @@ def _texts(shown: Shown) -> list[str]:
         news = [(f"next {s}", u) for s, u in zip(shown.state, shown.update, strict=True)]
         return [f"{left} = {right}" for left, right in (*shown.definitions, *news)]
     return [f"{shown.lhs} = {shown.rhs}" if isinstance(shown, sp.Equality) else str(shown)]
-
-
-def compare_sides(left: Any, right: Any) -> tuple[bool, str, str]:
-    """Compare two sides by what they are.
-
-    Returns
-    -------
-    tuple of (bool, str, str)
-        Whether they agree, how they were compared, and what came out.
-    """
-    if isinstance(right, sp.Interval) and not _is_number(left):
-        return False, "interval", f"{left} is not a number"
-    if isinstance(right, sp.Interval):
-        inside = bool(right.contains(sp.Float(str(left), DIGITS)))
-        where = "lies" if inside else "does not lie"
-        return inside, "interval", f"{_short(left)} {where} in [{right.start}, {right.end}]"
-    if _is_number(left) and _is_number(right):
-        return _compare_numbers(left, right)
-    difference = normal_form(left) - normal_form(right)
-    same = sp.expand(difference) == 0 or sp.simplify(difference) == 0
-    sides = "the two sides are identical" if same else f"{left} differs from {right}"
-    return bool(same), "symbolic identity", sides
-
-
-def _compare_numbers(left: Any, right: Any) -> tuple[bool, str, str]:
-    with mpmath.workdps(DIGITS):
-        a, b = _number(left), _number(right)
-        how, tolerance = _tolerance(left, right, max(abs(a), abs(b)))
-        holds = bool(mpmath.isfinite(a) and mpmath.isfinite(b) and abs(a - b) <= tolerance)
-        sign = "=" if holds else "is not"
-        shown = right if isinstance(right, str) else _short(right)
-        return holds, how, f"{_short(left)} {sign} {shown}"
-
-
-def _tolerance(left: Any, right: Any, size: mpmath.mpf) -> tuple[str, mpmath.mpf]:
-    texts = [side for side in (left, right) if isinstance(side, str)]
-    if texts:
-        decimals = min(len(text.partition(".")[2]) for text in texts)
-        return f"to {decimals} decimals", mpmath.mpf(10) ** -decimals / 2
-    if any(isinstance(side, float) for side in (left, right)):
-        return "12 digits of double precision", FLOAT_TOLERANCE * size
-    return "45 of 50 digits", EXACT_TOLERANCE * max(size, mpmath.mpf(1))
-
-
-def _is_number(side: Any) -> bool:
-    return isinstance(side, str | int | float | mpmath.mpf) or bool(getattr(side, "is_number", False))
-
-
-def _number(side: Any) -> mpmath.mpf:
-    if isinstance(side, sp.Basic):
-        return mpmath.mpf(str(side.evalf(DIGITS + 5)))
-    return mpmath.mpf(side)
-
-
-def _short(side: Any) -> str:
-    with mpmath.workdps(DIGITS):
-        return str(mpmath.nstr(_number(side), 8))
-
-
-def normal_form(expression: sp.Expr) -> sp.Expr:
-    """Expand formal averages: Price's theorem carried out, sums of averages of products."""
-    nodes = sorted(expression.atoms(GaussianExpectation), key=sp.default_sort_key)
-    return sp.expand(expression.xreplace({node: _linear(node) for node in nodes}))
-
-
-def _linear(node: GaussianExpectation) -> sp.Expr:
-    total = sp.Integer(0)
-    for term in sp.Add.make_args(node.integrand):
-        coefficient, product = term.as_independent(*node.variables, as_Add=False)
-        total += coefficient * GaussianExpectation(product, node.variables, node.covariance)
-    return total

@@ -13,6 +13,7 @@ import sympy as sp
 
 from resexpand.references import Citation
 from resexpand.theory.closure import Laws, close_elementary
+from resexpand.theory.notation import in_notation
 
 
 @dataclass(frozen=True)
@@ -57,4 +58,4 @@ class Formula:
         return f"{self.lhs} = {self.rhs}"
 
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle {sp.latex(self.lhs)} = {sp.latex(self.rhs)}$"
+        return rf"$\displaystyle {in_notation(self.lhs)} = {in_notation(self.rhs)}$"

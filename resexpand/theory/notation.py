@@ -31,7 +31,7 @@ _UPRIGHT = {"out", "in"}
 
 @lru_cache(maxsize=4096)
 def symbol_latex(name: str, layer: str = "") -> str:
-    """Return how a symbol is written.
+    r"""Return how a symbol is written.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def symbol_latex(name: str, layer: str = "") -> str:
 
     Examples
     --------
-    >>> symbol_latex("sigma_w2_out"), symbol_latex("K_12", "l-1"), symbol_latex("K0")
-    ('\\\\sigma_{\\\\mathrm{out}}^{2}', 'K_{12}^{l-1}', 'K^{0}')
+    >>> print(symbol_latex("sigma_w2_out"), symbol_latex("K_12", "l-1"), symbol_latex("K0"))
+    \sigma_{\mathrm{out}}^{2} K_{12}^{l-1} K^{0}
     """
     if VARIANCE.match(name):
         return variance_latex(name, "2")
@@ -108,3 +108,19 @@ def notation(symbols: Iterable[sp.Symbol], layer: str = "") -> dict[sp.Symbol, s
         Layer of those that live on one.
     """
     return {symbol: symbol_latex(symbol.name, layer) for symbol in symbols}
+
+
+def in_notation(expression: sp.Expr, layer: str = "", block: str = "") -> str:
+    """Print an expression with SymPy's own printer, its symbols in the notation of the field.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        What to print.
+    layer, block : str, optional
+        Layer of kernels and responses, and of the covariances ``C`` inside of a block.
+    """
+    symbols = expression.atoms(sp.Symbol)
+    inside = {symbol for symbol in symbols if symbol.name.startswith("C")}
+    names = notation(symbols - inside, layer) | notation(inside, block)
+    return str(sp.latex(expression, symbol_names=names))

@@ -33,6 +33,7 @@ from resexpand.theory.differentiation import differentiate, total_derivative
 from resexpand.theory.formula import Formula
 from resexpand.theory.inversion import solve_for
 from resexpand.theory.mean_field import activation_labels, kernel, read_out_moment
+from resexpand.theory.notation import in_notation
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.response import ResponseKind, coincide
 
@@ -92,6 +93,18 @@ class OptimalScale:
     slope: Recursion
     trend: Trend
     citations: tuple[Citation, ...]
+
+    def _repr_latex_(self) -> str:
+        if self.reason:
+            return rf"$\text{{{self.reason}}}$"
+        formulas = filter(None, (self.constant, self.kernel_star))
+        rows = [
+            r"\rho^{*} &= \frac{c}{\sqrt{L}}",
+            *(f"{in_notation(f.lhs)} &= {in_notation(f.rhs)}" for f in formulas),
+            f"0 &= {in_notation(self.condition.lhs)}",
+        ]
+        body = r" \\ ".join(rows)
+        return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
 
     @property
     def reason(self) -> str:

@@ -17,6 +17,7 @@ from resexpand.errors import HyperparameterError
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
 from resexpand.theory.closure import Laws, close_elementary
+from resexpand.theory.notation import in_notation, symbol_latex
 
 OutputKind = Literal["trajectory", "layer", "final", "propagator"]
 Bindings = tuple[tuple[sp.Symbol, sp.Expr], ...]
@@ -123,6 +124,14 @@ class Recursion:
             if output.name == name:
                 return output
         raise KeyError(f"{name!r} is not among the outputs {[o.name for o in self.outputs]}")
+
+    def _repr_latex_(self) -> str:
+        rows = [
+            rf"{symbol_latex(s.name, 'l')} &= {in_notation(value, 'l-1', 'l')}"
+            for s, value in (*self.definitions, *zip(self.state, self.update, strict=True))
+        ]
+        body = r" \\ ".join(rows)
+        return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
 
     def unroll(self, depth: int) -> Mapping[str, list[sp.Expr | sp.Matrix]]:
         """Return closed expressions of every output for a small depth.
