@@ -11,6 +11,7 @@ is timed in one run, in turn, round by round; see README.rst for what the number
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -220,6 +221,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small and without neural-tangents")
     parser.add_argument("--tangents", type=Path, help="interpreter that has neural-tangents")
     options = parser.parse_args(arguments)
+    # OpenMP threads that spin after a loop would take the processor of the next contender. Read
+    # when Numba starts its threads, at the first parallel loop.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     points, depth, rounds = (500, 20, 2) if options.quick else (20_000, 100, 25)
     most = 1 if options.quick else min(2, numba.config.NUMBA_NUM_THREADS)
     threads = list(range(1, most + 1))
