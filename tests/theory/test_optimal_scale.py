@@ -234,7 +234,7 @@ def test_what_has_no_optimal_scale() -> None:
         optimal_scale(ResNet(ends, scale=RHO, depth=3))
     with pytest.raises(HyperparameterError, match="'diagonal': it is unknown"):
         optimal_scale(network(), "diagonal")  # type: ignore[arg-type]
-    with pytest.raises(HyperparameterError, match="rho = 0.5: it is what is looked for"):
+    with pytest.raises(HyperparameterError, match=r"rho = 0\.5: it is what is looked for"):
         optimum(rho=0.5)
     with pytest.raises(KernelError, match="give K0 > 0"):
         optimum(K0=0.0)
