@@ -28,12 +28,14 @@ _PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 
 def as_equations(sections: Sequence[Section], cite: bool) -> str:
     """Return every equation in an environment of its own."""
-    blocks = [_numbered(e, cite) for section in sections for e in section.equations]
+    blocks = [
+        _numbered(e, cite, section.neglects) for section in sections for e in section.equations
+    ]
     return "\n".join(blocks) + "\n"
 
 
-def _numbered(equation: Equation, cite: bool) -> str:
-    comment = _comment(equation.citations) if cite else ""
+def _numbered(equation: Equation, cite: bool, neglects: str) -> str:
+    comment = _comment(equation.citations, neglects) if cite else ""
     equation = _with_own_row(equation)
     if len(equation.lines) == 1:
         return f"{comment}\\begin{{equation}}\n  {_one_line(equation)}\n\\end{{equation}}"
@@ -54,6 +56,8 @@ def _system(section: Section, cite: bool) -> str:
     cited = section.citations or tuple(c for e in section.equations for c in e.citations)
     comment = _comment(cited) if cite else ""
     rows = [row for equation in _said_once(section.equations) for row in _rows(equation)]
+    if section.neglects:
+        rows.append(rf"&\text{{up to corrections of }} {section.neglects}")
     body = " \\\\\n    ".join(rows)
     return (
         f"{comment}\\begin{{equation}}\n  \\begin{{aligned}}\n    {body}\n"
@@ -61,9 +65,10 @@ def _system(section: Section, cite: bool) -> str:
     )
 
 
-def _comment(citations: Iterable[Citation]) -> str:
+def _comment(citations: Iterable[Citation], neglects: str = "") -> str:
     named = "; ".join(dict.fromkeys(str(citation) for citation in citations))
-    return f"% {named}\n" if named else ""
+    order = f" (up to {neglects})" if neglects else ""
+    return f"% {named}{order}\n" if named else ""
 
 
 def _one_line(equation: Equation) -> str:
@@ -144,6 +149,8 @@ def _section(section: Section, numbers: Mapping[str, int]) -> str:
     lines = [head, rf"{{\small After {'; '.join(cited)}.}}" + "\n\n" if cited else ""]
     for group in _groups(section.parts):
         lines.append(_display(group) if isinstance(group, list) else f"{group.latex}\n")
+    if section.neglects:
+        lines.append(f"This holds up to corrections of ${section.neglects}$.\n")
     return "".join(lines)
 
 

@@ -43,10 +43,8 @@ def recursion_section(recursion: Recursion, closed: bool) -> Section:
     ):
         if equations:
             parts += [Text(words), *equations]
-    if recursion.neglects:
-        parts.append(Text(f"This holds up to corrections of ${recursion.neglects}$."))
     title = recursion.title[0].upper() + recursion.title[1:]
-    return Section(prose(title), tuple(parts), recursion.citations)
+    return Section(prose(title), tuple(parts), recursion.citations, recursion.neglects)
 
 
 def recursion_equations(recursion: Recursion, closed: bool) -> tuple[Equation, ...]:

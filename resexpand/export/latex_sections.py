@@ -51,11 +51,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Section:
-    """Title, paragraphs and equations of one result, in reading order."""
+    """Title, paragraphs and equations of one result, in reading order.
+
+    What a result neglects stands apart (``O(1/N)``): every style has its own place for it.
+    """
 
     title: str
     parts: tuple[Text | Equation, ...]
     citations: tuple[Citation, ...] = ()
+    neglects: str = ""
 
     @property
     def equations(self) -> tuple[Equation, ...]:
@@ -125,22 +129,19 @@ def formula_section(formula: Formula, closed: bool) -> Section:
         )
     else:
         main = equation(printer.text(left), right, printer=printer, citations=formula.citations)
-    order = f"Up to ${formula.neglects}$." if formula.neglects else ""
-    words = [_sentence(formula.meaning), order]
-    intro = (Text(" ".join(filter(None, words))),) if any(words) else ()
-    laws = law_equations(formula.laws) if not main_is_closed(formula, closed) else ()
-    return Section(formula.name.replace("_", " "), (*intro, main, *laws), formula.citations)
+    intro = (Text(_sentence(formula.meaning)),) if formula.meaning else ()
+    laws = law_equations(formula.laws) if not _is_closed(formula, closed) else ()
+    parts = (*intro, main, *laws)
+    return Section(formula.name.replace("_", " "), parts, formula.citations, formula.neglects)
 
 
 def _sentence(text: str) -> str:
-    return (
-        prose(text[0].upper() + text[1:] if not text.startswith("rho") else text) + "."
-        if text
-        else ""
-    )
+    """Return a meaning as a sentence; one that begins with a formula keeps its letter."""
+    first = text if text.startswith("rho") else text[0].upper() + text[1:]
+    return f"{prose(first)}."
 
 
-def main_is_closed(formula: Formula, closed: bool) -> bool:
+def _is_closed(formula: Formula, closed: bool) -> bool:
     """Whether no formal activation is left, so that its definition needs no mention."""
     labels = {label for label, _ in formula.laws}
     if not closed:
@@ -171,7 +172,8 @@ def expression_section(left: str, expression: sp.Basic) -> Section:
     if isinstance(expression, sp.Equality):
         printer = FormulaPrinter()
         left, expression = printer.text(expression.lhs), expression.rhs
-    return Section("", (equation(left, expression),))
+    shown = formal(expression) if isinstance(expression, sp.Expr) else expression
+    return Section("", (equation(left, shown),))
 
 
 def network_section(net: ResNet) -> Section:

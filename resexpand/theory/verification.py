@@ -86,7 +86,7 @@ def _number(side: Any) -> mpmath.mpf:
 def _short(side: Any) -> str:
     with mpmath.workdps(DIGITS):
         number = _number(side)
-        return str(int(number)) if number == int(number) else str(mpmath.nstr(number, 8))
+        return str(int(number)) if mpmath.isint(number) else str(mpmath.nstr(number, 8))
 
 
 def normal_form(expression: sp.Expr) -> sp.Expr:

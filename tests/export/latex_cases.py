@@ -1,0 +1,110 @@
+"""The results whose LaTeX is compared with golden files.
+
+As a script it prints the texts as one JSON object, so that a test can run it under another hash
+seed and other ground types of SymPy; with ``--write`` it writes the golden files anew, to be read
+before they are committed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import sympy as sp
+
+from resexpand import (
+    Activation,
+    Branch,
+    Linear,
+    ResNet,
+    kernel,
+    optimal_scale,
+    response,
+    to_latex,
+)
+from resexpand.conventions import DEPTH, RHO
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def network(activation: str) -> ResNet:
+    return ResNet(Branch(Activation(activation), Linear()), scale=RHO, depth=DEPTH)
+
+
+def numbers() -> ResNet:
+    """Two linear operations with numbers, a scale per block, read-in and read-out."""
+    branch = Branch(Linear(1, 0.5), Activation("erf"), Linear(2, 0.3))
+    ends = {"read_in": Linear(1, 0), "read_out": Linear(0.7, 0.1)}
+    return ResNet(branch, scale=[0.1, 0.2, 0.4], **ends)
+
+
+def chain() -> ResNet:
+    """Two activations, whose averages have averages as covariances."""
+    branch = Branch(Activation("erf"), Linear(), Activation("relu"), Linear())
+    return ResNet(branch, scale=RHO, depth=DEPTH)
+
+
+def mean() -> ResNet:
+    """A branch that ends in an activation: the response is a product of matrices."""
+    return ResNet(Branch(Linear(), Activation("relu")), scale=0.1, depth=3, read_out=Linear(1, 0))
+
+
+def unrolled() -> dict[str, sp.Expr]:
+    layers = kernel(network("erf_unit")).unroll(2)["K"]
+    return {f"K^{{{layer}}}": value for layer, value in enumerate(layers)}
+
+
+def everything(net: ResNet) -> list[object]:
+    kinds = ("variance", "covariance", "tangent")
+    return [
+        net,
+        *(kernel(net, inputs) for inputs in (1, 2)),
+        *(response(net, kind) for kind in kinds),
+        *(optimal_scale(net, kind) for kind in kinds),
+    ]
+
+
+CASES: dict[str, Callable[[], str]] = {
+    "kernel_equation": lambda: to_latex(kernel(network("erf_unit"))),
+    "kernel_pair_relu": lambda: to_latex(kernel(network("relu"), 2), "aligned", closed=True),
+    "response_variance": lambda: to_latex(response(network("erf_unit")), "aligned"),
+    "response_covariance_closed": lambda: to_latex(
+        response(network("erf_unit"), "covariance"), "aligned", closed=True
+    ),
+    "response_gelu_closed": lambda: to_latex(response(network("gelu")), "aligned", closed=True),
+    "condition": lambda: to_latex(optimal_scale(network("erf_unit")).condition, closed=True),
+    "formulas": lambda: to_latex(
+        [
+            optimal_scale(network("erf_unit"), "covariance").kernel_star,
+            optimal_scale(network("erf_unit")).simpson,
+        ],
+        "aligned",
+    ),
+    "unrolled": lambda: to_latex(unrolled(), "aligned", cite=False),
+    "numbers": lambda: to_latex([numbers(), response(numbers(), "covariance")], "document"),
+    "chain": lambda: to_latex([chain(), response(chain(), "covariance")], "document"),
+    "mean": lambda: to_latex([mean(), kernel(mean(), 2), response(mean())], "document"),
+    "erf_unit": lambda: to_latex(everything(network("erf_unit")), "document"),
+    "erf_unit_closed": lambda: to_latex(everything(network("erf_unit")), "document", closed=True),
+    "relu_closed": lambda: to_latex(everything(network("relu")), "document", closed=True),
+    "sin_closed": lambda: to_latex(everything(network("sin")), "document", closed=True),
+}
+
+
+def golden(name: str) -> str:
+    return (GOLDEN / f"{name}.tex").read_text(encoding="utf-8")
+
+
+def main() -> None:
+    texts = {name: build() for name, build in CASES.items()}
+    if "--write" not in sys.argv:
+        print(json.dumps(texts))
+        return
+    for name, text in texts.items():
+        (GOLDEN / f"{name}.tex").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
