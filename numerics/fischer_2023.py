@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from resexpand import Activation, Branch, Linear, ResNet, compare, evaluate, response, sample
+from resexpand.agreement.comparison import combine
 from resexpand.export.record import environment, write_record
-from resexpand.montecarlo.agreement import combine
 from resexpand.workflows.claims import Claim, conclude
 from resexpand.workflows.results import write
 from resexpand.workflows.settings import Settings

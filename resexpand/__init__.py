@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from resexpand.agreement.comparison import compare
     from resexpand.codegen.evaluation import evaluate
     from resexpand.codegen.routine import compile_routine
     from resexpand.export.latex import to_latex
     from resexpand.expressions import parse_expression
-    from resexpand.montecarlo.agreement import compare
     from resexpand.montecarlo.sample import sample
     from resexpand.network.ops import Activation, Linear
     from resexpand.network.resnet import Branch, ResNet
@@ -30,7 +30,7 @@ _HOMES = {
     "Linear": "resexpand.network.ops",
     "ResNet": "resexpand.network.resnet",
     "cite": "resexpand.references",
-    "compare": "resexpand.montecarlo.agreement",
+    "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
     "evaluate": "resexpand.codegen.evaluation",
     "kernel": "resexpand.theory.mean_field",

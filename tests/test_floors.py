@@ -30,14 +30,15 @@ FLOORS = {
     "theory": 3,
     "codegen": 4,
     "montecarlo": 5,
+    "agreement": 5,
     "export": 6,
     "cli": 7,
     "workflows": 7,
     "__init__": 7,
     "__main__": 7,
 }
-# On one floor, rooms that may use a neighbour: the ground floor has its errors and symbols, and the
-# command line starts the workflows.
+# On one floor, rooms that may use a neighbour: the ground floor has its errors and symbols, a
+# verdict knows the health of estimates, and the command line starts the workflows.
 NEIGHBOURS = {
     ("conventions", "errors"),
     ("references", "errors"),
@@ -46,6 +47,7 @@ NEIGHBOURS = {
     ("activations", "gaussian"),
     ("gaussian", "activations"),
     ("series", "combinatorics"),
+    ("agreement", "montecarlo"),
     ("cli", "workflows"),
     ("cli", "__init__"),
     ("__main__", "cli"),

@@ -26,7 +26,7 @@ from resexpand import (
     sample,
 )
 from resexpand.activations import ACTIVATIONS
-from resexpand.montecarlo.agreement import Agreement
+from resexpand.agreement.comparison import Agreement
 from resexpand.theory.recursion import Recursion
 
 WIDTHS = (100, 200, 400)

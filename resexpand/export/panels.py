@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from resexpand.montecarlo.outcome import Agreement
+    from resexpand.agreement.outcome import Agreement
 
 Array = npt.NDArray[np.float64]
 

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 import sympy
 
+from resexpand.agreement.outcome import Agreement
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.export.files import reason_of, write_atomically
 from resexpand.montecarlo.estimate import Estimate
-from resexpand.montecarlo.outcome import Agreement
 
 SCHEMA_NAME = "resexpand-record"
 SCHEMA_VERSION = 1

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from resexpand.errors import HyperparameterError
 
 if TYPE_CHECKING:
-    from resexpand.montecarlo.outcome import Agreement
+    from resexpand.agreement.outcome import Agreement
 
 Array = npt.NDArray[np.float64]
 

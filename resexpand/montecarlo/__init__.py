@@ -1,1 +1,1 @@
-"""Sampled networks: random numbers, samplers, estimates, and their agreement with a theory."""
+"""Sampled networks: random numbers, samplers, observables, estimates, and runs that survive."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resexpand.montecarlo.outcome import Agreement
+from resexpand.agreement.outcome import Agreement
 
 AGREES, DISAGREES, INCONCLUSIVE = 0, 1, 2
 

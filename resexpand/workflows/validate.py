@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.agreement.comparison import combine, compare, two_sample
+from resexpand.agreement.outcome import Agreement
 from resexpand.codegen.evaluation import evaluate
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
-from resexpand.montecarlo.agreement import combine, compare, two_sample
 from resexpand.montecarlo.estimate import Estimates
-from resexpand.montecarlo.outcome import Agreement
 from resexpand.montecarlo.sample import sample
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale

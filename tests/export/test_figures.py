@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from resexpand.agreement.comparison import Agreement, compare
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.export.figures import (
     Curve,
@@ -25,7 +26,6 @@ from resexpand.export.figures import (
 )
 from resexpand.export.panels import spread_apart, verdict_line
 from resexpand.export.style import SETTINGS, colour
-from resexpand.montecarlo.agreement import Agreement, compare
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.moments import Moments
 

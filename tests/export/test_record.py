@@ -14,9 +14,9 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resexpand.agreement.comparison import compare
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.export.record import environment, read_record, write_record
-from resexpand.montecarlo.agreement import compare
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.moments import Moments
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from resexpand.montecarlo.tails import Array, student_quantile, student_tail
+from resexpand.agreement.tails import Array, student_quantile, student_tail
 
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]

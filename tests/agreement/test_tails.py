@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.tails import (
+from resexpand.agreement.tails import (
     chi_square_tail,
     normal_quantile,
     normal_tail,
@@ -15,6 +14,7 @@ from resexpand.montecarlo.tails import (
     student_tail,
     student_to_normal,
 )
+from resexpand.errors import HyperparameterError
 
 
 def test_normal_tail_and_quantile_invert_each_other() -> None:

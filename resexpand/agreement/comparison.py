@@ -1,9 +1,9 @@
 """Comparison of a theory with sampled networks, and of two samplers with each other.
 
 Each entry (one layer, one pair of inputs) is judged against an error budget of three parts:
-Monte Carlo error, neglected order, rounding (`resexpand.montecarlo.budget`); the verdict over all
-of them is *agrees*, *disagrees* or *inconclusive* (`resexpand.montecarlo.verdict`). Estimates at
-several widths are first extrapolated to infinite width (`resexpand.montecarlo.extrapolation`).
+Monte Carlo error, neglected order, rounding (`resexpand.agreement.budget`); the verdict over all
+of them is *agrees*, *disagrees* or *inconclusive* (`resexpand.agreement.verdict`). Estimates at
+several widths are first extrapolated to infinite width (`resexpand.agreement.extrapolation`).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import fields
 import numpy as np
 import numpy.typing as npt
 
-from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.extrapolation import (
+from resexpand.agreement.extrapolation import (
     Sampled,
     extrapolate_all,
     require_independent,
 )
-from resexpand.montecarlo.outcome import Agreement, assemble
-from resexpand.montecarlo.pairing import entries_of, pair_up, sides_of
-from resexpand.montecarlo.verdict import Entries
+from resexpand.agreement.outcome import Agreement, assemble
+from resexpand.agreement.pairing import entries_of, pair_up, sides_of
+from resexpand.agreement.verdict import Entries
+from resexpand.errors import HyperparameterError
 
 
 def compare(

@@ -18,7 +18,7 @@ relu, `K0` from 0.1 to 5 and residual scales up to 1, kernel and layer covarianc
   `(l+1) v_K/N`, the sum over the factors;
 - an *output* does not average itself out; it takes `v/N` of the kernel or layer covariance.
 
-Extrapolated to infinite width (`resexpand.montecarlo.extrapolation`), the neglected order is
+Extrapolated to infinite width (`resexpand.agreement.extrapolation`), the neglected order is
 `1/N^2`, of coefficient `m max(v, |slope/m|)^2`: one more power of the measured parameter.
 
 Rounding is `64 eps` per layer and unit of magnitude: a condition guess, since each layer
@@ -32,9 +32,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resexpand.agreement.extrapolation import ROUNDING_UNIT, Extrapolation, Sampled
+from resexpand.agreement.tails import Array
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.extrapolation import ROUNDING_UNIT, Extrapolation, Sampled
-from resexpand.montecarlo.tails import Array
 
 RESPONSES = ("response", "chi", "covariance_response", "tangent")
 CARRIERS = ("kernel", "layer_covariance")

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from resexpand.agreement.tails import Array, chi_square_tail
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.tails import Array, chi_square_tail
 
 # Condition guess: relative error per layer, in double precision.
 ROUNDING_UNIT = 64.0 * float(np.finfo(float).eps)

@@ -4,7 +4,7 @@
 of freedom is mapped to the normal variable of equal tail by the asymptotic series in
 `1/(nu - 1/2)` of G. W. Hill, *Student's t-distribution*, Comm. ACM 13 (1970) 617, Algorithm 395;
 for `nu >= 15` and tails down to 1e-12 the relative error of the probability stays below 1e-5.
-The series is used only there: fewer draws give no verdict (`resexpand.montecarlo.budget`).
+The series is used only there: fewer draws give no verdict (`resexpand.agreement.budget`).
 """
 
 from __future__ import annotations

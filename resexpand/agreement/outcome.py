@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import numpy.typing as npt
 
+from resexpand.agreement.budget import Budget
+from resexpand.agreement.table import Row, html_table, text_table
+from resexpand.agreement.tails import Array
+from resexpand.agreement.verdict import Entries, Judgement, judge
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.agreement_table import Row, html_table, text_table
-from resexpand.montecarlo.budget import Budget
-from resexpand.montecarlo.tails import Array
-from resexpand.montecarlo.verdict import Entries, Judgement, judge
 
 EXIT_CODES = {"agrees": 0, "disagrees": 1, "inconclusive": 2}
 

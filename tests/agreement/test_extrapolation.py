@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from synthetic import Fake, drawn
 
+from resexpand.agreement.comparison import compare
+from resexpand.agreement.extrapolation import extrapolate
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.agreement import compare
-from resexpand.montecarlo.extrapolation import extrapolate
 
 WIDTHS = (100, 200, 400)
 A, B = np.array([1.0, 2.0, 0.5]), np.array([3.0, -4.0, 0.0])

@@ -21,18 +21,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.budget import (
+from resexpand.agreement.budget import (
     is_symmetric,
     layer_axis,
     magnitude,
     neglected_order,
     rounding_bound,
 )
+from resexpand.agreement.extrapolation import Extrapolation, Sampled, roughness
+from resexpand.agreement.tails import Array
+from resexpand.agreement.verdict import FEWEST_DRAWS, Entries
+from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.estimate import HEAVY_TAIL
-from resexpand.montecarlo.extrapolation import Extrapolation, Sampled, roughness
-from resexpand.montecarlo.tails import Array
-from resexpand.montecarlo.verdict import FEWEST_DRAWS, Entries
 
 ALIASES = {
     "K": "kernel",

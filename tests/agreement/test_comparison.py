@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from synthetic import Fake, drawn
 
 from resexpand import Activation, Branch, Linear, ResNet, sample
+from resexpand.agreement.comparison import Agreement, combine, compare, two_sample
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.montecarlo.agreement import Agreement, combine, compare, two_sample
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.moments import Moments
 

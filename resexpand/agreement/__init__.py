@@ -1,0 +1,1 @@
+"""Judging whether theory and samples agree: pairing, error budget, extrapolation, verdict."""
