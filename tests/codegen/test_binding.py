@@ -142,7 +142,7 @@ def test_no_variance_of_zero_at_a_jump(inputs: int, value: Any) -> None:
 
 
 def test_what_the_network_fixed_cannot_be_given() -> None:
-    with pytest.raises(HyperparameterError, match="'rho'.*leaves no symbol of this name open"):
+    with pytest.raises(HyperparameterError, match=r"'rho'.*leaves no symbol of this name open"):
         bound(FIXED, K0=1.0, rho=0.3)
     for depth in (21, np.array([20, 20]), [20], np.nan, "20"):
         with pytest.raises(HyperparameterError, match="described with depth 20"):

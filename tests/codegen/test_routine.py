@@ -258,7 +258,7 @@ def test_chosen_outputs() -> None:
     np.testing.assert_array_equal(np.diag(full["chi"]), 1)
     np.testing.assert_allclose(full["chi"][3, 1] * full["chi"][1, 0], full["chi"][3, 0], rtol=1e-14)
     assert full["eta"] == full["eta_layers"][-1]
-    with pytest.raises(HyperparameterError, match="output 'zeta'.*use one of"):
+    with pytest.raises(HyperparameterError, match=r"output 'zeta'.*use one of"):
         compile_routine(recursion, outputs=["zeta"])
     with pytest.raises(UnsupportedError, match="target 'abacus'"):
         compile_routine(recursion, target="abacus")  # type: ignore[arg-type]
@@ -286,7 +286,8 @@ for f in ("erf", "relu", "tanh", sp.Max(0, U - 1)):
     print(compile_routine(kernel(net, inputs=2)).source)
     print(compile_routine(response(net)).source)
     print(compile_routine(response(net, "covariance")).source)
-routine = compile_routine(response(ResNet(Branch(Activation("erf"), Linear(1, 0)), scale=1, depth=2)))
+net = ResNet(Branch(Activation("erf"), Linear(1, 0)), scale=1, depth=2)
+routine = compile_routine(response(net))
 routine(K0=1.0)
 print(sum(load(routine.source).run.stats.cache_misses.values()))
 """
