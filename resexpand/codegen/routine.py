@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.driver import output_slots, points_per_tile
+from resexpand.codegen.results import Buffers, Pairs, allocate, assembled
 from resexpand.codegen.schedule import Schedule, schedule, slots
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
@@ -100,39 +101,35 @@ class Routine:
         pairs = _pairs(self.plan, point, recursion.inputs)
         fine = self._run(point, pairs, "fine")
         errors = self._quadrature_error(point, pairs, fine) if self.plan.quadratures else {}
-        arrays = {o.name: _assembled(o, fine, pairs, point) for o in self.plan.outputs}
+        inputs = point.kernel.shape[-1] if recursion.inputs == 2 else 1
+        arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         return Values(arrays, point.depth, _problems(self.plan, arrays, errors), errors)
 
-    def _run(self, point: Point, pairs: list[tuple[int, int]], resolution: Resolution) -> _Slots:
+    def _run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
         run: Callable[..., None] = load(self.source).run
         shape = (*point.grid, len(pairs)) if self.recursion.inputs == 2 else point.grid
         count = int(np.prod(shape, dtype=int))
         arguments = _parameter_arrays(self.plan, point, pairs, shape, self.recursion.inputs)
-        out = {slot: _allocated(self.plan, slot, count, point.depth) for slot in _slots(self.plan)}
+        buffers = allocate(self.plan, count, point.depth)
         if count:
-            rules = _rules(self.plan, resolution)
-            given = (count, point.depth, *rules, *arguments, *out.values())
+            outputs = [buffers.slots[slot] for slot in output_slots(self.plan)]
+            given = (count, point.depth, *_rules(self.plan, resolution), *arguments, *outputs)
             tiles = -(-count // points_per_tile(self.plan))
             run_tiles(run, tiles, point.depth * (1000 if self.plan.quadratures else 1), given)
-        return {slot: array.reshape(shape + array.shape[1:]) for slot, array in out.items()}
+        return buffers
 
-    def _quadrature_error(
-        self, point: Point, pairs: list[tuple[int, int]], fine: _Slots
-    ) -> dict[str, float]:
+    def _quadrature_error(self, point: Point, pairs: Pairs, fine: Buffers) -> dict[str, float]:
         coarse = self._run(point, pairs, "coarse")
         return {
             output.name: max(
-                relative_difference(fine[slot], coarse[slot], scale)
-                for slot, scale in zip(slots(output), _scales(output, fine), strict=True)
+                relative_difference(fine.slots[slot], coarse.slots[slot], scale)
+                for slot, scale in zip(slots(output), _scales(output, fine.slots), strict=True)
             )
             for output in self.plan.outputs
         }
 
 
-_Slots = dict[str, Array]
-
-
-def _scales(output: Output, arrays: _Slots) -> list[Array]:
+def _scales(output: Output, arrays: dict[str, Array]) -> list[Array]:
     """Return what the error of every slot of an output is relative to.
 
     The covariance of two inputs may vanish exactly; its error is relative to their variances.
@@ -144,11 +141,7 @@ def _scales(output: Output, arrays: _Slots) -> list[Array]:
     return [first, np.sqrt(first) * np.sqrt(last), last]
 
 
-def _slots(plan: Schedule) -> tuple[str, ...]:
-    return output_slots(plan)
-
-
-def _pairs(plan: Schedule, point: Point, inputs: int) -> list[tuple[int, int]]:
+def _pairs(plan: Schedule, point: Point, inputs: int) -> Pairs:
     """Return the pairs of inputs the routine runs on: all of them, once."""
     if inputs == 1:
         return [(0, 0)]
@@ -164,7 +157,7 @@ def _pairs(plan: Schedule, point: Point, inputs: int) -> list[tuple[int, int]]:
 def _parameter_arrays(
     plan: Schedule,
     point: Point,
-    pairs: list[tuple[int, int]],
+    pairs: Pairs,
     shape: tuple[int, ...],
     inputs: int,
 ) -> list[Array]:
@@ -195,7 +188,7 @@ def _flat(value: Array, shape: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(np.broadcast_to(value, shape).reshape(-1))
 
 
-def _kernel_entries(point: Point, pairs: list[tuple[int, int]], inputs: int) -> dict[str, Array]:
+def _kernel_entries(point: Point, pairs: Pairs, inputs: int) -> dict[str, Array]:
     if inputs == 1:
         return {"K0": point.kernel}
     first, second = np.array(pairs).T
@@ -207,13 +200,6 @@ def _kernel_entries(point: Point, pairs: list[tuple[int, int]], inputs: int) -> 
     }
 
 
-def _allocated(plan: Schedule, slot: str, count: int, depth: int) -> Array:
-    if any(p.name == slot for p in plan.propagations):
-        return np.zeros((count, depth + 1, depth + 1))
-    layered = slot in plan.trajectory_slots or slot in plan.layer_slots
-    return np.empty((count, depth + 1) if layered else (count,))
-
-
 def _rules(plan: Schedule, resolution: Resolution) -> list[Array]:
     smooth, panel = smooth_rule(resolution), panel_rule(resolution)
     arrays = {
@@ -223,29 +209,6 @@ def _rules(plan: Schedule, resolution: Resolution) -> list[Array]:
         "panel_weights": panel.weights,
     }
     return [arrays[rule.name] for rule in plan.rules]
-
-
-def _assembled(output: Output, arrays: _Slots, pairs: list[tuple[int, int]], point: Point) -> Array:
-    """Return an output in its final shape, the entries of pairs put into matrices."""
-    names = slots(output)
-    if len(names) == 1:
-        only = arrays[names[0]]
-        drop_pair_axis = only.ndim > len(point.grid) and only.shape[: len(point.grid) + 1] == (
-            *point.grid,
-            len(pairs),
-        )
-        own_axes = {"final": 0, "propagator": 2}.get(output.kind, 1)
-        if drop_pair_axis and only.ndim == len(point.grid) + 1 + own_axes:
-            only = only[(slice(None),) * len(point.grid) + (0,)]
-        return only[()]
-    size = point.kernel.shape[-1]
-    layers = arrays[names[0]].shape[-1]
-    result = np.empty((*point.grid, layers, size, size))
-    for index, (a, b) in enumerate(pairs):
-        for name, (row, column) in zip(names, ((a, a), (a, b), (b, b)), strict=True):
-            values = arrays[name][..., index, :]
-            result[..., row, column] = result[..., column, row] = values
-    return result
 
 
 def _problems(

@@ -46,6 +46,10 @@ QUADRATURE_LIMIT = 1e-6
 
 def overflow_problem(name: str, array: NDArray[np.float64], layered: bool) -> str | None:
     """Return a sentence on the entries of an output that are not finite, None if all are."""
+    # One pass without temporary arrays; a sum can only overflow if the numbers are huge.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return None
     bad = ~np.isfinite(array)
     if not bad.any():
         return None

@@ -152,9 +152,9 @@ class GaussianExpectation(sp.Expr):
     @property
     def free_symbols(self) -> set[sp.Basic]:
         """Symbols the value depends on; the bound variables are not among them."""
-        inner = self.base.free_symbols - set(self.variables) - _labels(self.base)
-        outer: set[sp.Basic] = set().union(*(entry.free_symbols for entry in self.covariance))
-        return inner | outer
+        symbols: set[sp.Basic] = set(self.base.free_symbols)
+        symbols -= set(self.variables) | _labels(self.base)
+        return symbols.union(*(entry.free_symbols for entry in self.covariance))
 
     @property
     def bound_symbols(self) -> list[sp.Symbol]:

@@ -66,7 +66,9 @@ class Hyperparameters:
         if isinstance(value, sp.Symbol):
             self.bindings[value] = value
             return value
-        symbol = self._fresh(name, **assumptions)
+        # The read-out is met twice, by the kernel and by the response: it keeps its symbol.
+        known = (s for s, bound in self.bindings.items() if s.name == name and bound == value)
+        symbol = next(known, None) or self._fresh(name, **assumptions)
         self.bindings[symbol] = value
         return symbol
 

@@ -226,7 +226,7 @@ def _formula(name: str, lhs: sp.Expr, rhs: sp.Expr, base: Recursion, meaning: st
         lhs=lhs,
         rhs=rhs,
         meaning=meaning,
-        neglects="O(1/L)" if name != "condition" else "",
+        neglects="O(1/L)" if name == "constant" else "",
         citations=base.citations,
         laws=base.laws,
     )

@@ -1,0 +1,98 @@
+"""Arrays a routine writes into, and the shape in which the caller gets them.
+
+The compiled loop writes one array per slot, points first and layers last. The three entries of a
+pair of inputs are views into one array of 2 x 2 matrices, so that for two inputs nothing has to be
+put together afterwards; for more inputs the pairs are gathered into D x D matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.codegen.schedule import Schedule, slots
+from resexpand.theory.recursion import Output
+
+Array = NDArray[np.float64]
+Pairs = list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Arrays of one run.
+
+    Attributes
+    ----------
+    slots : dict of str to ndarray
+        What the compiled loop writes, by slot: shape ``(points,)``, ``(points, L + 1)`` or
+        ``(points, L + 1, L + 1)``.
+    wholes : dict of str to ndarray
+        The same by output; kernels of pairs have shape ``(points, L + 1, 2, 2)``.
+    """
+
+    slots: dict[str, Array]
+    wholes: dict[str, Array]
+
+
+def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
+    """Return empty buffers for a schedule; propagators are zero above the diagonal."""
+    views: dict[str, Array] = {}
+    wholes: dict[str, Array] = {}
+    for output in plan.outputs:
+        names = slots(output)
+        if output.kind == "propagator":
+            whole = np.zeros((points, depth + 1, depth + 1))
+        elif len(names) == 1:
+            whole = np.empty((points,) if output.kind == "final" else (points, depth + 1))
+        else:
+            whole = np.empty((points, depth + 1, 2, 2))
+        wholes[output.name] = whole
+        if len(names) == 1:
+            views[names[0]] = whole
+        else:
+            views |= dict(
+                zip(names, (whole[..., 0, 0], whole[..., 0, 1], whole[..., 1, 1]), strict=True)
+            )
+    return Buffers(views, wholes)
+
+
+def assembled(
+    output: Output, buffers: Buffers, grid: tuple[int, ...], pairs: Pairs, inputs: int
+) -> Array:
+    """Return an output in its final shape.
+
+    Parameters
+    ----------
+    output : Output
+        Which one.
+    buffers : Buffers
+        Of ``prod(grid) * len(pairs)`` points, the pairs fastest.
+    grid : tuple of int
+        Shape of the hyperparameters.
+    pairs : list of (int, int)
+        Inputs of every pair.
+    inputs : int
+        Number of inputs D.
+
+    Returns
+    -------
+    ndarray
+        ``grid + (layers, D, D)`` for kernels of several inputs, else ``grid + (layers,)``,
+        ``grid + (layers, layers)`` or ``grid``.
+    """
+    whole = buffers.wholes[output.name]
+    if len(slots(output)) == 1:
+        return whole.reshape(grid + whole.shape[1:])[()]
+    whole[..., 1, 0] = whole[..., 0, 1]
+    if len(pairs) == 1:
+        return whole.reshape(grid + whole.shape[1:])[..., :inputs, :inputs]
+    by_pair = whole.reshape(*grid, len(pairs), *whole.shape[1:])
+    layers = whole.shape[1]
+    result = np.empty((*grid, layers, inputs, inputs))
+    for index, (a, b) in enumerate(pairs):
+        for i, row in enumerate((a, b)):
+            for j, column in enumerate((a, b)):
+                result[..., row, column] = by_pair[..., index, :, i, j]
+    return result
