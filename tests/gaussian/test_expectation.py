@@ -110,7 +110,13 @@ def test_one_variable(name: str, shape: str) -> None:
         assert mp.almosteq(line_value(node(LABEL, K).diff(K), law, variance), first, 1e-18, 1e-18)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("tanh", "relu", "shifted") else [pytest.mark.slow])
+        for name in NAMES
+    ],
+)
 def test_one_variable_second_order(name: str) -> None:
     law = law_of(name)
     with mp.workdps(50):

@@ -55,7 +55,7 @@ hyper = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("name", [*QUICK, "tanh"])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), hyper=hyper)
 def test_covariances_stay_covariances(name: str, seed: int, hyper: dict[str, float]) -> None:
     found = run(name, covariance(seed), **hyper)
