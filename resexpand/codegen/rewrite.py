@@ -28,10 +28,16 @@ def guarded_area(area: Area) -> sp.Expr:
 def stable(expression: sp.Expr) -> sp.Expr:
     """Replace `Area` and `ArcCorrelation` by forms that are accurate at coinciding inputs."""
     # `replace` goes from the leaves up: the arguments of a node may hold such nodes themselves.
-    expression = expression.replace(
-        ArcCorrelation, lambda a, b, c: sp.atan2(c, Area(a, b, c), evaluate=False)
-    )
-    return expression.replace(Area, lambda a, b, c: guarded_area(Area(a, b, c)))
+    return expression.replace(lambda node: isinstance(node, Area | ArcCorrelation), _stable_node)
+
+
+def _stable_node(node: Area | ArcCorrelation) -> sp.Expr:
+    area = Area(*node.args)
+    root = guarded_area(area) if isinstance(area, Area) else area
+    if isinstance(node, Area):
+        return root
+    # Unevaluated: SymPy would turn it into an arctangent of a quotient, one division more.
+    return sp.atan2(node.args[2], root, evaluate=False)
 
 
 @dataclass(frozen=True)
