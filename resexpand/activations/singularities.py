@@ -47,8 +47,24 @@ def breakpoints(expression: sp.Expr, variable: sp.Symbol) -> tuple[sp.Expr, ...]
     UnsupportedError
         If a switching argument is not a polynomial in the variable.
     """
-    arguments = _switching_arguments(expression)
+    arguments = [b for arg in _switching_arguments(expression) for b in _branches(arg)]
     return tuple(sorted({p for arg in arguments for p in _real_roots(arg, variable)}))
+
+
+def _branches(expression: sp.Expr) -> list[sp.Expr]:
+    """Return what an expression may be once every switch inside it has taken one side."""
+    node = next(iter(sorted(expression.atoms(*SWITCHES), key=sp.default_sort_key)), None)
+    if node is None:
+        return [expression]
+    if isinstance(node, sp.Max | sp.Min):
+        sides = list(node.args)
+    elif isinstance(node, sp.Piecewise):
+        sides = [value for value, _ in node.args]
+    elif isinstance(node, sp.Abs):
+        sides = [node.args[0], -node.args[0]]
+    else:
+        sides = [sp.Integer(-1), sp.Integer(0), sp.Integer(1)]
+    return [b for side in sides for b in _branches(expression.xreplace({node: side}))]
 
 
 def _switching_arguments(expression: sp.Expr) -> list[sp.Expr]:

@@ -125,7 +125,31 @@ def _explicit(node: GaussianExpectation, laws: Mapping[sp.Symbol, ActivationLaw]
         f: laws[f.args[0]].derivative(int(f.args[1])).subs(_argument(laws[f.args[0]]), f.args[2])
         for f in integrand.atoms(Nonlinearity)
     }
+    if len(node.variables) == 2 and node.covariance[1] == 0:
+        product = _factorised(integrand, node)
+        if product is not None:
+            return product.xreplace(values)
     return GaussianExpectation(integrand.xreplace(values), node.variables, node.covariance)
+
+
+def _factorised(integrand: sp.Expr, node: GaussianExpectation) -> sp.Expr | None:
+    """Return an average over independent variables as products of averages, None if mixed."""
+    total = sp.Integer(0)
+    for term in sp.Add.make_args(sp.expand(integrand)):
+        factors = {x: sp.Integer(1) for x in node.variables}
+        coefficient = sp.Integer(1)
+        for factor in sp.Mul.make_args(term):
+            owners = [x for x in node.variables if factor.has(x)]
+            if len(owners) > 1:
+                return None
+            if owners:
+                factors[owners[0]] *= factor
+            else:
+                coefficient *= factor
+        variances = zip(node.variables, node.covariance[::2], strict=True)
+        averages = (GaussianExpectation(factors[x], (x,), (k,)) for x, k in variances)
+        total += coefficient * sp.Mul(*averages)
+    return total
 
 
 def _argument(law: ActivationLaw) -> sp.Symbol:
