@@ -29,6 +29,13 @@ def test_independent_inputs_factorise() -> None:
     assert len(nodes) == 2
 
 
+def single_average(node: GaussianExpectation) -> mpmath.mpf:
+    function = sp.lambdify(node.variables[0], node.integrand, "mpmath")
+    scale = mpmath.sqrt(int(node.covariance[0]))
+    panels = np.linspace(-9, 9, 19).tolist()
+    return mpmath.quad(lambda z: mpmath.npdf(z) * function(scale * z), panels)
+
+
 def test_factorised_response_continues_the_correlated_one() -> None:
     """The product at K_12 = 0 is the limit of the double integral at small correlation."""
     net = ResNet(Branch(Activation("tanh"), Linear(1.3, 0)), scale=0.5, depth=1)
@@ -38,15 +45,7 @@ def test_factorised_response_continues_the_correlated_one() -> None:
     node = pair_moment(PHI, (sp.Integer(1), sp.Integer(0), sp.Integer(2)))
     raised = GaussianExpectation(node.base, node.variables, node.covariance, (0, 1, 0))
     averages = close(raised, laws)
-    values = {
-        single: mpmath.quad(
-            lambda z, f=sp.lambdify(single.variables[0], single.integrand, "mpmath"), k=single: (
-                mpmath.npdf(z) * f(mpmath.sqrt(mpmath.mpf(int(k.covariance[0]))) * z)
-            ),
-            np.linspace(-9, 9, 19).tolist(),
-        )
-        for single in averages.atoms(GaussianExpectation)
-    }
+    values = {single: single_average(single) for single in averages.atoms(GaussianExpectation)}
     limit = 1 + 0.25 * 1.3 * float(averages.xreplace(values))
     # Even in the correlation, so halving it must quarter the distance from the limit.
     far, near = (abs(value - limit) for value in small)
