@@ -1,8 +1,9 @@
-"""Theory against sampled networks: every activation, every observable, every kind of branch.
+"""Theory against sampled networks: every activation, every observable over the layers, every
+kind of branch.
 
 Networks of three widths are extrapolated to infinite width and compared layer by layer. Every
-comparison has a negative control: the same samples against a theory with one wrong coefficient must
-disagree.
+comparison has a negative control: against the same samples, each observable of a theory with a
+wrong weight variance must disagree.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from resexpand import (
 )
 from resexpand.activations import ACTIVATIONS
 from resexpand.agreement.comparison import Agreement
-from resexpand.theory.recursion import Recursion
+from resexpand.montecarlo.estimate import Estimates
 
 WIDTHS = (100, 200, 400)
 DRAWS = 12_000
@@ -44,89 +45,111 @@ BRANCHES = {
         Linear(1.1, 0.1), Activation("erf"), Linear(1.4, 0.3), Activation("relu")
     ),
 }
+KERNELS = {"K": "kernel", "C": "layer_covariance"}
+TANGENTS = {"eta_layers": "response", "chi_0": "chi", "tangent": "tangent"}
+
+Values = Mapping[str, np.ndarray]
 
 
 def network(branch: Branch, **options: object) -> ResNet:
     return ResNet(branch, scale=0.4, depth=4, **options)
 
 
-def judged(net: ResNet, theory: Mapping[str, np.ndarray], names: dict[str, str], K0) -> Agreement:
+def misjudged(net: ResNet) -> ResNet:
+    """Return the network with the weight variance of its first linear operation thrice as large."""
+    ops = list(net.branch.ops)
+    at = next(i for i, op in enumerate(ops) if isinstance(op, Linear))
+    ops[at] = Linear(3 * ops[at].weight_variance, ops[at].bias_variance)
+    return ResNet(Branch(*ops), scale=net.scale, depth=net.depth, read_out=net.read_out)
+
+
+def sampled(net: ResNet, names: Mapping[str, str], K0) -> list[Estimates]:
     observables = [*names.values()]
-    runs = [
+    return [
         sample(net, observables, width, DRAWS * WIDTHS[0] // width, K0=K0, seed=width)
         for width in WIDTHS
     ]
+
+
+def judged(theory: Values, runs: list[Estimates], names: Mapping[str, str]) -> Agreement:
     return compare({key: theory[key] for key in names}, runs, names=names, resolve=0.08)
 
 
-def single(net: ResNet, theory: Recursion | None = None, *, derivative: bool = True) -> Agreement:
-    names = {"K": "kernel", "C": "layer_covariance"}
-    values = dict(evaluate(theory or kernel(net), K0=SINGLE))
+def of_one_input(net: ResNet, *, derivative: bool = True) -> Values:
+    values = dict(evaluate(kernel(net), K0=SINGLE))
     if derivative:
         values |= evaluate(response(net), K0=SINGLE)
-        names |= {"eta_layers": "response", "chi_0": "chi"}
-    return judged(net, values, names, SINGLE)
+        values["tangent"] = evaluate(response(net, kind="tangent"), K0=SINGLE)["chi_0"]
+    return values
 
 
-def pair(net: ResNet, *, derivative: bool = True) -> Agreement:
-    names = {"K": "kernel", "C": "layer_covariance"}
+def of_two_inputs(net: ResNet, *, derivative: bool = True) -> Values:
     values = dict(evaluate(kernel(net, inputs=2), K0=PAIR))
-    if derivative:
-        values |= evaluate(response(net, kind="covariance"), K0=PAIR)
-        names |= {"chi_0": "covariance_response"}
-    return judged(net, values, names, PAIR)
+    return values | evaluate(response(net, kind="covariance"), K0=PAIR) if derivative else values
+
+
+def assert_judged_rightly(right: Values, wrong: Values, runs: list[Estimates], names) -> None:
+    found = judged(right, runs, names)
+    assert found.verdict == "agrees", str(found)
+    for key, name in names.items():
+        control = judged(wrong, runs, {key: name})
+        assert control.verdict == "disagrees", f"{key} slipped through\n{control}"
+
+
+def check_one_input(net: ResNet, *, derivative: bool = True) -> None:
+    names = KERNELS | (TANGENTS if derivative else {})
+    right, wrong = (of_one_input(n, derivative=derivative) for n in (net, misjudged(net)))
+    assert_judged_rightly(right, wrong, sampled(net, names, SINGLE), names)
+
+
+def check_two_inputs(net: ResNet, *, derivative: bool = True) -> None:
+    names = KERNELS | ({"chi_0": "covariance_response"} if derivative else {})
+    right, wrong = (of_two_inputs(n, derivative=derivative) for n in (net, misjudged(net)))
+    assert_judged_rightly(right, wrong, sampled(net, names, PAIR), names)
 
 
 @pytest.mark.parametrize("function", ACTIVATION_CASES, ids=str)
 def test_every_activation_with_one_input(function: str | sp.Expr) -> None:
     branch = Branch(Activation(function), Linear(1.3, 0.1))
-    found = single(network(branch), derivative=function != "sign")
-    assert found.verdict == "agrees", str(found)
+    check_one_input(network(branch), derivative=function != "sign")
 
 
 @pytest.mark.parametrize("function", ACTIVATION_CASES, ids=str)
 def test_every_activation_with_two_inputs(function: str | sp.Expr) -> None:
     branch = Branch(Activation(function), Linear(1.3, 0.1))
-    found = pair(network(branch), derivative=function != "sign")
-    assert found.verdict == "agrees", str(found)
+    check_two_inputs(network(branch), derivative=function != "sign")
 
 
 @pytest.mark.parametrize("read_out", [None, Linear(1.7, 0.2)], ids=["plain", "read-out"])
 @pytest.mark.parametrize("name", BRANCHES)
 def test_every_kind_of_branch(name: str, read_out: Linear | None) -> None:
     net = network(BRANCHES[name], read_out=read_out)
-    for found in (single(net), pair(net)):
-        assert found.verdict == "agrees", str(found)
+    check_one_input(net)
+    check_two_inputs(net)
 
 
 def test_one_scale_per_block() -> None:
     net = ResNet(Branch(Activation("erf"), Linear(1.3, 0.1)), scale=[0.2, 0.7, 0.1, 0.5])
-    assert single(net).verdict == "agrees"
+    check_one_input(net)
 
 
-@pytest.mark.parametrize("kind", ["tangent"])
-def test_tangents(kind: str) -> None:
-    net = network(Branch(Activation("tanh"), Linear(1.3, 0.1)))
-    theory = evaluate(response(net, kind=kind), K0=SINGLE)
-    found = judged(net, theory, {"chi_0": "tangent"}, SINGLE)
-    assert found.verdict == "agrees", str(found)
-
-
-def test_control_a_wrong_coefficient_disagrees() -> None:
+def test_a_coefficient_wrong_by_a_percent_disagrees() -> None:
     net = network(Branch(Activation("erf"), Linear(1.3, 0.1)))
     right = kernel(net)
     wrong = replace(right, update=(right.update[0] * sp.Rational(101, 100),))
-    assert single(net, wrong).verdict == "disagrees"
+    runs = sampled(net, KERNELS, SINGLE)
+    assert judged(evaluate(wrong, K0=SINGLE), runs, KERNELS).verdict == "disagrees"
 
 
-def test_control_the_second_derivative_term_is_needed() -> None:
+def test_the_second_derivative_term_is_needed() -> None:
     """Without <phi phi''> the variance response is that of a tangent: samples must tell."""
     net = network(Branch(Activation("erf"), Linear(1.3, 0.1)))
     tangent = evaluate(response(net, kind="tangent"), K0=SINGLE)
-    assert judged(net, tangent, {"chi_0": "chi"}, SINGLE).verdict == "disagrees"
+    names = {"chi_0": "chi"}
+    assert judged(tangent, sampled(net, names, SINGLE), names).verdict == "disagrees"
 
 
-def test_control_a_finite_width_is_not_infinite() -> None:
+def test_a_finite_width_is_not_infinite() -> None:
     """At one small width the neglected order is too wide to agree."""
     net = network(Branch(Activation("erf"), Linear(1.3, 0.1)))
     run = sample(net, ["kernel"], 12, 20_000, K0=SINGLE, seed=3)
