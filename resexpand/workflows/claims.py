@@ -2,7 +2,7 @@
 
 A script in ``numerics/`` tests a few claims and concludes with an exit code: 0 if every claim
 agrees and every control was caught, 1 if a claim disagrees or a control slipped through, 2 if
-nothing is wrong but something could not be decided.
+nothing is wrong but something, a control included, could not be decided.
 """
 
 from __future__ import annotations
@@ -41,10 +41,18 @@ class Claim:
     wrong: str
 
     @property
+    def caught(self) -> bool:
+        """Whether the comparison told the wrong theory from the samples."""
+        return self.control.verdict == "disagrees"
+
+    @property
     def exit_code(self) -> int:
         """0 if the claim agrees and its control was caught."""
         if self.control.verdict == "agrees":
             return DISAGREES
+        # A comparison that cannot refute the wrong theory does not support the right one.
+        if self.agreement.exit_code == AGREES and not self.caught:
+            return INCONCLUSIVE
         return self.agreement.exit_code
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,8 +75,9 @@ def conclude(claims: Sequence[Claim], say: Callable[[str], None] = print) -> int
     for claim in claims:
         say(f"\n{claim.name}: {claim.statement}")
         say(str(claim.agreement))
-        caught = "slipped through" if claim.control.verdict == "agrees" else "caught"
-        say(f"control ({claim.wrong}): {caught}, {claim.control.reason}")
+        outcome = {"agrees": "slipped through", "disagrees": "caught"}
+        found = outcome.get(claim.control.verdict, "undecided")
+        say(f"control ({claim.wrong}): {found}, {claim.control.reason}")
     codes = [claim.exit_code for claim in claims]
     if DISAGREES in codes:
         return DISAGREES
