@@ -104,7 +104,7 @@ def validate(
     Parameters
     ----------
     settings : Settings, optional
-        What to investigate; by default the unit-slope error function at four depths.
+        What to investigate; by default the unit-slope error function at three depths.
     theory : Theory, optional
         What is compared, by default `derive` of the settings. A deliberately wrong theory is a
         negative control: the verdict must not be *agrees*.
