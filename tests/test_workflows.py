@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sympy as sp
 
 from resexpand import Activation, response
 from resexpand.errors import HyperparameterError, StoreError
@@ -94,7 +95,7 @@ def test_the_folder(found: Validation, tmp_path: Path) -> None:
     record = read_record(tmp_path / "new" / "folder" / "record.json")
     assert record["verdict"]["verdict"] == "agrees"
     assert record["settings"]["seed"] == SMALL.seed
-    assert record["environment"]["numba"] or record["environment"]
+    assert record["environment"]["numba"]
     lines = np.array(record["theory"]["eta_layers"])
     np.testing.assert_array_equal(lines, found.theory.lines)
     assert len(record["responses"]["0.2"]["rows"]) == max(SMALL.depths) + 1
@@ -148,10 +149,19 @@ def test_settings_that_cannot_be(change: dict[str, object], why: str) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(StoreError, match="cannot be written"):
+    with pytest.raises(StoreError, match=r"file/results: .* cannot be written"):
         check_writable(tmp_path / "file" / "results")
     with pytest.raises(StoreError, match="choose another folder"):
         replace(SMALL, store=tmp_path / "file").store_at("part")
+
+
+def test_a_response_that_is_negative(tmp_path: Path) -> None:
+    # <phi^2> = K / (1 + 4 K)^(3/2) falls from K = 1/2 on.
+    bump = sp.Symbol("x") * sp.exp(-(sp.Symbol("x") ** 2))
+    settings = replace(SMALL, activation=Activation(bump), K0=0.8, scales=(0.3,), resolve=0.15)
+    found = write(validate(settings, say=quiet), tmp_path)
+    assert (found.theory.lines < 0).all()
+    assert found.agreement.verdict == "agrees", str(found.agreement)
 
 
 def test_an_activation_without_optimum(tmp_path: Path) -> None:

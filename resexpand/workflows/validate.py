@@ -200,7 +200,7 @@ def judge_responses(
         runs,
         resolve=settings.resolve,
         labels={"eta_layers": "eta"},
-        scale={"eta_layers": np.full_like(values, np.nanmax(theory.lines[:, depths]))},
+        scale={"eta_layers": np.full_like(values, np.nanmax(np.abs(theory.lines[:, depths])))},
     )
 
 
