@@ -392,7 +392,9 @@ def test_a_closed_pipe_is_no_error():
     assert process.returncode != -signal.SIGPIPE
 
 
-@pytest.mark.parametrize("command", ["kernel", "response", "optimal-scale", "sample"])
+@pytest.mark.parametrize(
+    "command", ["kernel", "response", "optimal-scale", "sample", "latex", "validate"]
+)
 def test_every_command_explains_itself(call, command):
     code, out, _ = call(command, "--help")
     assert code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resexpand.cli.description import request
-from resexpand.cli.show import record, say
+from resexpand.cli.show import record, say, warn
 from resexpand.errors import HyperparameterError
 from resexpand.export.files import write_atomically
 from resexpand.export.latex import to_latex
@@ -31,10 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     text = to_latex(parts, style=style, closed=arguments.closed)
     if arguments.out is not None:
         path = write_atomically(Path(arguments.out), text.encode(), "the formulas")
-        say(f"written to {path}")
-    elif arguments.json:
+        (warn if arguments.json else say)(f"written to {path}")
+    if arguments.json:
         record(command="latex", settings=wanted.settings(), of=arguments.of, latex=text)
-    else:
+    elif arguments.out is None:
         say(text)
     return 0
 

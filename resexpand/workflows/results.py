@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resexpand.errors import StoreError
 from resexpand.export.figures import kernel_figure, response_figure, save_figure
 from resexpand.export.files import write_atomically
 from resexpand.export.latex import to_latex
@@ -57,7 +58,10 @@ def check_writable(out: Path) -> None:
     StoreError
         If the folder cannot be made or written.
     """
-    write_atomically(out / ".probe", b"", "the results").unlink()
+    try:
+        write_atomically(out / ".probe", b"", "the results").unlink()
+    except StoreError as error:
+        raise StoreError(f"writing the results to {out}", error.why, error.remedy) from error
 
 
 def draw_responses(validation: Validation) -> Figure:
