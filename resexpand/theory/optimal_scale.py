@@ -43,6 +43,9 @@ K_STAR = sp.Symbol("K_star", positive=True)
 C_SQUARED = sp.Symbol("c", positive=True) ** 2
 """Square of the constant of ``rho* = c / sqrt(L)``."""
 
+NEGLECTED = {"constant": "O(1/L)", "simpson": r"O(\ln^5(K^*/K^0))"}
+"""What is neglected: the discreteness of the layers, and the error of Simpson's rule."""
+
 Trend = Literal["interior", "increasing", "vanishing"]
 
 
@@ -226,7 +229,7 @@ def _formula(name: str, lhs: sp.Expr, rhs: sp.Expr, base: Recursion, meaning: st
         lhs=lhs,
         rhs=rhs,
         meaning=meaning,
-        neglects="O(1/L)" if name == "constant" else "",
+        neglects=NEGLECTED.get(name, ""),
         citations=base.citations,
         laws=base.laws,
     )
