@@ -183,9 +183,9 @@ class GaussianExpectation(sp.Expr):
     def _eval_subs(self, old: sp.Basic, new: sp.Basic) -> sp.Basic | None:
         if old in self.variables:
             return self
-        covariance = [entry._subs(old, new) for entry in self.covariance]
+        covariance = [entry.subs(old, new) for entry in self.covariance]
         return GaussianExpectation(
-            self.base._subs(old, new), self.variables, covariance, self.orders
+            self.base.subs(old, new), self.variables, covariance, self.orders
         )
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
