@@ -23,7 +23,7 @@ Derivatives are taken along each network, at fixed weights and fixed normals `z`
 a read-out, `s_out = 1` and b = 0. Variances of the derivatives therefore depend on this choice of
 `z`; their means do not.
 
-Source: response functions, Fischer, Dahmen & Helias, arXiv:2305.07715, section 3.
+Source: response functions, Fischer, Dahmen & Helias, arXiv:2305.07715.
 """
 
 from __future__ import annotations
