@@ -101,8 +101,20 @@ def two_sample(
     """Compare two independent samples of the same law, such as dense with function-space.
 
     No order is neglected: both are exact at their common width. The standard error is that of
-    the difference, its degrees of freedom are Welch's. The options are those of `compare`, with
-    `scale` by name of the observable.
+    the difference, its degrees of freedom are Welch's.
+
+    Parameters
+    ----------
+    estimates_a, estimates_b : mapping of str to Estimate
+        From distinct seeds; the observables that both have are compared.
+    resolve, level, labels : optional
+        As for `compare`.
+    scale : float or mapping of str to array_like, optional
+        As for `compare`, by name of the observable.
+
+    Returns
+    -------
+    Agreement
 
     Raises
     ------
@@ -141,6 +153,10 @@ def combine(
         The key is put before the labels of its entries.
     resolve, level : float, optional
         By default those of the first agreement.
+
+    Returns
+    -------
+    Agreement
 
     Raises
     ------

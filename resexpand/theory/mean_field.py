@@ -115,7 +115,12 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
     Raises
     ------
     HyperparameterError
-        If `inputs` is neither 1 nor 2.
+        If `inputs` is neither 1 nor 2, or a symbol of the network has the name of a quantity of
+        the formulas, such as ``K``.
+
+    References
+    ----------
+    Fischer, Dahmen & Helias (2023) for the recursion; the closed averages as each activation says.
 
     Examples
     --------

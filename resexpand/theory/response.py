@@ -61,6 +61,12 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
     ------
     HyperparameterError
         If the kind is unknown.
+    UnsupportedError
+        When it is evaluated or unrolled: if the response does not exist (a tangent through a jump).
+
+    References
+    ----------
+    Fischer, Dahmen & Helias (2023) for the response functions; Price (1958) for the derivatives.
 
     Examples
     --------
