@@ -11,7 +11,6 @@ import re
 # Reason (a regular expression that matches all of it) -> how many tests may give it.
 ALLOWED_SKIPS: dict[str, int] = {
     r"pdflatex is not installed": 20,
-    r"no CUDA device": 40,
     r"python-flint is not installed": 10,
 }
 
