@@ -17,7 +17,7 @@ COMMANDS = re.findall(r"^    (resexpand .+)$", README.read_text("utf-8"), flags=
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run the examples in a folder of their own; the commands use what they leave there."""
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
@@ -28,15 +28,15 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_examples_print_what_they_print(workplace: Path) -> None:
-    assert (workplace / "digits.npy").is_file()
+def test_examples_print_what_they_print(scratch: Path) -> None:
+    assert (scratch / "digits.npy").is_file()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(
-    command: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    command: str, scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.chdir(workplace)
+    monkeypatch.chdir(scratch)
     code = main(shlex.split(command)[1:])
     printed = capsys.readouterr()
     assert code == 0, printed.err
