@@ -1,8 +1,9 @@
 """Numbers for an `OptimalScale`: the kernel ``K*``, the constant ``c``, the finite-depth optimum.
 
-``K*`` is found by scanning the condition upward from the input kernel and bisecting; ``c`` by
-Gauss-Legendre in ``ln K``; the finite-depth optimum by bisecting the exact derivative of the
-logarithmic response, beginning around ``c / sqrt(L)``. All three work on whole grids.
+``K*`` is found by scanning the condition from the input kernel (upward where the response rises
+there, downward where it falls) and bisecting; ``c`` by Gauss-Legendre in ``ln K``; the finite-depth
+optimum by bisecting the exact derivative of the logarithmic response, beginning around
+``c / sqrt(L)``. All three work on whole grids.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ def evaluate_optimal_scale(theory: OptimalScale, **hyperparameters: Any) -> Valu
         arrays = {"K_star": nothing, "c": nothing, "rho": nothing}
         return Values(arrays, point.depth, (theory.reason,))
     curves = _curves(theory, point, start)
-    star, complete = _kernel_star(curves)
     rising = curves.condition(curves.start) > 0
+    star, complete = _kernel_star(curves, rising)
     constant = np.where(rising, _constant(curves, star), 0.0)
     scale = np.where(rising, _finite_depth(curves, constant), 0.0)
     arrays = {"K_star": star, "c": constant, "rho": scale}
@@ -122,22 +123,26 @@ def _curves(theory: OptimalScale, point: Point, start: Array) -> Curves:
     return Curves(still, slope, point.depth, str(net.scale), values, start)
 
 
-def _kernel_star(curves: Curves) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the first kernel at which the condition turns from positive to negative.
+def _kernel_star(curves: Curves, rising: NDArray[np.bool_]) -> tuple[Array, NDArray[np.bool_]]:
+    """Return the kernel nearest to the input's at which the condition turns negative.
 
     Also whether the condition was a number wherever it was looked up.
 
-    The first above the input kernel, which is where a growing scale gets to; if there is none, the
-    smallest of all.
+    Where the response rises at the input, the first such kernel above, which is where a growing
+    scale gets to; where it falls, the last one below, which the input has already passed. What
+    lies on the other side is out of reach, and far above the signs are those of rounding.
     """
     condition = curves.condition(SCAN[:, None] * np.ones_like(curves.start))
     # A condition that is not a number changes no sign.
     turning = (condition[:-1] > 0) & (condition[1:] <= 0)
     ahead = turning & (SCAN[1:, None] > curves.start)
-    index = np.where(ahead.any(axis=0), ahead.argmax(axis=0), turning.argmax(axis=0))
+    passed = turning & (SCAN[:-1, None] < curves.start)
+    last_passed = len(turning) - 1 - passed[::-1].argmax(axis=0)
+    index = np.where(rising, ahead.argmax(axis=0), last_passed)
+    found = np.where(rising, ahead.any(axis=0), passed.any(axis=0))
     low, high = np.log(SCAN[index]), np.log(SCAN[index + 1])
     root = _bisect(lambda x: curves.condition(np.exp(x)), low, high)
-    star = np.where(turning.any(axis=0), np.exp(root), np.nan)
+    star = np.where(found, np.exp(root), np.nan)
     return star, np.asarray(np.isfinite(condition).all(axis=0))
 
 
@@ -184,7 +189,7 @@ def _reasons(
     """Return one sentence for every way in which points have no interior optimum."""
     some = np.isfinite(star)
     cases = {
-        f"the {kind} response falls at every kernel, so rho = 0 is best": ~rising & ~some,
+        f"the {kind} response falls at every kernel up to K0, so rho = 0 is best": ~rising & ~some,
         f"K0 is not below K*: the {kind} response falls from the start, so rho = 0 is best": (
             ~rising & some
         ),

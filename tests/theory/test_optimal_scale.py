@@ -24,7 +24,7 @@ def network(name: str | sp.Expr = "erf_unit") -> ResNet:
     return ResNet(Branch(Activation(name), Linear()), scale=RHO, depth=DEPTH)
 
 
-def optimum(name: str = "erf_unit", kind: str = "variance", **changed: float) -> Values:
+def optimum(name: str | sp.Expr = "erf_unit", kind: str = "variance", **changed: float) -> Values:
     given = {"K0": 0.05, "depth": 20, "sigma_w2": 1.0, "sigma_b2": 0.0, **changed}
     return evaluate(optimal_scale(network(name), kind), **given)
 
@@ -199,6 +199,27 @@ def test_the_border_of_the_bias() -> None:
     stars = [optimum(sigma_b2=1 / np.pi - gap, K0=1e-6)["K_star"] for gap in (1e-2, 1e-3)]
     assert 0 < stars[1] < stars[0] / 5
     assert np.isnan(optimum(sigma_b2=1 / np.pi + 1e-6)["K_star"])
+
+
+BUMP = sp.Symbol("x") * sp.exp(-(sp.Symbol("x") ** 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "above"), [("erf_unit", 0.5), ("tanh", 0.9), (BUMP, 0.3)], ids=str
+)
+def test_an_input_above_the_optimum_has_passed_it(name: str | sp.Expr, above: float) -> None:
+    # Far above K* the condition of a quadrature is rounding, whose signs mean nothing.
+    below, passed = optimum(name), optimum(name, K0=above)
+    assert below["K_star"] < above
+    assert passed["K_star"] == pytest.approx(below["K_star"], rel=1e-9)
+    assert passed["c"] == passed["rho"] == 0.0
+    assert "K0 is not below K*" in passed.status
+
+
+def test_the_optimum_of_a_bump() -> None:
+    # V = K / (1 + 4 K)^(3/2), so that (V V')' = 0 is 16 K^2 - 16 K + 1 = 0.
+    star = (2 - np.sqrt(3)) / 4
+    assert optimum(BUMP)["K_star"] == pytest.approx(star, rel=1e-9)
 
 
 def test_a_grid_has_every_answer_of_its_points() -> None:
