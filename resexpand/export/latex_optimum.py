@@ -71,7 +71,11 @@ def _functions(optimum: OptimalScale, closed: bool) -> list[Equation]:
 
 def _condition_words(optimum: OptimalScale) -> str:
     if optimum.trend == "interior":
-        return "In a deep network the kernel $K^{*}$ of the last layer at the optimum solves"
+        # Whether the condition has a solution depends on the numbers: the formulas promise none.
+        return (
+            "In a deep network an interior optimum, where there is one, leaves the last layer with "
+            "a kernel $K^{*}$ that solves"
+        )
     return (
         "In a deep network the slope of the response with respect to the kernel of the last layer "
         "has the sign of"
