@@ -11,6 +11,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from resexpand import (
+    Activation,
+    Branch,
+    Linear,
+    ResNet,
+    compile_routine,
+    evaluate,
+    optimal_scale,
+    response,
+    sample,
+)
 from resexpand.errors import ResexpandError
 from resexpand.references import REFERENCES, Citation, CitationError, Reference, cite
 
@@ -84,6 +95,24 @@ def test_cite_sorts_and_drops_duplicates():
     expected = f"{cho.bibtex()}\n\n{price.bibtex()}"
     assert cite(result, other) == cite(other, result) == cite(price, cho.at("sec. 1")) == expected
     assert cite(SimpleNamespace(citations=())) == ""
+
+
+def keys(thing: object) -> set[str]:
+    return set(re.findall(r"@\w+\{(\w+),", cite(thing)))
+
+
+def test_numbers_say_what_they_rest_on_as_formulas_do():
+    def net(name: str) -> ResNet:
+        return ResNet(Branch(Activation(name), Linear(1, 0)), scale=0.3, depth=2)
+
+    for name, rule in (("erf", set()), ("tanh", {"trefethen2014"})):
+        formulas = response(net(name))
+        routine = compile_routine(formulas)
+        assert keys(routine) == keys(formulas) | rule
+        assert keys(routine(K0=1.0)) == keys(evaluate(formulas, K0=1.0)) == keys(routine)
+    optimum = optimal_scale(net("relu"))
+    assert keys(evaluate(optimum, K0=1.0)) == keys(optimum)
+    assert keys(sample(net("erf"), "kernel", 8, 40, K0=1.0)) == {"salmon2011"}
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def evaluate_optimal_scale(theory: OptimalScale, **hyperparameters: Any) -> Valu
     if theory.trend != "interior":
         nothing = np.full(point.grid, np.nan)[()]
         arrays = {"K_star": nothing, "c": nothing, "rho": nothing}
-        return Values(arrays, point.depth, (theory.reason,))
+        return Values(arrays, point.depth, (theory.reason,), citations=theory.citations)
     curves = _curves(theory, point, start)
     rising = curves.condition(curves.start) > 0
     star, complete = _kernel_star(curves, rising)
@@ -94,7 +94,8 @@ def evaluate_optimal_scale(theory: OptimalScale, **hyperparameters: Any) -> Valu
     scale = np.where(rising, _finite_depth(curves, constant), 0.0)
     arrays = {"K_star": star, "c": constant, "rho": scale}
     shaped = {name: value.reshape(point.grid)[()] for name, value in arrays.items()}
-    return Values(shaped, curves.depth, _reasons(theory.kind, star, rising, scale, complete))
+    reasons = _reasons(theory.kind, star, rising, scale, complete)
+    return Values(shaped, curves.depth, reasons, citations=theory.citations)
 
 
 def _bound(theory: OptimalScale, hyperparameters: dict[str, Any]) -> tuple[Point, Array]:

@@ -31,6 +31,7 @@ from resexpand.codegen.values import (
 )
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.quadrature import Resolution, panel_rule, smooth_rule
+from resexpand.references import REFERENCES, Citation
 from resexpand.theory.recursion import Output, Recursion
 
 Array = NDArray[np.float64]
@@ -60,6 +61,13 @@ class Routine:
     plan: Schedule
     source: str
     operations: int
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """Where its equations stand, and the trapezoidal rule if it has smooth quadratures."""
+        smooth = any(quadrature.is_smooth for quadrature in self.plan.quadratures)
+        rule = (Citation(REFERENCES["trefethen2014"]),) if smooth else ()
+        return (*self.recursion.citations, *rule)
 
     @property
     def signature(self) -> tuple[str, ...]:
@@ -103,7 +111,8 @@ class Routine:
         errors = self._quadrature_error(point, pairs, fine) if self.plan.quadratures else {}
         inputs = point.kernel.shape[-1] if recursion.inputs == 2 else 1
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
-        return Values(arrays, point.depth, _problems(self.plan, arrays, errors), errors)
+        problems = _problems(self.plan, arrays, errors)
+        return Values(arrays, point.depth, problems, errors, self.citations)
 
     def _run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
         run: Callable[..., None] = load(self.source).run

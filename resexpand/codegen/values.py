@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.references import Citation
+
 
 class Values(dict[str, NDArray[np.float64]]):
     """Arrays by output name, with their health.
@@ -20,6 +22,8 @@ class Values(dict[str, NDArray[np.float64]]):
     quadrature_error : dict
         Output name to the largest relative difference between the two resolutions of the
         quadrature, an upper bound of its error; empty if every average had a closed form.
+    citations : tuple of Citation
+        Where the equations and the quadrature behind the numbers stand.
     """
 
     def __init__(
@@ -28,11 +32,13 @@ class Values(dict[str, NDArray[np.float64]]):
         depth: int,
         problems: tuple[str, ...] = (),
         quadrature_error: Mapping[str, float] | None = None,
+        citations: tuple[Citation, ...] = (),
     ) -> None:
         super().__init__(arrays)
         self.depth = depth
         self.problems = problems
         self.quadrature_error = dict(quadrature_error or {})
+        self.citations = citations
 
     @property
     def status(self) -> str:

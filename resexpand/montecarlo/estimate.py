@@ -27,6 +27,7 @@ import numpy as np
 
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.moments import Floats, Moments
+from resexpand.references import REFERENCES, Citation
 
 FEW_DRAWS = 30
 HEAVY_TAIL = 0.1
@@ -204,6 +205,11 @@ class Estimates(Mapping[str, Estimate]):
 
     def __len__(self) -> int:
         return len(self.estimates)
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """Where the random numbers come from; a sample rests on no other equation."""
+        return (Citation(REFERENCES["salmon2011"]),)
 
     @property
     def flags(self) -> dict[str, tuple[str, ...]]:
