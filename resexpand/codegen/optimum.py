@@ -189,12 +189,10 @@ def _reasons(
 ) -> tuple[str, ...]:
     """Return one sentence for every way in which points have no interior optimum."""
     some = np.isfinite(star)
+    local = "so rho = 0 is a local maximum"
     cases = {
-        f"the {kind} response falls at every kernel up to K0, so rho = 0 is a local maximum": ~rising
-        & ~some,
-        f"K0 is not below K*: the {kind} response falls from the start, so rho = 0 is a local maximum": (
-            ~rising & some
-        ),
+        f"the {kind} response falls at every kernel up to K0, {local}": ~rising & ~some,
+        f"K0 is not below K*: the {kind} response falls from the start, {local}": ~rising & some,
         f"the {kind} response grows with the residual scale without bound": (
             rising & ~some & complete
         ),
