@@ -141,7 +141,7 @@ def _law(law: Any) -> str:
 
 def _optimum_formulas(optimum: OptimalScale) -> dict[str, str]:
     found = {"rho*": "c/sqrt(L) (1 + O(1/L))"}
-    for formula in (optimum.constant, optimum.kernel_star):
+    for formula in (optimum.constant, optimum.closed_constant, optimum.kernel_star):
         if formula is not None:
             found[str(formula.lhs)] = str(formula.closed())
     found["0"] = str(close_elementary(optimum.condition.lhs, optimum.condition.laws))

@@ -111,6 +111,9 @@ def _interior(optimum: OptimalScale, closed: bool) -> list[Text | Equation]:
         solved = equation("K^{*}", closed_form(star.rhs, star.laws), citations=star.citations)
         parts += [Text("whose solution is"), solved]
     integral = constant.rhs.xreplace({growth: B})
+    integrated: list[Text | Equation] = []
+    if optimum.closed_constant is not None:
+        integrated = [Text("or, integrated,"), equation("c^{2}", optimum.closed_constant.rhs)]
     scale = Equation(
         r"\rho^{*}", (r"\frac{c}{\sqrt{L}} \left( 1 + O(1/L) \right)",), "", constant.citations
     )
@@ -119,6 +122,7 @@ def _interior(optimum: OptimalScale, closed: bool) -> list[Text | Equation]:
         Text("and the residual scale that reaches it from $K^{0} < K^{*}$ is"),
         scale,
         equation("c^{2}", integral, citations=constant.citations),
+        *integrated,
         Text("Simpson's rule in the logarithm of the kernel gives"),
         equation(r"c^{2} \approx", optimum.simpson.rhs.xreplace(named)),
         Text(

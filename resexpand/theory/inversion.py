@@ -2,7 +2,8 @@
 
 Conditions for an optimal scale are rational in ``K`` and one transcendental function of it, an
 exponential or an arcsine. If a factor of the condition depends on ``K`` only through that function,
-it is solved for the function and the function is inverted. Anything else is left to root finding.
+it is solved for the function and the function is inverted; powers of one exponential may enter up
+to the second degree. Anything else is left to root finding.
 """
 
 from __future__ import annotations
@@ -31,15 +32,74 @@ def solve_for(condition: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
 
 
 def _solve_factor(factor: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
-    functions = [f for f in factor.atoms(sp.exp, sp.asin) if f.has(unknown)]
-    if len(functions) != 1:
-        return None
-    (function,) = functions
+    exponentials = [f for f in factor.atoms(sp.exp) if f.has(unknown)]
+    arcsines = [f for f in factor.atoms(sp.asin) if f.has(unknown)]
+    if exponentials and not arcsines:
+        return _positive(_logarithms(factor, exponentials, unknown))
+    if len(arcsines) == 1 and not exponentials:
+        return _positive(_inverse_sine(factor, arcsines[0], unknown))
+    return None
+
+
+def _inverse_sine(factor: sp.Expr, arcsine: sp.Expr, unknown: sp.Symbol) -> list[sp.Expr]:
     value = sp.Dummy("value")
-    reduced = factor.xreplace({function: value})
+    reduced = factor.xreplace({arcsine: value})
     if reduced.has(unknown) or sp.degree(reduced, value) != 1:
-        return None
+        return []
     (solved,) = sp.solve(reduced, value)
-    inverse = sp.log(solved) if isinstance(function, sp.exp) else sp.sin(solved)
-    roots = sp.solve(sp.Eq(function.args[0], inverse), unknown)
-    return sp.simplify(roots[0]) if len(roots) == 1 else None
+    roots: list[sp.Expr] = sp.solve(sp.Eq(arcsine.args[0], sp.sin(solved)), unknown)
+    return roots
+
+
+def _logarithms(factor: sp.Expr, exponentials: list[sp.Expr], unknown: sp.Symbol) -> list[sp.Expr]:
+    """Solve a polynomial of degree one or two in ``exp(rate * unknown)``."""
+    rates = [f.args[0].coeff(unknown) for f in exponentials]
+    if any(
+        sp.expand(f.args[0] - r * unknown) != 0 for f, r in zip(exponentials, rates, strict=True)
+    ):
+        return []
+    rate = min(rates, key=abs)
+    powers = [r / rate for r in rates]
+    if not all(power.is_Integer and power > 0 for power in powers):
+        return []
+    value = sp.Dummy("value", positive=True)
+    replaced = {f: value**power for f, power in zip(exponentials, powers, strict=True)}
+    reduced = sp.expand(factor.xreplace(replaced))
+    if reduced.has(unknown) or sp.degree(reduced, value) > 2:
+        return []
+    return [sp.log(solved) / rate for solved in sp.solve(reduced, value)]
+
+
+def _positive(roots: list[sp.Expr]) -> sp.Expr | None:
+    """Return the only root that is positive at unit weight variance and without biases."""
+    found = []
+    for root in roots:
+        plain = {s: sp.Integer(1) if s.is_positive else sp.Integer(0) for s in root.free_symbols}
+        number = root.xreplace(plain).evalf()
+        if number.is_real and number > 0:
+            found.append(sp.simplify(root))
+    return found[0] if len(found) == 1 else None
+
+
+def integral_of(
+    integrand: sp.Expr, variable: sp.Symbol, low: sp.Expr, high: sp.Expr
+) -> sp.Expr | None:
+    """Return a definite integral in closed form, or None.
+
+    Only integrands rational in exponentials are tried, and an antiderivative is believed only if
+    its derivative is the integrand.
+    """
+    functions = integrand.atoms(sp.Function) - integrand.atoms(sp.exp)
+    if any(f.has(variable) for f in functions) or integrand.has(sp.Integral):
+        return None
+    antiderivative = sp.integrate(integrand, variable)
+    if antiderivative.has(sp.Integral) or sp.simplify(antiderivative.diff(variable) - integrand):
+        return None
+    real = antiderivative.replace(sp.log, lambda u: sp.log(sp.expand(-u if _is_negative(u) else u)))
+    return real.subs(variable, high) - real.subs(variable, low)
+
+
+def _is_negative(expression: sp.Expr) -> bool:
+    """Whether an expression is negative where all symbols are one: a logarithm takes its size."""
+    number = expression.xreplace(dict.fromkeys(expression.free_symbols, sp.Integer(1))).evalf()
+    return bool(number.is_negative)

@@ -25,13 +25,14 @@ import sympy as sp
 from resexpand.activations.arcsine import reduce_area
 from resexpand.conventions import K0, PAIR, RHO, K
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.closure import close
+from resexpand.theory.closure import close, close_elementary
 from resexpand.theory.differentiation import differentiate, total_derivative
 from resexpand.theory.formula import Formula
-from resexpand.theory.inversion import solve_for
+from resexpand.theory.inversion import integral_of, solve_for
 from resexpand.theory.mean_field import activation_labels, kernel, read_out_moment
 from resexpand.theory.notation import in_notation
 from resexpand.theory.recursion import Output, Recursion
@@ -69,6 +70,8 @@ class OptimalScale:
         ``c^2`` as an integral.
     simpson : Formula
         Simpson's rule in ``ln K`` for ``c^2``, good where ``K^0`` and ``K*`` are not far apart.
+    closed_constant : Formula or None
+        ``c^2`` in closed form, if the integral has one.
     kernel_star : Formula or None
         ``K*`` in closed form, if the condition can be solved.
     curves : Recursion
@@ -91,6 +94,7 @@ class OptimalScale:
     condition: Formula
     constant: Formula
     simpson: Formula
+    closed_constant: Formula | None
     kernel_star: Formula | None
     curves: Recursion
     slope: Recursion
@@ -171,6 +175,7 @@ def optimal_scale(net: ResNet, kind: ResponseKind = "variance") -> OptimalScale:
         condition=_formula("condition", condition, sp.Integer(0), base),
         constant=_constant(growth, base),
         simpson=_simpson(growth, base),
+        closed_constant=_closed_constant(growth, base),
         kernel_star=_kernel_star(closed, base),
         curves=_curves(base, growth, condition),
         slope=_slope(base, growth, rate, amplitude),
@@ -245,6 +250,14 @@ def _simpson(growth: sp.Expr, base: Recursion) -> Formula:
     low, middle, high = (point / growth.subs(K, point) for point in points)
     rhs = sp.log(K_STAR / K0) / 6 * (low + 4 * middle + high)
     return _formula("simpson", C_SQUARED, rhs, base, "Simpson's rule in the logarithm of K")
+
+
+def _closed_constant(growth: sp.Expr, base: Recursion) -> Formula | None:
+    closed = close_elementary(growth, base.laws)
+    if closed.has(GaussianExpectation):
+        return None
+    integral = integral_of(1 / closed, K, K0, K_STAR)
+    return None if integral is None else _formula("constant", C_SQUARED, integral, base)
 
 
 def _kernel_star(closed: sp.Expr, base: Recursion) -> Formula | None:

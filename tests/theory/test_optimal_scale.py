@@ -271,3 +271,28 @@ def test_what_has_no_optimal_scale() -> None:
         optimum(K0=0.0)
     with pytest.raises(UnsupportedError, match="this average is infinite"):
         optimal_scale(network("sign"), "tangent")
+
+
+@pytest.mark.parametrize("kind", ["variance", "covariance"])
+@pytest.mark.parametrize("bias", [0, 0.1])
+def test_the_optimum_of_sine_is_closed(kind: str, bias: float) -> None:
+    """K* and c of the sine are elementary; the numbers come from root finding and quadrature."""
+    net = ResNet(Branch(Activation("sin"), Linear()), scale=1, depth=100)
+    optimum = optimal_scale(net, kind)
+    found = evaluate(optimum, K0=0.1, sigma_w2=1.2, sigma_b2=bias)
+    assert optimum.kernel_star is not None
+    assert optimum.closed_constant is not None
+    values = {"K0": 0.1, "sigma_w2": 1.2, "sigma_b2": bias, "K_star": float(found["K_star"])}
+
+    def number(expression: sp.Expr) -> complex:
+        at = {s: sp.Float(values[s.name], 30) for s in expression.free_symbols}
+        return complex(expression.xreplace(at).evalf(20))
+
+    assert number(optimum.kernel_star.rhs) == pytest.approx(found["K_star"], rel=1e-12)
+    assert number(optimum.closed_constant.rhs) == pytest.approx(found["c"] ** 2, rel=1e-12)
+
+
+def test_no_closed_constant_is_claimed_where_there_is_none() -> None:
+    for name in ("erf", "tanh"):
+        net = ResNet(Branch(Activation(name), Linear()), scale=1, depth=10)
+        assert optimal_scale(net).closed_constant is None
