@@ -69,7 +69,17 @@ def activation_law(function: str | sp.Expr) -> ActivationLaw:
 
 
 def _check_real(expression: sp.Expr) -> None:
-    """Refuse a function that is not real and finite all over the line."""
+    """Refuse a function that is not real and finite all over the line, as far as can be seen.
+
+    Looked at are fixed points and the zeros of polynomial denominators; tangents and the like have
+    poles everywhere. What slips through is found by the quadrature, which says so.
+    """
+    for pole in _poles(expression):
+        raise ExpressionError(
+            f"activation {expression}",
+            f"it has a pole at {pole}, and a neuron takes every real value",
+            "use a function that is real and finite on the whole line",
+        )
     for point in PROBES:
         value = expression.subs(X, point).evalf(20)
         if not (value.is_real and value.is_finite):
@@ -78,3 +88,13 @@ def _check_real(expression: sp.Expr) -> None:
                 f"it is {value} at x = {sp.Float(point, 4)}, and a neuron takes every real value",
                 "use a function that is real and finite on the whole line",
             )
+
+
+def _poles(expression: sp.Expr) -> list[str]:
+    """Return the real poles that can be read off the expression."""
+    for head in (sp.tan, sp.cot, sp.sec, sp.csc):
+        if any(node.has(X) for node in expression.atoms(head)):
+            return ["every period"]
+    below = [p.base for p in expression.atoms(sp.Pow) if p.exp.is_negative and p.base.has(X)]
+    polynomials = [b for b in below if b.is_polynomial(X)]
+    return [f"x = {root}" for b in polynomials for root in sp.real_roots(sp.Poly(b, X))]

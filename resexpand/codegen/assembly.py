@@ -44,6 +44,6 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     add("initial", plan.parameters, plan.initial)
     add("advance", (*plan.state, *everything), advanced)
     add("finish", (*plan.state, *plan.parameters), (*plan.read, *plan.last))
-    loop = "@driver(parallel=False)\n" + driver_source(plan)
+    loop = "@driver\n" + driver_source(plan)
     comment = f"# {recursion.title}: {', '.join(o.name for o in plan.outputs)}\n"
     return comment + module_source([*functions, loop], target), operation_count(advanced)

@@ -11,7 +11,7 @@ name in the text        meaning
 ``@reduction``          compiled, called; its sums may be taken in any order
 ``@driver``             compiled loop over arrays, kept on disk
 ``fn_<name>``           function of `resexpand.codegen.functions`
-``prange``, ``math``    `numba.prange` and the standard module
+``math``                the standard module
 ``np``                  NumPy
 ======================  ===========================================================
 
@@ -130,7 +130,7 @@ def module_source(functions: Iterable[str], target: str = "cpu") -> str:
     lines += [f"import {module}" for module in ("math",) if f"{module}." in body]
     lines += ["import numpy as np"] if re.search(r"\bnp\.", body) else []
     lines += [f"from resexpand.codegen.targets import {target} as _t", ""]
-    for binding in ("scalar", "chunk", "reduction", "driver", "prange"):
+    for binding in ("scalar", "chunk", "reduction", "driver"):
         if re.search(rf"\b{binding}\b", body):
             lines.append(f"{binding} = _t.{binding}")
     for function in sorted(set(re.findall(r"\bfn_(\w+)\(", body))):

@@ -37,8 +37,6 @@ from resexpand.errors import UnsupportedError
 MODULES = (polynomials, exponential, logarithm, trigonometric, inverse, error_function, selection)
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
-Decorator = Callable[[Callable[..., Any]], Any]
-
 
 def _reinterpreted(source: Any, result: Any) -> Any:
     """Return an intrinsic that reads the bits of one machine type as another."""
@@ -63,8 +61,6 @@ class Target:
         The functions of `bits` and what stands for each on this target.
     """
 
-    prange = numba.prange
-
     def __init__(self, name: str, primitives: dict[Callable[..., Any], Any]) -> None:
         self.name = name
         self._primitives = primitives
@@ -83,18 +79,9 @@ class Target:
         options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
         return numba.njit(**options)(function)
 
-    def driver(self, function: Callable[..., Any] | None = None, *, parallel: bool = True) -> Any:
-        """Compile a loop over arrays: threads, no interpreter lock, kept on disk.
-
-        Parameters
-        ----------
-        function : callable, optional
-            The loop; without it a decorator is returned.
-        parallel : bool
-            Whether ``numba.prange`` loops are spread over threads.
-        """
-        decorate: Decorator = numba.njit(parallel=parallel, nogil=True, cache=True, **OPTIONS)
-        return decorate if function is None else decorate(function)
+    def driver(self, function: Callable[..., Any]) -> Any:
+        """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""
+        return numba.njit(nogil=True, cache=True, **OPTIONS)(function)
 
     def function(self, name: str) -> Any:
         """Return the compiled elementary function of that name.
@@ -143,19 +130,13 @@ class Plain:
     """Nothing is compiled: the same text runs as Python, for debugging and for comparison."""
 
     name = "plain"
-    prange = range
 
     @staticmethod
     def scalar(function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as it is."""
         return function
 
-    chunk = reduction = scalar
-
-    @staticmethod
-    def driver(function: Callable[..., Any] | None = None, *, parallel: bool = True) -> Any:
-        """Return the function as it is, or a decorator that does."""
-        return Plain.scalar if function is None else function
+    chunk = reduction = driver = scalar
 
     @staticmethod
     def function(name: str) -> Callable[..., float]:

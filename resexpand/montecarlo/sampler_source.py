@@ -37,7 +37,7 @@ from resexpand.montecarlo.{module} import linear, read_out, workspace
 """
 
 DRIVER = '''
-@driver(parallel=False)
+@driver
 def draw_networks(
     first, draws, key0, key1, matrix, parents, width, scales, laws, read_out_law, blocks,
     states, features, read_outs, outputs,

@@ -8,10 +8,11 @@ import pytest
 import sympy as sp
 from oracles import CONDITIONAL, PHI, PLANE, SLOPE, line_average, pair_average
 
-from resexpand.activations import ACTIVATIONS
+from resexpand.activations import ACTIVATIONS, activation_law
 from resexpand.activations.activation_law import X
 from resexpand.activations.arcsine import ArcCorrelation, Area, elementary, reduce_area
 from resexpand.conventions import PAIR, K
+from resexpand.errors import ExpressionError
 from resexpand.gaussian.expectation import pair_moment, second_moment, slope_moment
 from resexpand.theory.closure import close
 
@@ -216,3 +217,25 @@ def test_area_and_its_normal_form() -> None:
     assert Area(4, 9, 0) == 6
     assert ArcCorrelation(a, a, a) == sp.pi / 2
     assert ArcCorrelation(a, b, sp.Integer(0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        (1 / (X - sp.Rational(1, 3)), "pole at x = 1/3"),
+        (X / (X**2 - 2), "pole at x = -sqrt\\(2\\)"),
+        (sp.tan(X), "every period"),
+        (sp.sqrt(X), "every real value"),
+        (sp.log(X), "every real value"),
+    ],
+    ids=str,
+)
+def test_functions_that_are_not_finite_everywhere_are_refused(
+    expression: sp.Expr, why: str
+) -> None:
+    with pytest.raises(ExpressionError, match=why):
+        activation_law(expression)
+
+
+def test_a_denominator_without_real_zeros_is_fine() -> None:
+    assert activation_law(X / (1 + X**2)).is_smooth

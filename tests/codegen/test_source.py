@@ -276,7 +276,7 @@ def _continued(depth):
 DRIVER = """
 @driver
 def run(x, y, out):
-    for i in prange(x.size):
+    for i in range(x.size):
         out[i] = f(x[i], y[i])
 """
 
@@ -297,7 +297,7 @@ def test_compiled_equals_plain(cap):
 @pytest.mark.fullscale
 def test_a_hundred_thousand_operations_compile():
     text = scalar_function("f", [X, Y, Z, P], [long_expression(12_800)])
-    driver = "@driver(parallel=False)\ndef run(x):\n    return f(x, -0.5, 0.75, 2.0)\n"
+    driver = "@driver\ndef run(x):\n    return f(x, -0.5, 0.75, 2.0)\n"
     compiled = store.load(module_source([text, driver])).run(1.25)
     plain_value = store.load(module_source([text], target="plain")).f(1.25, -0.5, 0.75, 2.0)
     assert compiled == pytest.approx(plain_value, rel=1e-12)

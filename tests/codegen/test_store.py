@@ -20,7 +20,7 @@ driver = _t.driver
 fn_erf = _t.function("erf")
 
 
-@driver(parallel=False)
+@driver
 def run(x):
     return fn_erf(x) + {number}
 '''
