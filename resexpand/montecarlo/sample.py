@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.montecarlo.concrete import concrete
+from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.estimate import Estimate, Estimates
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.observables import select
@@ -111,21 +111,15 @@ def sample(
     _check_count("width", width, columns)
     _check_count("seed", seed, 0, 2**64)
     _check_count("workers", workers if workers is not None else 1, 1)
-
     settings = {
-        "branch": _fingerprint(net.branch),
+        **_description(net, numbers),
         "observables": [o.name for o in chosen],
-        "depth": numbers.depth,
-        "scales": numbers.scales if isinstance(net.scale, tuple) else numbers.scales[0],
-        "variances": numbers.laws,
-        "read_out": numbers.read_out,
         "K0": kernel.tolist(),
         "width": width,
         "method": method,
         "seed": seed,
     }
     work = Work(width, numbers.depth, columns, len(net.branch.ops), method == "dense")
-    plan = Plan(settings, draws, work)
 
     # Numba is loaded only now: describing networks and deriving formulas must not wait for it.
     from resexpand.montecarlo.engine import make_sampler
@@ -134,14 +128,29 @@ def sample(
     sampler = make_sampler(
         net.branch, numbers, kernel, chosen, width=width, method=method, seed=seed
     )
-    threads = workers if workers is not None else available_cores()
-    path = None if store is None else Path(store)
-    sums = run_plan(plan, sampler.moments, workers=threads, store=path, progress=progress)
+    sums = run_plan(
+        Plan(settings, draws, work),
+        sampler.moments,
+        workers=workers if workers is not None else available_cores(),
+        store=None if store is None else Path(store),
+        progress=progress,
+    )
     estimates = {
         name: Estimate(name, moments, width, numbers.depth, method, (seed,))
         for name, moments in sums.items()
     }
     return Estimates(estimates, MappingProxyType({**settings, "draws": draws}))
+
+
+def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
+    """Return what the network contributes to the identity of a run."""
+    return {
+        "branch": _fingerprint(net.branch),
+        "depth": numbers.depth,
+        "scales": numbers.scales if isinstance(net.scale, tuple) else numbers.scales[0],
+        "variances": numbers.laws,
+        "read_out": numbers.read_out,
+    }
 
 
 def available_cores() -> int:

@@ -144,19 +144,7 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
     streams = _mean_symbols(inputs) if isinstance(net.branch.ops[-1], Activation) else ()
     update = _with_means(state, rho, moments, means, streams)
     hyper.input_kernel(initial)
-    covariance = _entry_symbols("C", len(state))
-    outputs = [
-        Output("K", "trajectory", state, meaning="covariance kernel of the stream"),
-        Output(
-            "C",
-            "layer",
-            covariance,
-            at_end=read_out_covariance(net, labels, hyper, state) or covariance,
-            meaning="covariance of the last linear operation of a block",
-        ),
-    ]
-    if len(streams) == 1:
-        outputs.append(Output("m", "trajectory", streams, meaning="mean of the stream"))
+    read_out = read_out_covariance(net, labels, hyper, state)
     return Recursion(
         title="covariance kernel" if inputs == 1 else "covariance kernel of two inputs",
         net=net,
@@ -165,12 +153,27 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
         initial=initial + (sp.Integer(0),) * len(streams),
         update=update,
         definitions=tuple(chain.definitions),
-        outputs=tuple(outputs),
+        outputs=_outputs(state, streams, read_out),
         bindings=tuple(hyper.bindings.items()),
         layer_bindings=tuple(hyper.layer_bindings.items()),
         laws=laws_of(net),
         citations=citations_of(net),
     )
+
+
+def _outputs(state: Entries, streams: Entries, read_out: Entries | None) -> tuple[Output, ...]:
+    """Return what is read off the kernel recursion."""
+    covariance = _entry_symbols("C", len(state))
+    kernels = Output("K", "trajectory", state, meaning="covariance kernel of the stream")
+    layers = Output(
+        "C",
+        "layer",
+        covariance,
+        at_end=read_out or covariance,
+        meaning="covariance of the last linear operation of a block",
+    )
+    means = [Output("m", "trajectory", streams, meaning="mean of the stream")]
+    return (kernels, layers, *(means if len(streams) == 1 else []))
 
 
 def _mean_symbols(inputs: int) -> tuple[sp.Symbol, ...]:
