@@ -25,13 +25,13 @@ _skips: dict[str, list[str]] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests at the size of a publication unless ``-m`` asks for them."""
-    if "fullscale" in config.getoption("markexpr", ""):
-        return
-    full = [item for item in items if item.get_closest_marker("fullscale")]
-    if full:
-        config.hook.pytest_deselected(items=full)
-        items[:] = [item for item in items if item not in full]
+    """Leave out slow tests and those at the size of a publication unless ``-m`` asks for them."""
+    asked = config.getoption("markexpr", "")
+    left_out = [mark for mark in ("slow", "fullscale") if mark not in asked]
+    heavy = {item for item in items if any(item.get_closest_marker(m) for m in left_out)}
+    if heavy:
+        config.hook.pytest_deselected(items=sorted(heavy, key=lambda item: item.nodeid))
+        items[:] = [item for item in items if item not in heavy]
 
 
 def _note_skip(node: str, reason: str) -> None:
