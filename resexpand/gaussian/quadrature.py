@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 CUTOFF = 8.6
 """Half-width of the integration range in ``z``; the Gaussian weight beyond is below 1e-17."""
 
-SMOOTH_NODES = {"fine": 241, "coarse": 121}
+SMOOTH_NODES = {"fine": 241, "coarse": 132}
+"""Node counts. The 240 and 131 steps have no common divisor: an oscillation in step with one rule
+is out of step with the other, so that the two differ."""
+
 PANELS = {"fine": 6, "coarse": 3}
 PANEL_ORDER = 16
 

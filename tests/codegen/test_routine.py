@@ -32,6 +32,7 @@ from resexpand.activations import ACTIVATIONS
 from resexpand.codegen.values import Values, overflow_problem, relative_difference
 from resexpand.conventions import DEPTH, RHO
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.gaussian.quadrature import CUTOFF, SMOOTH_NODES
 from resexpand.theory.recursion import Recursion
 
 U = sp.Symbol("u", real=True)
@@ -391,6 +392,16 @@ def test_quadrature_that_fails_says_so() -> None:
     exact = 1.3 / np.sqrt(1 + 4e6) + 0.1
     # Stated relative to the value found.
     assert abs(exact / found["C"][0] - 1) <= found.quadrature_error["C"]
+
+
+def test_an_oscillation_in_step_with_the_nodes_is_noticed() -> None:
+    # On 240 steps of the smooth rule sin^2 goes through whole periods and looks constant; a rule
+    # that kept every other node would agree.
+    step = 2 * CUTOFF / (SMOOTH_NODES["fine"] - 1)
+    wave = network(sp.sin(sp.Float(np.pi / step) * U))
+    found = evaluate(kernel(wave), K0=1.0, depth=1, **HYPER)
+    assert abs(found["C"][0] - (1.3 / 2 + 0.1)) > 0.1
+    assert "the quadrature in C is only good to" in found.status
 
 
 @pytest.mark.parametrize("name", ["tanh", "gelu", "abs", "erf"])
