@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import copyreg
+from typing import Any
+
 import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw, X
@@ -23,6 +26,15 @@ ACTIVATIONS: dict[str, ActivationLaw] = {
 }
 """Registered activations by name."""
 
+
+def _reduced(law: ActivationLaw) -> str | tuple[Any, ...]:
+    """Send a registered law to another process by its name: its closed averages are functions."""
+    if ACTIVATIONS.get(law.name) is law:
+        return activation_law, (law.name,)
+    return object.__reduce_ex__(law, 2)
+
+
+copyreg.pickle(ActivationLaw, _reduced)
 
 PROBES = (0, *(sign * sp.Rational(n, 7) for n in (1, 5, 9, 16, 40, 70) for sign in (-1, 1)))
 """Points at which an expression must be real and finite."""
@@ -48,7 +60,8 @@ def activation_law(function: str | sp.Expr) -> ActivationLaw:
             raise DescriptionError(
                 f"activation {function!r}",
                 "no activation of this name is registered",
-                f"use one of {', '.join(ACTIVATIONS)}, or an expression in x",
+                f"use one of {', '.join(ACTIVATIONS)}, or an expression in x "
+                "(parse_expression() reads one from text)",
             )
         return ACTIVATIONS[function]
     symbols = sorted(function.free_symbols, key=sp.default_sort_key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet
+from resexpand import Activation, Branch, Linear, ResNet, kernel
 from resexpand.activations import ACTIVATIONS
 from resexpand.conventions import SIGMA_B2, SIGMA_W2, exact
 from resexpand.errors import DescriptionError, ExpressionError, UnsupportedError
@@ -119,6 +121,7 @@ BAD_ACTIVATIONS = {
         DescriptionError,
         "no activation of this name.*use one of identity",
     ),
+    "text of an expression": ("x**2", DescriptionError, "parse_expression.. reads one from text"),
     "name that is code": ("__import__('os').system('true')", DescriptionError, "no activation"),
     "no name": (1.5, DescriptionError, "neither a name nor"),
     "two symbols": (A * X, ExpressionError, "exactly one symbol.*found a, x"),
@@ -213,6 +216,13 @@ def test_a_network_says_what_it_is() -> None:
         net.depth = 5  # type: ignore[misc]
     assert net == ResNet(BRANCH, scale=0.5, depth=4, read_in=Linear(1, 0), read_out=Linear(2, 0))
     assert net != ResNet(BRANCH, scale=0.5, depth=4)
+
+
+@pytest.mark.parametrize("function", [*ACTIVATIONS, X * sp.tanh(X), sp.Max(-1, sp.Min(1, X))])
+def test_a_description_travels_to_another_process(function: str | sp.Expr) -> None:
+    net = ResNet(Branch(Activation(function), Linear()), scale=A, depth=4, read_in=Linear(1, 0))
+    for sent in (net, kernel(net)):
+        assert pickle.loads(pickle.dumps(sent)) == copy.deepcopy(sent) == sent  # noqa: S301
 
 
 def test_the_branch_keeps_the_order_of_the_data() -> None:
