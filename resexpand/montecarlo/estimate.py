@@ -195,7 +195,14 @@ class Estimates(Mapping[str, Estimate]):
     """
 
     estimates: Mapping[str, Estimate]
-    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+
+    def __reduce__(self) -> tuple[type[Estimates], tuple[dict[str, Any], ...]]:
+        # A read-only view cannot be sent to another process; what it shows can.
+        return Estimates, (dict(self.estimates), dict(self.settings))
 
     def __getitem__(self, name: str) -> Estimate:
         return self.estimates[name]
@@ -229,7 +236,7 @@ class Estimates(Mapping[str, Estimate]):
             **self.settings,
             "draws": sum(s.settings.get("draws", 0) for s in (self, other)),
         }
-        return Estimates(shared, MappingProxyType(settings))
+        return Estimates(shared, settings)
 
     def __repr__(self) -> str:
         return "\n".join(["<Estimates", *(f"  {e!r}" for e in self.values()), ">"])

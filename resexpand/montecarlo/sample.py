@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -139,7 +138,7 @@ def sample(
         name: Estimate(name, moments, width, numbers.depth, method, (seed,))
         for name, moments in sums.items()
     }
-    return Estimates(estimates, MappingProxyType({**settings, "draws": draws}))
+    return Estimates(estimates, {**settings, "draws": draws})
 
 
 def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:

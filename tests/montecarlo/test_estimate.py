@@ -7,6 +7,9 @@ way in which a sample can fail raises its flag, and healthy samples raise none.
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -146,3 +149,14 @@ def test_estimates_are_a_mapping() -> None:
     assert both["kernel"].seeds == (0, 1)
     assert both.flags == {}
     assert "<Estimate kernel" in repr(both)
+
+
+def test_estimates_travel_to_another_process() -> None:
+    x = np.random.default_rng(9).normal(size=(40, 2))
+    sent = Estimates({"kernel": estimate(x)}, {"draws": 40})
+    for found in (pickle.loads(pickle.dumps(sent)), copy.deepcopy(sent)):  # noqa: S301
+        np.testing.assert_array_equal(found["kernel"].mean, sent["kernel"].mean)
+        np.testing.assert_array_equal(found["kernel"].stderr, sent["kernel"].stderr)
+        assert found.settings == {"draws": 40}
+        with pytest.raises(TypeError):
+            found.settings["draws"] = 1
