@@ -74,6 +74,12 @@ def compare(
         If nothing can be paired, shapes differ, or an option is out of range.
     """
     _check_options(resolve, level)
+    if not estimates:
+        raise HyperparameterError(
+            "comparing a theory with no estimates",
+            "there is nothing to judge it by",
+            "pass what sample() returns, or a list of such runs",
+        )
     if isinstance(estimates, Mapping):
         run: Mapping[str, Sampled] = estimates
     else:

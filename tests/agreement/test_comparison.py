@@ -497,3 +497,9 @@ def test_what_only_rounds_is_extrapolated_as_exact():
     ]
     assert compare({"C": np.full(3, 1.4)}, runs).verdict == "agrees"
     assert compare({"C": np.full(3, 1.4 * (1 + 1e-9))}, runs).verdict == "disagrees"
+
+
+@pytest.mark.parametrize("nothing", [[], (), {}])
+def test_nothing_to_compare_with(nothing: object) -> None:
+    with pytest.raises(HyperparameterError, match=r"no estimates: .* what sample\(\) returns"):
+        compare({"eta": 1.0}, nothing)
