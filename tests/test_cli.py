@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,7 @@ WRONG = {
     "negative K0": (["kernel", "--K0=-1"], "negative"),
     "covariance of one input": (["response", "--kind", "covariance"], "inputs"),
     "scale of optimal scale": (["optimal-scale", "--rho", "1"], "leave it out"),
+    "optimal scale of a matrix": (["optimal-scale", "--K0", "1,0.1;0.1,1"], "one input alone"),
     "sampling a grid": (["sample", "--rho", "0:1:3"], "one value"),
     "sampling depths": (["sample", "--depth", "1,2"], "one value"),
     "no width": (["sample", "--width", "0"], "whole number"),
@@ -269,6 +271,7 @@ WRONG = {
     "no command": ([], "COMMAND"),
     "missing value": (["kernel", "--rho"], "expected one argument"),
     "unknown kind": (["response", "--kind", "x"], "invalid choice"),
+    "a folder for formulas": (["latex", "--out", "."], "it is a folder"),
     "two sources": (["kernel", "--K0", "1", "--inputs", "a.npy"], "not allowed"),
 }
 
@@ -325,6 +328,18 @@ def test_a_pickle_is_not_loaded(call, tmp_path):
     assert code == 2
     assert "data.npy" in err
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_warning_is_one_line(call, monkeypatch):
+    def warns(*_, **__):
+        warnings.warn("nothing can be kept", UserWarning, stacklevel=2)
+        raise HyperparameterError("x", "y", "z")
+
+    monkeypatch.setattr(theory_commands, "kernel", warns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        _, _, err = call("kernel")
+    assert err == "resexpand: nothing can be kept\nresexpand: error: x: y; z\n"
 
 
 def test_an_interrupt_ends_with_130(call, monkeypatch):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -34,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = build_parser().parse_args(argv)
         command = import_module(f"resexpand.cli.{arguments.module}")
-        code: int = command.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code: int = command.run(arguments)
         sys.stdout.flush()
         return code
     except ResexpandError as error:
@@ -48,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except MemoryError:
         return _fail("the run needs more memory than there is; use a smaller width, depth or grid")
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning without the line of source that raised it."""
+    sys.stderr.write(f"resexpand: {message}\n")
 
 
 def _fail(message: str) -> int:

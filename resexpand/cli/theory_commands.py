@@ -72,6 +72,12 @@ def _optimal_scale_command(arguments: argparse.Namespace) -> None:
             "leave it out; 'resexpand response --rho ...' evaluates a given scale",
         )
     wanted = request(arguments)
+    if wanted.pairs:
+        raise HyperparameterError(
+            "the optimal scale at a kernel of several inputs",
+            "it depends on the variance of one input alone",
+            "give --K0 one number, or a list of variances for one optimum each",
+        )
     optima = {
         depth: optimal_scale(wanted.net(depth), kind=arguments.kind) for depth in wanted.depths
     }

@@ -29,8 +29,12 @@ def write_atomically(target: Path, content: bytes, what: str) -> Path:
     Raises
     ------
     StoreError
-        If the folder or the file cannot be written.
+        If the target is a folder, or the folder or the file cannot be written.
     """
+    if not target.name:
+        raise StoreError(
+            f"writing {what} to {str(target)!r}", "it is a folder", "name a file in it"
+        )
     draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
