@@ -48,8 +48,13 @@ class Curves:
         return self.still(K0=kernel, **self.values)["growth"]
 
     def condition(self, kernel: Array) -> Array:
-        """Return the condition, positive where the response rises with the last kernel."""
-        return self.still(K0=kernel, **self.values)["condition"]
+        """Return the condition, positive where the response rises with the last kernel.
+
+        A response below zero, as that of a bump, rises in magnitude where the condition is
+        negative: ``d ln|eta| / dK`` is the condition over ``A B``, and ``B`` is positive.
+        """
+        found = self.still(K0=kernel, **self.values)
+        return np.where(found["amplitude"] < 0, -found["condition"], found["condition"])
 
     def log_slope(self, scale: Array) -> Array:
         """Return ``d ln(eta) / d rho`` at the depth of the network."""

@@ -75,7 +75,8 @@ class OptimalScale:
     kernel_star : Formula or None
         ``K*`` in closed form, if the condition can be solved.
     curves : Recursion
-        Its outputs ``growth`` and ``condition`` are ``B`` and the condition at a kernel ``K0``.
+        Its outputs ``growth``, ``condition`` and ``amplitude`` are ``B``, the condition and ``A``
+        at a kernel ``K0``.
     slope : Recursion
         Its output ``slope`` is ``d ln(eta) / d rho`` at finite depth.
     trend : str
@@ -177,7 +178,7 @@ def optimal_scale(net: ResNet, kind: ResponseKind = "variance") -> OptimalScale:
         simpson=_simpson(growth, base),
         closed_constant=_closed_constant(growth, base),
         kernel_star=_kernel_star(closed, base),
-        curves=_curves(base, growth, condition),
+        curves=_curves(base, growth, condition, amplitude),
         slope=_slope(base, growth, rate, amplitude),
         trend=_trend(closed),
         citations=citations,
@@ -267,11 +268,12 @@ def _kernel_star(closed: sp.Expr, base: Recursion) -> Formula | None:
     return _formula("kernel_star", K_STAR, solution, base, "kernel of the last layer at rho*")
 
 
-def _curves(base: Recursion, growth: sp.Expr, condition: sp.Expr) -> Recursion:
-    """Return a recursion that stands still and reads ``B`` and the condition off its kernel."""
+def _curves(base: Recursion, growth: sp.Expr, condition: sp.Expr, amplitude: sp.Expr) -> Recursion:
+    """Return a recursion that stands still and reads ``B``, condition and ``A`` off its kernel."""
     net = base.net
     still = ResNet(net.branch, scale=1, depth=1, read_in=net.read_in, read_out=net.read_out)
-    outputs = (Output("growth", "final", (growth,)), Output("condition", "final", (condition,)))
+    read = {"growth": growth, "condition": condition, "amplitude": amplitude}
+    outputs = tuple(Output(name, "final", (value,)) for name, value in read.items())
     return Recursion(
         title="kernel growth and condition of the optimal scale",
         net=still,

@@ -201,7 +201,8 @@ def test_the_border_of_the_bias() -> None:
     assert np.isnan(optimum(sigma_b2=1 / np.pi + 1e-6)["K_star"])
 
 
-BUMP = sp.Symbol("x") * sp.exp(-(sp.Symbol("x") ** 2))
+X = sp.Symbol("x")
+BUMP = X * sp.exp(-(X**2))
 
 
 @pytest.mark.parametrize(
@@ -230,6 +231,17 @@ def test_the_optimum_of_a_bump() -> None:
     # V = K / (1 + 4 K)^(3/2), so that (V V')' = 0 is 16 K^2 - 16 K + 1 = 0.
     star = (2 - np.sqrt(3)) / 4
     assert optimum(BUMP)["K_star"] == pytest.approx(star, rel=1e-9)
+
+
+@pytest.mark.parametrize("bump", [sp.exp(-(X**2)), sp.cos(X)], ids=str)
+def test_a_response_below_zero_is_judged_by_its_magnitude(bump: sp.Expr) -> None:
+    net = ResNet(Branch(Activation(bump), Linear(1, 0)), scale=RHO, depth=10)
+    found = evaluate(optimal_scale(net), K0=[0.1, 1.0])
+    eta = evaluate(response(net), K0=[[0.1], [1.0]], rho=np.linspace(0, 0.8, 33))["eta"]
+    assert (eta[:, 0] < 0).all()
+    assert np.abs(eta).argmax(axis=1).tolist() == [0, 0]
+    np.testing.assert_array_equal(found["rho"], [0.0, 0.0])
+    assert "falls" in found.status
 
 
 def test_a_grid_has_every_answer_of_its_points() -> None:
