@@ -40,6 +40,10 @@ class Values(dict[str, NDArray[np.float64]]):
         self.quadrature_error = dict(quadrature_error or {})
         self.citations = citations
 
+    def __repr__(self) -> str:
+        # A problem must be seen by whoever only looks at the numbers.
+        return super().__repr__() + "".join(f"\n! {problem}" for problem in self.problems)
+
     @property
     def status(self) -> str:
         """``ok``, or the problems as one text."""

@@ -41,6 +41,9 @@ PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 
+SIGNATURE = b"SQLite format 3\0"
+"""First bytes of every database file."""
+
 
 class Ledger:
     """Finished chunks of one run, in a file.
@@ -62,6 +65,7 @@ class Ledger:
     def __init__(self, path: Path, plan: Plan) -> None:
         self.path, self.plan = path, plan
         self._asked = f"store {str(path)!r}"
+        self._check_kind()
         with self._translated():
             uri = f"{path.absolute().as_uri()}?mode=rwc"
             self._file = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
@@ -71,6 +75,17 @@ class Ledger:
         except StoreError:
             self._file.close()
             raise
+
+    def _check_kind(self) -> None:
+        """Refuse what is no database: SQLite would take a very short file for an empty one."""
+        try:
+            with self.path.open("rb") as stream:
+                head = stream.read(len(SIGNATURE))
+        except OSError:
+            # Missing, or to be reported when it is opened as a database.
+            return
+        if head and head != SIGNATURE:
+            raise StoreError(self._asked, "not a database", "name another file")
 
     def finished(self) -> dict[tuple[int, int], dict[str, Moments]]:
         """Return the stored chunks of the plan, (first, draws) to moments by observable."""

@@ -479,3 +479,10 @@ def test_every_activation_is_covered() -> None:
     assert set(NAMES) == set(ACTIVATIONS) | {"bump", "abs", "shifted", "step"}
     recursions: list[Recursion] = [kernel(network(n), inputs=i) for n in NAMES for i in (1, 2)]
     assert len(recursions) == 28
+
+
+def test_a_problem_is_seen_by_who_only_looks() -> None:
+    healthy = Values({"K": np.ones(2)}, 1)
+    assert repr(healthy) == repr(dict(healthy))
+    ailing = Values({"K": np.ones(2)}, 1, ("K is wrong",))
+    assert repr(ailing).endswith("! K is wrong")

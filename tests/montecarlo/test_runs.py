@@ -145,6 +145,9 @@ def test_refused_stores(tmp_path: Path) -> None:
 
     store.write_bytes(b"not a database, " * 1000)
     _unchanged(store, "not a database")
+    # Too short to be a database, and yet somebody's file.
+    store.write_bytes(b"x")
+    _unchanged(store, "not a database")
 
     store.unlink()
     with sqlite3.connect(store) as file:
