@@ -32,9 +32,6 @@ SIGMA_OUT2 = sp.Symbol("sigma_out2", positive=True)
 DEPTH = sp.Symbol("L", integer=True, positive=True)
 """Number of residual blocks."""
 
-LAYER = sp.Symbol("l", integer=True, nonnegative=True)
-"""Layer index."""
-
 K = sp.Symbol("K", positive=True)
 """Covariance kernel of one input at some layer."""
 

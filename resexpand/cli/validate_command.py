@@ -18,9 +18,6 @@ from resexpand.workflows.results import check_writable, record, write
 from resexpand.workflows.settings import Settings
 from resexpand.workflows.validate import Validation, validate
 
-ROWS = 36
-"""Rows of the printed table; the record has all."""
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the validation and return the exit code of its verdict."""

@@ -21,7 +21,6 @@ from resexpand.theory.notation import in_notation, symbol_latex
 
 OutputKind = Literal["trajectory", "layer", "final", "propagator"]
 Bindings = tuple[tuple[sp.Symbol, sp.Expr], ...]
-LayerBindings = tuple[tuple[sp.Symbol, tuple[sp.Expr, ...]], ...]
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def draw_responses(validation: Validation) -> Figure:
         constant if np.isfinite(constant) and constant > 0 else None,
         validation.agreement,
         subtitle=f"{settings.activation.name}, {_variances(validation)}, "
-        f"$K^0 = {settings.input_kernel()[0, 0]:.4g}$; widths {widths} extrapolated",
+        f"$K^0 = {settings.start:.4g}$; widths {widths} extrapolated",
     )
 
 

@@ -121,6 +121,11 @@ class Settings:
         read_in = (float(exact(self.read_in_variance)), 0.0)
         return kernel_from_inputs(self.inputs, read_in)
 
+    @property
+    def start(self) -> float:
+        """Kernel at layer 0 of the input at which the response is taken: the first one."""
+        return float(self.input_kernel()[0, 0])
+
     def draws_at(self, width: int) -> int:
         """Return the number of networks at a width: the same work at every width."""
         return max(32, round(self.draws * min(self.widths) / width))

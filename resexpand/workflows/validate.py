@@ -140,11 +140,10 @@ def derive(settings: Settings) -> Theory:
     """Derive the response and its optimum, and evaluate both on the grid of the settings."""
     net = settings.network()
     recursion, optimum = response(net), optimal_scale(net)
-    start = float(settings.input_kernel()[0, 0])
     scales = np.linspace(0, 1.02 * max(settings.scales), CURVE_POINTS)
     routine = compile_routine(recursion, outputs=["eta_layers"])
-    lines = routine(rho=scales, depth=settings.depth, K0=start)["eta_layers"]
-    best = [evaluate(optimum, K0=start, depth=depth) for depth in settings.depths]
+    lines = routine(rho=scales, depth=settings.depth, K0=settings.start)["eta_layers"]
+    best = [evaluate(optimum, K0=settings.start, depth=depth) for depth in settings.depths]
     return Theory(recursion, optimum, scales, lines, best)
 
 
@@ -167,7 +166,6 @@ def _announce(settings: Settings, theory: Theory, say: Say) -> None:
 def sample_responses(settings: Settings, say: Say) -> dict[float, list[Estimates]]:
     """Sample the response after every layer, at every scale and width."""
     runs: dict[float, list[Estimates]] = {}
-    start = float(settings.input_kernel()[0, 0])
     for scale in settings.scales:
         net = settings.network(scale, settings.depth)
         runs[scale] = [
@@ -176,7 +174,7 @@ def sample_responses(settings: Settings, say: Say) -> dict[float, list[Estimates
                 ["kernel", "response"],
                 width,
                 settings.draws_at(width),
-                K0=start,
+                K0=settings.start,
                 seed=settings.seed_at(width, scale),
                 workers=settings.workers,
                 store=settings.store_at(f"response-{scale:g}-{width}"),
@@ -192,9 +190,8 @@ def judge_responses(
 ) -> Agreement:
     """Compare the response at one scale, after each of the depths."""
     depths = list(settings.depths)
-    start = float(settings.input_kernel()[0, 0])
     routine = compile_routine(theory.response, outputs=["eta_layers"])
-    values = routine(rho=scale, depth=settings.depth, K0=start)["eta_layers"]
+    values = routine(rho=scale, depth=settings.depth, K0=settings.start)["eta_layers"]
     return compare(
         {"eta_layers": values},
         runs,
@@ -219,7 +216,7 @@ def witness(
                 ["kernel", "response"],
                 settings.dense_width,
                 settings.dense_draws,
-                K0=float(settings.input_kernel()[0, 0]),
+                K0=settings.start,
                 method=method,
                 seed=settings.seed_at(settings.dense_width, scale, part=part),
                 workers=settings.workers,
