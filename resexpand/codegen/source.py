@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
@@ -49,6 +50,7 @@ CSE_LIMIT = 2000
 CSE_LEVELS = 100
 
 Outputs = Sequence[sp.Expr] | Mapping[str, sp.Expr]
+Definitions = Sequence[tuple[sp.Symbol, sp.Expr]]
 
 
 def scalar_function(
@@ -57,6 +59,7 @@ def scalar_function(
     outputs: Outputs,
     *,
     helpers: Mapping[str, str] | None = None,
+    definitions: Definitions = (),
     operation_cap: int = OPERATION_CAP,
 ) -> str:
     """Return the text of a function that computes expressions of its arguments.
@@ -71,6 +74,10 @@ def scalar_function(
         What it returns: one value, or a tuple in the order given.
     helpers : mapping, optional
         Names of undefined SymPy functions in the expressions, and the generated functions to call.
+    definitions : sequence of (sympy.Symbol, sympy.Expr)
+        Symbols that stand for expressions, each after those it is made of. They become assignments
+        instead of being substituted, so a straight-line program keeps its length; what the
+        outputs do not need is left out.
     operation_cap : int
         A longer function is cut into functions ``<name>_part<i>`` of at most this many operations.
 
@@ -86,7 +93,7 @@ def scalar_function(
     """
     expressions = _expressions(outputs)
     names = identifiers(inputs, taken={name, *(helpers or {}).values()})
-    lowering, results = _lowered(expressions, names, helpers or {})
+    lowering, results = _lowered(expressions, names, helpers or {}, needed(definitions, expressions))
     arguments = [names[symbol] for symbol in inputs]
     statements = lowering.statements
     parts: list[str] = []
@@ -104,14 +111,31 @@ def argument_names(inputs: Sequence[sp.Symbol]) -> tuple[str, ...]:
     return tuple(names[symbol] for symbol in inputs)
 
 
-def operation_count(outputs: Outputs) -> int:
+def operation_count(outputs: Outputs, definitions: Definitions = ()) -> int:
     """Return how many operations and function calls the code of some expressions performs."""
     expressions = _expressions(outputs)
-    symbols = {s for e in expressions for s in e.free_symbols}
+    used = needed(definitions, expressions)
+    everything = [*(value for _, value in used), *expressions]
+    symbols = {s for e in everything for s in e.free_symbols} - {symbol for symbol, _ in used}
     names = identifiers(sorted(symbols, key=sp.default_sort_key))
-    undefined = {f.func.__name__ for e in expressions for f in e.atoms(AppliedUndef)}
-    lowering, _ = _lowered(expressions, names, {f: f for f in undefined})
+    undefined = {f.func.__name__ for e in everything for f in e.atoms(AppliedUndef)}
+    lowering, _ = _lowered(expressions, names, {f: f for f in undefined}, used)
     return sum(statement.operations for statement in lowering.statements)
+
+
+def needed(
+    definitions: Definitions, expressions: Iterable[sp.Expr]
+) -> list[tuple[sp.Symbol, sp.Expr]]:
+    """Return the definitions that some expressions are made of, in their order."""
+    if not definitions:
+        return []
+    wanted = {s for e in expressions for s in e.free_symbols}
+    kept = []
+    for symbol, value in reversed(definitions):
+        if symbol in wanted:
+            wanted |= value.free_symbols
+            kept.append((symbol, value))
+    return kept[::-1]
 
 
 def module_source(functions: Iterable[str], target: str = "cpu") -> str:
@@ -150,16 +174,35 @@ def _expressions(outputs: Outputs) -> list[sp.Expr]:
 
 
 def _lowered(
-    expressions: list[sp.Expr], names: Mapping[sp.Symbol, str], helpers: Mapping[str, str]
+    expressions: list[sp.Expr],
+    names: Mapping[sp.Symbol, str],
+    helpers: Mapping[str, str],
+    definitions: Definitions,
 ) -> tuple[Lowering, list[str]]:
     """Return the lowering with all its statements, and the text of each result."""
     lowering = Lowering(names, helpers)
-    if _is_short(expressions):
-        shared, expressions = _common_factors(expressions)
-        for symbol, expression in shared:
-            lowering.define(symbol, expression)
+    values = [*(value for _, value in definitions), *expressions]
+    shared: list[tuple[sp.Symbol, sp.Expr]] = []
+    if _is_short(values):
+        shared, values = _common_factors(values)
+    own = zip((symbol for symbol, _ in definitions), values, strict=False)
+    for symbol, value in _callees_first([*shared, *own]):
+        lowering.define(symbol, value)
+    expressions = values[len(definitions) :]
     lowering.add(expressions)
     return lowering, [lowering.named(expression) for expression in expressions]
+
+
+def _callees_first(
+    assignments: list[tuple[sp.Symbol, sp.Expr]],
+) -> Iterable[tuple[sp.Symbol, sp.Expr]]:
+    """Sort assignments so that each follows those it reads: shared factors read definitions."""
+    values = dict(assignments)
+    reads = {symbol: value.free_symbols & values.keys() for symbol, value in assignments}
+    order = TopologicalSorter(
+        {symbol: sorted(parts, key=sp.default_sort_key) for symbol, parts in reads.items()}
+    )
+    return [(symbol, values[symbol]) for symbol in order.static_order()]
 
 
 def _is_short(expressions: Sequence[sp.Expr]) -> bool:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -325,3 +326,42 @@ print(scalar_function("f", [a, b, c, d], [e, e.diff(b), a * b * c * d, b * c * d
         texts.add(run.stdout)
     assert len(texts) == 1
     assert "fn_erf" in texts.pop()
+
+
+# --- definitions ----------------------------------------------------------------------------------
+
+
+def test_definitions_are_what_substituting_them_gives():
+    a, b, c, unused = sp.symbols("a b c unused")
+    definitions = [
+        (a, X * Y + 1),
+        (b, a**2 + sp.exp(X * Y)),
+        (unused, sp.log(a)),
+        (c, b * a + sp.Integer(3)),
+    ]
+    outputs = [b * c + sp.exp(X * Y), a + X * Y, c]
+    flat = outputs
+    for symbol, value in reversed(definitions):
+        flat = [e.xreplace({symbol: value}) for e in flat]
+    point = (0.3, -1.7, 0.0)
+    assert plain(outputs, definitions=definitions)(*point) == pytest.approx(
+        plain(flat)(*point), rel=1e-15
+    )
+    assert "fn_log" not in scalar_function("f", (X, Y), outputs, definitions=definitions)
+    assert operation_count(outputs, definitions) <= operation_count(flat)
+
+
+def test_a_chain_of_definitions_keeps_its_length():
+    # Substituted, the last of these would be a sum of 2^60 products.
+    names = sp.symbols("d:60")
+    chain = [(names[0], X * Y)]
+    chain += [(new, old * X + old * Y) for old, new in pairwise(names)]
+    value = plain([names[-1]], definitions=chain)(0.5, 0.75, 0.0)
+    assert value == pytest.approx(0.375 * 1.25**59, rel=1e-13)
+    assert operation_count([names[-1]], chain) < 250
+
+
+def test_a_definition_of_a_later_one_is_refused():
+    a, b = sp.symbols("a b")
+    with pytest.raises(UnsupportedError, match="not among the inputs"):
+        scalar_function("f", (X,), [a], definitions=[(a, b + X), (b, X**2)])
