@@ -1,8 +1,8 @@
 """The complete source text of a routine: scalar functions, quadratures and the driving loop.
 
-Three scalar functions carry the recursion. ``initial`` gives the state at layer 0; ``advance``
-reads what is wanted off the state before a block and returns it with the next state, so that what
-they share is computed once; ``finish`` reads the last state.
+Three scalar functions carry the recursion. ``initial`` gives the state at layer 0 and what is
+constant over the layers; ``advance`` reads what is wanted off the state before a block and returns
+it with the next state, so that what they share is computed once; ``finish`` reads the last state.
 """
 
 from __future__ import annotations
@@ -36,14 +36,19 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
 
     def add(name: str, inputs: Sequence[sp.Symbol], outputs: Sequence[sp.Expr]) -> None:
         if outputs:
-            arguments = (*inputs, *rules)
-            functions.append(scalar_function(name, arguments, outputs, helpers=helpers))
+            text = scalar_function(
+                name, (*inputs, *rules), outputs, helpers=helpers, definitions=plan.definitions
+            )
+            functions.append(text)
 
     advanced = (*plan.read, *plan.layer, *plan.step)
     everything = (*plan.parameters, *plan.layer_parameters)
-    add("initial", plan.parameters, plan.initial)
-    add("advance", (*plan.state, *everything), advanced)
-    add("finish", (*plan.state, *plan.parameters), (*plan.read, *plan.last))
+    carried = (*plan.state, *plan.constants)
+    add("initial", plan.parameters, (*plan.initial, *plan.once))
+    add("advance", (*carried, *everything), advanced)
+    add("finish", (*carried, *plan.parameters), (*plan.read, *plan.last))
     loop = "@driver\n" + driver_source(plan)
     comment = f"# {recursion.title}: {', '.join(o.name for o in plan.outputs)}\n"
-    return comment + module_source([*functions, loop], target), operation_count(advanced)
+    return comment + module_source([*functions, loop], target), operation_count(
+        advanced, plan.definitions
+    )

@@ -32,6 +32,7 @@ class Rows:
     parameters: range
     layer_parameters: range
     state: range
+    constants: range
     results: range
     """Results of one call: trajectory outputs, layer outputs, propagator matrices."""
     lanes: int
@@ -41,10 +42,16 @@ class Rows:
     def of(cls, plan: Schedule) -> Rows:
         """Lay out the rows for a schedule."""
         widest = max(len(plan.read) + len(plan.layer), len(plan.read) + len(plan.last))
-        sizes = [len(plan.parameters), len(plan.layer_parameters), len(plan.state), widest]
+        held = (plan.parameters, plan.layer_parameters, plan.state, plan.constants)
+        sizes = [*(len(symbols) for symbols in held), widest]
         starts = [sum(sizes[:k]) for k in range(len(sizes) + 1)]
         rows = [range(starts[k], starts[k + 1]) for k in range(len(sizes))]
-        return cls(rows[0], rows[1], rows[2], rows[3], points_per_tile(plan))
+        return cls(*rows, lanes=points_per_tile(plan))
+
+    @property
+    def carried(self) -> range:
+        """State and constants, which the scalar functions take first."""
+        return range(self.state.start, self.constants.stop)
 
     @property
     def count(self) -> int:
@@ -96,7 +103,7 @@ def _tile(plan: Schedule, rows: Rows) -> list[str]:
         f"count = min({rows.lanes}, n - low)",
         f"lane = np.empty(({rows.count}, {rows.lanes}))",
         *_load_parameters(plan, rows),
-        *_call("initial", plan, rows, arguments=rows.parameters, results=rows.state),
+        *_call("initial", plan, rows, arguments=rows.parameters, results=rows.carried),
         *_start_propagators(plan.propagations),
         *_layers(plan, rows),
         *_finish(plan, rows),
@@ -149,7 +156,7 @@ def _block(plan: Schedule, rows: Rows) -> list[str]:
         "    j = min(low + i, n - 1)",
         *_indent(loads, 1),
     ]
-    arguments = [*rows.state, *rows.parameters, *rows.layer_parameters]
+    arguments = [*rows.carried, *rows.parameters, *rows.layer_parameters]
     count = len(plan.read) + len(plan.layer)
     results = [*rows.results[:count], *rows.state]
     matrices = rows.results[len(plan.read) + len(plan.layer_slots) :]
@@ -163,7 +170,7 @@ def _block(plan: Schedule, rows: Rows) -> list[str]:
 def _finish(plan: Schedule, rows: Rows) -> list[str]:
     if not (plan.read or plan.last):
         return []
-    arguments = [*rows.state, *rows.parameters]
+    arguments = [*rows.carried, *rows.parameters]
     results = rows.results[: len(plan.read) + len(plan.last)]
     layered = len(plan.layer_slots)
     last = rows.results[len(plan.read) :]

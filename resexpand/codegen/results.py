@@ -1,13 +1,15 @@
 """Arrays a routine writes into, and the shape in which the caller gets them.
 
-The compiled loop writes one array per slot, points first and layers last. The three entries of a
-pair of inputs are views into one array of 2 x 2 matrices, so that for two inputs nothing has to be
-put together afterwards; for more inputs the pairs are gathered into D x D matrices.
+The compiled loop writes one array per slot, points first and layers last. The entries of a
+symmetric matrix, such as the kernel of two inputs, are views into one array of matrices, so that
+nothing has to be put together afterwards; for more than two inputs the pairs are gathered into
+D x D matrices.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ class Buffers:
         What the compiled loop writes, by slot: shape ``(points,)``, ``(points, L + 1)`` or
         ``(points, L + 1, L + 1)``.
     wholes : dict of str to ndarray
-        The same by output; kernels of pairs have shape ``(points, L + 1, 2, 2)``.
+        The same by output; n x n matrices have shape ``(points, L + 1, n, n)``.
     """
 
     slots: dict[str, Array]
@@ -47,14 +49,13 @@ def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
         elif len(names) == 1:
             whole = np.empty((points,) if output.kind == "final" else (points, depth + 1))
         else:
-            whole = np.empty((points, depth + 1, 2, 2))
+            whole = np.empty((points, depth + 1, output.size, output.size))
         wholes[output.name] = whole
         if len(names) == 1:
             views[names[0]] = whole
         else:
-            views |= dict(
-                zip(names, (whole[..., 0, 0], whole[..., 0, 1], whole[..., 1, 1]), strict=True)
-            )
+            places = combinations_with_replacement(range(output.size), 2)
+            views |= {name: whole[..., i, j] for name, (i, j) in zip(names, places, strict=True)}
     return Buffers(views, wholes)
 
 
@@ -74,18 +75,21 @@ def assembled(
     pairs : list of (int, int)
         Inputs of every pair.
     inputs : int
-        Number of inputs D.
+        Number of inputs D of a recursion of pairs, 0 of a recursion of one input.
 
     Returns
     -------
     ndarray
-        ``grid + (layers, D, D)`` for kernels of several inputs, else ``grid + (layers,)``,
-        ``grid + (layers, layers)`` or ``grid``.
+        ``grid + (layers, D, D)`` for kernels of several inputs, ``grid + (layers, n, n)`` for
+        other matrices, else ``grid + (layers,)``, ``grid + (layers, layers)`` or ``grid``.
     """
     whole = buffers.wholes[output.name]
     if len(slots(output)) == 1:
         return whole.reshape(grid + whole.shape[1:])[()]
-    whole[..., 1, 0] = whole[..., 0, 1]
+    for i, j in combinations(range(output.size), 2):
+        whole[..., j, i] = whole[..., i, j]
+    if not inputs:
+        return whole.reshape(grid + whole.shape[1:])
     if len(pairs) == 1:
         return whole.reshape(grid + whole.shape[1:])[..., :inputs, :inputs]
     by_pair = whole.reshape(*grid, len(pairs), *whole.shape[1:])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations_with_replacement
 from typing import Any, Literal
 
 import numpy as np
@@ -109,7 +110,7 @@ class Routine:
         pairs = _pairs(self.plan, point, recursion.inputs)
         fine = self._run(point, pairs, "fine")
         errors = self._quadrature_error(point, pairs, fine) if self.plan.quadratures else {}
-        inputs = point.kernel.shape[-1] if recursion.inputs == 2 else 1
+        inputs = point.kernel.shape[-1] if recursion.inputs == 2 else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         problems = _problems(self.plan, arrays, errors)
         return Values(arrays, point.depth, problems, errors, self.citations)
@@ -141,13 +142,19 @@ class Routine:
 def _scales(output: Output, arrays: dict[str, Array]) -> list[Array]:
     """Return what the error of every slot of an output is relative to.
 
-    The covariance of two inputs may vanish exactly; its error is relative to their variances.
+    The covariance of two inputs may vanish exactly; its error is relative to their variances. So
+    it is for every symmetric matrix.
     """
     names = slots(output)
     if len(names) == 1:
         return [np.abs(arrays[names[0]])]
-    first, last = arrays[names[0]], arrays[names[2]]
-    return [first, np.sqrt(first) * np.sqrt(last), last]
+    places = list(combinations_with_replacement(range(output.size), 2))
+    roots = {
+        i: np.sqrt(np.abs(arrays[name]))
+        for name, (i, j) in zip(names, places, strict=True)
+        if i == j
+    }
+    return [roots[i] * roots[j] for i, j in places]
 
 
 def _pairs(plan: Schedule, point: Point, inputs: int) -> Pairs:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import sympy as sp
 
@@ -50,9 +51,14 @@ class Schedule:
         Arguments with one value per block.
     state : tuple of sympy.Symbol
         Carried from layer to layer.
-    initial, step, read, layer, last : tuple of sympy.Expr
-        Lowered expressions: initial state; next state; trajectory outputs of a state; layer
-        outputs (and propagator matrices) of the state before a block; outputs of the last state.
+    constants : tuple of sympy.Symbol
+        Computed once per point, before the first layer.
+    definitions : tuple of (sympy.Symbol, sympy.Expr)
+        Lowered intermediate quantities of a block.
+    initial, once, step, read, layer, last : tuple of sympy.Expr
+        Lowered expressions: initial state; constants; next state; trajectory outputs of a state;
+        layer outputs (and propagator matrices) of the state before a block; outputs of the last
+        state.
     trajectory_slots, layer_slots, last_slots : tuple of str
         Names of the output arrays filled by `read`, `layer` and `last`.
     propagations : tuple of Propagation
@@ -66,7 +72,10 @@ class Schedule:
     parameters: tuple[sp.Symbol, ...]
     layer_parameters: tuple[sp.Symbol, ...]
     state: tuple[sp.Symbol, ...]
+    constants: tuple[sp.Symbol, ...]
+    definitions: tuple[tuple[sp.Symbol, sp.Expr], ...]
     initial: tuple[sp.Expr, ...]
+    once: tuple[sp.Expr, ...]
     step: tuple[sp.Expr, ...]
     read: tuple[sp.Expr, ...]
     layer: tuple[sp.Expr, ...]
@@ -88,7 +97,9 @@ def slots(output: Output) -> tuple[str, ...]:
     """Return the names of the arrays that hold an output, one per entry."""
     if output.kind == "propagator" or len(output.entries) == 1:
         return (output.name,)
-    return tuple(f"{output.name}_{entry}" for entry in ("11", "12", "22"))
+    places = combinations_with_replacement(range(1, output.size + 1), 2)
+    comma = "" if output.size < 10 else "_"
+    return tuple(f"{output.name}_{i}{comma}{j}" for i, j in places)
 
 
 def chosen_outputs(recursion: Recursion, names: Sequence[str] | None) -> tuple[Output, ...]:
@@ -126,17 +137,22 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
         for kind in ("trajectory", "layer", "final", "propagator")
     }
     lowering = Lowering(recursion.laws)
-    needed = _needed_state(recursion, outputs)
+    needed = _needed_symbols(recursion, outputs)
+    constants = [(s, value) for s, value in recursion.constants if s in needed]
+    definitions = [(s, value) for s, value in recursion.definitions if s in needed]
+    state = tuple(s for s in recursion.state if s in needed)
 
     def lowered(expressions: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
-        return tuple(lowering.lower(recursion.flat(e)) for e in expressions)
+        return tuple(lowering.lower(e) for e in expressions)
 
     update = dict(zip(recursion.state, recursion.update, strict=True))
     initial = dict(zip(recursion.state, recursion.initial, strict=True))
     matrices = [entry for o in by_kind["propagator"] if o.matrix is not None for entry in o.matrix]
     parts = {
-        "initial": lowered([initial[s] for s in needed]),
-        "step": lowered([update[s] for s in needed]),
+        "initial": lowered([initial[s] for s in state]),
+        "once": lowered([recursion.flat(value) for _, value in constants]),
+        "values": lowered([value for _, value in definitions]),
+        "step": lowered([update[s] for s in state]),
         "read": lowered(_entries(by_kind["trajectory"])),
         "layer": lowered([*_entries(by_kind["layer"]), *matrices]),
         "last": lowered(
@@ -145,10 +161,13 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
     }
     quadratures = tuple(lowering.quadratures.values())
     finished = {k: tuple(with_rules(e, quadratures) for e in v) for k, v in parts.items()}
+    values = finished.pop("values")
     return Schedule(
         parameters=tuple(symbol for symbol, _ in recursion.bindings),
         layer_parameters=tuple(symbol for symbol, _ in recursion.layer_bindings),
-        state=needed,
+        state=state,
+        constants=tuple(s for s, _ in constants),
+        definitions=tuple(zip((s for s, _ in definitions), values, strict=True)),
         **finished,
         trajectory_slots=_slot_names(by_kind["trajectory"]),
         layer_slots=_slot_names(by_kind["layer"]),
@@ -174,15 +193,16 @@ def _propagation(output: Output) -> Propagation:
     return Propagation(output.name, output.matrix.rows, row, column)
 
 
-def _needed_state(recursion: Recursion, outputs: Sequence[Output]) -> tuple[sp.Symbol, ...]:
-    """Return the state variables on which the chosen outputs depend, in their order."""
+def _needed_symbols(recursion: Recursion, outputs: Sequence[Output]) -> set[sp.Basic]:
+    """Return the state, definitions and constants on which the chosen outputs depend."""
+    made_of = dict(zip(recursion.state, recursion.update, strict=True))
+    made_of |= dict((*recursion.definitions, *recursion.constants))
     read = [e for o in outputs if o.kind != "propagator" for e in (*o.entries, *o.at_end)]
     read += [entry for o in outputs if o.matrix is not None for entry in o.matrix]
-    update = dict(zip(recursion.state, recursion.flat_update, strict=True))
     needed: set[sp.Basic] = set()
-    frontier = {s for e in read for s in recursion.flat(e).free_symbols if s in update}
+    frontier = {s for e in read for s in e.free_symbols if s in made_of}
     while frontier:
         needed |= frontier
-        fed = {s for f in frontier for s in update[f].free_symbols if s in update}
+        fed = {s for f in frontier for s in made_of[f].free_symbols if s in made_of}
         frontier = fed - needed
-    return tuple(s for s in recursion.state if s in needed)
+    return needed

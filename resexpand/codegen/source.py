@@ -93,7 +93,9 @@ def scalar_function(
     """
     expressions = _expressions(outputs)
     names = identifiers(inputs, taken={name, *(helpers or {}).values()})
-    lowering, results = _lowered(expressions, names, helpers or {}, needed(definitions, expressions))
+    lowering, results = _lowered(
+        expressions, names, helpers or {}, needed(definitions, expressions)
+    )
     arguments = [names[symbol] for symbol in inputs]
     statements = lowering.statements
     parts: list[str] = []

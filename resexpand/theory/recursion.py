@@ -7,8 +7,10 @@ of other modules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations_with_replacement
 from typing import Literal
 
 import sympy as sp
@@ -36,8 +38,8 @@ class Output:
         ``l = 1 .. L``, closed by `at_end` of the last state. ``final``: of the last state.
         ``propagator``: ordered products of the Jacobian, entries ``[l, m]``.
     entries : tuple of sympy.Expr
-        One expression, or three for the entries 11, 12, 22 of a pair of inputs. For a propagator
-        the pair ``(row, column)`` of the matrix product.
+        One expression, or the upper triangle of a symmetric matrix, row by row: 11, 12, 22 for a
+        pair of inputs. For a propagator the pair ``(row, column)`` of the matrix product.
     at_end : tuple of sympy.Expr
         Expressions of the last state that close a ``layer`` output; as many as `entries`.
     matrix : sympy.ImmutableMatrix, optional
@@ -53,6 +55,25 @@ class Output:
     at_end: tuple[sp.Expr, ...] = ()
     matrix: sp.ImmutableMatrix | None = None
     meaning: str = ""
+
+    @property
+    def size(self) -> int:
+        """Rows of the symmetric matrix whose upper triangle the entries are; 1 for a number."""
+        return 1 if self.kind == "propagator" else triangle_size(len(self.entries))
+
+
+def triangle_size(count: int) -> int:
+    """Return n, where ``count = n (n + 1) / 2`` numbers are the upper triangle of n x n."""
+    return (math.isqrt(8 * count + 1) - 1) // 2
+
+
+def symmetric(entries: Sequence[sp.Expr]) -> sp.Expr | sp.Matrix:
+    """Return the symmetric matrix of an upper triangle, or the number if there is only one."""
+    size = triangle_size(len(entries))
+    if size == 1:
+        return entries[0]
+    at = dict(zip(combinations_with_replacement(range(size), 2), entries, strict=True))
+    return sp.Matrix(size, size, lambda i, j: at[min(i, j), max(i, j)])
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,8 @@ class Recursion:
         State symbols, their values at layer 0, and at layer ``l`` in terms of layer ``l - 1``.
     definitions : tuple of (sympy.Symbol, sympy.Expr)
         Intermediate quantities used by `update` and `outputs`, in order.
+    constants : tuple of (sympy.Symbol, sympy.Expr)
+        Quantities made of hyperparameters and the kernel at layer 0 alone, the same at all layers.
     outputs : tuple of Output
         What is read off.
     bindings : tuple of (sympy.Symbol, sympy.Expr)
@@ -93,6 +116,7 @@ class Recursion:
     initial: tuple[sp.Expr, ...]
     update: tuple[sp.Expr, ...]
     definitions: Bindings = ()
+    constants: Bindings = ()
     outputs: tuple[Output, ...] = ()
     bindings: Bindings = ()
     layer_bindings: tuple[tuple[sp.Symbol, tuple[sp.Expr, ...]], ...] = ()
@@ -102,7 +126,7 @@ class Recursion:
 
     def flat(self, expression: sp.Expr) -> sp.Expr:
         """Return an expression with the definitions substituted, so that it is one of the state."""
-        for symbol, value in reversed(self.definitions):
+        for symbol, value in reversed((*self.constants, *self.definitions)):
             expression = expression.xreplace({symbol: value})
         return expression
 
@@ -127,7 +151,11 @@ class Recursion:
     def _repr_latex_(self) -> str:
         rows = [
             rf"{symbol_latex(s.name, 'l')} &= {in_notation(value, 'l-1', 'l')}"
-            for s, value in (*self.definitions, *zip(self.state, self.update, strict=True))
+            for s, value in (
+                *self.constants,
+                *self.definitions,
+                *zip(self.state, self.update, strict=True),
+            )
         ]
         body = r" \\ ".join(rows)
         return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
@@ -196,8 +224,7 @@ def _shaped(
         block = recursion.at_block(min(layer, depth - 1))
         at = {**values, **states[layer], **block}
         entries = [close_elementary(recursion.flat(e), recursion.laws) for e in expressions]
-        entries = [e.xreplace(at) for e in entries]
-        return entries[0] if len(entries) == 1 else sp.Matrix(2, 2, [*entries[:2], *entries[1:]])
+        return symmetric([e.xreplace(at) for e in entries])
 
     if output.kind == "trajectory":
         return [read(output.entries, layer) for layer in range(depth + 1)]
