@@ -46,7 +46,7 @@ class Rows:
         sizes = [*(len(symbols) for symbols in held), widest]
         starts = [sum(sizes[:k]) for k in range(len(sizes) + 1)]
         rows = [range(starts[k], starts[k + 1]) for k in range(len(sizes))]
-        return cls(*rows, lanes=points_per_tile(plan))
+        return cls(rows[0], rows[1], rows[2], rows[3], rows[4], points_per_tile(plan))
 
     @property
     def carried(self) -> range:
