@@ -1,0 +1,80 @@
+"""Scales of the blocks: one symbol or number per block, or one for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sympy as sp
+
+from resexpand.conventions import exact
+from resexpand.errors import HyperparameterError
+
+Scales = tuple[sp.Expr, ...] | sp.Expr | sp.IndexedBase
+"""One scale per block; at symbolic depth a common scale, or the base of indexed ones."""
+
+LAMBDA = "lambda"
+
+
+def read_scales(scales: Any, depth: int | sp.Expr) -> Scales:
+    """Return the scales of a network in the form that `Expansion` holds.
+
+    Parameters
+    ----------
+    scales : None, number, sympy.Expr, sympy.IndexedBase or sequence
+        None for symbols ``lambda_1 .. lambda_n`` (``lambda[i]`` at symbolic depth).
+    depth : int or sympy.Expr
+        Number of blocks.
+
+    Raises
+    ------
+    HyperparameterError
+        If there are not as many scales as blocks, or one is neither a number nor an expression.
+    """
+    if not isinstance(depth, int):
+        return _read_for_symbolic_depth(scales, depth)
+    if scales is None:
+        return default_scales(depth)
+    if isinstance(scales, sp.IndexedBase):
+        return tuple(scales[i] for i in range(1, depth + 1))
+    if isinstance(scales, Iterable) and not isinstance(scales, str | sp.Basic):
+        values = tuple(_scale(value) for value in scales)
+        if len(values) != depth:
+            raise HyperparameterError(
+                f"{len(values)} scales for {depth} blocks",
+                "every block has one scale",
+                f"give {depth} scales, or one number or symbol for all blocks",
+            )
+        return values
+    return (_scale(scales),) * depth
+
+
+def default_scales(depth: int) -> tuple[sp.Symbol, ...]:
+    """Return the symbols ``lambda_1 .. lambda_depth``."""
+    return tuple(sp.Symbol(f"{LAMBDA}_{i}") for i in range(1, depth + 1))
+
+
+def _read_for_symbolic_depth(scales: Any, depth: sp.Expr) -> Scales:
+    if scales is None:
+        return sp.IndexedBase(LAMBDA)
+    if isinstance(scales, sp.IndexedBase):
+        return scales
+    if isinstance(scales, Iterable) and not isinstance(scales, str | sp.Basic):
+        raise HyperparameterError(
+            f"a list of scales for {depth} blocks",
+            "at symbolic depth their number is not known",
+            "give one number or symbol, a sympy.IndexedBase, or the number of blocks",
+        )
+    return _scale(scales)
+
+
+def _scale(value: Any) -> sp.Expr:
+    try:
+        found = exact(value)
+    except (TypeError, ValueError) as error:
+        raise HyperparameterError(
+            f"scale {value!r}", str(error), "give a number or a SymPy symbol"
+        ) from None
+    if found.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
+        raise HyperparameterError(f"scale {value!r}", "it is not finite", "give a finite number")
+    return found

@@ -1,0 +1,159 @@
+"""One term of an expansion: a tree with its coefficient, scale and elementary differential."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sympy as sp
+
+from resexpand.combinatorics.labelled import LabelledTree
+from resexpand.combinatorics.tree import Tree
+from resexpand.errors import UnsupportedError
+from resexpand.theory.expansion.points import as_number
+from resexpand.theory.expansion.sums import NestedSum
+from resexpand.theory.expansion.wording import coefficient_text, differential_text, sum_text
+
+if TYPE_CHECKING:
+    from resexpand.theory.expansion.expansion import Expansion
+
+
+class Term:
+    """One term of an expansion; made by `residual_expansion`, immutable.
+
+    At a concrete number of blocks it belongs to a class of labelled trees, at symbolic depth to an
+    unlabelled tree with its nested sum.
+
+    Attributes
+    ----------
+    tree : Tree
+        The unlabelled tree.
+    labelled : LabelledTree or None
+        The tree with its labels; None at symbolic depth.
+    """
+
+    __slots__ = ("_network", "_scale", "labelled", "tree")
+
+    def __init__(
+        self,
+        network: Expansion,
+        tree: Tree,
+        labelled: LabelledTree | None = None,
+        scale: sp.Expr | None = None,
+    ) -> None:
+        self._network = network
+        self._scale = scale
+        self.tree = tree
+        self.labelled = labelled
+
+    @property
+    def order(self) -> int:
+        """Number of vertices: how many branches the term passes through."""
+        return self.tree.order
+
+    @property
+    def labels(self) -> tuple[int, ...] | None:
+        """Labels of the vertices in preorder; None at symbolic depth."""
+        return None if self.labelled is None else self.labelled.labels
+
+    @property
+    def coefficient(self) -> sp.Rational:
+        """``1/|Aut|`` of the labelled tree, at symbolic depth of the unlabelled one."""
+        tree = self.tree if self.labelled is None else self.labelled
+        return sp.Rational(1, tree.symmetry)
+
+    @property
+    def scale(self) -> sp.Expr:
+        """Product of the scales of the blocks at all vertices.
+
+        At symbolic depth with one scale per block it is the summand's, in the indices of `sum`.
+        """
+        if self._scale is not None:
+            return self._scale
+        scales = self._network.scales
+        if self.labelled is not None:
+            return sp.Mul(*(scales[label - 1] for label in self.labelled.labels))
+        if isinstance(scales, sp.IndexedBase):
+            return sp.Mul(*(scales[index] for index in self._nested().symbols))
+        return scales**self.order
+
+    @property
+    def sum(self) -> NestedSum | None:
+        """The nested sum over layers; None at a concrete number of blocks."""
+        return None if self.labelled is not None else self._nested()
+
+    def _nested(self) -> NestedSum:
+        return NestedSum(self.tree, self._network.depth)
+
+    def value(self, x: Any) -> Any:
+        """Return coefficient times scale times elementary differential at a state.
+
+        Parameters
+        ----------
+        x : number, sympy.Expr, sympy.Matrix or numpy.ndarray
+            The input of the network: a scalar, or a vector as long as the blocks have entries.
+
+        Returns
+        -------
+        float, numpy.ndarray, sympy.Expr or sympy.Matrix
+            Like `x`: numbers for numbers as far as blocks and scales are, expressions otherwise.
+            At symbolic depth a `sympy.Sum` over layers, in formal blocks ``f(i, x)``.
+
+        Raises
+        ------
+        DescriptionError
+            If the state has not as many entries as the blocks.
+        HyperparameterError
+            If a derivative is not finite there, or `x` is no state.
+        UnsupportedError
+            If `x` is a vector at symbolic depth.
+        """
+        if self.labelled is None:
+            return self._symbolic_sum(x)
+        point, values = self._network.evaluator.differential(self.labelled, x)
+        factor = as_number(self.coefficient * self.scale, point.digits)
+        return point.shaped([factor * value for value in values])
+
+    def _symbolic_sum(self, x: Any) -> sp.Expr:
+        if not isinstance(x, sp.Expr) or isinstance(x, sp.MatrixBase):
+            raise UnsupportedError(
+                f"the term of {self.tree} at symbolic depth for the state {x!r}",
+                "its blocks are formal functions f(i, x) of one symbol",
+                "give a SymPy symbol, or the number of blocks or the blocks themselves",
+            )
+        nested = self._nested()
+        summand = self.scale * self._formal_product(nested.symbols, x)
+        if not isinstance(self._network.scales, sp.IndexedBase):
+            outside, summand = self.scale, summand / self.scale
+            return self.coefficient * outside * nested.over(summand)
+        return self.coefficient * nested.over(summand)
+
+    def _formal_product(self, symbols: tuple[sp.Symbol, ...], x: sp.Expr) -> sp.Expr:
+        """In one dimension the differential is a product of derivatives, one per vertex."""
+        block, argument = sp.Function("f"), sp.Dummy("x")
+        factors = [
+            block(index, argument).diff(argument, len(subtree.children))
+            for index, subtree in zip(symbols, self.tree, strict=True)
+        ]
+        product = sp.Mul(*factors)
+        return product.xreplace({argument: x}) if x.is_Symbol else product.subs(argument, x)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, latex: bool = False) -> str:
+        """Return the term as a reader would write it, as plain text or LaTeX."""
+        parts = [coefficient_text(self.coefficient, latex).strip()]
+        indices: tuple[object, ...]
+        if self.labelled is None:
+            nested = self._nested()
+            parts.append(sum_text(nested, latex))
+            indices = nested.indices
+        else:
+            indices = self.labelled.labels
+        written = sp.latex(self.scale) if latex else str(self.scale)
+        parts.append("" if self.scale == 1 else written)
+        parts.append(differential_text(self.tree, indices, latex))
+        return " ".join(filter(None, parts))
+
+    def __repr__(self) -> str:
+        return f"Term({self})"
