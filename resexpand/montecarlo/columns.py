@@ -1,9 +1,10 @@
 """The columns of one network, and the few loops over them that every sampler needs.
 
-A network of width `N` with `D` inputs and `T` tangents is propagated as `C = D + T` columns of
-neurons: `h_1 ... h_D`, then tangents `v_t`, each attached to the input at which it is a tangent.
-Arrays of columns have shape `(C, P)`, one contiguous row per column, with `P > N` a multiple of
-`LANES` so that vector loops have no remainder. Entries from `N` on are finite and without meaning.
+A network of width `N` is propagated as columns of neurons: the states `h_1 ... h_D` of its inputs,
+then other groups such as tangents or jets (`resexpand.montecarlo.groups.layout` says which column
+is what). Arrays of columns have shape `(C, P)`, one contiguous row per column, with `P > N` a
+multiple of `LANES` so that vector loops have no remainder. Entries from `N` on are finite and
+without meaning.
 
 `triangular_factor` is the Gram-Schmidt process. It differs from the textbook: a column that shrank
 is orthogonalised a second time ("twice is enough", Giraud, Langou & Rozloznik 2005), and one that
@@ -145,9 +146,34 @@ def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: 
 
 
 @loop
-def add_scaled(columns: Columns, scale: float, branch: Columns) -> None:
-    """Close a residual block, `h += scale * branch(h)`, in place."""
-    for c in range(columns.shape[0]):
-        x, step = columns[c], branch[c]
+def add_scaled(stream: Columns, scale: float, branch: Columns, added_to: NDArray[np.int64]) -> None:
+    """Close a residual block, `h += scale * branch(h)`, in place: column c into added_to[c]."""
+    for c in range(branch.shape[0]):
+        x, step = stream[added_to[c]], branch[c]
         for i in range(x.size):
             x[i] += scale * step[i]
+
+
+@loop
+def remainders(
+    stream: Columns,
+    width: int,
+    first: int,
+    added_to: NDArray[np.int64],
+    rest: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write `|h - (x_0 + ... + x_k)|^2 / N` for k = 0, 1, ... to out, h being column 0.
+
+    The x_k are a group in which each column is added to the next; `first` is the place of x_0. The
+    differences are formed neuron by neuron: from a Gram matrix they would be lost in rounding.
+    `rest` is scratch.
+    """
+    for i in range(width):
+        rest[i] = stream[0, i]
+    column = first
+    for k in range(out.size):
+        subtract(rest, 1.0, stream[column], width)
+        out[k] = dot(rest, rest, width) / width
+        if k + 1 < out.size:
+            column = added_to[first + k]

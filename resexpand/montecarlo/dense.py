@@ -56,19 +56,19 @@ def add_block(
 def linear(
     source: Columns,
     target: Columns,
-    size: tuple[int, int],
+    biased: NDArray[np.bool_],
+    width: int,
     law: Law,
     place: Place,
     operation: int,
     scratch: Columns,
 ) -> None:
-    """Write `W x_c + b` (inputs) and `W x_c` (tangents) with fresh W and b.
+    """Write `W x_c + b` (where biased) and `W x_c` (elsewhere) with fresh W and b.
 
     Parameters are those of `resexpand.montecarlo.function_space.linear`. Entries of the source
     from N on are overwritten by zeros: they meet the unused normals of the last block.
     """
     key0, key1, layer, draw = place
-    inputs, width = size
     stream = DENSE_FIRST + 2 * operation
     unit, constant = np.sqrt(law[0] / width), np.sqrt(law[1])
     source[:, width:] = 0.0
@@ -77,8 +77,9 @@ def linear(
         word = stream_word(layer, stream + 1)
         fill_normals(key0, key1, np.uint64(0), word, draw, bias, width)
     for c in range(source.shape[0]):
+        drawn = biased[c] and constant > 0.0
         for i in range(target.shape[1]):
-            target[c, i] = constant * bias[i] if c < inputs and i < width and constant > 0 else 0.0
+            target[c, i] = constant * bias[i] if drawn and i < width else 0.0
     word = stream_word(layer, stream)
     rows = (width + VECTOR - 1) // VECTOR * VECTOR
     for row in range(0, rows, TILE):

@@ -18,18 +18,14 @@ from numpy.typing import NDArray
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet
+from resexpand.montecarlo.groups.group import ColumnGroup
+from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.moments import Moments
-from resexpand.montecarlo.observables import (
-    Observable,
-    Record,
-    needed_sites,
-    read_out_law,
-    starting_matrix,
-)
+from resexpand.montecarlo.observable import GRAMS, Observable, Record, read_out_law
+from resexpand.montecarlo.observables import needed_columns, needed_sites
 from resexpand.montecarlo.philox import split_seed
 from resexpand.montecarlo.sampler_source import sampler_source
 from resexpand.montecarlo.streams import LARGEST_BRANCH
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import Branch
 
 Floats = NDArray[np.float64]
@@ -45,10 +41,10 @@ class Sampler:
     observables : tuple of Observable
     width : int
     seed : int
-    tangents : dict
-        Tangent kind to column.
-    matrix, parents : ndarray
-        From `starting_matrix`.
+    layout : Layout
+        The columns of a network.
+    matrix : ndarray, shape (D + 1, S)
+        What makes them at layer 0.
     draw_networks : callable
         The compiled function of the generated module.
     """
@@ -57,15 +53,9 @@ class Sampler:
     observables: tuple[Observable, ...]
     width: int
     seed: int
-    tangents: dict[str, int]
+    layout: Layout
     matrix: Floats
-    parents: NDArray[np.int64]
     draw_networks: Callable[..., None]
-
-    @property
-    def inputs(self) -> int:
-        """Number of inputs D."""
-        return len(self.matrix) - 1
 
     def rows(self, first: int, draws: int) -> dict[str, Floats]:
         """Return the observables of networks first ... first + draws - 1, one row per network."""
@@ -78,29 +68,40 @@ class Sampler:
         return {name: Moments.of(rows) for name, rows in self.rows(first, draws).items()}
 
     def _record(self, first: int, draws: int) -> Record:
-        sites = needed_sites(self.observables, self.net)
-        columns, layers = self.matrix.shape[1], self.net.depth + 1
-        arrays = {
-            site: np.zeros((draws, layers, columns, columns) if site in sites else (0, 0, 0, 0))
-            for site in ("states", "features", "read_outs")
-        }
-        outputs = np.zeros((draws, self.inputs) if "outputs" in sites else (0, 0))
-        behind = "features" in sites and self.net.read_out is None
+        wanted = needed_sites(self.observables, self.net)
+        behind = "features" in wanted and self.net.read_out is None
+        sites = self._sites(draws, wanted)
         self.draw_networks(
             first,
             draws,
             *split_seed(self.seed),
             self.matrix,
-            self.parents,
+            self.layout.parents,
+            self.layout.first,
+            self.layout.added_to,
+            self.layout.biased,
             self.width,
             np.array(self.net.scales),
             np.array(self.net.laws),
             np.array(read_out_law(self.net)),
             self.net.depth + behind,
-            *arrays.values(),
-            outputs,
+            *sites.values(),
         )
-        return Record(self.net, self.inputs, self.tangents, outputs=outputs, **arrays)
+        return Record(self.net, self.layout, sites)
+
+    def _sites(self, draws: int, wanted: set[str]) -> dict[str, Floats]:
+        """Return arrays for what the networks leave behind, in the order of the generated text."""
+        layers, layout = self.net.depth + 1, self.layout
+        shapes = {
+            "states": (draws, layers, layout.columns, layout.columns),
+            **dict.fromkeys(GRAMS[1:], (draws, layers, layout.carried, layout.carried)),
+            "outputs": (draws, layout.inputs),
+            **{site: (draws, layers, size) for site, size in layout.sites.items()},
+        }
+        return {
+            site: np.zeros(shape if site in wanted else (0,) * len(shape))
+            for site, shape in shapes.items()
+        }
 
 
 def make_sampler(
@@ -118,28 +119,33 @@ def make_sampler(
     Raises
     ------
     UnsupportedError
-        If an observable needs a derivative that an activation does not have, or the branch is
-        longer than the random streams allow.
+        If an observable needs columns that an activation cannot carry, or the branch is longer
+        than the random streams allow.
     """
     if len(branch.ops) > LARGEST_BRANCH:
         raise UnsupportedError(
             f"a branch of {len(branch.ops)} operations", f"at most {LARGEST_BRANCH} can be sampled"
         )
-    inputs = len(kernel)
-    kinds = list(dict.fromkeys(o.tangent for o in observables if o.tangent))
-    if kinds:
-        _require_derivatives(branch, [o.name for o in observables if o.tangent])
-    matrix, parents = starting_matrix(kernel, kinds)
+    layout = needed_columns(observables, len(kernel))
+    layout.require(branch, _askers(observables))
     return Sampler(
         net=net,
         observables=tuple(observables),
         width=width,
         seed=seed,
-        tangents={kind: inputs + t for t, kind in enumerate(kinds)},
-        matrix=matrix,
-        parents=parents,
-        draw_networks=_compiled(sampler_source(branch, method, tangents=bool(kinds))),
+        layout=layout,
+        matrix=layout.matrix(kernel),
+        draw_networks=_compiled(sampler_source(branch, method, layout)),
     )
+
+
+def _askers(observables: Sequence[Observable]) -> dict[type[ColumnGroup], str]:
+    """Return the names of the observables that need each kind of group."""
+    names: dict[type[ColumnGroup], list[str]] = {}
+    for observable in observables:
+        for group in observable.groups:
+            names.setdefault(type(group), []).append(observable.label)
+    return {kind: ", ".join(dict.fromkeys(listed)) for kind, listed in names.items()}
 
 
 @cache
@@ -147,14 +153,3 @@ def _compiled(source: str) -> Callable[..., None]:
     module: Any = load(source)
     compiled: Callable[..., None] = module.draw_networks
     return compiled
-
-
-def _require_derivatives(branch: Branch, names: list[str]) -> None:
-    """Refuse tangents through activations that jump."""
-    for op in branch.ops:
-        if isinstance(op, Activation) and op.jumps:
-            raise UnsupportedError(
-                f"{', '.join(names)} of a network with activation {op.name}",
-                f"{op.name} jumps, so its networks have no derivative",
-                'ask for "kernel", or use a continuous activation such as Activation("erf")',
-            )

@@ -2,9 +2,9 @@
 
 A weight matrix W with i.i.d. entries `N(0, s/N)` and a bias b with entries `N(0, t)` act on the
 columns `x_1 ... x_C` of one network. Written as one matrix, rows of `[W x_1 + b, ..., W x_C]` (no
-bias on tangents) are scalar products of i.i.d. standard normals with the columns
+bias on derivatives) are scalar products of i.i.d. standard normals with the columns
 
-    a_c = ( x_c sqrt(s/N),  sqrt(t) if c is an input else 0 ),      length N + 1:
+    a_c = ( x_c sqrt(s/N),  sqrt(t) if biased else 0 ),      length N + 1:
 
 the bias is the weight of one more neuron. With the thin factorisation `A = Q R`, `W x = Y R` where
 `Y = Z Q` again has i.i.d. standard normal entries, because Q has orthonormal columns. So only
@@ -37,10 +37,9 @@ def workspace(count: int, length: int) -> Columns:
 
 @loop
 def feature_factor(
-    source: Columns, size: tuple[int, int], law: Law, scratch: Columns
+    source: Columns, biased: NDArray[np.bool_], width: int, law: Law, scratch: Columns
 ) -> NDArray[np.float64]:
-    """Return R of the columns a_c; `size` is (inputs, width)."""
-    inputs, width = size
+    """Return R of the columns a_c."""
     count = source.shape[0]
     unit, constant = np.sqrt(law[0] / width), np.sqrt(law[1])
     triangle = scratch[count + 1, : count * count].reshape((count, count))
@@ -52,7 +51,7 @@ def feature_factor(
         x, a = source[c], basis[c]
         for i in range(width):
             a[i] = unit * x[i]
-        a[width] = constant if c < inputs else 0.0
+        a[width] = constant if biased[c] else 0.0
     triangular_factor(basis, width + 1, triangle)
     return triangle
 
@@ -61,20 +60,23 @@ def feature_factor(
 def linear(
     source: Columns,
     target: Columns,
-    size: tuple[int, int],
+    biased: NDArray[np.bool_],
+    width: int,
     law: Law,
     place: Place,
     operation: int,
     scratch: Columns,
 ) -> None:
-    """Write `W x_c + b` (inputs) and `W x_c` (tangents) with fresh W and b.
+    """Write `W x_c + b` (where biased) and `W x_c` (elsewhere) with fresh W and b.
 
     Parameters
     ----------
     source, target : ndarray, shape (C, P)
         Columns before and after; not the same array.
-    size : tuple
-        Number of inputs D and width N.
+    biased : ndarray of bool, shape (C,)
+        Which columns meet the bias; the first does.
+    width : int
+        Number N of neurons.
     law : tuple
         Weight variance times fan-in, bias variance.
     place : tuple
@@ -85,8 +87,8 @@ def linear(
         From `workspace`.
     """
     key0, key1, layer, draw = place
-    triangle = feature_factor(source, size, law, scratch)
-    count, length = source.shape[0], padded(size[1])
+    triangle = feature_factor(source, biased, width, law, scratch)
+    count, length = source.shape[0], padded(width)
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     normals = scratch[count, :length]
     for j in range(count):
@@ -106,8 +108,9 @@ def read_out(
 ) -> None:
     """Write one output component per input, `out[a] = w . x_a + b`, shape (D,)."""
     key0, key1, layer, draw = place
-    inputs = size[0]
-    triangle = feature_factor(source[:inputs], size, law, scratch)
+    inputs, width = size
+    biased = np.ones(inputs, dtype=np.bool_)
+    triangle = feature_factor(source[:inputs], biased, width, law, scratch)
     normals = scratch[inputs]
     word = stream_word(layer, READ_OUT_WEIGHTS)
     fill_normals(key0, key1, np.uint64(0), word, draw, normals, inputs)

@@ -20,7 +20,8 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.estimate import Estimate, Estimates
 from resexpand.montecarlo.input_kernel import input_kernel
-from resexpand.montecarlo.observables import select
+from resexpand.montecarlo.observable import Observable
+from resexpand.montecarlo.observables import needed_columns, select
 from resexpand.montecarlo.plan import Plan, Work
 from resexpand.montecarlo.progress import Progress
 from resexpand.network.ops import Activation
@@ -33,7 +34,7 @@ LARGEST_COUNT = 2**31
 
 def sample(
     net: ResNet,
-    observables: str | Iterable[str],
+    observables: str | Observable | Iterable[str | Observable],
     width: int,
     draws: int,
     *,
@@ -53,9 +54,13 @@ def sample(
     ----------
     net : ResNet
         The description.
-    observables : str or iterable of str
+    observables : str, Observable, or iterable of these
         Names from `resexpand.montecarlo.observables.OBSERVABLES`: ``kernel layer_covariance
-        output output_squared chi response covariance_response tangent``.
+        output output_squared chi response covariance_response tangent``; with a parameter, as
+        text or made by the function of that name in `resexpand.montecarlo.profiles`:
+        ``order_profile(k) order_remainder(k) path_profile(k) path_remainder(k)``; or an
+        `resexpand.montecarlo.observable.Observable` of your own. The parameter is no part of the
+        name under which the estimate is found.
     width : int
         Width N of every layer, at least the number of columns (inputs and tangents).
     draws : int
@@ -86,7 +91,7 @@ def sample(
     -------
     Estimates
         Mapping from name to `Estimate`: arrays of shape (L+1,) for one input, (L+1, D, D) for
-        kernels of D inputs, () or (D,) for outputs.
+        kernels of D inputs, () or (D,) for outputs, (L+1, k+1, k+1) for profiles.
 
     Raises
     ------
@@ -101,24 +106,23 @@ def sample(
     """
     numbers = concrete(net, hyperparameters)
     kernel = input_kernel(K0, inputs, numbers.read_in)
-    names = observables if isinstance(observables, str) else list(observables)
-    chosen = select(names, len(kernel))
-    columns = len(kernel) + len({o.tangent for o in chosen if o.tangent})
+    chosen = select(observables, len(kernel))
+    layout = needed_columns(chosen, len(kernel))
     _check_choice("method", method, METHODS)
     _check_choice("target", target, ("cpu",))
     _check_count("draws", draws, 2)
-    _check_count("width", width, columns)
+    _check_count("width", width, layout.weighted)
     _check_count("seed", seed, 0, 2**64)
     _check_count("workers", workers if workers is not None else 1, 1)
     settings = {
         **_description(net, numbers),
-        "observables": [o.name for o in chosen],
+        "observables": [o.label for o in chosen],
         "K0": kernel.tolist(),
         "width": width,
         "method": method,
         "seed": seed,
     }
-    work = Work(width, numbers.depth, columns, len(net.branch.ops), method == "dense")
+    work = Work(width, numbers.depth, layout.columns, len(net.branch.ops), method == "dense")
 
     # Numba is loaded only now: describing networks and deriving formulas must not wait for it.
     from resexpand.montecarlo.engine import make_sampler

@@ -1,19 +1,21 @@
 """The sampler as source text: one straight line of operations per layer, for one branch.
 
 `sampler_source` writes a Python module whose only public function `draw_networks` propagates the
-columns of one network after another. The text contains the activation functions and their
-derivatives and spells out the branch; all loops over neurons and random numbers come from
-`resexpand.montecarlo.columns` and from the sampler (`function_space` or `dense`). Being a file, it
-can be read and stepped through, and its compiled form is kept on disk by Numba; it carries a digest
-of the library it calls, so that a changed library is a new file.
+columns of one network after another. The text contains the activation functions, with the loop of
+each group of columns (`resexpand.montecarlo.groups`), and spells out the branch; all other loops
+over neurons and random numbers come from `resexpand.montecarlo.columns` and from the sampler
+(`function_space` or `dense`). Being a file, it can be read and stepped through, and its compiled
+form is kept on disk by Numba; it carries a digest of the library it calls, so that a changed
+library is a new file.
 
 What a network leaves behind are Gram matrices `x_a . x_b / N` of its columns, by site and layer:
 
-    state     h^l, l = 0 ... L
-    features  what the last Linear of the branch acts on, l = 1 ... L+1
-    read-out  what the read-out acts on if placed behind layer l, l = 0 ... L
+    states     of the S columns of the stream, l = 0 ... L
+    features   of the F columns on which the last Linear of the branch acts, l = 1 ... L+1
+    read_outs  of the F columns on which the read-out acts if placed behind layer l, l = 0 ... L
 
-and the outputs. Everything observable is read off these (`resexpand.montecarlo.observables`).
+then the outputs, and what a group reads off its own columns, at layers 0 ... L. Everything
+observable is read off these (`resexpand.montecarlo.observables`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from functools import cache
 from importlib import resources
 
 from resexpand.codegen.source import module_source
-from resexpand.montecarlo.activation_source import activation_source
+from resexpand.montecarlo.groups.group import ColumnGroup
+from resexpand.montecarlo.groups.layout import Layout
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
 
@@ -31,48 +34,56 @@ LIBRARY = ("jit", "philox", "normals", "streams", "columns", "function_space", "
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, library {digest}.
-# Branch: {branch}.
-from resexpand.montecarlo.columns import add_scaled, gram, padded, start
+# Branch: {branch}. Columns: {groups}.
+from resexpand.montecarlo.columns import add_scaled, gram, padded, remainders, start
 from resexpand.montecarlo.{module} import linear, read_out, workspace
 """
 
 DRIVER = '''
 @driver
 def draw_networks(
-    first, draws, key0, key1, matrix, parents, width, scales, laws, read_out_law, blocks,
-    states, features, read_outs, outputs,
+    first, draws, key0, key1, matrix, parents, at, added_to, biased, width, scales, laws,
+    read_out_law, blocks, states, features, read_outs, outputs{sites},
 ):
     """Draw networks first ... first + draws - 1 and write what they leave behind.
 
-    matrix (D+1, C) makes the columns at layer 0; tangent t belongs to input parents[t]. Results
-    of size zero are not wanted. blocks is L, or L+1 to read the branch once more at the end.
+    matrix (D+1, S) makes the columns of the stream at layer 0; at: first column of each group;
+    added_to (F,): column of the stream that receives the image of a carried column; biased (F,):
+    whether biases are added to it; tangent t belongs to input parents[t]. Results of size zero are
+    not wanted. blocks is L, or L+1 to read the branch once more at the end.
     """
-    count = matrix.shape[1]
-    size = (count - parents.size, width)
-    depth = scales.size
+    inputs = matrix.shape[0] - 1
+    columns, carried = matrix.shape[1], added_to.size
+{places}    depth = scales.size
     length = padded(width + 1)
-    h = np.zeros((count, length))
-    x = np.zeros((count, length))
-    y = np.zeros((count, length))
-    scratch = workspace(count, length)
+    stream = np.zeros((columns, length))
+    h = stream[:carried]
+    x = np.zeros((carried, length))
+    y = np.zeros((carried, length))
+    scratch = workspace(carried, length)
     for n in range(draws):
         draw = np.uint64(first + n)
-        start(h, matrix, (key0, key1, 0, draw), scratch[0, :length])
+        start(stream, matrix, (key0, key1, 0, draw), scratch[0, :length])
         for layer in range(1, depth + 2):
             if states.size:
-                gram(h, width, states[n, layer - 1])
-{opening}            if read_outs.size:
+                gram(stream, width, states[n, layer - 1])
+{readings}{opening}            if read_outs.size:
                 gram({behind}, width, read_outs[n, layer - 1])
             if layer > blocks:
                 break
             place = (key0, key1, layer, draw)
 {block}
-            add_scaled(h, scales[layer - 1], {result})
+            add_scaled(stream, scales[layer - 1], {result}, added_to)
         if outputs.size:
             place = (key0, key1, depth + 1, draw)
             law = (read_out_law[0], read_out_law[1])
-            read_out({behind}, size, law, place, scratch, outputs[n])
+            read_out({behind}, (inputs, width), law, place, scratch, outputs[n])
 '''
+
+READING = """\
+            if {site}.size:
+                {line}
+"""
 
 FEATURES = """\
             if features.size:
@@ -81,10 +92,11 @@ FEATURES = """\
                 break"""
 
 LINEAR = """\
-            linear({source}, {target}, size, (laws[{j}, 0], laws[{j}, 1]), place, {j}, scratch)"""
+            law = (laws[{j}, 0], laws[{j}, 1])
+            linear({source}, {target}, biased, width, law, place, {j}, scratch)"""
 
 
-def sampler_source(branch: Branch, method: str, tangents: bool) -> str:
+def sampler_source(branch: Branch, method: str, layout: Layout) -> str:
     """Return the text of the module that draws networks with this branch.
 
     Parameters
@@ -93,22 +105,24 @@ def sampler_source(branch: Branch, method: str, tangents: bool) -> str:
         Its operations and activations matter, its variances do not.
     method : str
         ``"function-space"`` or ``"dense"``.
-    tangents : bool
-        Whether tangent columns are propagated, which takes the derivatives of the activations.
+    layout : Layout
+        The columns to propagate. The number of inputs and tangents does not change the text.
     """
     head = HEADER.format(
         method=method,
         module=method.replace("-", "_"),
         branch=" -> ".join(_op_name(op) for op in branch.ops),
+        groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
     )
     functions = [
         text
         for j, op in enumerate(branch.ops)
         if isinstance(op, Activation)
-        for text in activation_source(j, op, tangents)
+        for group in layout.groups
+        for text in group.functions(j, op)
     ]
-    return module_source([head, *functions, _driver(branch)])
+    return module_source([head, *functions, _driver(branch, layout)])
 
 
 @cache
@@ -119,17 +133,30 @@ def library_digest() -> str:
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
 
 
-def _driver(branch: Branch) -> str:
+def _driver(branch: Branch, layout: Layout) -> str:
     """Return the text of `draw_networks`."""
     # The activation that opens the branch also stands behind the last block, before the read-out.
     opening, behind = "", "h"
     if branch.reads_activation:
-        opening, behind = f"{'':12}activation_0(h, x, parents)\n", "x"
-    block, result = _block(branch)
-    return DRIVER.format(opening=opening, behind=behind, block=block, result=result)
+        opening, behind = f"{_activation(layout.groups, 0, 'h', 'x')}\n", "x"
+    block, result = _block(branch, layout.groups)
+    names = [f"{group.name}_at" for group in layout.groups]
+    return DRIVER.format(
+        sites="".join(f", {site}" for site in layout.sites),
+        places="".join(f"    {name} = at[{k}]\n" for k, name in enumerate(names) if k),
+        readings="".join(
+            READING.format(site=site, line=group.reading(site, f"{site}[n, layer - 1]"))
+            for group in layout.groups
+            for site in group.sites
+        ),
+        opening=opening,
+        behind=behind,
+        block=block,
+        result=result,
+    )
 
 
-def _block(branch: Branch) -> tuple[str, str]:
+def _block(branch: Branch, groups: tuple[ColumnGroup, ...]) -> tuple[str, str]:
     """Return the lines of one block and the name of the array that holds its result."""
     last = max(j for j, op in enumerate(branch.ops) if isinstance(op, Linear))
     lines, source = [], "h"
@@ -139,11 +166,16 @@ def _block(branch: Branch) -> tuple[str, str]:
             lines.append(FEATURES.format(source=source))
         if isinstance(op, Activation):
             if j > 0:
-                lines.append(f"{'':12}activation_{j}({source}, {target}, parents)")
+                lines.append(_activation(groups, j, source, target))
         else:
             lines.append(LINEAR.format(source=source, target=target, j=j))
         source = target
     return "\n".join(lines), source
+
+
+def _activation(groups: tuple[ColumnGroup, ...], j: int, source: str, target: str) -> str:
+    """Return the lines that take all columns through activation j."""
+    return "\n".join(f"{'':12}{group.call(j, source, target)}" for group in groups)
 
 
 def _op_name(op: Activation | Linear) -> str:

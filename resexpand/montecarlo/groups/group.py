@@ -1,0 +1,120 @@
+"""`ColumnGroup`: what a sampler has to know about a group of columns to carry it along.
+
+A network is propagated as columns of N neurons. A group holds columns `x_0 ... x_{n-1}` that pass
+through the branch of every block: an activation acts on them by a loop that the group writes, and a
+`Linear` multiplies all columns of all groups with one and the same weight matrix. What comes out of
+column `j` is added to column `j + shift` of the group:
+
+    shift = 0   x_j <- x_j + rho f(x)_j                        inputs, tangents
+    shift = 1   x_{j+1} <- x_{j+1} + rho f(x)_j                jets, paths: one more power of rho
+
+so that a group with `shift = 1` has one column more in the stream than it sends through the branch.
+
+To add a group, write one file with a subclass, and let an observable ask for it. The order of the
+groups in a network is their `rank`; inputs come first, since others look at their columns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from resexpand.codegen.source import scalar_function
+from resexpand.network.ops import Activation
+from resexpand.network.resnet import Branch
+
+Floats = NDArray[np.float64]
+
+
+class ColumnGroup(ABC):
+    """A group of columns; subclasses are frozen dataclasses, so that equal groups are equal.
+
+    Attributes
+    ----------
+    name : str
+        Generated code calls the first column of the group ``<name>_at``.
+    rank : int
+        Place among the groups.
+    shift : int
+        0 if a column receives what the branch makes of it, 1 if the next column does.
+    weighted : bool
+        Whether the sampled weights act on the columns; if not, the group brings its own `Linear`.
+    """
+
+    name: ClassVar[str]
+    rank: ClassVar[int]
+    shift: ClassVar[int] = 0
+    weighted: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def carried(self) -> int:
+        """Number of columns that pass through the branch."""
+
+    @property
+    def biased(self) -> int:
+        """Number of leading columns that stand for inputs, so that biases are added to them."""
+        return 0
+
+    @property
+    def sites(self) -> Mapping[str, int]:
+        """Names and lengths of the vectors that `reading` leaves behind at layers 0 ... L."""
+        return {}
+
+    @abstractmethod
+    def joined(self, other: Self) -> Self:
+        """Return the group that serves what both were asked for."""
+
+    @abstractmethod
+    def start(self, kernel: Floats, root: Floats) -> Floats:
+        """Return what makes the columns at layer 0 from normals, shape (D + 1, carried + shift).
+
+        Parameters
+        ----------
+        kernel, root : ndarray, shape (D, D)
+            The kernel K^0 and its lower triangular root F. Column c starts as
+            `sum_k matrix[k, c] z_k`; rows k < D multiply the normals of the inputs, `h^0 = z F^T`,
+            row D those of a random direction.
+        """
+
+    @abstractmethod
+    def functions(self, j: int, op: Activation) -> list[str]:
+        """Return the texts of the functions that take the columns through activation j."""
+
+    @abstractmethod
+    def call(self, j: int, source: str, target: str) -> str:
+        """Return the line that calls them."""
+
+    def reading(self, site: str, out: str) -> str:
+        """Return the line that writes a site of the group to `out`."""
+        raise NotImplementedError(site)
+
+    def require(self, branch: Branch, names: str) -> None:
+        """Refuse branches through which the group cannot go, on behalf of these observables.
+
+        Raises
+        ------
+        UnsupportedError
+            With the reason, and what would work. A group passes every branch unless it says so.
+        """
+        return
+
+
+def phi_source(j: int, op: Activation) -> str:
+    """Return the text of the activation itself, which several groups share."""
+    return scalar_function(f"phi_{j}", [op.variable], [op.expression])
+
+
+def slope_source(j: int, op: Activation) -> str:
+    """Return the text of its derivative, where it exists; at a kink the mean of both sides."""
+    return scalar_function(f"phi_{j}_prime", [op.variable], [without_deltas(op.derivative(1))])
+
+
+def without_deltas(derivative: sp.Expr) -> sp.Expr:
+    """Return a derivative without what it has at kinks and jumps, a set of measure zero."""
+    return derivative.replace(sp.DiracDelta, lambda *_: sp.Integer(0))

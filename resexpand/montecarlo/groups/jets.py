@@ -1,0 +1,110 @@
+r"""Jets: the Taylor coefficients of the network in a factor of its residual scale.
+
+With every residual scale multiplied by `lambda`, the stream of one input is a power series
+
+    h^l(lambda) = sum_j J_j^l lambda^j,     J_0 = h^0,
+
+with the same weights for all lambda; `T_j = J_j` is the term of order j of the network at its own
+scale, `h^l = sum_j T_j^l` where the series converges. Block l adds to `J_{j+1}` what the branch
+makes of `J_j`: an activation maps the jet of its argument to the jet of its value, through the
+recurrences of `resexpand.series.jets`; a `Linear` acts on every coefficient, its bias on the first.
+
+Coefficients that are still zero, `J_j^l` for j > l, cost no random numbers: the sampler finds the
+pivot zero.
+
+Source: Dherin & Munn, arXiv:2510.03470, for the expansion in residual scales; Griewank & Walther,
+*Evaluating Derivatives* (2008), chapter 13, for the propagation of Taylor coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from resexpand.codegen.source import scalar_function
+from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats
+from resexpand.network.ops import Activation
+from resexpand.network.resnet import Branch
+
+LOOP = '''
+@chunk
+def jets_{j}(source, target, first):
+    """Write the Taylor coefficients of phi(h) from those of h."""
+{rows}    for i in range(h0.size):
+        {news} = phi_{j}_jet({olds})
+'''
+
+
+@dataclass(frozen=True)
+class Jets(ColumnGroup):
+    """The Taylor coefficients `J_0 ... J_k` of one input, k the order."""
+
+    name: ClassVar[str] = "jets"
+    rank: ClassVar[int] = 2
+    shift: ClassVar[int] = 1
+
+    order: int
+
+    @property
+    def carried(self) -> int:
+        """`J_0 ... J_{k-1}`: the last coefficient is only added to."""
+        return self.order
+
+    @property
+    def biased(self) -> int:
+        """A bias does not depend on lambda."""
+        return 1
+
+    @property
+    def sites(self) -> Mapping[str, int]:
+        """What is left of h beyond each order."""
+        return {"jets_remainders": self.order + 1}
+
+    def joined(self, other: Self) -> Self:
+        """Return the longer one."""
+        return self if self.order >= other.order else other
+
+    def start(self, kernel: Floats, root: Floats) -> Floats:
+        """Return `J_0 = h^0`, the others zero."""
+        matrix = np.zeros((len(kernel) + 1, self.order + 1))
+        matrix[: len(kernel), 0] = root[0]
+        return matrix
+
+    def functions(self, j: int, op: Activation) -> list[str]:
+        """Return the map of Taylor coefficients and its loop."""
+        from resexpand.series.jets import jet_assignments
+
+        jet = jet_assignments(op.expression, op.variable, self.order - 1)
+        name = f"phi_{j}_jet"
+        text = scalar_function(name, jet.inputs, jet.outputs, definitions=jet.assignments)
+        orders = range(self.order)
+        rows = "".join(
+            f"    h{m}, x{m} = source[first + {m}], target[first + {m}]\n" for m in orders
+        )
+        news, olds = (", ".join(f"{v}{m}[i]" for m in orders) for v in "xh")
+        return [text, LOOP.format(j=j, rows=rows, news=news, olds=olds)]
+
+    def call(self, j: int, source: str, target: str) -> str:
+        """Return the call of the loop."""
+        return f"jets_{j}({source}, {target}, jets_at)"
+
+    def reading(self, site: str, out: str) -> str:
+        """Return the call that writes the remainders."""
+        return f"remainders(stream, width, jets_at, added_to, scratch[0, :length], {out})"
+
+    def require(self, branch: Branch, names: str) -> None:
+        """Refuse activations that have no Taylor series everywhere."""
+        for op in branch.activations:
+            if not op.law.is_smooth:
+                where = ", ".join(map(str, (*op.kinks, *op.jumps)))
+                raise UnsupportedError(
+                    f"{names} of a network with activation {op.name}",
+                    f"{op.name} is not smooth at {where}, so its networks have no Taylor series "
+                    "in the residual scale beyond the first change of a gate",
+                    "ask for path_profile(k): the sum over gated paths is exact for "
+                    "piecewise-linear activations",
+                )

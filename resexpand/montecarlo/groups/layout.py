@@ -1,0 +1,138 @@
+"""The columns of a network: which group stands where, and what every sampler reads off it.
+
+The S columns of the stream are ordered so that the F columns that pass through the branch come
+first: the carried columns of every group, in the order of their ranks, then the last column of each
+group that has one more in the stream (`ColumnGroup.shift`). With inputs and jets of order 2:
+
+    column         0    1    2    3
+    stream        h    J_0  J_1  J_2          S = 4
+    branch        h    J_0  J_1               F = 3
+    added to      0    2    3
+
+Weights act on the W <= F carried columns of the groups that are `weighted`, which stand in front of
+the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats
+from resexpand.montecarlo.groups.inputs import Inputs
+from resexpand.montecarlo.groups.tangents import PARENTS, Tangents
+from resexpand.montecarlo.input_kernel import triangular_root
+from resexpand.network.resnet import Branch
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The groups of a network, in the order of their ranks, each kind once.
+
+    Attributes
+    ----------
+    groups : tuple of ColumnGroup
+        The first is `Inputs`.
+    """
+
+    groups: tuple[ColumnGroup, ...]
+
+    @classmethod
+    def of(cls, inputs: int, wanted: Iterable[ColumnGroup]) -> Layout:
+        """Return the layout of a network with D inputs that has all wanted groups."""
+        found: dict[type[ColumnGroup], ColumnGroup] = {Inputs: Inputs(inputs)}
+        for group in wanted:
+            kind = type(group)
+            found[kind] = found[kind].joined(group) if kind in found else group
+        return cls(tuple(sorted(found.values(), key=lambda group: group.rank)))
+
+    @cached_property
+    def inputs(self) -> int:
+        """Number D of inputs: the first columns."""
+        return self.groups[0].carried
+
+    @cached_property
+    def carried(self) -> int:
+        """Number F of columns that pass through the branch."""
+        return sum(group.carried for group in self.groups)
+
+    @cached_property
+    def weighted(self) -> int:
+        """Number of columns on which the sampled weights act: the first ones."""
+        return sum(group.carried for group in self.groups if group.weighted)
+
+    @cached_property
+    def columns(self) -> int:
+        """Number S of columns of the stream."""
+        return sum(group.carried + group.shift for group in self.groups)
+
+    @cached_property
+    def places(self) -> Mapping[type[ColumnGroup], tuple[int, ...]]:
+        """The columns of the stream that belong to each group, in its own order."""
+        found: dict[type[ColumnGroup], tuple[int, ...]] = {}
+        first, last = 0, self.carried
+        for group in self.groups:
+            tops = range(last, last + group.shift)
+            found[type(group)] = (*range(first, first + group.carried), *tops)
+            first, last = first + group.carried, last + group.shift
+        return found
+
+    def of_kind(self, kind: type[ColumnGroup]) -> ColumnGroup | None:
+        """Return the group of a kind, if the layout has it."""
+        return next((group for group in self.groups if type(group) is kind), None)
+
+    @cached_property
+    def first(self) -> NDArray[np.int64]:
+        """First column of each group, shape (G,)."""
+        return np.array([self.places[type(group)][0] for group in self.groups], dtype=np.int64)
+
+    @cached_property
+    def added_to(self) -> NDArray[np.int64]:
+        """Column of the stream that receives what the branch makes of each carried column."""
+        into = [
+            self.places[type(group)][j + group.shift]
+            for group in self.groups
+            for j in range(group.carried)
+        ]
+        return np.array(into, dtype=np.int64)
+
+    @cached_property
+    def biased(self) -> NDArray[np.bool_]:
+        """Whether biases are added to the images of each carried column."""
+        flags = [j < group.biased for group in self.groups for j in range(group.carried)]
+        return np.array(flags, dtype=np.bool_)
+
+    @cached_property
+    def parents(self) -> NDArray[np.int64]:
+        """Input to which each tangent belongs."""
+        tangents = self.of_kind(Tangents)
+        kinds = tangents.kinds if isinstance(tangents, Tangents) else ()
+        return np.array([PARENTS[kind] for kind in kinds], dtype=np.int64)
+
+    @cached_property
+    def sites(self) -> dict[str, int]:
+        """Lengths of the vectors that the groups leave behind, by name."""
+        return {site: size for group in self.groups for site, size in group.sites.items()}
+
+    def matrix(self, kernel: Floats) -> Floats:
+        """Return what makes the columns at layer 0 from normals, shape (D + 1, S).
+
+        Raises
+        ------
+        KernelError
+            If a group cannot start at this kernel.
+        """
+        root = triangular_root(kernel)
+        matrix = np.zeros((self.inputs + 1, self.columns))
+        for group in self.groups:
+            matrix[:, list(self.places[type(group)])] = group.start(kernel, root)
+        return matrix
+
+    def require(self, branch: Branch, names: Mapping[type[ColumnGroup], str]) -> None:
+        """Refuse branches that a group cannot pass; `names` says which observables need it."""
+        for group in self.groups:
+            group.require(branch, names.get(type(group), "sampling"))

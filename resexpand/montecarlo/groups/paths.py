@@ -1,0 +1,114 @@
+r"""Paths: the gated path sum of a network with piecewise-linear activations.
+
+With the gate `D = phi'(h)` and the intercept `c = phi(h) - phi'(h) h`, both taken on the actual
+trajectory of the network at its own scale, an activation is affine, `phi(h) = D h + c`, and the
+network with its gates held fixed is a sum over the blocks that a path passes:
+
+    h^l = sum_k p_k^l,        p_0 = h^0,        p_k: all paths through k of the first l blocks.
+
+Block l adds to `p_{k+1}` what the branch makes of `p_k`: an activation maps `p_k` to `D p_k`, the
+intercept goes to k = 0; a `Linear` acts on every column, its bias on k = 0. No series is cut off:
+the sum over k = 0 ... L is h^L to rounding, for every scale. Intercepts and biases of block l start
+a path there, which counts as one of length one.
+
+Source: Dherin & Munn, arXiv:2510.03470, section on piecewise-linear blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import sympy as sp
+
+from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.groups.group import (
+    ColumnGroup,
+    Floats,
+    phi_source,
+    slope_source,
+    without_deltas,
+)
+from resexpand.network.ops import Activation
+from resexpand.network.resnet import Branch
+
+LOOP = '''
+@chunk
+def paths_{j}(source, target, first, count):
+    """Write phi'(h) p_k, and to k = 0 also phi(h) - phi'(h) h."""
+    h = source[0]
+    for k in range(count):
+        p, new = source[first + k], target[first + k]
+        for i in range(h.size):
+            new[i] = phi_{j}_prime(h[i]) * p[i]
+    new = target[first]
+    for i in range(h.size):
+        new[i] += phi_{j}(h[i]) - phi_{j}_prime(h[i]) * h[i]
+'''
+
+
+@dataclass(frozen=True)
+class Paths(ColumnGroup):
+    """The sums over gated paths of length 0 ... k of one input."""
+
+    name: ClassVar[str] = "paths"
+    rank: ClassVar[int] = 3
+    shift: ClassVar[int] = 1
+
+    longest: int
+
+    @property
+    def carried(self) -> int:
+        """`p_0 ... p_{k-1}`: the longest are only added to."""
+        return self.longest
+
+    @property
+    def biased(self) -> int:
+        """A bias starts a path."""
+        return 1
+
+    @property
+    def sites(self) -> Mapping[str, int]:
+        """What is left of h beyond each length."""
+        return {"paths_remainders": self.longest + 1}
+
+    def joined(self, other: Self) -> Self:
+        """Return the longer one."""
+        return self if self.longest >= other.longest else other
+
+    def start(self, kernel: Floats, root: Floats) -> Floats:
+        """Return `p_0 = h^0`, the others zero."""
+        matrix = np.zeros((len(kernel) + 1, self.longest + 1))
+        matrix[: len(kernel), 0] = root[0]
+        return matrix
+
+    def functions(self, j: int, op: Activation) -> list[str]:
+        """Return phi, phi' and their loop."""
+        return [phi_source(j, op), slope_source(j, op), LOOP.format(j=j)]
+
+    def call(self, j: int, source: str, target: str) -> str:
+        """Return the call of the loop."""
+        return f"paths_{j}({source}, {target}, paths_at, {self.longest})"
+
+    def reading(self, site: str, out: str) -> str:
+        """Return the call that writes the remainders."""
+        return f"remainders(stream, width, paths_at, added_to, scratch[0, :length], {out})"
+
+    def require(self, branch: Branch, names: str) -> None:
+        """Refuse activations that are not linear between their kinks."""
+        for op in branch.activations:
+            if not is_piecewise_linear(op):
+                raise UnsupportedError(
+                    f"{names} of a network with activation {op.name}",
+                    f"{op.name} is not piecewise linear: with its gates held fixed it is no sum "
+                    "over paths",
+                    "ask for order_profile(k) of a smooth activation",
+                )
+
+
+def is_piecewise_linear(op: Activation) -> bool:
+    """Whether the second derivative vanishes everywhere but at the kinks."""
+    curvature = without_deltas(op.derivative(2))
+    return bool(sp.simplify(sp.piecewise_fold(curvature)) == 0)

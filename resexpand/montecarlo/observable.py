@@ -1,0 +1,110 @@
+"""`Observable` and `Record`: what is read off a sampled network, and what it is read from.
+
+A sampler leaves arrays behind, by *site* (`resexpand.montecarlo.sampler_source`): Gram matrices of
+its columns by layer, outputs, and what groups of columns add of their own. An observable names the
+sites it reads, the groups of columns it needs beside the inputs, and a function that turns the
+record of n networks into n rows. That is all there is to writing one; this is the participation
+ratio of the two halves of the layers:
+
+>>> from resexpand.montecarlo.observable import Observable
+>>> def growth(record):
+...     kernel = record.of_inputs(record.sites["states"])
+...     return kernel[:, -1] / kernel[:, 0]
+>>> observable = Observable("growth", growth, ("states",), inputs=1)
+
+and `sample(net, [observable, "kernel"], ...)` takes it beside the names of the registered ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.concrete import ConcreteNet, Law
+from resexpand.montecarlo.groups.group import ColumnGroup
+from resexpand.montecarlo.groups.layout import Layout
+
+Floats = NDArray[np.float64]
+
+GRAMS = ("states", "features", "read_outs")
+"""Sites that hold one Gram matrix per layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a chunk of n networks left behind.
+
+    Attributes
+    ----------
+    net : ConcreteNet
+    layout : Layout
+        Which column is what.
+    sites : mapping
+        ``"states"``: (n, L+1, S, S). ``"features"``, ``"read_outs"``: (n, L+1, F, F).
+        ``"outputs"``: (n, D). Sites of a group: (n, L+1, length). Empty where not wanted.
+    """
+
+    net: ConcreteNet
+    layout: Layout
+    sites: Mapping[str, Floats]
+
+    @property
+    def inputs(self) -> int:
+        """Number D of inputs; the first D columns."""
+        return self.layout.inputs
+
+    @property
+    def read_out_law(self) -> Law:
+        """Variances of the read-out; unit weights without bias if the network has none."""
+        return read_out_law(self.net)
+
+    def of_inputs(self, site: Floats) -> Floats:
+        """Return the entries between inputs: (n, L+1, D, D), or (n, L+1) for one input."""
+        return site[:, :, 0, 0] if self.inputs == 1 else site[:, :, : self.inputs, : self.inputs]
+
+    def of_group(self, kind: type[ColumnGroup]) -> Floats:
+        """Return the Gram matrices of the stream columns of a group, (n, L+1, m, m)."""
+        columns = list(self.layout.places[kind])
+        return self.sites["states"][:, :, columns][..., columns]
+
+
+@dataclass(frozen=True)
+class Observable:
+    """One thing that can be read off a sampled network.
+
+    Attributes
+    ----------
+    name : str
+        Its estimate is found under this name.
+    read : callable
+        Record to rows, shape (n, ...).
+    sites : tuple of str
+        Which sites of the record it reads.
+    groups : tuple of ColumnGroup
+        Which columns it needs beside the inputs.
+    inputs : int or None
+        The number of inputs it is defined for; None for any.
+    parameters : tuple of int
+        What else it was asked with; part of the identity of a run.
+    """
+
+    name: str
+    read: Callable[[Record], Floats]
+    sites: tuple[str, ...]
+    groups: tuple[ColumnGroup, ...] = ()
+    inputs: int | None = None
+    parameters: tuple[int, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name with parameters, ``"order_profile(4)"``."""
+        listed = ", ".join(map(str, self.parameters))
+        return f"{self.name}({listed})" if self.parameters else self.name
+
+
+def read_out_law(net: ConcreteNet) -> Law:
+    """Return the variances of the read-out; unit weights without bias if there is none."""
+    return (1.0, 0.0) if net.read_out is None else net.read_out
