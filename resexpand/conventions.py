@@ -32,6 +32,9 @@ SIGMA_OUT2 = sp.Symbol("sigma_out2", positive=True)
 DEPTH = sp.Symbol("L", integer=True, positive=True)
 """Number of residual blocks."""
 
+WIDTH = sp.Symbol("N", integer=True, positive=True)
+"""Neurons per layer."""
+
 K = sp.Symbol("K", positive=True)
 """Covariance kernel of one input at some layer."""
 

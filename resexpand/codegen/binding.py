@@ -14,6 +14,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
+from resexpand.conventions import WIDTH
 from resexpand.errors import HyperparameterError, KernelError
 from resexpand.network.inputs import kernel_from_inputs, validated_kernel
 from resexpand.network.ops import Activation
@@ -79,7 +80,8 @@ def bind(
     kernel_given: dict[str, Any] = {
         name: given.pop(name) for name in ("K0", "inputs") if name in given
     }
-    symbols = _symbol_values(net, given)
+    own = {s for s, value in bindings.items() if s == value and not _is_kernel(s)}
+    symbols = _symbol_values(net, own, given)
     _common_shape([value.shape for value in symbols.values()], keywords)
     depth = _depth(net, symbols)
     values = {s: _value(expr, symbols) for s, expr in bindings.items() if not _is_kernel(s)}
@@ -108,8 +110,13 @@ def _is_kernel(symbol: sp.Symbol) -> bool:
     return str(symbol) == "K0" or str(symbol).startswith("K0_")
 
 
-def _symbol_values(net: ResNet, given: dict[str, Any]) -> dict[sp.Symbol, Array]:
-    free = {s.name: s for s in net.free_symbols}
+def _symbol_values(
+    net: ResNet, own: set[sp.Symbol], given: dict[str, Any]
+) -> dict[sp.Symbol, Array]:
+    """Return what was given, by symbol: those the network leaves open and those of the formulas."""
+    free = {s.name: s for s in net.free_symbols | own}
+    if "width" in given and WIDTH in own:
+        given[WIDTH.name] = given.pop("width")
     if "depth" in given and isinstance(net.depth, sp.Symbol):
         given[net.depth.name] = given.pop("depth")
     elif "depth" in given and net.depth.is_number:
@@ -189,6 +196,10 @@ def _check_ranges(
     # A read-in belongs to no recursion, so what it leaves open is looked up where it was given.
     known = {**{v: symbols[v] for v in variances if v in symbols}, **values}
     for symbol, value in known.items():
+        if symbol == WIDTH and ((value < 1).any() or (value != np.floor(value)).any()):
+            raise HyperparameterError(
+                f"width {value.min()}", "it is not a positive integer", "give the neurons per layer"
+            )
         if (symbol in variances or symbol.is_nonnegative) and (value < 0).any():
             raise HyperparameterError(
                 f"{symbol.name} = {value.min()}", "a variance is never negative", "give >= 0"

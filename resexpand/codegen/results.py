@@ -14,7 +14,7 @@ from itertools import combinations, combinations_with_replacement
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.codegen.schedule import Schedule, slots
+from resexpand.codegen.schedule import Schedule, diagonal_slot, slots
 from resexpand.theory.recursion import Output
 
 Array = NDArray[np.float64]
@@ -39,13 +39,18 @@ class Buffers:
 
 
 def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
-    """Return empty buffers for a schedule; propagators are zero above the diagonal."""
+    """Return empty buffers for a schedule; propagators are zero above the diagonal.
+
+    The diagonal that some propagators have in place of ones is an array of its own.
+    """
     views: dict[str, Array] = {}
     wholes: dict[str, Array] = {}
     for output in plan.outputs:
         names = slots(output)
         if output.kind == "propagator":
             whole = np.zeros((points, depth + 1, depth + 1))
+            if output.diagonal is not None:
+                views[diagonal_slot(output.name)] = np.empty((points, depth + 1))
         elif len(names) == 1:
             whole = np.empty((points,) if output.kind == "final" else (points, depth + 1))
         else:
@@ -84,6 +89,9 @@ def assembled(
         other matrices, else ``grid + (layers,)``, ``grid + (layers, layers)`` or ``grid``.
     """
     whole = buffers.wholes[output.name]
+    if output.diagonal is not None:
+        below = whole * buffers.slots[diagonal_slot(output.name)][:, None, :]
+        whole = below + np.tril(below, -1).swapaxes(-1, -2)
     if len(slots(output)) == 1:
         return whole.reshape(grid + whole.shape[1:])[()]
     for i, j in combinations(range(output.size), 2):

@@ -102,6 +102,11 @@ def slots(output: Output) -> tuple[str, ...]:
     return tuple(f"{output.name}_{i}{comma}{j}" for i, j in places)
 
 
+def diagonal_slot(name: str) -> str:
+    """Return the name of the array that holds the diagonal of a propagator with one."""
+    return f"{name}_diagonal"
+
+
 def chosen_outputs(recursion: Recursion, names: Sequence[str] | None) -> tuple[Output, ...]:
     """Return the outputs of the given names, all if none are given.
 
@@ -147,13 +152,14 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
 
     update = dict(zip(recursion.state, recursion.update, strict=True))
     initial = dict(zip(recursion.state, recursion.initial, strict=True))
+    diagonals = [(o.name, o.diagonal) for o in outputs if o.diagonal is not None]
     matrices = [entry for o in by_kind["propagator"] if o.matrix is not None for entry in o.matrix]
     parts = {
         "initial": lowered([initial[s] for s in state]),
         "once": lowered([recursion.flat(value) for _, value in constants]),
         "values": lowered([value for _, value in definitions]),
         "step": lowered([update[s] for s in state]),
-        "read": lowered(_entries(by_kind["trajectory"])),
+        "read": lowered(_entries(by_kind["trajectory"]) + [value for _, value in diagonals]),
         "layer": lowered([*_entries(by_kind["layer"]), *matrices]),
         "last": lowered(
             [e for o in by_kind["layer"] for e in o.at_end] + _entries(by_kind["final"])
@@ -169,7 +175,10 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
         constants=tuple(s for s, _ in constants),
         definitions=tuple(zip((s for s, _ in definitions), values, strict=True)),
         **finished,
-        trajectory_slots=_slot_names(by_kind["trajectory"]),
+        trajectory_slots=(
+            *_slot_names(by_kind["trajectory"]),
+            *(diagonal_slot(name) for name, _ in diagonals),
+        ),
         layer_slots=_slot_names(by_kind["layer"]),
         last_slots=_slot_names(by_kind["layer"] + by_kind["final"]),
         propagations=tuple(_propagation(o) for o in by_kind["propagator"]),
@@ -199,6 +208,7 @@ def _needed_symbols(recursion: Recursion, outputs: Sequence[Output]) -> set[sp.B
     made_of |= dict((*recursion.definitions, *recursion.constants))
     read = [e for o in outputs if o.kind != "propagator" for e in (*o.entries, *o.at_end)]
     read += [entry for o in outputs if o.matrix is not None for entry in o.matrix]
+    read += [o.diagonal for o in outputs if o.diagonal is not None]
     needed: set[sp.Basic] = set()
     frontier = {s for e in read for s in e.free_symbols if s in made_of}
     while frontier:

@@ -105,7 +105,11 @@ class _Writer:
             return
         head = self._head(output.name)
         if output.matrix.rows == 1:
-            yield self._product(f"{head}^{{l,m}}", output.matrix[0, 0])
+            entry = f"{head}^{{l,m}}"
+            if output.diagonal is not None:
+                yield self._equation(f"{head}^{{m,m}}", output.diagonal, "m", "m+1")
+                entry += rf" / {head}^{{m,m}}"
+            yield self._product(entry, output.matrix[0, 0])
             return
         row, column = (int(index) + 1 for index in output.entries)
         product = rf"\left[ J^{{l}} J^{{l-1}} \cdots J^{{m+1}} \right]_{{{row}{column}}}"

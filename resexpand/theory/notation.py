@@ -2,6 +2,7 @@ r"""How symbols are written: from the names inside formulas to the notation of a
 
     sigma_w2 -> \sigma_w^2        sigma_w2_1 -> \sigma_{w,1}^2      sigma_w2_out -> \sigma_out^2
     K0_12    -> K_{12}^{0}        K_star     -> K^{*}               chi_K_12     -> \chi_{12}
+    G_mean   -> \mathrm{E}\, G    C_var      -> \mathrm{Var}\, C
 
 A quantity that lives on a layer gets the layer as its upper index: ``K`` at layer ``l-1`` is
 ``K^{l-1}``, the response ``chi_K`` of layer ``l`` to the input is ``\chi^{l,0}``. Any other name is
@@ -20,10 +21,16 @@ VARIANCE = re.compile(r"sigma_?(?P<of>[a-z]+)2(?:_(?P<index>[A-Za-z0-9]+))?_*\Z"
 _KERNEL = re.compile(r"(?P<stem>[KC])(?P<number>\d*)(?:_(?P<entry>\d\d))?\Z")
 _MEAN = re.compile(r"m(?:_(?P<entry>\d))?\Z")
 _RESPONSE = re.compile(r"chi_(?P<of>K|m)(?:_(?P<entry>\d+))?\Z")
-_TANGENTS = {
+_HEADS = {
     "ln_chi": (r"\ln \chi", True),
     "dK_drho": (r"\partial_\rho K", False),
     "dln_chi_drho": (r"\partial_\rho \ln \chi", True),
+    "G_mean": (r"\mathrm{E}\, G", False),
+    "G_var": (r"\mathrm{Var}\, G", False),
+    "G_cov": (r"\mathrm{Cov}\, G", False),
+    "C_mean": (r"\mathrm{E}\, C", False),
+    "C_var": (r"\mathrm{Var}\, C", False),
+    "GC_cov": (r"\mathrm{Cov}(G, C)", False),
 }
 # A name in lower case alone (``rho_max``) or a letter with an index is left to SymPy.
 _UPRIGHT = {"out", "in"}
@@ -72,8 +79,8 @@ def variance_latex(name: str, power: str) -> str:
 
 def _of_layer(name: str, layer: str) -> str:
     """Return a quantity of the network at a layer; empty if the name is none."""
-    if name in _TANGENTS:
-        head, responds = _TANGENTS[name]
+    if name in _HEADS:
+        head, responds = _HEADS[name]
         return head + _upper(f"{layer},0" if layer and responds else layer)
     if found := _RESPONSE.match(name):
         lower = found["entry"] or ("" if found["of"] == "K" else found["of"])

@@ -45,6 +45,10 @@ class Output:
     matrix : sympy.ImmutableMatrix, optional
         For a propagator: the matrix ``J`` of the state at ``l - 1`` whose ordered products
         ``J^l ... J^{m+1}`` are the entries ``[l, m]``.
+    diagonal : sympy.Expr, optional
+        For a propagator: a quantity ``v`` of the state that is propagated. The entries ``[l, m]``
+        are then the products times ``v^m`` for ``m <= l``, and the matrix is symmetric: covariances
+        between layers.
     meaning : str
         One sentence for the reader.
     """
@@ -54,6 +58,7 @@ class Output:
     entries: tuple[sp.Expr, ...]
     at_end: tuple[sp.Expr, ...] = ()
     matrix: sp.ImmutableMatrix | None = None
+    diagonal: sp.Expr | None = None
     meaning: str = ""
 
     @property
@@ -255,4 +260,9 @@ def _propagators(
             products.insert(0, products[0] * factor)
         entries = [product[row, column] for product in products]
         rows.append(entries + [sp.Integer(0)] * (depth - layer))
-    return rows
+    if output.diagonal is None:
+        return rows
+    at_layer = close_elementary(recursion.flat(output.diagonal), recursion.laws)
+    spreads = [at_layer.xreplace({**values, **at}) for at in states]
+    layers = range(depth + 1)
+    return [[rows[max(a, b)][min(a, b)] * spreads[min(a, b)] for b in layers] for a in layers]
