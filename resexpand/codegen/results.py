@@ -9,12 +9,12 @@ D x D matrices.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, combinations_with_replacement
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.codegen.schedule import Schedule, diagonal_slot, slots
+from resexpand.codegen.schedule import Schedule, diagonal_slot, places, slots
 from resexpand.theory.recursion import Output
 
 Array = NDArray[np.float64]
@@ -54,13 +54,13 @@ def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
         elif len(names) == 1:
             whole = np.empty((points,) if output.kind == "final" else (points, depth + 1))
         else:
-            whole = np.empty((points, depth + 1, output.size, output.size))
+            whole = np.empty((points, depth + 1, *output.shape))
         wholes[output.name] = whole
         if len(names) == 1:
             views[names[0]] = whole
         else:
-            places = combinations_with_replacement(range(output.size), 2)
-            views |= {name: whole[..., i, j] for name, (i, j) in zip(names, places, strict=True)}
+            at = zip(names, places(output), strict=True)
+            views |= {name: whole[(..., *place)] for name, place in at}
     return Buffers(views, wholes)
 
 
@@ -86,7 +86,7 @@ def assembled(
     -------
     ndarray
         ``grid + (layers, D, D)`` for kernels of several inputs, ``grid + (layers, n, n)`` for
-        other matrices, else ``grid + (layers,)``, ``grid + (layers, layers)`` or ``grid``.
+        other matrices, ``grid + (layers, n)`` for vectors, else ``grid + (layers,)``, ``grid + (layers, layers)`` or ``grid``.
     """
     whole = buffers.wholes[output.name]
     if output.diagonal is not None:
@@ -94,8 +94,9 @@ def assembled(
         whole = below + np.tril(below, -1).swapaxes(-1, -2)
     if len(slots(output)) == 1:
         return whole.reshape(grid + whole.shape[1:])[()]
-    for i, j in combinations(range(output.size), 2):
-        whole[..., j, i] = whole[..., i, j]
+    if not output.vector:
+        for i, j in combinations(range(output.shape[0]), 2):
+            whole[..., j, i] = whole[..., i, j]
     if not inputs:
         return whole.reshape(grid + whole.shape[1:])
     if len(pairs) == 1:

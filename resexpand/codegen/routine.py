@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations_with_replacement
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.driver import output_slots, points_per_tile
 from resexpand.codegen.results import Buffers, Pairs, allocate, assembled
-from resexpand.codegen.schedule import Schedule, schedule, slots
+from resexpand.codegen.schedule import Schedule, places, schedule, slots
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.values import (
@@ -30,6 +29,7 @@ from resexpand.codegen.values import (
     overflow_problem,
     relative_difference,
 )
+from resexpand.conventions import WIDTH
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.quadrature import Resolution, panel_rule, smooth_rule
 from resexpand.references import REFERENCES, Citation
@@ -74,6 +74,7 @@ class Routine:
     def signature(self) -> tuple[str, ...]:
         """Names of the hyperparameters a call takes (those the network leaves symbolic)."""
         free = {s.name for s in self.recursion.net.free_symbols}
+        free |= {s.name for s, value in self.recursion.bindings if s == value == WIDTH}
         depth = () if self.recursion.net.depth.is_number else ("depth",)
         named = free - {str(self.recursion.net.depth)}
         return (*depth, *sorted(named), "K0")
@@ -146,15 +147,10 @@ def _scales(output: Output, arrays: dict[str, Array]) -> list[Array]:
     it is for every symmetric matrix.
     """
     names = slots(output)
-    if len(names) == 1:
-        return [np.abs(arrays[names[0]])]
-    places = list(combinations_with_replacement(range(output.size), 2))
-    roots = {
-        i: np.sqrt(np.abs(arrays[name]))
-        for name, (i, j) in zip(names, places, strict=True)
-        if i == j
-    }
-    return [roots[i] * roots[j] for i, j in places]
+    sizes = {place: np.abs(arrays[n]) for n, place in zip(names, places(output), strict=True)}
+    if len(output.shape) < 2:
+        return list(sizes.values())
+    return [np.sqrt(sizes[i, i]) * np.sqrt(sizes[j, j]) for i, j in sizes]
 
 
 def _pairs(plan: Schedule, point: Point, inputs: int) -> Pairs:

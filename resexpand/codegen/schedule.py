@@ -95,11 +95,16 @@ class Schedule:
 
 def slots(output: Output) -> tuple[str, ...]:
     """Return the names of the arrays that hold an output, one per entry."""
-    if output.kind == "propagator" or len(output.entries) == 1:
+    if output.shape == ():
         return (output.name,)
-    places = combinations_with_replacement(range(1, output.size + 1), 2)
-    comma = "" if output.size < 10 else "_"
-    return tuple(f"{output.name}_{i}{comma}{j}" for i, j in places)
+    comma = "" if output.shape[0] < 10 else "_"
+    return tuple(f"{output.name}_{comma.join(str(i + 1) for i in p)}" for p in places(output))
+
+
+def places(output: Output) -> list[tuple[int, ...]]:
+    """Return the indices of the entries of a vector or of the upper triangle of a matrix."""
+    indices = range(output.shape[0])
+    return list(combinations_with_replacement(indices, len(output.shape)))
 
 
 def diagonal_slot(name: str) -> str:

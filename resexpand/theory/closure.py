@@ -23,6 +23,9 @@ from resexpand.conventions import PAIR, K
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity, integration_variables
 
+Shape = str | tuple[int, int]
+"""Pattern of an integrand: a name, or the orders of two derivatives at one argument."""
+
 Laws = tuple[tuple[sp.Symbol, ActivationLaw], ...]
 """Activation behind every label of a formal `Nonlinearity`."""
 
@@ -81,20 +84,38 @@ def closed_average(node: GaussianExpectation, laws: Mapping[sp.Symbol, Activatio
     return value
 
 
-def _shape(node: GaussianExpectation, label: sp.Symbol) -> str:
+def _shape(node: GaussianExpectation, label: sp.Symbol) -> Shape:
     """Name the pattern of the integrand among those with a closed form."""
     (x,), (x1, x2) = integration_variables(1), integration_variables(2)
     patterns = {
         Nonlinearity(label, 0, x) ** 2: "variance",
         Nonlinearity(label, 0, x): "mean",
-        Nonlinearity(label, 1, x) ** 2: "slope",
         Nonlinearity(label, 0, x1) * Nonlinearity(label, 0, x2): "pair",
     }
-    return patterns.get(node.base, "other")
+    return patterns.get(node.base) or _product_of_derivatives(node.base, label, x) or "other"
+
+
+def _product_of_derivatives(
+    base: sp.Expr, label: sp.Symbol, x: sp.Symbol
+) -> tuple[int, int] | None:
+    """Return the orders ``s >= t`` of a product of two derivatives at one argument."""
+    orders: list[int] = []
+    for factor in sp.Mul.make_args(base):
+        function, power = factor.as_base_exp()
+        if not isinstance(function, Nonlinearity) or not power.is_Integer or power < 0:
+            return None
+        if (function.args[0], function.args[2]) != (label, x):
+            return None
+        orders += [int(function.args[1])] * int(power)
+    if len(orders) != 2 or sum(orders) % 2:
+        return None
+    return max(orders), min(orders)
 
 
 @lru_cache(maxsize=1024)
-def _differentiated_form(law: ActivationLaw, shape: str, orders: tuple[int, ...]) -> sp.Expr | None:
+def _differentiated_form(
+    law: ActivationLaw, shape: Shape, orders: tuple[int, ...]
+) -> sp.Expr | None:
     form = _base_form(law, shape)
     if form is None:
         return None
@@ -104,7 +125,7 @@ def _differentiated_form(law: ActivationLaw, shape: str, orders: tuple[int, ...]
     return form
 
 
-def _base_form(law: ActivationLaw, shape: str) -> sp.Expr | None:
+def _base_form(law: ActivationLaw, shape: Shape) -> sp.Expr | None:
     if shape == "variance" and law.variance:
         return law.variance(K)
     if shape == "mean" and law.is_odd:
@@ -113,9 +134,12 @@ def _base_form(law: ActivationLaw, shape: str) -> sp.Expr | None:
         return law.mean(K)
     if shape == "pair" and law.pair:
         return law.pair(*PAIR)
-    if shape == "slope" and law.pair:
-        slopes = reduce_area(law.pair(*PAIR).diff(PAIR[1]))
-        return slopes.subs(dict.fromkeys(PAIR, K), simultaneous=True)
+    if isinstance(shape, tuple) and law.pair:
+        # By Price's theorem 2^a d^a/dK_11^a d^t/dK_12^t <phi phi> = <phi^(2a+t) phi^(t)>.
+        higher, lower = shape
+        raised = (higher - lower) // 2
+        form = _differentiated_form(law, "pair", (raised, lower, 0))
+        return None if form is None else 2**raised * form.subs(dict.fromkeys(PAIR, K))
     return None
 
 

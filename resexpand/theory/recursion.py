@@ -51,6 +51,8 @@ class Output:
         between layers.
     meaning : str
         One sentence for the reader.
+    vector : bool
+        Whether the entries are those of a vector.
     """
 
     name: str
@@ -60,11 +62,16 @@ class Output:
     matrix: sp.ImmutableMatrix | None = None
     diagonal: sp.Expr | None = None
     meaning: str = ""
+    vector: bool = False
 
     @property
-    def size(self) -> int:
-        """Rows of the symmetric matrix whose upper triangle the entries are; 1 for a number."""
-        return 1 if self.kind == "propagator" else triangle_size(len(self.entries))
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value at one layer: ``()``, ``(n, n)``, or ``(n,)`` for a vector."""
+        count = len(self.entries)
+        if self.vector:
+            return (count,)
+        size = triangle_size(count)
+        return () if size == 1 or self.kind == "propagator" else (size, size)
 
 
 def triangle_size(count: int) -> int:
@@ -229,7 +236,8 @@ def _shaped(
         block = recursion.at_block(min(layer, depth - 1))
         at = {**values, **states[layer], **block}
         entries = [close_elementary(recursion.flat(e), recursion.laws) for e in expressions]
-        return symmetric([e.xreplace(at) for e in entries])
+        entries = [e.xreplace(at) for e in entries]
+        return sp.Matrix(entries) if output.vector else symmetric(entries)
 
     if output.kind == "trajectory":
         return [read(output.entries, layer) for layer in range(depth + 1)]

@@ -1,0 +1,1 @@
+"""Power series: truncated in several variables, and jets of activations along one."""

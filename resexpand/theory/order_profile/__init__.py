@@ -1,0 +1,1 @@
+"""Order profiles: how much each order of the residual expansion contributes, at infinite width."""

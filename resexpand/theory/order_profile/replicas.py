@@ -1,0 +1,119 @@
+"""Two replicas of one network on their way through a residual branch.
+
+Both have the same input and the same weights but differ in a parameter: the factor in front of
+the residual scale, or how much of the randomness of the weights they share. The second moments of
+the pair are power series in these parameters; every operation of the branch maps series to series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from resexpand.network.ops import Activation
+from resexpand.network.resnet import ResNet
+from resexpand.series.truncated import Truncated
+from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.order_profile.averages import Averages
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """Second moments 11, 12, 22 of two replicas as series, and their means.
+
+    Attributes
+    ----------
+    first, mixed, last : Truncated
+        The moments, constant terms included.
+    means : tuple of Truncated
+        Means of the two replicas; empty if they vanish or nothing reads them.
+    """
+
+    first: Truncated
+    mixed: Truncated
+    last: Truncated
+    means: tuple[Truncated, ...] = ()
+
+
+@dataclass(frozen=True)
+class BranchOfReplicas:
+    """The operations of a branch, acting on replicas.
+
+    Attributes
+    ----------
+    net : ResNet
+    labels : dict
+        Label of the activation at each position of the branch.
+    laws : tuple of (sympy.Symbol, sympy.Symbol)
+        Symbols of weight and bias variance of each linear operation.
+    averages : Averages
+        Collects the averages that occur.
+    shared : int
+        Power of the first variable that a linear operation multiplies the mixed moment with: zero
+        if both replicas have the same weights.
+    """
+
+    net: ResNet
+    labels: dict[int, sp.Symbol]
+    laws: tuple[tuple[sp.Symbol, sp.Symbol], ...]
+    averages: Averages
+    shared: int = 0
+
+    def __call__(self, replicas: Replicas) -> Replicas:
+        """Return the moments of the branch output; 11 and 22 only where something reads them."""
+        ops = self.net.branch.ops
+        linear = 0
+        for position, op in enumerate(ops):
+            if isinstance(op, Activation):
+                read_on = any(isinstance(later, Activation) for later in ops[position + 1 :])
+                is_last = position == len(ops) - 1
+                label = self.labels[position]
+                replicas = self._activated(label, replicas, alone=read_on, means=is_last)
+            else:
+                replicas = self._through_linear(self.laws[linear], replicas)
+                linear += 1
+        return replicas
+
+    def _through_linear(self, law: tuple[sp.Symbol, sp.Symbol], replicas: Replicas) -> Replicas:
+        weight, bias = law
+        zero = replicas.mixed.zero
+        offset = replicas.mixed.of({zero: bias})
+
+        def linear(moment: Truncated) -> Truncated:
+            return moment.mapped(lambda c: sp.expand(weight * c)) + offset
+
+        common = offset.of({(self.shared, *zero[1:]): sp.Integer(1)})
+        mixed = linear(replicas.mixed) * common
+        return Replicas(linear(replicas.first), mixed, linear(replicas.last))
+
+    def _activated(
+        self, label: sp.Symbol, replicas: Replicas, *, alone: bool, means: bool
+    ) -> Replicas:
+        moments = (replicas.first, replicas.mixed, replicas.last)
+        if len(self.net.branch.ops) > 2:
+            # Otherwise polynomials of polynomials would be raised to powers.
+            moments = tuple(self.averages.renamed(moment) for moment in moments)
+        zero = replicas.mixed.zero
+        first, mixed, last = ((m[zero], m.without_constant()) for m in moments)
+        nothing = replicas.mixed.of({})
+        of = self.averages
+        bases, deviations = zip(first, mixed, last, strict=True)
+        return Replicas(
+            of.of_square(label, *first) if alone else nothing,
+            of.of_pair(label, bases, deviations),
+            of.of_square(label, *last) if alone else nothing,
+            (of.of_mean(label, *first), of.of_mean(label, *last)) if means else (),
+        )
+
+
+def variances_of_branch(
+    net: ResNet, hyper: Hyperparameters
+) -> tuple[tuple[sp.Symbol, sp.Symbol], ...]:
+    """Return the symbols of weight and bias variance of every linear operation of the branch."""
+    linears = net.branch.linears
+    several = len(linears) > 1
+    return tuple(
+        hyper.variances(op, f"_{index}" if several else "")
+        for index, op in enumerate(linears, start=1)
+    )
