@@ -14,6 +14,8 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 
 MEMORY_SHARE = 0.5
 """Part of the memory of the machine that one enumeration may take."""
+MAX_ORDER = 300
+"""Highest order of which the trees are counted; the cost grows with its third power."""
 FALLBACK_MEMORY = 4 * 2**30
 """Bytes assumed where the system does not tell how many it has."""
 
@@ -29,6 +31,26 @@ def check_order(order: Any, name: str = "order") -> int:
         If it is not an integer of 1 or more.
     """
     return _at_least(order, 1, name)
+
+
+def check_countable(order: Any) -> int:
+    """Return an order whose trees can be counted.
+
+    Raises
+    ------
+    HyperparameterError
+        If it is not an integer of 1 or more.
+    UnsupportedError
+        If it is above `MAX_ORDER`.
+    """
+    checked = check_order(order)
+    if checked > MAX_ORDER:
+        raise UnsupportedError(
+            f"counts of order {checked}",
+            "the counting series of that order cost too much",
+            f"ask for orders up to {MAX_ORDER}",
+        )
+    return checked
 
 
 def check_count(count: Any, name: str = "number of labels", least: int = 0) -> int:
@@ -58,7 +80,7 @@ def _at_least(value: Any, least: int, name: str) -> int:
     return int(value)
 
 
-def check_memory(what: str, count: int, bytes_each: int) -> None:
+def check_memory(what: str, count: int, bytes_each: int, is_least: bool = False) -> None:
     """Refuse an enumeration that would not fit into memory.
 
     Parameters
@@ -69,6 +91,8 @@ def check_memory(what: str, count: int, bytes_each: int) -> None:
         How many there are.
     bytes_each : int
         Bytes that each of them takes.
+    is_least : bool, optional
+        Whether there are more than that.
 
     Raises
     ------
@@ -77,9 +101,11 @@ def check_memory(what: str, count: int, bytes_each: int) -> None:
     """
     needed, limit = count * bytes_each, int(MEMORY_SHARE * memory_size())
     if needed > limit:
+        about = "more than" if is_least else "about"
         raise UnsupportedError(
             what,
-            f"there are {_rounded(count)} of them, which would take about {as_bytes(needed)}, "
+            f"there are {'more than ' * is_least}{_rounded(count)} of them, which would take "
+            f"{about} {as_bytes(needed)}, "
             f"and at most {as_bytes(limit)} may be used here",
             "lower the order or the number of blocks, or ask for the counts or for symbolic depth, "
             "which enumerate no labels",
@@ -99,9 +125,9 @@ def as_bytes(number: int) -> str:
     power = min((max(number, 1).bit_length() - 1) // 10, len(_UNITS) - 1)
     # Integers beyond the range of floats occur: orders can be absurd.
     tenths = number * 10 // 1024**power
-    if tenths >= 10**7:
+    if tenths >= 10**5:
         return f"{_rounded(tenths // 10)} {_UNITS[power]}"
-    return f"{tenths / 10:.3g} {_UNITS[power]}" if power else f"{number} bytes"
+    return f"{tenths / 10:g} {_UNITS[power]}"
 
 
 def _rounded(number: int) -> str:

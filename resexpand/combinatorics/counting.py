@@ -13,7 +13,7 @@ from typing import Any
 
 import sympy as sp
 
-from resexpand.combinatorics.arguments import check_count, check_order
+from resexpand.combinatorics.arguments import check_count, check_countable, check_order
 from resexpand.combinatorics.counting_series import (
     class_values,
     rooted_tree_numbers,
@@ -31,13 +31,15 @@ def tree_count(order: int) -> int:
     ------
     HyperparameterError
         If the order is not an integer of 1 or more.
+    UnsupportedError
+        If the order is above 300.
 
     Examples
     --------
     >>> tree_count(12)
     4766
     """
-    return rooted_tree_numbers(check_order(order))[order]
+    return rooted_tree_numbers(check_countable(order))[order]
 
 
 def class_count(order: int, n: Any) -> Any:
@@ -59,13 +61,15 @@ def class_count(order: int, n: Any) -> Any:
     ------
     HyperparameterError
         If the order or the number of labels is not an integer that makes sense.
+    UnsupportedError
+        If the order is above 300.
 
     Examples
     --------
     >>> [class_count(order, 4) for order in range(1, 6)]
     [4, 6, 14, 32, 75]
     """
-    return polynomial_at(class_values(check_order(order)), n)
+    return polynomial_at(class_values(check_countable(order)), n)
 
 
 def weighted_count(order: int, n: Any) -> Any:
@@ -87,13 +91,15 @@ def weighted_count(order: int, n: Any) -> Any:
     ------
     HyperparameterError
         If the order or the number of labels is not an integer that makes sense.
+    UnsupportedError
+        If the order is above 300.
 
     Examples
     --------
     >>> [weighted_count(order, 4) for order in range(1, 6)]
     [4, 6, 11, 21, 161/4]
     """
-    return polynomial_at(weighted_values(check_order(order)), n)
+    return polynomial_at(weighted_values(check_countable(order)), n)
 
 
 def distinct_count(order: int, n: Any) -> Any:

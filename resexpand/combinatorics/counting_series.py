@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TypeVar
 
 Number = TypeVar("Number", int, Fraction)
@@ -49,7 +49,7 @@ def exponential_series(series: Sequence[Fraction]) -> list[Fraction]:
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def rooted_tree_numbers(order: int) -> tuple[int, ...]:
     """Return how many unlabelled rooted trees have 0, 1, ..., `order` vertices.
 
@@ -78,12 +78,13 @@ def weighted_values(order: int) -> tuple[Fraction, ...]:
 
 
 def _values(
-    order: int, zero: Number, forests: Callable[[Sequence[Number]], list[Number]]
+    order: int, zero: Number, forests: Callable[[list[Number]], list[Number]]
 ) -> list[Number]:
     total = [zero] * (order + 1)
     values = [zero]
     for _ in range(order):
         rooted = [zero, *forests(total)[:order]]
-        total = [a + b for a, b in zip(total, rooted, strict=True)]
+        for k, number in enumerate(rooted):
+            total[k] += number
         values.append(total[order])
     return values

@@ -13,9 +13,15 @@ from itertools import chain, combinations_with_replacement, groupby, product
 from math import factorial, prod
 from typing import Any
 
-from resexpand.combinatorics.arguments import check_count, check_memory, check_order
+from resexpand.combinatorics.arguments import (
+    MAX_ORDER,
+    check_count,
+    check_countable,
+    check_memory,
+    check_order,
+)
 from resexpand.combinatorics.counting import class_count
-from resexpand.combinatorics.tree import Tree, trees
+from resexpand.combinatorics.tree import Tree, trees_of_height
 from resexpand.errors import DescriptionError
 
 BYTES_PER_CLASS = 400
@@ -182,18 +188,28 @@ def labelled_trees(order: int, labels: int) -> tuple[LabelledTree, ...]:
     3[2[1]] 2[1, 1] 3[1, 1] 3[2, 1] 3[2, 2]
     """
     size, count = check_order(order), check_count(labels)
-    check_memory(
-        f"the labelled trees of order {size} with {count} labels",
-        class_count(size, count),
-        BYTES_PER_CLASS,
-    )
+    check_class_memory([size], count, BYTES_PER_CLASS)
     enumeration = _Enumeration()
     return tuple(
         tree
-        for shape in trees(size)
+        for shape in trees_of_height(size, min(size, count))
         for label in range(1, count + 1)
         for tree in enumeration.rooted(shape, label)
     )
+
+
+def check_class_memory(orders: Sequence[int], labels: int, bytes_each: int) -> None:
+    """Refuse the classes of labelled trees of some orders if they would not fit into memory."""
+    highest = max(orders)
+    count = sum(class_count(min(order, MAX_ORDER), labels) for order in orders[-MAX_ORDER:])
+    check_memory(
+        f"the labelled trees of order {highest} with {labels} labels",
+        count,
+        bytes_each,
+        highest > MAX_ORDER,
+    )
+    if highest > MAX_ORDER:
+        check_countable(highest)
 
 
 class _Enumeration:

@@ -9,12 +9,12 @@ first among the trees of its order, the bush (all leaves at the root) last.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import chain, combinations_with_replacement, groupby, product
 from math import factorial, prod
 from typing import Any, ClassVar
 
-from resexpand.combinatorics.arguments import check_memory, check_order
+from resexpand.combinatorics.arguments import MAX_ORDER, check_memory, check_order
 from resexpand.combinatorics.counting_series import rooted_tree_numbers
 from resexpand.errors import DescriptionError
 
@@ -68,6 +68,7 @@ class Tree:
     _known: ClassVar[dict[tuple[Tree, ...], Tree]] = {}
 
     def __new__(cls, children: Iterable[Tree] = ()) -> Tree:
+        """Return the one tree that has these children."""
         given = tuple(children)
         for child in given:
             if not isinstance(child, Tree):
@@ -148,22 +149,34 @@ def trees(order: int) -> tuple[Tree, ...]:
     [[[[]]]] [[[][]]] [[][[]]] [[][][]]
     """
     checked = check_order(order)
-    count = sum(rooted_tree_numbers(checked)[1:])
-    check_memory(f"the rooted trees up to order {order}", count, BYTES_PER_TREE)
-    return _trees(checked)
+    check_tree_memory(checked)
+    return trees_of_height(checked, checked)
 
 
-@lru_cache(maxsize=None)
-def _trees(order: int) -> tuple[Tree, ...]:
-    found = [Tree._interned(children) for children in _forests(order - 1)]
+def check_tree_memory(order: int) -> None:
+    """Refuse the trees up to an order if they would not fit into memory."""
+    count = sum(rooted_tree_numbers(min(order, MAX_ORDER))[1:])
+    check_memory(f"the rooted trees up to order {order}", count, BYTES_PER_TREE, order > MAX_ORDER)
+
+
+@cache
+def trees_of_height(order: int, height: int) -> tuple[Tree, ...]:
+    """Return the trees of an order with at most `height` vertices from the root to any leaf."""
+    if height < 1:
+        return ()
+    found = [Tree._interned(children) for children in _forests(order - 1, height - 1)]
     return tuple(sorted(found, key=lambda tree: tree.key))
 
 
-def _forests(vertices: int) -> Iterator[tuple[Tree, ...]]:
+def _forests(vertices: int, height: int) -> Iterator[tuple[Tree, ...]]:
     """Generate the multisets of trees with a number of vertices in all, each in canonical order."""
     for sizes in _partitions(vertices):
         groups: Sequence[Iterable[tuple[Tree, ...]]] = [
-            list(combinations_with_replacement(_trees(size), len(list(equal))))
+            list(
+                combinations_with_replacement(
+                    trees_of_height(size, min(height, size)), len(list(equal))
+                )
+            )
             for size, equal in groupby(sizes)
         ]
         for parts in product(*groups):

@@ -32,16 +32,22 @@ class Block:
         How it is written in formulas.
     components : callable
         Takes as many real symbols as the state has entries and returns as many expressions.
+    index : int
+        Which of the formal blocks it is; 0 for concrete ones.
     is_pointwise : bool
         Whether it acts on every entry by itself.
     dimension : int or None
         Length of the state, if the block fixes it.
+    parameters : frozenset of sympy.Symbol
+        Symbols it uses beside the state, as far as they are known before it is applied.
     """
 
     name: str
     components: Callable[[Sequence[sp.Symbol]], list[sp.Expr]]
+    index: int = 0
     is_pointwise: bool = False
     dimension: int | None = None
+    parameters: frozenset[sp.Symbol] = frozenset()
 
 
 def formal_block(index: int) -> Block:
@@ -53,7 +59,7 @@ def formal_block(index: int) -> Block:
             return [sp.Function(name)(*variables)]
         return [sp.Function(f"{name}_{a}")(*variables) for a in range(1, len(variables) + 1)]
 
-    return Block(name, components)
+    return Block(name, components, index)
 
 
 def read_blocks(blocks: Iterable[Any], variables: Any, parameters: Iterable[Any]) -> list[Block]:
@@ -160,7 +166,8 @@ def _of_expression(
     def components(symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
         return [expression.xreplace({own[0]: symbol}) for symbol in symbols]
 
-    return Block(name, components, is_pointwise=True)
+    used = expression.free_symbols - set(own)
+    return Block(name, components, is_pointwise=True, parameters=frozenset(used))
 
 
 def _of_vector(
@@ -191,7 +198,8 @@ def _of_vector(
         values = dict(zip(variables, symbols, strict=True))
         return [entry.xreplace(values) for entry in entries]
 
-    return Block(name, components, dimension=len(entries))
+    used = sp.Tuple(*entries).free_symbols - set(variables)
+    return Block(name, components, dimension=len(entries), parameters=frozenset(used))
 
 
 def _of_callable(function: Callable[..., Any], name: str) -> Block:

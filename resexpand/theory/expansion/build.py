@@ -75,7 +75,7 @@ def residual_expansion(
     >>> residual_expansion(3, [x**2, x**2], scales=1).expression(x)
     x**4 + 2*x**3 + 2*x**2 + x
     >>> print(*residual_expansion(2)[2])
-    sum_{1<=i<j<=n} lambda[i]*lambda[j] f_j'(f_i)
+    sum_{1<=i<j<=n} lambda_i lambda_j f_j'(f_i)
     """
     checked = check_order(order)
     if blocks is None or isinstance(blocks, sp.Symbol):

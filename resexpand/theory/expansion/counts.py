@@ -70,9 +70,9 @@ class Counts:
         return f"Counts(order={self.order}, depth={self.depth})"
 
     def __str__(self) -> str:
-        rows = [("order", "trees", "classes", "weighted", "distinct")]
+        rows = [["order", "trees", "classes", "weighted", "distinct"]]
         columns = (self.trees, self.classes, self.weighted, self.distinct)
-        rows += [(str(k), *(str(column[k]) for column in columns)) for k in self.orders]
+        rows += [[str(k), *(str(column[k]) for column in columns)] for k in self.orders]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ("  ".join(map(str.rjust, row, widths)) for row in rows)
         return "\n".join([f"depth {self.depth}", *lines])

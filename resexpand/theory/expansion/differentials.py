@@ -1,15 +1,16 @@
 """Elementary differentials: a tree of blocks evaluated at one state.
 
-The differential of a vertex with ``m`` children is the ``m``-th derivative of its block, a symmetric
-multilinear map, applied to the differentials of the children: these are values and are never
-differentiated. Every partial derivative is computed once, from one of an order less, whatever the
-order of its indices; every subtree is evaluated once per state.
+The differential of a vertex with ``m`` children is the ``m``-th derivative of its block, a
+symmetric multilinear map, applied to the differentials of the children: these are values and are
+never differentiated. Every partial derivative is computed once, from one of an order less, whatever
+the order of its indices; every subtree is evaluated once per state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
 import sympy as sp
@@ -88,10 +89,9 @@ class Differentials:
             if any(factor == 0 for factor in factors):
                 continue
             derivative = self._derivative(tree.label, tuple(sorted(directions)))
+            weight = prod(factors)
             for entry, value in enumerate(derivative):
-                for factor in factors:
-                    value = value * factor
-                total[entry] = total[entry] + value
+                total[entry] = total[entry] + value * weight
         digits = self._point.digits
         return [float(v) if digits and v == 0 else v for v in total]
 

@@ -1,4 +1,4 @@
-"""The expansion of a network as a mapping: order to terms."""
+"""The expansion of a network as a mapping: order to terms, with what mathematics can do to it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ from typing import Any
 
 import sympy as sp
 
-from resexpand.combinatorics.arguments import check_count, check_memory, check_order
+from resexpand.combinatorics.arguments import check_count, check_order
 from resexpand.combinatorics.counting import class_count, tree_count
-from resexpand.combinatorics.labelled import BYTES_PER_CLASS, LabelledTree, labelled_trees
-from resexpand.combinatorics.tree import BYTES_PER_TREE, trees
-from resexpand.errors import HyperparameterError
+from resexpand.combinatorics.labelled import (
+    BYTES_PER_CLASS,
+    LabelledTree,
+    check_class_memory,
+    labelled_trees,
+)
+from resexpand.combinatorics.tree import Tree, check_tree_memory, trees
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.expansion.blocks import Block
+from resexpand.theory.expansion.blocks import Block, formal_block
+from resexpand.theory.expansion.composition import Weights, composed, relabelled
 from resexpand.theory.expansion.counts import Counts
 from resexpand.theory.expansion.differentials import Evaluator
-from resexpand.theory.expansion.points import as_number, read_point
-from resexpand.theory.expansion.scales import Scales
+from resexpand.theory.expansion.points import as_number, read_point, summed
+from resexpand.theory.expansion.scales import Scales, default_scales, find_scale
 from resexpand.theory.expansion.term import Term
+from resexpand.theory.expansion.wording import expansion_latex, expansion_text
 
-Weights = Mapping[LabelledTree, sp.Expr]
-"""What stands in front of each elementary differential, where it is not the theorem's."""
-
-BYTES_PER_TERM = 100
-SHOWN_ORDERS = 3
+BYTES_PER_TERM = 200
 
 
 class Expansion(Mapping[int, tuple[Term, ...]]):
     """The expansion of a residual network: a mapping from the order to its terms.
 
     ``F(x) = identity * x + sum of all values``. Made by `residual_expansion`; immutable.
+    ``later @ first`` is ``later.after(first)``.
 
     Attributes
     ----------
@@ -68,16 +72,16 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
         self.identity = identity
         self._weights = weights
         self._terms: dict[int, tuple[Term, ...]] = {}
+        self._scales_of: dict[tuple[int, ...], sp.Expr] = {}
         if weights is None:
             self._check_memory()
 
     def _check_memory(self) -> None:
+        orders = range(1, self.order + 1)
         if isinstance(self.depth, int):
-            count = sum(class_count(k, self.depth) for k in range(1, self.order + 1))
-            what = f"the terms up to order {self.order} of {self.depth} blocks"
-            check_memory(what, count, BYTES_PER_CLASS + BYTES_PER_TERM)
-        count = sum(tree_count(k) for k in range(1, self.order + 1))
-        check_memory(f"the trees up to order {self.order}", count, BYTES_PER_TREE)
+            check_class_memory(orders, self.depth, BYTES_PER_CLASS + BYTES_PER_TERM)
+        else:
+            check_tree_memory(self.order)
 
     def __getitem__(self, order: int) -> tuple[Term, ...]:
         if order not in self._terms:
@@ -88,14 +92,18 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
 
     def _of_order(self, order: int) -> Iterator[Term]:
         if self._weights is not None:
-            for tree in sorted((t for t in self._weights if t.order == order), key=lambda t: t.key):
-                yield Term(self, tree.shape, tree, self._weights[tree] * tree.symmetry)
+            kept = [tree for tree in self._weights if tree.order == order]
+            for tree in sorted(kept, key=lambda tree: tree.key):
+                yield self._term(tree, self._weights[tree] * tree.symmetry)
         elif isinstance(self.depth, int):
-            for tree in labelled_trees(order, self.depth):
-                yield Term(self, tree.shape, tree)
+            yield from map(self._term, labelled_trees(order, self.depth))
         else:
-            for shape in trees(order):
-                yield Term(self, shape)
+            yield from map(self._term, trees(order))
+
+    def _term(self, tree: LabelledTree | Tree, scale: sp.Expr | None = None) -> Term:
+        if isinstance(tree, LabelledTree):
+            return Term(self, tree.shape, tree, scale)
+        return Term(self, tree, None, scale)
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(1, self.order + 1))
@@ -103,15 +111,69 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
     def __len__(self) -> int:
         return self.order
 
+    # Mapping would compare term by term, and terms know their network.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def size(self, order: int) -> int:
+        """Return the number of terms of an order, without making them."""
+        if self._weights is not None:
+            return sum(tree.order == order for tree in self._weights)
+        if isinstance(self.depth, int):
+            return int(class_count(order, self.depth))
+        return tree_count(order)
+
     @property
     def terms(self) -> tuple[Term, ...]:
         """All terms, the low orders first."""
         return tuple(term for order in self for term in self[order])
 
+    @property
+    def weights(self) -> Weights:
+        """Coefficient times scale by tree: labelled ones, at symbolic depth unlabelled ones."""
+        if self._weights is not None:
+            return dict(self._weights)
+        return {
+            term.tree if term.labelled is None else term.labelled: term.coefficient * term.scale
+            for term in self.terms
+        }
+
     @cached_property
     def evaluator(self) -> Evaluator:
         """What evaluates elementary differentials; it remembers derivatives and the last state."""
         return Evaluator(self.blocks or ())
+
+    def scale_of(self, labels: Sequence[int]) -> sp.Expr:
+        """Return the product of the scales of some blocks, each as often as its label occurs."""
+        key = tuple(sorted(labels))
+        if key not in self._scales_of:
+            self._scales_of[key] = sp.Mul(*(self.scales[label - 1] for label in key))
+        return self._scales_of[key]
+
+    def term(self, tree: LabelledTree | Tree) -> Term:
+        """Return the term of one tree: a labelled one, at symbolic depth an unlabelled one.
+
+        Raises
+        ------
+        HyperparameterError
+            If there is no such term: its order or a label is too high, or its coefficient zero.
+        """
+        kind = LabelledTree if isinstance(self.depth, int) else Tree
+        why = ""
+        if not isinstance(tree, kind):
+            why = f"at depth {self.depth} a term belongs to a {kind.__name__}"
+        elif tree.order > self.order:
+            why = f"it has order {tree.order}, and the expansion ends at order {self.order}"
+        elif isinstance(tree, LabelledTree) and tree.label > self.depth:
+            why = f"its root has label {tree.label}, and there are {self.depth} blocks"
+        if not why:
+            for term in self[tree.order]:
+                if tree in (term.labelled, term.tree):
+                    return term
+            why = "its coefficient is zero"
+        raise HyperparameterError(
+            f"the term of {tree}", why, f"iterate over the terms of orders 1 to {self.order}"
+        )
 
     def counts(self, depth: Any = None) -> Counts:
         """Return how many terms there are, order by order, without enumerating labels.
@@ -120,6 +182,11 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
         ----------
         depth : int or sympy.Expr, optional
             Another number of blocks than that of the expansion.
+
+        Raises
+        ------
+        HyperparameterError
+            If the depth is neither an integer of 1 or more nor a SymPy expression.
         """
         chosen = self.depth if depth is None else depth
         if not (isinstance(chosen, sp.Expr) and not chosen.is_number):
@@ -127,7 +194,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
         return Counts(self.order, chosen)
 
     def expression(self, x: Any) -> Any:
-        """Return ``x`` plus the values of all terms at a state.
+        """Return the network at a state: ``identity * x`` plus the values of all terms.
 
         Parameters
         ----------
@@ -137,7 +204,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
         Returns
         -------
         float, numpy.ndarray, sympy.Expr or sympy.Matrix
-            Like `x`.
+            Like `x`, as for `Term.value`.
 
         Raises
         ------
@@ -146,10 +213,9 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
         """
         point = read_point(x)
         start = [as_number(self.identity * entry, point.digits) for entry in point.entries]
-        total = point.shaped(start)
-        for term in self.terms:
-            total = total + term.value(x)
-        return total
+        if not isinstance(self.depth, int):
+            return sp.Add(*start, *(term.value(x) for term in self.terms))
+        return point.shaped(summed([start, *(term.entries(x)[1] for term in self.terms)]))
 
     def truncate(self, order: int) -> Expansion:
         """Return the same expansion up to a lower order.
@@ -166,13 +232,108 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
                 "what was neglected cannot be recovered from it",
                 "derive it anew with residual_expansion()",
             )
-        weights = self._weights
+        weights: Any = self._weights
         if weights is not None:
             weights = {tree: weight for tree, weight in weights.items() if tree.order <= kept}
+        return self._with(weights, self.identity, kept)
+
+    def diff(self, scale: sp.Symbol | str) -> Expansion:
+        """Return the derivative in a scale: of one block, or one that all blocks share.
+
+        Terms keep their order, the number of branches they pass through; the skip path drops out.
+
+        Parameters
+        ----------
+        scale : sympy.Symbol or str
+            A symbol in the scales, or its name.
+
+        Raises
+        ------
+        HyperparameterError
+            If no scale holds this symbol, or a block does.
+        UnsupportedError
+            If the depth is symbolic and every layer has a scale of its own.
+        """
+        symbol = find_scale(self.scales, scale)
+        if any(symbol in block.parameters for block in self.blocks or ()):
+            raise HyperparameterError(
+                f"the derivative in {symbol}", "a block depends on it too", "rename one of them"
+            )
+        weights: Any = {
+            tree: changed
+            for tree, weight in self.weights.items()
+            if (changed := sp.diff(weight, symbol)) != 0
+        }
+        return self._with(weights, 0, self.order)
+
+    def _with(self, weights: Weights | None, identity: int, order: int) -> Expansion:
         return Expansion(
-            kept, self.depth, self.blocks, self.scales, weights=weights, identity=self.identity
+            order, self.depth, self.blocks, self.scales, weights=weights, identity=identity
         )
 
+    def after(self, first: Expansion) -> Expansion:
+        """Return the composition: this network behind another one.
+
+        Blocks of this network are numbered on from those of the first; formal blocks and default
+        scales are renamed accordingly. The result has the lower of the two orders.
+
+        Parameters
+        ----------
+        first : Expansion
+            The network that acts first.
+
+        Raises
+        ------
+        UnsupportedError
+            If a depth is symbolic, or the first one has lost its skip path by differentiation.
+        """
+        if not isinstance(first, Expansion):
+            return NotImplemented
+        if not (isinstance(self.depth, int) and isinstance(first.depth, int)):
+            raise UnsupportedError(
+                f"the composition of networks of {first.depth} and {self.depth} blocks",
+                "at symbolic depth the layers of the two cannot be told apart in one sum",
+                "give both numbers of blocks, or expand a network of depth "
+                f"{first.depth} + {self.depth} at once",
+            )
+        if first.identity != 1:
+            raise UnsupportedError(
+                "a network behind a differentiated one",
+                "without its skip path that is not the input plus something small",
+                "compose first and differentiate then",
+            )
+        order, shift = min(self.order, first.order), first.depth
+        blocks, scales, renamed = self._renumbered(shift)
+        later = {
+            tree: weight.xreplace(renamed)
+            for tree, weight in relabelled(self.truncate(order).weights, shift).items()
+        }
+        return Expansion(
+            order,
+            shift + self.depth,
+            [*(first.blocks or ()), *blocks],
+            (*first.scales, *scales),
+            weights=composed(later, first.truncate(order).weights, self.identity, order),
+            identity=self.identity,
+        )
+
+    __matmul__ = after
+
+    def _renumbered(self, shift: int) -> tuple[list[Block], tuple[sp.Expr, ...], dict[Any, Any]]:
+        """Return blocks and scales behind others, and what scales are renamed to."""
+        blocks = [formal_block(b.index + shift) if b.index else b for b in self.blocks or ()]
+        default = default_scales(len(blocks))
+        renamed = {}
+        if self.scales == default:
+            later = default_scales(shift + len(blocks))[shift:]
+            renamed = dict(zip(default, later, strict=True))
+        return blocks, tuple(scale.xreplace(renamed) for scale in self.scales), renamed
+
     def __repr__(self) -> str:
-        sizes = ", ".join(str(len(self[k])) for k in self) if self.order <= SHOWN_ORDERS else "..."
-        return f"Expansion(order={self.order}, depth={self.depth}, terms per order: {sizes})"
+        return f"Expansion(order={self.order}, depth={self.depth})"
+
+    def __str__(self) -> str:
+        return expansion_text(self)
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {expansion_latex(self)}$"

@@ -114,3 +114,9 @@ def as_number(expression: sp.Expr, digits: int) -> Any:
             "evaluate where the blocks and their derivatives are",
         )
     return float(value) if digits == FLOAT_DIGITS else mpmath.mpf(sp.Float(value, digits))
+
+
+def summed(terms: list[list[Any]]) -> list[Any]:
+    """Return the sum of vectors, entry by entry."""
+    entries = list(zip(*terms, strict=True))
+    return [sum(e) if not isinstance(e[0], sp.Basic) else sp.Add(*e) for e in entries]

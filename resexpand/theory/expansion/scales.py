@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import sympy as sp
 
 from resexpand.conventions import exact
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, UnsupportedError
 
-Scales = tuple[sp.Expr, ...] | sp.Expr | sp.IndexedBase
+Scales: TypeAlias = tuple[sp.Expr, ...] | sp.Expr | sp.IndexedBase
 """One scale per block; at symbolic depth a common scale, or the base of indexed ones."""
 
 LAMBDA = "lambda"
@@ -78,3 +78,31 @@ def _scale(value: Any) -> sp.Expr:
     if found.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
         raise HyperparameterError(f"scale {value!r}", "it is not finite", "give a finite number")
     return found
+
+
+def find_scale(scales: Scales, wanted: sp.Symbol | str) -> sp.Symbol:
+    """Return the symbol of a scale, given itself or by name.
+
+    Raises
+    ------
+    HyperparameterError
+        If no scale holds it.
+    UnsupportedError
+        If scales are indexed by a layer that is not a number.
+    """
+    if isinstance(scales, sp.IndexedBase):
+        raise UnsupportedError(
+            f"the derivative in {wanted} at symbolic depth",
+            f"every layer i has a scale {scales}[i] of its own",
+            "give one scale for all blocks, or the number of blocks",
+        )
+    listed = scales if isinstance(scales, tuple) else (scales,)
+    symbols = sorted(sp.Tuple(*listed).free_symbols, key=sp.default_sort_key)
+    for symbol in symbols:
+        if wanted in (symbol, symbol.name):
+            return symbol
+    raise HyperparameterError(
+        f"the derivative in {wanted}",
+        "it is no scale of this network",
+        f"use one of {', '.join(map(str, symbols))}" if symbols else "make the scales symbols",
+    )

@@ -11,7 +11,7 @@ levels, in which unbranched stretches are written as one chain of inequalities.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -118,15 +118,29 @@ class NestedSum:
         """The indices as SymPy symbols, in preorder."""
         return tuple(sp.Symbol(name, integer=True, positive=True) for name in self.indices)
 
-    def over(self, summand: sp.Expr) -> sp.Expr:
-        """Return the sum of an expression in `symbols` as a `sympy.Sum`."""
+    def over(self, factors: Sequence[sp.Expr]) -> sp.Expr:
+        """Return the sum of a product with one factor per vertex, as nested `sympy.Sum`.
+
+        Parameters
+        ----------
+        factors : sequence of sympy.Expr
+            In preorder; the factor of a vertex holds no other index than its own.
+
+        Returns
+        -------
+        sympy.Expr
+            ``doit`` writes it out once the depth is a number.
+        """
         symbols = self.symbols
-        limits = [
-            (symbol, 1, symbols[parent] - 1 if parent >= 0 else self.depth)
-            for symbol, parent in zip(symbols, self.parents, strict=True)
-        ]
-        # SymPy sums over the first limit first: children before their parents.
-        return sp.Sum(summand, *reversed(limits))
+        # A sum over several limits at once stays as it is: inner bounds hold outer indices.
+        products = list(factors)
+        for vertex in reversed(range(len(products))):
+            parent = self.parents[vertex]
+            if parent < 0:
+                break
+            limits = (symbols[vertex], 1, symbols[parent] - 1)
+            products[parent] *= sp.Sum(products[vertex], limits)
+        return sp.Sum(products[0], (symbols[0], 1, self.depth))
 
 
 def _names(letters: list[str], count: int) -> Iterator[str]:

@@ -9,9 +9,15 @@ import sympy as sp
 from resexpand.combinatorics.labelled import LabelledTree
 from resexpand.combinatorics.tree import Tree
 from resexpand.errors import UnsupportedError
-from resexpand.theory.expansion.points import as_number
+from resexpand.theory.expansion.points import Point, as_number
 from resexpand.theory.expansion.sums import NestedSum
-from resexpand.theory.expansion.wording import coefficient_text, differential_text, sum_text
+from resexpand.theory.expansion.wording import (
+    coefficient_text,
+    differential_text,
+    factor_text,
+    scale_text,
+    sum_text,
+)
 
 if TYPE_CHECKING:
     from resexpand.theory.expansion.expansion import Expansion
@@ -69,9 +75,9 @@ class Term:
         """
         if self._scale is not None:
             return self._scale
-        scales = self._network.scales
         if self.labelled is not None:
-            return sp.Mul(*(scales[label - 1] for label in self.labelled.labels))
+            return self._network.scale_of(self.labelled.labels)
+        scales = self._network.scales
         if isinstance(scales, sp.IndexedBase):
             return sp.Mul(*(scales[index] for index in self._nested().symbols))
         return scales**self.order
@@ -109,9 +115,20 @@ class Term:
         """
         if self.labelled is None:
             return self._symbolic_sum(x)
+        point, values = self.entries(x)
+        return point.shaped(values)
+
+    def entries(self, x: Any) -> tuple[Point, list[Any]]:
+        """Return the state and the entries of `value`, at a concrete number of blocks."""
+        if self.labelled is None:
+            raise UnsupportedError(
+                f"the entries of the term of {self.tree}",
+                "at symbolic depth it is a sum over layers",
+                "give the number of blocks, or use value()",
+            )
         point, values = self._network.evaluator.differential(self.labelled, x)
         factor = as_number(self.coefficient * self.scale, point.digits)
-        return point.shaped([factor * value for value in values])
+        return point, [factor * value for value in values]
 
     def _symbolic_sum(self, x: Any) -> sp.Expr:
         if not isinstance(x, sp.Expr) or isinstance(x, sp.MatrixBase):
@@ -120,39 +137,43 @@ class Term:
                 "its blocks are formal functions f(i, x) of one symbol",
                 "give a SymPy symbol, or the number of blocks or the blocks themselves",
             )
-        nested = self._nested()
-        summand = self.scale * self._formal_product(nested.symbols, x)
-        if not isinstance(self._network.scales, sp.IndexedBase):
-            outside, summand = self.scale, summand / self.scale
-            return self.coefficient * outside * nested.over(summand)
-        return self.coefficient * nested.over(summand)
+        nested, scales = self._nested(), self._network.scales
+        factors = self._formal_factors(nested.symbols, x)
+        if isinstance(scales, sp.IndexedBase):
+            pairs = zip(nested.symbols, factors, strict=True)
+            return self.coefficient * nested.over([scales[i] * factor for i, factor in pairs])
+        return self.coefficient * self.scale * nested.over(factors)
 
-    def _formal_product(self, symbols: tuple[sp.Symbol, ...], x: sp.Expr) -> sp.Expr:
+    def _formal_factors(self, symbols: tuple[sp.Symbol, ...], x: sp.Expr) -> list[sp.Expr]:
         """In one dimension the differential is a product of derivatives, one per vertex."""
         block, argument = sp.Function("f"), sp.Dummy("x")
-        factors = [
+        derivatives = [
             block(index, argument).diff(argument, len(subtree.children))
             for index, subtree in zip(symbols, self.tree, strict=True)
         ]
-        product = sp.Mul(*factors)
-        return product.xreplace({argument: x}) if x.is_Symbol else product.subs(argument, x)
+        if x.is_Symbol:
+            return [derivative.xreplace({argument: x}) for derivative in derivatives]
+        return [derivative.subs(argument, x) for derivative in derivatives]
 
     def __str__(self) -> str:
         return self.text()
 
     def text(self, latex: bool = False) -> str:
         """Return the term as a reader would write it, as plain text or LaTeX."""
-        parts = [coefficient_text(self.coefficient, latex).strip()]
-        indices: tuple[object, ...]
+        number, scale = (self.coefficient * self.scale).as_coeff_Mul()
+        parts = [coefficient_text(number, latex)]
         if self.labelled is None:
             nested = self._nested()
-            parts.append(sum_text(nested, latex))
-            indices = nested.indices
+            differential = differential_text(self.tree, nested.indices, latex)
+            layers = sum_text(nested, latex)
+            base = self._network.scales
+            if isinstance(base, sp.IndexedBase):
+                parts += [layers, scale_text(base, nested.indices, latex), differential]
+            else:
+                parts += [factor_text(scale, latex), layers, differential]
         else:
-            indices = self.labelled.labels
-        written = sp.latex(self.scale) if latex else str(self.scale)
-        parts.append("" if self.scale == 1 else written)
-        parts.append(differential_text(self.tree, indices, latex))
+            differential = differential_text(self.tree, self.labelled.labels, latex)
+            parts += [factor_text(scale, latex), differential]
         return " ".join(filter(None, parts))
 
     def __repr__(self) -> str:

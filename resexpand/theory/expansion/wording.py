@@ -8,12 +8,18 @@ Both plain text and LaTeX come from here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import sympy as sp
 
 from resexpand.combinatorics.tree import Tree
 from resexpand.theory.expansion.sums import Level, NestedSum
 
+if TYPE_CHECKING:
+    from resexpand.theory.expansion.expansion import Expansion
+
+SHOWN_TERMS = 40
+"""Terms that a printed expansion shows at most, in whole orders after the first."""
 PRIMES = 3
 """Derivatives up to this order are written with primes."""
 
@@ -52,8 +58,56 @@ def _condition(level: Level, latex: bool) -> str:
     return ", ".join(f"{chain}{less}{level.bound}" for chain in chains)
 
 
-def coefficient_text(coefficient: sp.Rational, latex: bool = False) -> str:
-    """Return a coefficient with a space behind it; nothing for one."""
+def coefficient_text(coefficient: sp.Expr, latex: bool = False) -> str:
+    """Return a coefficient; nothing for one."""
     if coefficient == 1:
         return ""
-    return f"{sp.latex(coefficient) if latex else coefficient} "
+    return str(sp.latex(coefficient)) if latex else str(coefficient)
+
+
+def factor_text(scale: sp.Expr, latex: bool = False) -> str:
+    """Return a product of scales; nothing for one."""
+    text = coefficient_text(scale, latex)
+    return f"({text})" if scale.is_Add else text
+
+
+def scale_text(base: sp.IndexedBase, indices: Sequence[str], latex: bool = False) -> str:
+    """Return a product of indexed scales, its indices in alphabetical order."""
+    names = sorted(indices, key=lambda name: (name.count("_"), name))
+    if latex:
+        head = sp.latex(sp.Symbol(str(base.label)))
+        return " ".join(f"{head}_{{{name}}}" for name in names)
+    return " ".join(f"{base.label}_{name}" for name in names)
+
+
+def expansion_text(expansion: Expansion) -> str:
+    """Return an expansion as text, one line per term; high orders by their number of terms."""
+    lines = [f"F(x) = {'x' if expansion.identity else '0'}"]
+    shown = _shown_orders(expansion)
+    for order in expansion:
+        if order in shown:
+            lines += [f"  + {term.text()}" for term in expansion[order]]
+        else:
+            lines.append(f"  + order {order}: {expansion.size(order)} terms")
+    return "\n".join(lines)
+
+
+def expansion_latex(expansion: Expansion) -> str:
+    """Return an expansion as one formula, all differentials taken at ``x``."""
+    parts = ["x"] if expansion.identity else []
+    shown = _shown_orders(expansion)
+    parts += [term.text(latex=True) for order in shown for term in expansion[order]]
+    if len(shown) < expansion.order:
+        parts.append(r"\cdots")
+    return "F(x) = " + (" + ".join(parts) or "0")
+
+
+def _shown_orders(expansion: Expansion) -> list[int]:
+    total = 0
+    shown: list[int] = []
+    for order in expansion:
+        total += expansion.size(order)
+        if total > SHOWN_TERMS and shown:
+            break
+        shown.append(order)
+    return shown
