@@ -103,7 +103,7 @@ def slots(output: Output) -> tuple[str, ...]:
 
 def places(output: Output) -> list[tuple[int, ...]]:
     """Return the indices of the entries of a vector or of the upper triangle of a matrix."""
-    indices = range(output.shape[0])
+    indices = range(output.shape[0] if output.shape else 0)
     return list(combinations_with_replacement(indices, len(output.shape)))
 
 
