@@ -80,11 +80,11 @@ def weighted_values(order: int) -> tuple[Fraction, ...]:
 def _values(
     order: int, zero: Number, forests: Callable[[list[Number]], list[Number]]
 ) -> list[Number]:
-    total = [zero] * (order + 1)
-    values = [zero]
+    total: list[Number] = [zero] * (order + 1)
+    values: list[Number] = [zero]
     for _ in range(order):
-        rooted = [zero, *forests(total)[:order]]
-        for k, number in enumerate(rooted):
+        rooted = forests(total)[:order]
+        for k, number in enumerate(rooted, 1):
             total[k] += number
         values.append(total[order])
     return values

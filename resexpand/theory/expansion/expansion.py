@@ -329,11 +329,15 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
             renamed = dict(zip(default, later, strict=True))
         return blocks, tuple(scale.xreplace(renamed) for scale in self.scales), renamed
 
+    @property
+    def _start(self) -> str:
+        return "x" if self.identity else ""
+
     def __repr__(self) -> str:
         return f"Expansion(order={self.order}, depth={self.depth})"
 
     def __str__(self) -> str:
-        return expansion_text(self)
+        return expansion_text(self._start, self, self.size)
 
     def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {expansion_latex(self)}$"
+        return f"$\\displaystyle {expansion_latex(self._start, self, self.size)}$"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import sympy as sp
 
 from resexpand.combinatorics.labelled import LabelledTree
 from resexpand.combinatorics.tree import Tree
 from resexpand.errors import UnsupportedError
+from resexpand.theory.expansion.differentials import Evaluator
 from resexpand.theory.expansion.points import Point, as_number
+from resexpand.theory.expansion.scales import Scales
 from resexpand.theory.expansion.sums import NestedSum
 from resexpand.theory.expansion.wording import (
     coefficient_text,
@@ -19,8 +22,19 @@ from resexpand.theory.expansion.wording import (
     sum_text,
 )
 
-if TYPE_CHECKING:
-    from resexpand.theory.expansion.expansion import Expansion
+
+class Network(Protocol):
+    """What a term needs to know of the expansion it belongs to."""
+
+    depth: Any
+    scales: Scales
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """What evaluates elementary differentials."""
+
+    def scale_of(self, labels: Sequence[int]) -> sp.Expr:
+        """Return the product of the scales of some blocks."""
 
 
 class Term:
@@ -41,7 +55,7 @@ class Term:
 
     def __init__(
         self,
-        network: Expansion,
+        network: Network,
         tree: Tree,
         labelled: LabelledTree | None = None,
         scale: sp.Expr | None = None,
@@ -77,7 +91,7 @@ class Term:
             return self._scale
         if self.labelled is not None:
             return self._network.scale_of(self.labelled.labels)
-        scales = self._network.scales
+        scales: Any = self._network.scales
         if isinstance(scales, sp.IndexedBase):
             return sp.Mul(*(scales[index] for index in self._nested().symbols))
         return scales**self.order

@@ -7,16 +7,13 @@ Both plain text and LaTeX come from here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import sympy as sp
 
 from resexpand.combinatorics.tree import Tree
 from resexpand.theory.expansion.sums import Level, NestedSum
-
-if TYPE_CHECKING:
-    from resexpand.theory.expansion.expansion import Expansion
 
 SHOWN_TERMS = 40
 """Terms that a printed expansion shows at most, in whole orders after the first."""
@@ -80,33 +77,43 @@ def scale_text(base: sp.IndexedBase, indices: Sequence[str], latex: bool = False
     return " ".join(f"{base.label}_{name}" for name in names)
 
 
-def expansion_text(expansion: Expansion) -> str:
-    """Return an expansion as text, one line per term; high orders by their number of terms."""
-    lines = [f"F(x) = {'x' if expansion.identity else '0'}"]
-    shown = _shown_orders(expansion)
-    for order in expansion:
+def expansion_text(start: str, terms: Mapping[int, Any], size: Callable[[int], int]) -> str:
+    """Return an expansion as text, one line per term; high orders by their number of terms.
+
+    Parameters
+    ----------
+    start : str
+        The term of order 0; empty for none.
+    terms : mapping of int to sequence of Term
+        The expansion.
+    size : callable
+        Number of terms of an order.
+    """
+    lines = [f"F(x) = {start or '0'}"]
+    shown = _shown_orders(terms, size)
+    for order in terms:
         if order in shown:
-            lines += [f"  + {term.text()}" for term in expansion[order]]
+            lines += [f"  + {term.text()}" for term in terms[order]]
         else:
-            lines.append(f"  + order {order}: {expansion.size(order)} terms")
+            lines.append(f"  + order {order}: {size(order)} terms")
     return "\n".join(lines)
 
 
-def expansion_latex(expansion: Expansion) -> str:
+def expansion_latex(start: str, terms: Mapping[int, Any], size: Callable[[int], int]) -> str:
     """Return an expansion as one formula, all differentials taken at ``x``."""
-    parts = ["x"] if expansion.identity else []
-    shown = _shown_orders(expansion)
-    parts += [term.text(latex=True) for order in shown for term in expansion[order]]
-    if len(shown) < expansion.order:
+    shown = _shown_orders(terms, size)
+    parts = [start] if start else []
+    parts += [term.text(latex=True) for order in shown for term in terms[order]]
+    if len(shown) < len(terms):
         parts.append(r"\cdots")
     return "F(x) = " + (" + ".join(parts) or "0")
 
 
-def _shown_orders(expansion: Expansion) -> list[int]:
+def _shown_orders(orders: Iterable[int], size: Callable[[int], int]) -> list[int]:
     total = 0
     shown: list[int] = []
-    for order in expansion:
-        total += expansion.size(order)
+    for order in orders:
+        total += size(order)
         if total > SHOWN_TERMS and shown:
             break
         shown.append(order)
