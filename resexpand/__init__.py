@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from resexpand.network.ops import Activation, Linear
     from resexpand.network.resnet import Branch, ResNet
     from resexpand.references import cite
+    from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.mean_field import kernel
     from resexpand.theory.optimal_scale import optimal_scale
+    from resexpand.theory.order_profile import order_profile
     from resexpand.theory.response import response
 
 __version__ = "0.1.0"
@@ -33,8 +35,10 @@ _HOMES = {
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
     "evaluate": "resexpand.codegen.evaluation",
+    "exact_moments": "resexpand.theory.exact_moments",
     "kernel": "resexpand.theory.mean_field",
     "optimal_scale": "resexpand.theory.optimal_scale",
+    "order_profile": "resexpand.theory.order_profile",
     "parse_expression": "resexpand.expressions",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
@@ -51,8 +55,10 @@ __all__ = [
     "compare",
     "compile_routine",
     "evaluate",
+    "exact_moments",
     "kernel",
     "optimal_scale",
+    "order_profile",
     "parse_expression",
     "response",
     "sample",

@@ -50,7 +50,7 @@ class PowerLaw:
     @property
     def is_even(self) -> bool:
         """Whether the square is the same on both sides, ``phi(x)^2 = s |x|^{2d}``."""
-        return self.right == self.left
+        return bool(self.right == self.left)
 
     def moments(self) -> tuple[sp.Expr, sp.Expr]:
         """Return ``E M`` and ``E M^2`` of the average over the neurons."""

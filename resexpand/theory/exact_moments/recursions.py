@@ -80,8 +80,7 @@ def exact_moments(net: ResNet) -> Recursion:
 
     Examples
     --------
-    >>> from resexpand import Branch, Linear, ResNet, evaluate
-    >>> from resexpand.theory.exact_moments import exact_moments
+    >>> from resexpand import Branch, Linear, ResNet, evaluate, exact_moments
     >>> net = ResNet(Branch(Linear(1, 0)), scale=1, depth=1)
     >>> evaluate(exact_moments(net), K0=1.0, width=8)["G_var"]
     array([0.25, 4.75])
