@@ -1,0 +1,398 @@
+r"""`remainder_bound`: what the expansion neglects after an order, at most.
+
+Exact for the majorant at ``n`` layers: the orders of ``S_n`` are polynomials in ``n``, and ``S_n``
+itself follows layer by layer. In closed form, from the flow of the enveloping family at
+``t = |lambda_1| + ... + |lambda_n|``, with ``q`` as in `resexpand.theory.remainder.majorant`,
+
+    entire      sum_{j > k} R q^j/j     <= R q^(k+1) / ((k+1)(1 - q))
+    analytic    sum_{j > k} R a_j q^j   <= R a_(k+1) q^(k+1) / (1 - q)
+
+because the ``a_j`` do not increase.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import mpmath
+import sympy as sp
+
+from resexpand.combinatorics.arguments import check_count, check_order
+from resexpand.errors import HyperparameterError
+from resexpand.references import REFERENCES, Citation
+from resexpand.theory.expansion import Expansion
+from resexpand.theory.formula import Formula
+from resexpand.theory.remainder.layers import (
+    at_depth,
+    fractions,
+    orders_of_layers,
+    orders_per_depth,
+    unit_weights,
+)
+from resexpand.theory.remainder.majorant import Majorant, real
+
+DEPTH = sp.Symbol("n", integer=True, positive=True)
+"""Number of blocks where none is given."""
+
+SCALE = sp.Symbol("lambda", positive=True)
+"""Absolute value of the common scale where none is given."""
+
+LOAD = sp.Symbol("q", positive=True)
+"""Argument of the flow."""
+
+DIGITS = 60
+"""Working precision of numbers."""
+
+MOST_LAYERS = 20_000
+"""Deeper networks are bounded by the flow, which the layers approach like 1/n."""
+
+
+@dataclass(frozen=True)
+class RemainderBound:
+    """Bound of the norm of ``F(x) - x - T_1 - ... - T_k``, the orders of the scales after ``k``.
+
+    Attributes
+    ----------
+    order : int
+        Last order kept, ``k``.
+    depth : int or sympy.Expr
+        Number of blocks ``n``.
+    scales : tuple of sympy.Expr, sympy.Expr or sympy.IndexedBase
+        One scale per block, or their common one.
+    majorant : Majorant
+        Bounds on the derivatives of the blocks at ``x``.
+    """
+
+    order: int
+    depth: Any
+    scales: Any
+    majorant: Majorant
+
+    @property
+    def time(self) -> sp.Expr:
+        """``t``, the sum of the absolute values of all scales."""
+        if isinstance(self.scales, sp.IndexedBase):
+            i = sp.Symbol("i", integer=True, positive=True)
+            return sp.Sum(abs(self.scales[i]), (i, 1, self.depth))
+        if isinstance(self.scales, tuple):
+            return sp.Add(*map(abs, self.scales))
+        return self.depth * abs(self.scales)
+
+    @property
+    def load(self) -> Formula:
+        """``q``: the series is bounded in closed form where it is below 1."""
+        return Formula(
+            "load",
+            LOAD,
+            self.majorant.load(self.time),
+            "load of the network: the sum of the scales in units of the blocks",
+        )
+
+    @property
+    def condition(self) -> sp.Basic:
+        """``q < 1``, sufficient for convergence at every depth; decided where all are numbers."""
+        return sp.StrictLessThan(self.load.rhs, 1)
+
+    def tail(self, load: sp.Expr = LOAD) -> sp.Expr:
+        """Return the simple closed bound as a function of the load."""
+        envelope, k = self.majorant.envelope(), self.order
+        first = envelope.family.coefficient(k + 1)
+        return envelope.R * first * load ** (k + 1) / (1 - load)
+
+    def flow_tail(self, load: sp.Expr = LOAD) -> sp.Expr:
+        """Return all orders of the flow after ``k`` as a function of the load."""
+        envelope = self.majorant.envelope()
+        kept = (envelope.family.coefficient(j) * load**j for j in range(1, self.order + 1))
+        return envelope.R * (envelope.family.flow(load) - sp.Add(*kept))
+
+    def _where_it_holds(self, tail: Callable[[sp.Expr], sp.Expr]) -> sp.Expr:
+        # Beyond q = 1 the formulas have values, negative or complex, that bound nothing.
+        return sp.oo if self.condition == sp.false else tail(self.load.rhs)
+
+    @property
+    def symbol(self) -> sp.Symbol:
+        """What the bound is called."""
+        return sp.Symbol(f"rhat_{self.order}", nonnegative=True)
+
+    @property
+    def closed(self) -> Formula:
+        """The simple closed bound, valid for ``q < 1``; infinite at numbers beyond."""
+        meaning = f"bound of the norm of what is neglected after order {self.order}"
+        return Formula(
+            f"remainder after order {self.order}",
+            self.symbol,
+            self._where_it_holds(self.tail),
+            meaning,
+            citations=_CITATIONS,
+        )
+
+    @property
+    def sharp(self) -> Formula:
+        """All orders of the flow after ``k``: smaller than `closed`, valid where that is."""
+        meaning = f"orders of the flow after {self.order}"
+        return Formula(
+            f"flow after order {self.order}",
+            self.symbol,
+            self._where_it_holds(self.flow_tail),
+            meaning,
+            citations=_CITATIONS,
+        )
+
+    def order_bound(self, order: int) -> sp.Expr:
+        """Return the bound of the norm of one order with its scales, exact for the majorant.
+
+        A polynomial in the depth where that is a symbol; for the entire family it is the weighted
+        number of labelled trees times ``M^j |lambda|^j / R^(j-1)``.
+
+        Raises
+        ------
+        HyperparameterError
+            If the order is below 1, or the scales of a symbolic depth differ.
+        """
+        j = check_order(order)
+        if isinstance(self.scales, sp.IndexedBase):
+            raise HyperparameterError(
+                f"the bound of order {j} for scales {self.scales}[i] at symbolic depth",
+                "it is a nested sum over layers",
+                "use flow_order_bound(), or give the number of blocks or a common scale",
+            )
+        big, radius = self.majorant.M, self.majorant.R
+        weights = unit_weights(self.majorant, j)
+        if isinstance(self.scales, tuple):
+            steps = [abs(scale) * big / radius for scale in self.scales]
+            return radius * orders_of_layers(weights, steps)[j]
+        values = orders_per_depth(fractions(weights))[j]
+        count = sp.sympify(at_depth(values, self.depth), strict=True)
+        bound = radius * count * (abs(self.scales) * big / radius) ** j
+        return sp.expand(bound) if self.majorant.bounds else bound
+
+    def flow_order_bound(self, order: int) -> sp.Expr:
+        """Return the bound of one order from the flow: ``R a_j q^j``."""
+        envelope = self.majorant.envelope()
+        j = check_order(order)
+        return envelope.R * envelope.family.coefficient(j) * self.load.rhs**j
+
+    @property
+    def is_number(self) -> bool:
+        """Whether depth, scales and majorant are numbers, so that `value` is one."""
+        if not isinstance(self.depth, int) or not self.majorant.is_number:
+            return False
+        listed = self.scales if isinstance(self.scales, tuple) else (self.scales,)
+        return all(scale.is_number for scale in listed)
+
+    @cached_property
+    def value(self) -> float:
+        """The bound as a number, rounded up; infinite where none is found.
+
+        Up to `MOST_LAYERS` blocks from the layers themselves, beyond from the flow.
+
+        Raises
+        ------
+        HyperparameterError
+            If a symbol is left.
+        """
+        if not self.is_number:
+            raise HyperparameterError(
+                f"the number of the bound after order {self.order}",
+                "depth, scales or majorant are symbols",
+                "give numbers, or use the formulas closed and sharp",
+            )
+        with mpmath.workdps(DIGITS):
+            found = self._from_layers() if self.depth <= MOST_LAYERS else self._from_flow()
+            return _up(found)
+
+    def _from_layers(self) -> Any:
+        states = self._states()
+        if not mpmath.isfinite(states[-1]):
+            return mpmath.inf
+        if self.depth == 1:
+            return mpmath.mpf(0)
+        # Far above the rounding of the working precision, far below any double.
+        rounding = states[-1] * mpmath.mpf(10) ** (10 - DIGITS)
+        return max(states[-1] - mpmath.fsum(self._numeric_orders()), 0) + rounding
+
+    def _numeric_orders(self) -> list[Any]:
+        """Return the bounds of the orders 1 .. k as mpmath numbers."""
+        weights = [number(weight) for weight in unit_weights(self.majorant, self.order)]
+        big, radius = number(self.majorant.M), number(self.majorant.R)
+        if isinstance(self.scales, tuple):
+            steps = [number(abs(scale)) * big / radius for scale in self.scales]
+            return [radius * value for value in orders_of_layers(weights, steps)[1:]]
+        step, values = number(abs(self.scales)) * big / radius, orders_per_depth(weights)
+        orders = range(1, self.order + 1)
+        return [radius * at_depth(values[j], self.depth) * step**j for j in orders]
+
+    def _states(self) -> tuple[Any, Any]:
+        """Return ``S_{n-1}`` and ``S_n``; infinite beyond the radius of the function."""
+        listed = self.scales if isinstance(self.scales, tuple) else (self.scales,) * self.depth
+        steps = [number(abs(scale)) for scale in listed]
+        function, radius = _numeric_function(self.majorant)
+        before, state = mpmath.mpf(0), mpmath.mpf(0)
+        for step in steps:
+            before = state
+            if state >= radius or state > 1e12 * number(self.majorant.R):
+                return before, mpmath.inf
+            state = state + step * function(state)
+        return before, state
+
+    def _from_flow(self) -> Any:
+        found = self.sharp.rhs
+        return mpmath.inf if found == sp.oo else number(found)
+
+    @property
+    def converges(self) -> bool | None:
+        """Whether the series is known to converge at these numbers; None if it is not known."""
+        if self.majorant.family.radius is None and isinstance(self.depth, int):
+            return True
+        if self.condition == sp.true:
+            return True
+        if not self.is_number or self.depth > MOST_LAYERS:
+            return None
+        with mpmath.workdps(DIGITS):
+            return True if self._states()[0] < number(self.majorant.R) else None
+
+    @property
+    def statement(self) -> str:
+        """Where the series converges, and what that rests on, in words."""
+        family = (
+            "At a finite number of blocks of this kind it converges for all scales, since a "
+            "composition of entire functions is entire"
+            if self.majorant.family.radius is None
+            else "At n blocks it converges as long as the majorant of the first n - 1 of them "
+            "stays below R, which is a little further"
+        )
+        return (
+            "The series in the scales converges absolutely for q < 1, whatever the depth. "
+            f"{family}. These conditions are sufficient: the series of concrete blocks may "
+            "converge beyond them. The bounds on the derivatives are needed at the input alone; "
+            "the blocks must be analytic where the majorant reaches."
+        )
+
+    @property
+    def formulas(self) -> tuple[Formula, ...]:
+        """The load and the closed bound."""
+        return self.load, self.closed
+
+    def __str__(self) -> str:
+        head = f"after order {self.order}: at most "
+        if self.is_number:
+            return head + f"{self.value:.6g}"
+        return f"{head}{self.tail()} for q = {self.load.rhs} < 1"
+
+    def _repr_latex_(self) -> str:
+        closed, load = self.tail(), self.load.rhs
+        return (
+            rf"$\displaystyle \hat{{r}}_{{{self.order}}} = {sp.latex(closed)}, "
+            rf"\quad q = {sp.latex(load)} < 1$"
+        )
+
+
+_CITATIONS = (Citation(REFERENCES["dherin2025"]),)
+
+
+def remainder_bound(
+    order: int | Expansion, depth: Any = None, scale: Any = None, majorant: Majorant | None = None
+) -> RemainderBound:
+    """Bound what an expansion neglects after an order.
+
+    Parameters
+    ----------
+    order : int or Expansion
+        Last order kept. An expansion also gives its depth and scales.
+    depth : int or sympy.Symbol, optional
+        Number of blocks; the symbol ``n`` by default.
+    scale : number, sympy.Expr, sequence or sympy.IndexedBase, optional
+        Common scale, or one per block; the positive symbol ``lambda`` by default.
+    majorant : Majorant, optional
+        Bounds on the derivatives of the blocks at the input; `Majorant.analytic` in the symbols
+        ``M`` and ``R`` by default.
+
+    Returns
+    -------
+    RemainderBound
+
+    Raises
+    ------
+    HyperparameterError
+        If order, depth or scales make no sense.
+
+    Examples
+    --------
+    >>> print(remainder_bound(3, majorant=Majorant.entire()).closed)
+    rhat_3 = M**4*lambda**4*n**4/(4*R**3*(-M*lambda*n/R + 1))
+    >>> print(remainder_bound(2, depth=50, scale=0.01, majorant=Majorant.entire(1, 1)))
+    after order 2: at most 0.0638395
+    """
+    chosen = Majorant.analytic() if majorant is None else majorant
+    if not isinstance(chosen, Majorant):
+        raise HyperparameterError(
+            f"majorant = {majorant!r}",
+            f"it is of type {type(majorant).__name__}",
+            "give Majorant.analytic(M, R), Majorant.entire(M, R), or majorant_of(...)",
+        )
+    if isinstance(order, Expansion):
+        depth = order.depth if depth is None else depth
+        scale = order.scales if scale is None else scale
+        order = order.order
+    blocks = _depth(depth, scale)
+    return RemainderBound(check_order(order), blocks, _scales(scale, blocks), chosen)
+
+
+def _depth(depth: Any, scale: Any) -> Any:
+    if depth is None:
+        return len(scale) if isinstance(scale, list | tuple) else DEPTH
+    if isinstance(depth, sp.Expr) and not depth.is_number:
+        return depth
+    return check_count(depth, "depth", least=1)
+
+
+def _scales(scale: Any, depth: Any) -> Any:
+    if scale is None:
+        return SCALE
+    if isinstance(scale, sp.IndexedBase):
+        if not isinstance(depth, int):
+            return scale
+        return tuple(scale[i] for i in range(1, depth + 1))
+    if isinstance(scale, Iterable) and not isinstance(scale, str | sp.Basic):
+        found = tuple(real(value, "scale") for value in scale)
+        if len(found) != depth:
+            raise HyperparameterError(
+                f"{len(found)} scales for {depth} blocks",
+                "every block has one scale",
+                "give as many scales as blocks, or a common one",
+            )
+        return found[0] if len(set(found)) == 1 else found
+    return real(scale, "scale")
+
+
+def number(expression: Any) -> Any:
+    """Return an exact number in the current precision of mpmath."""
+    return mpmath.mpmathify(sp.N(sp.sympify(expression, strict=True), mpmath.mp.dps))
+
+
+def _numeric_function(majorant: Majorant) -> tuple[Any, Any]:
+    """Return ``fhat`` on mpmath numbers, and where it ends."""
+    big, radius = number(majorant.M), number(majorant.R)
+    corrections = [
+        number(bound - majorant.of_family(m)) / math.factorial(m)
+        for m, bound in enumerate(majorant.bounds)
+    ]
+    family = mpmath.exp if majorant.family.radius is None else lambda u: 1 / (1 - u)
+    end = mpmath.inf if majorant.family.radius is None else radius
+
+    def function(s: Any) -> Any:
+        return big * family(s / radius) + mpmath.polyval(corrections[::-1] or [0], s)
+
+    return function, end
+
+
+def _up(value: Any) -> float:
+    """Return a float that is not below a number."""
+    if not mpmath.isfinite(value):
+        return math.inf
+    rounded = float(value)
+    return rounded if rounded >= value else math.nextafter(rounded, math.inf)
