@@ -60,8 +60,13 @@ def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
             views[names[0]] = whole
         else:
             at = zip(names, places(output), strict=True)
-            views |= {name: whole[(..., *place)] for name, place in at}
+            views |= {name: _entry(whole, place) for name, place in at}
     return Buffers(views, wholes)
+
+
+def _entry(whole: Array, place: tuple[int, ...]) -> Array:
+    """Return one entry of the vectors or matrices in the last axes."""
+    return whole[..., place[0]] if len(place) == 1 else whole[..., place[0], place[1]]
 
 
 def assembled(
@@ -86,7 +91,8 @@ def assembled(
     -------
     ndarray
         ``grid + (layers, D, D)`` for kernels of several inputs, ``grid + (layers, n, n)`` for
-        other matrices, ``grid + (layers, n)`` for vectors, else ``grid + (layers,)``, ``grid + (layers, layers)`` or ``grid``.
+        other matrices, ``grid + (layers, n)`` for vectors, else ``grid + (layers,)``,
+        ``grid + (layers, layers)`` or ``grid``.
     """
     whole = buffers.wholes[output.name]
     if output.diagonal is not None:

@@ -134,23 +134,31 @@ class Routine:
         return {
             output.name: max(
                 relative_difference(fine.slots[slot], coarse.slots[slot], scale)
-                for slot, scale in zip(slots(output), _scales(output, fine.slots), strict=True)
+                for slot, scale in zip(
+                    slots(output),
+                    _scales(output, fine.slots, self.recursion.inputs == 2),
+                    strict=True,
+                )
             )
             for output in self.plan.outputs
         }
 
 
-def _scales(output: Output, arrays: dict[str, Array]) -> list[Array]:
+def _scales(output: Output, arrays: dict[str, Array], pairs: bool) -> list[Array]:
     """Return what the error of every slot of an output is relative to.
 
-    The covariance of two inputs may vanish exactly; its error is relative to their variances. So
-    it is for every symmetric matrix.
+    The covariance of two inputs may vanish exactly; its error is relative to their variances.
+    Entries of a vector, or of a matrix of orders, are parts of one whole and relative to the
+    largest of them.
     """
     names = slots(output)
+    if not output.shape:
+        return [np.abs(arrays[names[0]])]
     sizes = {place: np.abs(arrays[n]) for n, place in zip(names, places(output), strict=True)}
-    if len(output.shape) < 2:
-        return list(sizes.values())
-    return [np.sqrt(sizes[i, i]) * np.sqrt(sizes[j, j]) for i, j in sizes]
+    if pairs:
+        return [np.sqrt(sizes[i, i]) * np.sqrt(sizes[j, j]) for i, j in sizes]
+    largest: Array = np.max([size for place, size in sizes.items() if len(set(place)) == 1], axis=0)
+    return [largest] * len(names)
 
 
 def _pairs(plan: Schedule, point: Point, inputs: int) -> Pairs:

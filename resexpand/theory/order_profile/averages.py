@@ -7,8 +7,8 @@ Price's theorem for the derivatives give
                         d^a/dC_11^a d^c/dC_12^c d^b/dC_22^b <phi(u) phi(v)>  at C_0,
 
 a finite sum for truncated series, because the deviations have no constant term. Where both
-variables coincide at ``C_0`` the derivative is ``<phi^{(2a+c)} phi^{(2b+c)}> / 2^{a+b}``, an average
-over one variable.
+variables coincide at ``C_0`` the derivative is ``<phi^{(2a+c)} phi^{(2b+c)}> / 2^{a+b}``, an
+average over one variable.
 
 Source: Price (1958); two scales of one network, Dherin & Munn (2025).
 """

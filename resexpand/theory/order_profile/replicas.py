@@ -60,6 +60,11 @@ class BranchOfReplicas:
     averages: Averages
     shared: int = 0
 
+    @property
+    def has_mean(self) -> bool:
+        """Whether the stream acquires a mean: the branch ends in an activation."""
+        return isinstance(self.net.branch.ops[-1], Activation)
+
     def __call__(self, replicas: Replicas) -> Replicas:
         """Return the moments of the branch output; 11 and 22 only where something reads them."""
         ops = self.net.branch.ops
@@ -93,7 +98,8 @@ class BranchOfReplicas:
         moments = (replicas.first, replicas.mixed, replicas.last)
         if len(self.net.branch.ops) > 2:
             # Otherwise polynomials of polynomials would be raised to powers.
-            moments = tuple(self.averages.renamed(moment) for moment in moments)
+            renamed = self.averages.renamed
+            moments = (renamed(moments[0]), renamed(moments[1]), renamed(moments[2]))
         zero = replicas.mixed.zero
         first, mixed, last = ((m[zero], m.without_constant()) for m in moments)
         nothing = replicas.mixed.of({})

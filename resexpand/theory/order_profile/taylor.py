@@ -25,13 +25,12 @@ from itertools import combinations_with_replacement
 import sympy as sp
 
 from resexpand.conventions import K0, K
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
-from resexpand.references import REFERENCES, Citation
 from resexpand.series.truncated import Truncated
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import activation_labels, citations_of, kernel, laws_of
+from resexpand.theory.mean_field import activation_labels, kernel
 from resexpand.theory.order_profile.averages import Averages
+from resexpand.theory.order_profile.profile import profile_recursion, remainder_output
 from resexpand.theory.order_profile.replicas import (
     BranchOfReplicas,
     Replicas,
@@ -48,28 +47,17 @@ def taylor_profile(net: ResNet, order: int, remainder: bool) -> Recursion:
     base = kernel(net)
     averages = Averages(fixed={K0, *(s for law in laws for s in law)})
     branch = BranchOfReplicas(net, activation_labels(net), laws, averages)
-    system = _System(net, order, rho, branch)
+    system = _System(order, rho, branch)
     update = system.update()
     if remainder:
-        base_state = dict(zip(base.state, base.update, strict=True))
-        update |= base_state | system.across(base)
-    hyper.input_kernel((K0,))
-    initial = dict.fromkeys(update, sp.Integer(0)) | ({base.state[0]: K0} if remainder else {})
-    own = base.definitions if remainder else ()
-    return Recursion(
-        title=f"order profile of the residual expansion up to order {order}",
-        net=net,
-        inputs=1,
-        state=tuple(update),
-        initial=tuple(initial[s] for s in update),
-        update=tuple(update.values()),
-        definitions=(*own, *averages.definitions),
-        constants=tuple(averages.constants),
-        outputs=system.outputs(remainder),
-        bindings=tuple(hyper.bindings.items()),
-        layer_bindings=tuple(hyper.layer_bindings.items()),
-        laws=laws_of(net),
-        citations=(Citation(REFERENCES["dherin2025"]), *citations_of(net)[1:]),
+        update |= system.across(base)
+    return profile_recursion(
+        f"order profile of the residual expansion up to order {order}",
+        base,
+        averages,
+        update,
+        system.outputs(remainder),
+        citations=("dherin2025",),
     )
 
 
@@ -92,14 +80,14 @@ def _mean(j: int) -> sp.Symbol:
 class _System:
     """The equations of one profile."""
 
-    def __init__(self, net: ResNet, order: int, rho: sp.Symbol, branch: BranchOfReplicas):
+    def __init__(self, order: int, rho: sp.Symbol, branch: BranchOfReplicas):
         self.order, self.rho, self.branch = order, rho, branch
-        self.has_mean = isinstance(net.branch.ops[-1], Activation)
+        self.has_mean = branch.has_mean
         self.pairs = list(combinations_with_replacement(range(1, order + 1), 2))
 
     def update(self) -> dict[sp.Symbol, sp.Expr]:
         """Return the next overlaps, and the next means of the orders if the stream has any."""
-        moments = {(0, 0): K0} | {
+        moments: dict[tuple[int, ...], sp.Expr] = {(0, 0): K0} | {
             (j, k): overlap(j, k) for j in range(1, self.order) for k in range(1, self.order)
         }
         mixed = Truncated(2, self.order - 1, moments)
@@ -122,7 +110,9 @@ class _System:
 
     def across(self, base: Recursion) -> dict[sp.Symbol, sp.Expr]:
         """Return the next overlaps of the orders with the whole state ``h``."""
-        crossed = {(0,): K0} | {(j,): _cross(j) for j in range(1, self.order)}
+        crossed: dict[tuple[int, ...], sp.Expr] = {(0,): K0} | {
+            (j,): _cross(j) for j in range(1, self.order)
+        }
         mixed = Truncated(1, self.order - 1, crossed)
         whole = mixed.of({(0,): base.state[0]})
         part = mixed.of({(m,): value for m, value in self._along().items()})
@@ -144,14 +134,7 @@ class _System:
         )
         if not remainder:
             return (profile,)
-        rest = Output(
-            "remainder",
-            "trajectory",
-            tuple(self._rest(k) for k in range(self.order + 1)),
-            vector=True,
-            meaning="second moment of what the orders up to k leave out",
-        )
-        return (profile, rest, Output("K", "trajectory", (K,), meaning="covariance kernel"))
+        return (profile, remainder_output([self._rest(k) for k in range(self.order + 1)]))
 
     def _rest(self, last: int) -> sp.Expr:
         crossed = K0 + sum((_cross(j) for j in range(1, last + 1)), sp.Integer(0))

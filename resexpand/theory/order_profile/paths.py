@@ -1,0 +1,111 @@
+r"""The path profile: second moments of the gated path sum by path length.
+
+For an activation of two slopes that meet at zero (relu, leaky relu, the absolute value, the
+identity) ``phi(h) = D(h) h`` with gates ``D``, and ``h^L = sum_k P_k`` where ``P_k`` collects the
+paths that pass through ``k`` branches, gates taken on the actual trajectory. At infinite width
+paths of different length are orthogonal and the gates act by their mean square alone,
+
+    E|P_k^l|^2 / N = E|P_k^{l-1}|^2 / N
+                     + rho^2 (sigma_w2 <phi'^2> E|P_{k-1}^{l-1}|^2 / N + sigma_b2 [k = 1]),
+
+because ``<Theta(h) p^2> = <p^2> / 2`` for ``(h, p)`` jointly Gaussian. Without biases this is the
+binomial law. A bias of block l starts a path of length one there.
+
+Source: Veit, Wilber & Belongie (2016) for the paths; their law at infinite width is this package's
+own.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from resexpand.activations.activation_law import ActivationLaw, X
+from resexpand.conventions import K0, K
+from resexpand.errors import UnsupportedError
+from resexpand.gaussian.expectation import slope_moment
+from resexpand.network.ops import Activation
+from resexpand.network.resnet import ResNet
+from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.mean_field import activation_labels, kernel
+from resexpand.theory.order_profile.averages import Averages
+from resexpand.theory.order_profile.profile import (
+    diagonal_output,
+    profile_recursion,
+    remainder_output,
+)
+from resexpand.theory.order_profile.replicas import variances_of_branch
+from resexpand.theory.recursion import Recursion
+
+
+def path_profile(net: ResNet, order: int) -> Recursion:
+    """Derive the path profile up to a length; see `order_profile`.
+
+    Raises
+    ------
+    UnsupportedError
+        If an activation has other than two slopes meeting at zero, or the branch ends in one.
+    """
+    _require_two_slopes(net)
+    hyper = Hyperparameters(net)
+    rho = hyper.scale()
+    base = kernel(net)
+    averages = Averages(fixed={K0})
+    lengths = [K0, *(path_length(k) for k in range(1, order + 1))]
+    branch = _through_branch(net, hyper, averages, lengths)
+    update = {s: s + rho**2 * branch[k] for k, s in enumerate(lengths[1:])}
+    rests = [K - sp.Add(*lengths[: k + 1]) for k in range(order + 1)]
+    return profile_recursion(
+        f"path profile up to length {order}",
+        base,
+        averages,
+        update,
+        (diagonal_output(lengths), remainder_output(rests)),
+        citations=("veit2016",),
+    )
+
+
+def path_length(k: int) -> sp.Symbol:
+    """Return the symbol of the second moment of the paths of length k."""
+    return sp.Symbol(f"paths_{k}", real=True)
+
+
+def _through_branch(
+    net: ResNet, hyper: Hyperparameters, averages: Averages, lengths: list[sp.Expr]
+) -> list[sp.Expr]:
+    """Return the second moments behind the branch, before the length rises by one."""
+    labels, laws = activation_labels(net), iter(variances_of_branch(net, hyper))
+    moments = list(lengths)
+    for position, op in enumerate(net.branch.ops):
+        if isinstance(op, Activation):
+            # The slope has the same mean square at every variance.
+            node = slope_moment(labels[position], sp.Integer(1))
+            gate = averages.symbol(node, f"gate_{position}")
+            moments = [gate * moment for moment in moments]
+        else:
+            weight, bias = next(laws)
+            moments = [weight * moment for moment in moments]
+            moments[0] += bias
+    return moments
+
+
+def _require_two_slopes(net: ResNet) -> None:
+    for op in net.branch.ops:
+        if isinstance(op, Activation) and not has_two_slopes(op.law):
+            raise UnsupportedError(
+                f"the path profile of a network with activation {op.name}",
+                "the gates act by their mean square only if phi has two slopes that meet at 0",
+                'use basis="taylor" or "chaos" for smooth activations, relu or leaky_relu here',
+            )
+    if isinstance(net.branch.ops[-1], Activation):
+        raise UnsupportedError(
+            "the path profile of a branch that ends in an activation",
+            "its paths have means, so that different lengths overlap",
+            "end the branch with Linear()",
+        )
+
+
+def has_two_slopes(law: ActivationLaw) -> bool:
+    """Return whether ``phi(x) = a x`` for ``x > 0`` and ``b x`` for ``x < 0``."""
+    t = sp.Symbol("t", positive=True)
+    slopes = (sp.simplify(law.expression.subs(X, sign * t) / t) for sign in (1, -1))
+    return not law.jumps and all(slope.is_number for slope in slopes)

@@ -1,0 +1,88 @@
+"""A profile as a recursion: its equations beside those of the covariance kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations_with_replacement
+
+import sympy as sp
+
+from resexpand.references import REFERENCES, Citation
+from resexpand.theory.order_profile.averages import Averages
+from resexpand.theory.recursion import Bindings, Output, Recursion
+
+
+def profile_recursion(
+    title: str,
+    base: Recursion,
+    averages: Averages,
+    update: Mapping[sp.Symbol, sp.Expr],
+    outputs: Sequence[Output],
+    citations: Sequence[str],
+    starts: Mapping[sp.Symbol, sp.Expr] | None = None,
+) -> Recursion:
+    """Put the equations of a profile beside those of the kernel.
+
+    Parameters
+    ----------
+    title : str
+        What it computes.
+    base : Recursion
+        The kernel recursion of the network, whose outputs ``K`` is kept.
+    averages : Averages
+        Constants and definitions of the profile.
+    update : mapping
+        Symbols of the profile and their next values.
+    outputs : sequence of Output
+        What is read off the profile.
+    citations : sequence of str
+        Keys of the papers the profile rests on.
+    starts : mapping, optional
+        Values at layer 0 other than zero.
+    """
+    both = dict(zip(base.state, base.update, strict=True)) | dict(update)
+    initial = dict.fromkeys(update, sp.Integer(0)) | dict(starts or {})
+    initial |= dict(zip(base.state, base.initial, strict=True))
+    everything = replace(
+        base,
+        title=title,
+        state=tuple(both),
+        initial=tuple(initial[s] for s in both),
+        update=tuple(both.values()),
+        definitions=(*base.definitions, *averages.definitions),
+        constants=tuple(averages.constants),
+        outputs=(*outputs, base.output("K")),
+        citations=tuple(
+            dict.fromkeys([*(Citation(REFERENCES[key]) for key in citations), *base.citations])
+        ),
+    )
+    return _without_unused(everything)
+
+
+def diagonal_output(orders: Sequence[sp.Expr]) -> Output:
+    """Return the profile of orthogonal orders: a diagonal matrix."""
+    places = combinations_with_replacement(range(len(orders)), 2)
+    entries = tuple(orders[j] if j == k else sp.Integer(0) for j, k in places)
+    return Output("profile", "trajectory", entries, meaning="second moments of the orders")
+
+
+def remainder_output(rests: Sequence[sp.Expr]) -> Output:
+    """Return what the orders up to ``k = 0, 1, ...`` leave out of the state."""
+    meaning = "second moment of what the orders up to k leave out"
+    return Output("remainder", "trajectory", tuple(rests), meaning=meaning, vector=True)
+
+
+def _without_unused(recursion: Recursion) -> Recursion:
+    """Leave out constants and definitions that nothing is made of."""
+    wanted = {s for u in recursion.update for s in u.free_symbols}
+    wanted |= {s for o in recursion.outputs for e in o.entries for s in e.free_symbols}
+    kept: list[tuple[sp.Symbol, sp.Expr]] = []
+    for symbol, value in reversed((*recursion.constants, *recursion.definitions)):
+        if symbol in wanted:
+            wanted |= value.free_symbols
+            kept.insert(0, (symbol, value))
+    names = {symbol for symbol, _ in recursion.constants}
+    constants: Bindings = tuple(d for d in kept if d[0] in names)
+    definitions: Bindings = tuple(d for d in kept if d[0] not in names)
+    return replace(recursion, constants=constants, definitions=definitions)
