@@ -346,7 +346,7 @@ def test_symbols_called_like_quantities_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("width", [0, -3, 2.5, float("nan"), "many"])
 def test_bad_widths(width: object) -> None:
-    with pytest.raises(HyperparameterError, match="width|N = "):
+    with pytest.raises(HyperparameterError, match=r"width|N = "):
         evaluate(exact_moments(ResNet(Branch(Linear(1, 0)), scale=1, depth=2)), K0=1, width=width)
 
 
