@@ -25,6 +25,9 @@ Columns = NDArray[np.float64]
 Place = tuple[np.uint64, np.uint64, int, np.uint64]
 """Key words 0 and 1, layer, and draw: what random numbers depend on besides stream and index."""
 
+Biased = tuple[int, ...]
+"""Columns that stand for inputs, so that biases are added: up to the first, and the others."""
+
 LANES = 32
 DEPENDENT = 1e-14
 """Share of its length below which the rest of a column counts as rounding error."""
@@ -37,6 +40,15 @@ KEPT = 0.7
 def padded(width: int) -> int:
     """Return the smallest multiple of `LANES` that is not below the width."""
     return (width + LANES - 1) // LANES * LANES
+
+
+@inlined
+def meets_bias(c: int, biased: Biased) -> bool:
+    """Return whether biases are added to the image of column c."""
+    meets = c < biased[0]
+    for column in biased:
+        meets = meets or c == column
+    return meets
 
 
 @reduction

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.columns import Columns, Place, dot
+from resexpand.montecarlo.columns import Biased, Columns, Place, dot, meets_bias
 from resexpand.montecarlo.function_space import Law
 from resexpand.montecarlo.jit import loop
 from resexpand.montecarlo.normals import BLOCK, fill_normals, fill_rows
@@ -56,7 +56,7 @@ def add_block(
 def linear(
     source: Columns,
     target: Columns,
-    biased: NDArray[np.bool_],
+    biased: Biased,
     width: int,
     law: Law,
     place: Place,
@@ -77,7 +77,7 @@ def linear(
         word = stream_word(layer, stream + 1)
         fill_normals(key0, key1, np.uint64(0), word, draw, bias, width)
     for c in range(source.shape[0]):
-        drawn = biased[c] and constant > 0.0
+        drawn = meets_bias(c, biased) and constant > 0.0
         for i in range(target.shape[1]):
             target[c, i] = constant * bias[i] if drawn and i < width else 0.0
     word = stream_word(layer, stream)

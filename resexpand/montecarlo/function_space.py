@@ -20,7 +20,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.columns import Columns, Place, combine, dot, padded, triangular_factor
+from resexpand.montecarlo.columns import (
+    Biased,
+    Columns,
+    Place,
+    combine,
+    dot,
+    meets_bias,
+    padded,
+    triangular_factor,
+)
 from resexpand.montecarlo.jit import loop
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import FUNCTION_SPACE_FIRST, READ_OUT_WEIGHTS, stream_word
@@ -37,7 +46,7 @@ def workspace(count: int, length: int) -> Columns:
 
 @loop
 def feature_factor(
-    source: Columns, biased: NDArray[np.bool_], width: int, law: Law, scratch: Columns
+    source: Columns, biased: Biased, width: int, law: Law, scratch: Columns
 ) -> NDArray[np.float64]:
     """Return R of the columns a_c."""
     count = source.shape[0]
@@ -51,7 +60,7 @@ def feature_factor(
         x, a = source[c], basis[c]
         for i in range(width):
             a[i] = unit * x[i]
-        a[width] = constant if biased[c] else 0.0
+        a[width] = constant if meets_bias(c, biased) else 0.0
     triangular_factor(basis, width + 1, triangle)
     return triangle
 
@@ -60,7 +69,7 @@ def feature_factor(
 def linear(
     source: Columns,
     target: Columns,
-    biased: NDArray[np.bool_],
+    biased: Biased,
     width: int,
     law: Law,
     place: Place,
@@ -73,8 +82,8 @@ def linear(
     ----------
     source, target : ndarray, shape (C, P)
         Columns before and after; not the same array.
-    biased : ndarray of bool, shape (C,)
-        Which columns meet the bias; the first does.
+    biased : tuple of int
+        Which columns meet the bias: all up to the first of these, and the others.
     width : int
         Number N of neurons.
     law : tuple
@@ -109,8 +118,7 @@ def read_out(
     """Write one output component per input, `out[a] = w . x_a + b`, shape (D,)."""
     key0, key1, layer, draw = place
     inputs, width = size
-    biased = np.ones(inputs, dtype=np.bool_)
-    triangle = feature_factor(source[:inputs], biased, width, law, scratch)
+    triangle = feature_factor(source[:inputs], (inputs - 1,), width, law, scratch)
     normals = scratch[inputs]
     word = stream_word(layer, READ_OUT_WEIGHTS)
     fill_normals(key0, key1, np.uint64(0), word, draw, normals, inputs)

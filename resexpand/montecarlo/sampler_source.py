@@ -42,19 +42,21 @@ from resexpand.montecarlo.{module} import linear, read_out, workspace
 DRIVER = '''
 @driver
 def draw_networks(
-    first, draws, key0, key1, matrix, parents, at, added_to, biased, width, scales, laws,
-    read_out_law, blocks, states, features, read_outs, outputs{sites},
+    first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
+    blocks, states, features, read_outs, outputs{sites},
 ):
     """Draw networks first ... first + draws - 1 and write what they leave behind.
 
-    matrix (D+1, S) makes the columns of the stream at layer 0; at: first column of each group;
-    added_to (F,): column of the stream that receives the image of a carried column; biased (F,):
-    whether biases are added to it; tangent t belongs to input parents[t]. Results of size zero are
-    not wanted. blocks is L, or L+1 to read the branch once more at the end.
+    matrix (D+1, S) makes the columns of the stream at layer 0; at (G, 2): first column and
+    number of carried columns of each group;
+    added_to (F,): column of the stream that receives the image of a carried column; tangent t
+    belongs to input parents[t]. Results of size zero are not wanted. blocks is L, or L+1 to read
+    the branch once more at the end.
     """
     inputs = matrix.shape[0] - 1
     columns, carried = matrix.shape[1], added_to.size
-{places}    depth = scales.size
+{places}    biased = ({biased},)
+    depth = scales.size
     length = padded(width + 1)
     stream = np.zeros((columns, length))
     h = stream[:carried]
@@ -140,10 +142,15 @@ def _driver(branch: Branch, layout: Layout) -> str:
     if branch.reads_activation:
         opening, behind = f"{_activation(layout.groups, 0, 'h', 'x')}\n", "x"
     block, result = _block(branch, layout.groups)
-    names = [f"{group.name}_at" for group in layout.groups]
+    names = [group.name for group in layout.groups]
     return DRIVER.format(
+        biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),
-        places="".join(f"    {name} = at[{k}]\n" for k, name in enumerate(names) if k),
+        places="".join(
+            f"    {name}_at, {name}_count = at[{k}, 0], at[{k}, 1]\n"
+            for k, name in enumerate(names)
+            if k
+        ),
         readings="".join(
             READING.format(site=site, line=group.reading(site, f"{site}[n, layer - 1]"))
             for group in layout.groups
@@ -154,6 +161,11 @@ def _driver(branch: Branch, layout: Layout) -> str:
         block=block,
         result=result,
     )
+
+
+def _biased(layout: Layout) -> list[str]:
+    """Return the last input, and the further columns that stand for inputs, by name."""
+    return ["inputs - 1", *(f"{group.name}_at" for group in layout.groups[1:] if group.biased)]
 
 
 def _block(branch: Branch, groups: tuple[ColumnGroup, ...]) -> tuple[str, str]:

@@ -37,11 +37,15 @@ class ColumnGroup(ABC):
     Attributes
     ----------
     name : str
-        Generated code calls the first column of the group ``<name>_at``.
+        Generated code calls its first column ``<name>_at``, the number of its carried columns
+        ``<name>_count``.
     rank : int
         Place among the groups.
     shift : int
         0 if a column receives what the branch makes of it, 1 if the next column does.
+    biased : bool
+        Whether its first column (of the inputs: each) stands for an input, so that biases are
+        added to the image.
     weighted : bool
         Whether the sampled weights act on the columns; if not, the group brings its own `Linear`.
     """
@@ -49,17 +53,13 @@ class ColumnGroup(ABC):
     name: ClassVar[str]
     rank: ClassVar[int]
     shift: ClassVar[int] = 0
+    biased: ClassVar[bool] = False
     weighted: ClassVar[bool] = True
 
     @property
     @abstractmethod
     def carried(self) -> int:
         """Number of columns that pass through the branch."""
-
-    @property
-    def biased(self) -> int:
-        """Number of leading columns that stand for inputs, so that biases are added to them."""
-        return 0
 
     @property
     def sites(self) -> Mapping[str, int]:

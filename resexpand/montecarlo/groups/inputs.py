@@ -27,17 +27,13 @@ class Inputs(ColumnGroup):
 
     name: ClassVar[str] = "inputs"
     rank: ClassVar[int] = 0
+    biased: ClassVar[bool] = True
 
     count: int
 
     @property
     def carried(self) -> int:
         """Number D of inputs."""
-        return self.count
-
-    @property
-    def biased(self) -> int:
-        """All of them."""
         return self.count
 
     def joined(self, other: Self) -> Self:

@@ -46,6 +46,7 @@ class Jets(ColumnGroup):
     name: ClassVar[str] = "jets"
     rank: ClassVar[int] = 2
     shift: ClassVar[int] = 1
+    biased: ClassVar[bool] = True
 
     order: int
 
@@ -53,11 +54,6 @@ class Jets(ColumnGroup):
     def carried(self) -> int:
         """`J_0 ... J_{k-1}`: the last coefficient is only added to."""
         return self.order
-
-    @property
-    def biased(self) -> int:
-        """A bias does not depend on lambda."""
-        return 1
 
     @property
     def sites(self) -> Mapping[str, int]:

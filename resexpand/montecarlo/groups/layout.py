@@ -86,9 +86,10 @@ class Layout:
         return next((group for group in self.groups if type(group) is kind), None)
 
     @cached_property
-    def first(self) -> NDArray[np.int64]:
-        """First column of each group, shape (G,)."""
-        return np.array([self.places[type(group)][0] for group in self.groups], dtype=np.int64)
+    def spans(self) -> NDArray[np.int64]:
+        """First column and number of carried columns of each group, shape (G, 2)."""
+        spans = [(self.places[type(group)][0], group.carried) for group in self.groups]
+        return np.array(spans, dtype=np.int64)
 
     @cached_property
     def added_to(self) -> NDArray[np.int64]:
@@ -99,12 +100,6 @@ class Layout:
             for j in range(group.carried)
         ]
         return np.array(into, dtype=np.int64)
-
-    @cached_property
-    def biased(self) -> NDArray[np.bool_]:
-        """Whether biases are added to the images of each carried column."""
-        flags = [j < group.biased for group in self.groups for j in range(group.carried)]
-        return np.array(flags, dtype=np.bool_)
 
     @cached_property
     def parents(self) -> NDArray[np.int64]:

@@ -56,6 +56,7 @@ class Paths(ColumnGroup):
     name: ClassVar[str] = "paths"
     rank: ClassVar[int] = 3
     shift: ClassVar[int] = 1
+    biased: ClassVar[bool] = True
 
     longest: int
 
@@ -63,11 +64,6 @@ class Paths(ColumnGroup):
     def carried(self) -> int:
         """`p_0 ... p_{k-1}`: the longest are only added to."""
         return self.longest
-
-    @property
-    def biased(self) -> int:
-        """A bias starts a path."""
-        return 1
 
     @property
     def sites(self) -> Mapping[str, int]:
@@ -90,7 +86,7 @@ class Paths(ColumnGroup):
 
     def call(self, j: int, source: str, target: str) -> str:
         """Return the call of the loop."""
-        return f"paths_{j}({source}, {target}, paths_at, {self.longest})"
+        return f"paths_{j}({source}, {target}, paths_at, paths_count)"
 
     def reading(self, site: str, out: str) -> str:
         """Return the call that writes the remainders."""
