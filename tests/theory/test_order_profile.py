@@ -1,0 +1,274 @@
+"""Order profiles against exact laws, against the two-scale kernel itself, and against each other.
+
+The oracle for Taylor and chaos profiles never expands anything: it runs the kernel recursion of two
+replicas at complex parameters on a circle, with 30 digits, and reads the coefficients off a
+discrete Fourier transform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import comb
+
+import numpy as np
+import pytest
+import sympy as sp
+from mpmath import mp
+
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, order_profile
+from resexpand.conventions import DEPTH, K0, RHO, SIGMA_B2, SIGMA_W2
+from resexpand.errors import HyperparameterError, UnsupportedError
+
+HOMOGENEOUS = {"identity": 1.0, "relu": 0.5, "leaky_relu": 0.50005}
+BRANCHES = {
+    "W phi": (Activation("erf"), Linear(1.2, 0.1)),
+    "V phi W": (Linear(1.3, 0.2), Activation("erf"), Linear(1.1, 0.05)),
+    "phi W": (Linear(0.9, 0.3), Activation("erf")),
+}
+
+
+def linear_net(**hyperparameters: object) -> ResNet:
+    law = Linear(hyperparameters.pop("variance", SIGMA_W2), hyperparameters.pop("bias", 0))
+    return ResNet(Branch(Activation("identity"), law), **hyperparameters)
+
+
+# --- exact laws -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("basis", ["taylor", "chaos", "paths"])
+def test_linear_blocks_follow_the_binomial_law_exactly(basis: str) -> None:
+    n = 5
+    net = linear_net(scale=RHO, depth=DEPTH)
+    layers = order_profile(net, 4, basis).unroll(n)["profile"]
+    for l, profile in enumerate(layers):
+        want = [comb(l, k) * (RHO**2 * SIGMA_W2) ** k * K0 for k in range(5)]
+        assert (profile - sp.diag(*want)).expand() == sp.zeros(5, 5)
+
+
+@pytest.mark.parametrize("basis", ["taylor", "chaos", "paths"])
+def test_biases_of_linear_blocks_start_paths(basis: str) -> None:
+    # h^2 = (1 + W2)(h^1) + b2: b1, b2 are of order one, W2 b1 is of order two.
+    net = linear_net(scale=1, depth=2, bias=SIGMA_B2)
+    profile = order_profile(net, 2, basis).unroll(2)["profile"][-1]
+    first = SIGMA_W2 * K0 + SIGMA_B2
+    assert profile.expand() == sp.diag(K0, 2 * first, SIGMA_W2 * first).expand()
+
+
+def test_deep_linear_networks_tend_to_the_poisson_law() -> None:
+    s2 = 0.7
+    poisson = [np.exp(-s2) * s2**k / sp.factorial(k) for k in range(6)]
+    recursion = order_profile(linear_net(scale=RHO, depth=DEPTH, variance=s2), 5, "chaos")
+    gaps = []
+    for n in (1000, 4000):
+        values = evaluate(recursion, depth=n, rho=n**-0.5, K0=1.0)
+        shares = values["profile"][-1].diagonal() / values["K"][-1]
+        gaps.append(max(abs(float(a - b)) for a, b in zip(shares, poisson, strict=True)))
+    assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.01)  # the gap falls like 1/n
+
+
+@pytest.mark.parametrize("name", HOMOGENEOUS)
+def test_path_lengths_of_rectifiers_are_binomial(name: str) -> None:
+    net = ResNet(Branch(Activation(name), Linear(1.5, 0)), scale=0.4, depth=7)
+    values = evaluate(order_profile(net, 7, "paths"), K0=2.0)
+    step = 0.16 * 1.5 * HOMOGENEOUS[name]
+    want = [2 * comb(7, k) * step**k for k in range(8)]
+    np.testing.assert_allclose(values["profile"][-1].diagonal(), want, rtol=1e-13)
+    np.testing.assert_allclose(values["remainder"][-1, -1], 0, atol=1e-14)
+    assert values.status == "ok"
+
+
+# --- the oracle -----------------------------------------------------------------------------------
+
+
+def erf_average(k11: mp.mpc, k12: mp.mpc, k22: mp.mpc) -> mp.mpc:
+    q = 2
+    return 2 / mp.pi * mp.asin(q * k12 / mp.sqrt((1 + q * k11) * (1 + q * k22)))
+
+
+class Pair:
+    """Second moments 11, 12, 22 and means of two replicas, carried through erf branches."""
+
+    def __init__(self, branch: tuple[object, ...], rho: mp.mpf, start: mp.mpf):
+        self.branch, self.rho, self.start = branch, rho, start
+
+    def overlap(self, depth: int, scales: tuple[mp.mpc, mp.mpc], shared: mp.mpc) -> mp.mpc:
+        """h.h'/N for the given factors of the scales and correlation of the weights."""
+        k = [self.start] * 3
+        factors = [scales[0] ** 2, scales[0] * scales[1], scales[1] ** 2]
+        for _ in range(depth):
+            f = list(k)
+            for op in self.branch:
+                if isinstance(op, Linear):
+                    w, b = (
+                        mp.mpf(str(sp.N(v, 30))) for v in (op.weight_variance, op.bias_variance)
+                    )
+                    f = [w * v + b for v in f]
+                    f[1] *= shared
+                else:
+                    f = [
+                        erf_average(f[0], f[0], f[0]),
+                        erf_average(*f),
+                        erf_average(f[2], f[2], f[2]),
+                    ]
+            k = [v + self.rho**2 * c * g for v, c, g in zip(k, factors, f, strict=True)]
+        return k[1]
+
+
+def coefficients(
+    function: Callable[[mp.mpc], mp.mpc], count: int, radius: float, points: int = 32
+) -> list[mp.mpc]:
+    """Taylor coefficients from values on a circle."""
+    circle = [mp.expjpi(mp.mpf(2 * m) / points) for m in range(points)]
+    values = [function(radius * z) for z in circle]
+    return [
+        mp.fsum(v * z**-k for v, z in zip(values, circle, strict=True))
+        / points
+        / mp.mpf(radius) ** k
+        for k in range(count)
+    ]
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_taylor_profile_and_remainder_against_the_two_scale_kernel(name: str) -> None:
+    order, depth = 4, 3
+    net = ResNet(Branch(*BRANCHES[name]), scale=0.4, depth=depth)
+    values = evaluate(order_profile(net, order, remainder=True), K0=0.8)
+    with mp.workdps(30):
+        pair = Pair(BRANCHES[name], mp.mpf("0.4"), mp.mpf("0.8"))
+
+        def row(lam: mp.mpc) -> list[mp.mpc]:
+            # radius 0.3 with 32 points: aliasing below 1e-15
+            return coefficients(lambda mu: pair.overlap(depth, (lam, mu), 1), order + 1, 0.3)
+
+        points = 16
+        circle = [mp.expjpi(mp.mpf(2 * m) / points) for m in range(points)]
+        rows = [row(mp.mpf("0.1") * z) for z in circle]
+        want = np.array(
+            [
+                [
+                    float(
+                        mp.re(
+                            mp.fsum(r[k] * z**-j for r, z in zip(rows, circle, strict=True))
+                            / points
+                            / mp.mpf("0.1") ** j
+                        )
+                    )
+                    for k in range(order + 1)
+                ]
+                for j in range(order + 1)
+            ]
+        )
+        crossed = [float(mp.re(c)) for c in row(mp.mpf(1))]
+    np.testing.assert_allclose(values["profile"][-1], want, atol=2e-12)
+    whole = float(values["K"][-1])
+    rest = [
+        whole - 2 * sum(crossed[: k + 1]) + want[: k + 1, : k + 1].sum() for k in range(order + 1)
+    ]
+    np.testing.assert_allclose(values["remainder"][-1], rest, atol=2e-12)
+    assert values.status == "ok"
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_chaos_profile_against_correlated_weights(name: str) -> None:
+    order, depth = 5, 4
+    net = ResNet(Branch(*BRANCHES[name]), scale=0.7, depth=depth)
+    values = evaluate(order_profile(net, order, "chaos"), K0=0.5)
+    with mp.workdps(30):
+        pair = Pair(BRANCHES[name], mp.mpf("0.7"), mp.mpf("0.5"))
+        found = coefficients(lambda p: pair.overlap(depth, (1, 1), p), order + 1, 0.2)
+        want = [float(mp.re(c)) for c in found]
+    np.testing.assert_allclose(values["profile"][-1].diagonal(), want, atol=1e-13)
+    assert np.all(values["remainder"] > -1e-14)
+    assert np.all(np.diff(values["remainder"][-1]) < 1e-14)  # orthogonal: each order takes its part
+
+
+def test_a_wrong_coefficient_is_caught() -> None:
+    net = ResNet(Branch(Activation("erf"), Linear(1.2, 0.1)), scale=0.4, depth=3)
+    good = order_profile(net, 3)
+    spoilt = replace(
+        good,
+        constants=tuple((s, 2 * v if s.name == "moment_0_2" else v) for s, v in good.constants),
+    )
+    right, wrong = (evaluate(r, K0=0.8)["profile"][-1] for r in (good, spoilt))
+    assert abs(right[1, 3] - wrong[1, 3]) > 1e-3
+    np.testing.assert_array_equal(right[:3, :3], wrong[:3, :3])
+
+
+# --- other activations ----------------------------------------------------------------------------
+
+
+def test_quadrature_agrees_with_polynomial_moments() -> None:
+    # phi = x - x^3/10: the averages are polynomials in the variance, by Isserlis' theorem.
+    x, r = sp.symbols("x r")
+    net = ResNet(Branch(Activation(x - x**3 / 10), Linear(1, 0)), scale=1, depth=2)
+    values = evaluate(order_profile(net, 3), K0=0.5)
+    lam, mu = sp.symbols("lam mu")
+
+    def overlap(a: sp.Expr, c: sp.Expr, b: sp.Expr) -> sp.Expr:
+        cubic = 9 * a * b * c + 6 * c**3
+        return c - (3 * c * a + 3 * c * b) / 10 + cubic / 100
+
+    half = sp.Rational(1, 2)
+    first = overlap(half, half, half)
+    second = overlap(half + lam**2 * first, half + lam * mu * first, half + mu**2 * first)
+    poly = sp.Poly(sp.expand(half + lam * mu * first + lam * mu * second), lam, mu)
+    want = [[float(poly.coeff_monomial(lam**j * mu**k)) for k in range(4)] for j in range(4)]
+    np.testing.assert_allclose(values["profile"][-1], want, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_degrees_sum_to_the_kernel(name: str) -> None:
+    net = ResNet(Branch(Activation(name), Linear(1, 0.1)), scale=0.3, depth=3)
+    values = evaluate(order_profile(net, 6, "chaos"), K0=1.0)
+    np.testing.assert_allclose(values["K"], evaluate(kernel(net), K0=1.0)["K"], rtol=1e-12)
+    assert np.all(values["profile"][-1].diagonal() > 0)
+    # relu is not analytic at coinciding replicas: its degrees fall like a power, not geometrically
+    assert 0 < values["remainder"][-1, -1] < {"relu": 5e-4, "tanh": 1e-6}[name]
+    assert values.status == "ok"
+
+
+def test_one_scale_per_block_and_a_grid() -> None:
+    scales = (0.2, 0.5, 0.3)
+    blocks = ResNet(Branch(Activation("erf"), Linear(1, 0)), scale=scales, depth=3)
+    profile = evaluate(order_profile(blocks, 2), K0=np.array([0.5, 1.0]))["profile"]
+    assert profile.shape == (2, 4, 3, 3)
+    variance = 2 / np.pi * np.arcsin(2 * np.array([0.5, 1.0]) / (1 + 2 * np.array([0.5, 1.0])))
+    np.testing.assert_allclose(
+        profile[:, -1, 1, 1], variance * np.sum(np.square(scales)), rtol=1e-14
+    )
+
+
+def test_symbolic_at_small_depth() -> None:
+    net = ResNet(Branch(Activation("sin"), Linear()), scale=RHO, depth=DEPTH)
+    profile = order_profile(net, 2).unroll(2)["profile"][-1]
+    first = RHO**2 * (SIGMA_W2 * sp.exp(-K0) * sp.sinh(K0) + SIGMA_B2)
+    slope = SIGMA_W2 * sp.exp(-K0) * sp.cosh(K0)
+    rewritten = (profile[1, 1] - 2 * first).rewrite(sp.exp)
+    assert sp.simplify(rewritten.expand()) == 0
+    assert sp.simplify((profile[2, 2] - RHO**2 * slope * first).rewrite(sp.exp).expand()) == 0
+
+
+# --- what cannot be asked -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [0, -1, 13, 2.0, True, "2"])
+def test_orders_that_do_not_exist(order: object) -> None:
+    with pytest.raises(HyperparameterError, match="order"):
+        order_profile(linear_net(scale=1, depth=2), order)
+
+
+def test_bases_that_do_not_exist() -> None:
+    relu = ResNet(Branch(Activation("relu"), Linear()), scale=1, depth=2)
+    with pytest.raises(UnsupportedError, match='gated path sum.*|.*basis="paths"'):
+        order_profile(relu, 2)
+    with pytest.raises(HyperparameterError, match="fourier"):
+        order_profile(relu, 2, "fourier")
+    smooth = ResNet(Branch(Activation("erf"), Linear()), scale=1, depth=2)
+    with pytest.raises(UnsupportedError, match="two slopes"):
+        order_profile(smooth, 2, "paths")
+    ending = ResNet(Branch(Linear(), Activation("relu")), scale=1, depth=2)
+    with pytest.raises(UnsupportedError, match="ends in an activation"):
+        order_profile(ending, 2, "paths")
+    with pytest.raises(HyperparameterError, match="kappa_1_1"):
+        order_profile(linear_net(scale=sp.Symbol("kappa_1_1"), depth=2), 1)
