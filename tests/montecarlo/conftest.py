@@ -34,7 +34,7 @@ def draw_rows(
     net: ResNet, name: str, width: int, draws: int, first: int = 0, **options: Any
 ) -> np.ndarray:
     """Return one observable of networks first ... first + draws - 1, one row per network."""
-    return sampler(net, name, width, **options).rows(first, draws)[name.split("(")[0]]
+    return sampler(net, name, width, **options).rows(first, draws)[name.partition("(")[0]]
 
 
 @pytest.fixture(name="draw_rows")

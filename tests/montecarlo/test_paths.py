@@ -11,12 +11,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 import sympy as sp
+from weight_mirror import Mirror, mirror
 
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.profiles import path_profile
 from resexpand.montecarlo.sample import sample
-from weight_mirror import Mirror, mirror
 
 X = sp.Symbol("x", real=True)
 W, B = Linear(1.4, 0.3), Linear(0.8, 0.0)

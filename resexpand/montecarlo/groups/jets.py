@@ -29,6 +29,7 @@ from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import Branch
+from resexpand.series.jets import jet_assignments
 
 LOOP = '''
 @chunk
@@ -72,8 +73,6 @@ class Jets(ColumnGroup):
 
     def functions(self, j: int, op: Activation) -> list[str]:
         """Return the map of Taylor coefficients and its loop."""
-        from resexpand.series.jets import jet_assignments
-
         jet = jet_assignments(op.expression, op.variable, self.order - 1)
         name = f"phi_{j}_jet"
         text = scalar_function(name, jet.inputs, jet.outputs, definitions=jet.assignments)
