@@ -14,8 +14,8 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 
 MEMORY_SHARE = 0.5
 """Part of the memory of the machine that one enumeration may take."""
-MAX_ORDER = 300
-"""Highest order of which the trees are counted; the cost grows with its third power."""
+MAX_ORDER = 150
+"""Highest order of which labelled trees are counted; the cost grows with its fourth power."""
 FALLBACK_MEMORY = 4 * 2**30
 """Bytes assumed where the system does not tell how many it has."""
 

@@ -32,7 +32,7 @@ def tree_count(order: int) -> int:
     HyperparameterError
         If the order is not an integer of 1 or more.
     UnsupportedError
-        If the order is above 300.
+        If the order is above 150.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def class_count(order: int, n: Any) -> Any:
     HyperparameterError
         If the order or the number of labels is not an integer that makes sense.
     UnsupportedError
-        If the order is above 300.
+        If the order is above 150.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def weighted_count(order: int, n: Any) -> Any:
     HyperparameterError
         If the order or the number of labels is not an integer that makes sense.
     UnsupportedError
-        If the order is above 300.
+        If the order is above 150.
 
     Examples
     --------

@@ -27,6 +27,9 @@ from resexpand.errors import DescriptionError
 BYTES_PER_CLASS = 400
 """Memory that one labelled tree takes, its labels and children included."""
 
+COUNTED = 40
+"""Orders up to this are counted exactly before an enumeration; above, the highest one alone."""
+
 Choice = tuple[tuple["LabelledTree", ...], int]
 
 
@@ -201,12 +204,13 @@ def labelled_trees(order: int, labels: int) -> tuple[LabelledTree, ...]:
 def check_class_memory(orders: Sequence[int], labels: int, bytes_each: int) -> None:
     """Refuse the classes of labelled trees of some orders if they would not fit into memory."""
     highest = max(orders)
-    count = sum(class_count(min(order, MAX_ORDER), labels) for order in orders[-MAX_ORDER:])
+    exact = [order for order in orders if order <= COUNTED]
+    counted = exact if highest <= COUNTED else [*exact, min(highest, MAX_ORDER)]
     check_memory(
         f"the labelled trees of order {highest} with {labels} labels",
-        count,
+        sum(class_count(order, labels) for order in counted),
         bytes_each,
-        highest > MAX_ORDER,
+        is_least=highest > COUNTED,
     )
     if highest > MAX_ORDER:
         check_countable(highest)

@@ -170,6 +170,9 @@ def trees_of_height(order: int, height: int) -> tuple[Tree, ...]:
 
 def _forests(vertices: int, height: int) -> Iterator[tuple[Tree, ...]]:
     """Generate the multisets of trees with a number of vertices in all, each in canonical order."""
+    if height == 1:
+        yield (Tree(),) * vertices
+        return
     for sizes in _partitions(vertices):
         groups: Sequence[Iterable[tuple[Tree, ...]]] = [
             list(

@@ -96,6 +96,8 @@ def _is_number(blocks: Any) -> bool:
             f"it is of type {type(blocks).__name__}",
             "give a number of blocks, a symbol, or a list of blocks",
         )
+    if isinstance(blocks, sp.Expr) and not blocks.is_number:
+        return False
     is_list = hasattr(blocks, "__len__") or isinstance(blocks, type)
     return hasattr(blocks, "__float__") and not is_list
 

@@ -83,7 +83,7 @@ class Differentials:
 
     def _contracted(self, tree: LabelledTree) -> list[Any]:
         children = [self.of(child) for child in tree.children]
-        total: list[Any] = [sp.S.Zero] * len(self._point.entries)
+        total: list[Any] = [as_number(sp.S.Zero, self._point.digits)] * len(self._point.entries)
         for directions in product(range(len(total)), repeat=len(children)):
             factors = [child[a] for child, a in zip(children, directions, strict=True)]
             if any(factor == 0 for factor in factors):
@@ -92,8 +92,7 @@ class Differentials:
             weight = prod(factors)
             for entry, value in enumerate(derivative):
                 total[entry] = total[entry] + value * weight
-        digits = self._point.digits
-        return [float(v) if digits and v == 0 else v for v in total]
+        return total
 
     def _derivative(self, label: int, directions: Directions) -> list[Any]:
         key = label, directions

@@ -293,8 +293,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
             raise UnsupportedError(
                 f"the composition of networks of {first.depth} and {self.depth} blocks",
                 "at symbolic depth the layers of the two cannot be told apart in one sum",
-                "give both numbers of blocks, or expand a network of depth "
-                f"{first.depth} + {self.depth} at once",
+                "give both numbers of blocks, or expand the whole network at symbolic depth",
             )
         if first.identity != 1:
             raise UnsupportedError(

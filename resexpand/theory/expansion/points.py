@@ -6,6 +6,7 @@ precision; a SymPy expression or Matrix gives expressions.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,4 +120,12 @@ def as_number(expression: sp.Expr, digits: int) -> Any:
 def summed(terms: list[list[Any]]) -> list[Any]:
     """Return the sum of vectors, entry by entry."""
     entries = list(zip(*terms, strict=True))
-    return [sum(e) if not isinstance(e[0], sp.Basic) else sp.Add(*e) for e in entries]
+    return [_sum(entry) for entry in entries]
+
+
+def _sum(terms: tuple[Any, ...]) -> Any:
+    if all(isinstance(term, float) for term in terms):
+        return math.fsum(terms)
+    if any(isinstance(term, sp.Basic) for term in terms):
+        return sp.Add(*terms)
+    return mpmath.fsum(terms)
