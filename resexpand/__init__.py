@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resexpand.network.resnet import Branch, ResNet
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
+    from resexpand.theory.expansion import residual_expansion
     from resexpand.theory.mean_field import kernel
     from resexpand.theory.optimal_scale import optimal_scale
     from resexpand.theory.order_profile import order_profile
@@ -40,6 +41,7 @@ _HOMES = {
     "optimal_scale": "resexpand.theory.optimal_scale",
     "order_profile": "resexpand.theory.order_profile",
     "parse_expression": "resexpand.expressions",
+    "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
     "to_latex": "resexpand.export.latex",
@@ -60,6 +62,7 @@ __all__ = [
     "optimal_scale",
     "order_profile",
     "parse_expression",
+    "residual_expansion",
     "response",
     "sample",
     "to_latex",
