@@ -20,7 +20,7 @@ from resexpand.theory.notation import symbol_latex
 from resexpand.theory.recursion import Output, Recursion
 
 _ENTRIES = ("11", "12", "22")
-_HEADS = {"slope": r"\partial_\rho \ln \eta", "growth": "B", "condition": "F"}
+_HEADS = {"slope": r"\partial_\rho \ln \eta", "growth": "B", "condition": "F", "remainder": "R"}
 
 
 def recursion_section(recursion: Recursion, closed: bool) -> Section:
@@ -36,12 +36,13 @@ def recursion_section(recursion: Recursion, closed: bool) -> Section:
     writer = _Writer(recursion, closed)
     parts: list[Text | Equation] = []
     for words, equations in (
-        ("The layers follow", [*writer.definitions(), *writer.updates()]),
+        ("With the constants", writer.constants()),
+        ("the layers follow" if recursion.constants else "The layers follow", writer.layers()),
         ("from the initial values", writer.initial()),
-        ("What is read off:", writer.outputs()),
+        (_read_off(recursion), writer.outputs()),
         ("with", [*writer.laws(), *writer.bindings()]),
     ):
-        if equations:
+        if equations or words.endswith("."):  # a sentence stands without equations
             parts += [Text(words), *equations]
     title = recursion.title[0].upper() + recursion.title[1:]
     return Section(prose(title), tuple(parts), recursion.citations, recursion.neglects)
@@ -50,8 +51,17 @@ def recursion_section(recursion: Recursion, closed: bool) -> Section:
 def recursion_equations(recursion: Recursion, closed: bool) -> tuple[Equation, ...]:
     """Return the equations of a recursion alone, to stand among others."""
     writer = _Writer(recursion, closed)
-    layers = (*writer.definitions(), *writer.updates())
-    return (*layers, *writer.initial(), *writer.outputs())
+    return (*writer.constants(), *writer.layers(), *writer.initial(), *writer.outputs())
+
+
+def _read_off(recursion: Recursion) -> str:
+    """Return what introduces the outputs: those made of many numbers are explained."""
+    explained = [
+        f"the {output.name} ({prose(output.meaning)})"
+        for output in recursion.outputs
+        if output.shape and recursion.inputs == 1
+    ]
+    return f"What is read off: {', '.join(explained)}." if explained else "What is read off:"
 
 
 class _Writer:
@@ -59,6 +69,17 @@ class _Writer:
 
     def __init__(self, recursion: Recursion, closed: bool):
         self.recursion, self.closed = recursion, closed
+
+    def constants(self) -> list[Equation]:
+        """Return what is the same at all layers."""
+        return [
+            self._equation(symbol_latex(symbol.name), value, "0", "1")
+            for symbol, value in self.recursion.constants
+        ]
+
+    def layers(self) -> list[Equation]:
+        """Return a block: its intermediate quantities and the state behind it."""
+        return [*self.definitions(), *self.updates()]
 
     def definitions(self) -> list[Equation]:
         """Return the intermediate quantities of a block."""
@@ -80,8 +101,14 @@ class _Writer:
     def initial(self) -> list[Equation]:
         """Return the state at layer 0, unless it only gives a name."""
         pairs = zip(self.recursion.state, self.recursion.initial, strict=True)
-        named = ((symbol_latex(s.name, "0"), FormulaPrinter().text(i)) for s, i in pairs)
-        return [Equation(left, (right,)) for left, right in named if left != right]
+        named = [(symbol_latex(s.name, "0"), FormulaPrinter().text(i)) for s, i in pairs]
+        zeros = [left for left, right in named if right == "0"]
+        if len(zeros) < 3:
+            return [Equation(left, (right,)) for left, right in named if left != right]
+        others = [Equation(left, (right,)) for left, right in named if right not in ("0", left)]
+        # Aligned at the first sign of equality, like all the others.
+        chains = [f"{row} = 0".split(" = ", 1) for row in _rows(zeros, " = ")]
+        return [*others, *(Equation(left, (right,)) for left, right in chains)]
 
     def outputs(self) -> list[Equation]:
         """Return what is read off, beyond the state itself."""
@@ -95,6 +122,10 @@ class _Writer:
             for label, value in zip(labels, output.at_end, strict=True):
                 left = symbol_latex(f"{output.name}{label}", f"{self._depth()}+1")
                 yield self._equation(left, value, self._depth(), f"{self._depth()}+1")
+        elif output.vector:
+            for index, entry in enumerate(output.entries):
+                left = f"{self._head(output.name)}_{{{index}}}^{{l}}"
+                yield self._equation(left, entry, "l", "l+1")
         elif output.kind == "final":
             for entry in output.entries:
                 left = f"{self._head(output.name)}^{{{self._depth()}}}"
@@ -213,11 +244,11 @@ class _Writer:
         return any(o.kind == "layer" and o.at_end == o.entries for o in self.recursion.outputs)
 
 
-def _rows(pieces: list[str]) -> list[str]:
+def _rows(pieces: list[str], between: str = r", \quad ") -> list[str]:
     """Join short statements into rows that fit the page."""
     rows = [pieces[0]]
     for piece in pieces[1:]:
-        joined = rf"{rows[-1]}, \quad {piece}"
+        joined = f"{rows[-1]}{between}{piece}"
         if width(joined) <= PAGE - 2:
             rows[-1] = joined
         else:

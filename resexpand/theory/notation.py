@@ -3,6 +3,7 @@ r"""How symbols are written: from the names inside formulas to the notation of a
     sigma_w2 -> \sigma_w^2        sigma_w2_1 -> \sigma_{w,1}^2      sigma_w2_out -> \sigma_out^2
     K0_12    -> K_{12}^{0}        K_star     -> K^{*}               chi_K_12     -> \chi_{12}
     G_mean   -> \mathrm{E}\, G    C_var      -> \mathrm{Var}\, C
+    kappa_1_3 -> \kappa_{1,3}     chaos_2    -> A_{2}               moment_0_2 -> a_{0,2}
 
 A quantity that lives on a layer gets the layer as its upper index: ``K`` at layer ``l-1`` is
 ``K^{l-1}``, the response ``chi_K`` of layer ``l`` to the input is ``\chi^{l,0}``. Any other name is
@@ -31,6 +32,23 @@ _HEADS = {
     "C_mean": (r"\mathrm{E}\, C", False),
     "C_var": (r"\mathrm{Var}\, C", False),
     "GC_cov": (r"\mathrm{Cov}(G, C)", False),
+}
+_PROFILE = re.compile(
+    r"(?P<stem>kappa|chaos|paths|cross|shift|part|gate|moment|slope|square|mean)"
+    r"(?P<number>\d*)(?P<indices>(?:_\d+)+)(?:_at(?P<place>\d+))?\Z"
+)
+_PROFILE_HEADS = {
+    "kappa": r"\kappa",
+    "chaos": "A",
+    "paths": "P",
+    "cross": "c",
+    "shift": "m",
+    "part": "u",
+    "gate": "g",
+    "moment": "a",
+    "slope": "b",
+    "square": "s",
+    "mean": "e",
 }
 # A name in lower case alone (``rho_max``) or a letter with an index is left to SymPy.
 _UPRIGHT = {"out", "in"}
@@ -93,7 +111,17 @@ def _of_layer(name: str, layer: str) -> str:
             return "K" + _lower(entry) + _upper("0")
         inner = f"({number})" if number else ""
         return found["stem"] + _lower(",".join(filter(None, (inner, entry)))) + _upper(layer)
-    return ""
+    return _of_profile(name, layer)
+
+
+def _of_profile(name: str, layer: str) -> str:
+    """Return a quantity of an order profile; empty if the name is none."""
+    found = _PROFILE.match(name)
+    if found is None:
+        return ""
+    inner = [f"({found[group]})" for group in ("number", "place") if found[group]]
+    indices = ",".join([*inner, *found["indices"].strip("_").split("_")])
+    return _PROFILE_HEADS[found["stem"]] + _lower(indices) + _upper(layer)
 
 
 def _lower(index: str) -> str:

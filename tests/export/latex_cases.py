@@ -21,6 +21,7 @@ from resexpand import (
     ResNet,
     kernel,
     optimal_scale,
+    order_profile,
     response,
     to_latex,
 )
@@ -66,6 +67,15 @@ def everything(net: ResNet) -> list[object]:
     ]
 
 
+def profiles() -> list[object]:
+    """The order profile in its three bases."""
+    return [
+        order_profile(network("tanh"), 3, remainder=True),
+        order_profile(network("relu"), 2, "chaos"),
+        order_profile(network("relu"), 2, "paths"),
+    ]
+
+
 CASES: dict[str, Callable[[], str]] = {
     "kernel_equation": lambda: to_latex(kernel(network("erf_unit"))),
     "kernel_pair_relu": lambda: to_latex(kernel(network("relu"), 2), "aligned", closed=True),
@@ -86,6 +96,7 @@ CASES: dict[str, Callable[[], str]] = {
     "numbers": lambda: to_latex([numbers(), response(numbers(), "covariance")], "document"),
     "chain": lambda: to_latex([chain(), response(chain(), "covariance")], "document"),
     "mean": lambda: to_latex([mean(), kernel(mean(), 2), response(mean())], "document"),
+    "profiles": lambda: to_latex(profiles(), "document"),
     "erf_unit": lambda: to_latex(everything(network("erf_unit")), "document"),
     "erf_unit_closed": lambda: to_latex(everything(network("erf_unit")), "document", closed=True),
     "relu_closed": lambda: to_latex(everything(network("relu")), "document", closed=True),

@@ -41,8 +41,8 @@ def test_linear_blocks_follow_the_binomial_law_exactly(basis: str) -> None:
     n = 5
     net = linear_net(scale=RHO, depth=DEPTH)
     layers = order_profile(net, 4, basis).unroll(n)["profile"]
-    for l, profile in enumerate(layers):
-        want = [comb(l, k) * (RHO**2 * SIGMA_W2) ** k * K0 for k in range(5)]
+    for layer, profile in enumerate(layers):
+        want = [comb(layer, k) * (RHO**2 * SIGMA_W2) ** k * K0 for k in range(5)]
         assert (profile - sp.diag(*want)).expand() == sp.zeros(5, 5)
 
 
@@ -200,7 +200,7 @@ def test_a_wrong_coefficient_is_caught() -> None:
 
 def test_quadrature_agrees_with_polynomial_moments() -> None:
     # phi = x - x^3/10: the averages are polynomials in the variance, by Isserlis' theorem.
-    x, r = sp.symbols("x r")
+    x = sp.Symbol("x")
     net = ResNet(Branch(Activation(x - x**3 / 10), Linear(1, 0)), scale=1, depth=2)
     values = evaluate(order_profile(net, 3), K0=0.5)
     lam, mu = sp.symbols("lam mu")
@@ -260,7 +260,7 @@ def test_orders_that_do_not_exist(order: object) -> None:
 
 def test_bases_that_do_not_exist() -> None:
     relu = ResNet(Branch(Activation("relu"), Linear()), scale=1, depth=2)
-    with pytest.raises(UnsupportedError, match='gated path sum.*|.*basis="paths"'):
+    with pytest.raises(UnsupportedError, match="gated path sum"):
         order_profile(relu, 2)
     with pytest.raises(HyperparameterError, match="fourier"):
         order_profile(relu, 2, "fourier")

@@ -59,10 +59,7 @@ class Averages:
         if node not in self.known:
             taken = {s.name for s in self.known.values()}
             names = (name if i == 0 else f"{name}_at{i}" for i in count())
-            symbol = sp.Symbol(next(n for n in names if n not in taken), real=True)
-            self.known[node] = symbol
-            constant = node.free_symbols <= self.fixed | {s for s, _ in self.constants}
-            (self.constants if constant else self.definitions).append((symbol, node))
+            self._define(sp.Symbol(next(n for n in names if n not in taken), real=True), node)
         return self.known[node]
 
     def pair(self, label: sp.Symbol, base: Triple, orders: tuple[int, int, int]) -> sp.Expr:
@@ -138,10 +135,13 @@ class Averages:
 
     def _name(self, value: sp.Expr) -> sp.Symbol:
         if value not in self.known:
-            symbol = sp.Symbol(f"part_{len(self.definitions)}", real=True)
-            self.known[value] = symbol
-            self.definitions.append((symbol, value))
+            self._define(sp.Symbol(f"part_{len(self.known)}", real=True), value)
         return self.known[value]
+
+    def _define(self, symbol: sp.Symbol, value: sp.Expr) -> None:
+        self.known[value] = symbol
+        is_constant = value.free_symbols <= self.fixed | {s for s, _ in self.constants}
+        (self.constants if is_constant else self.definitions).append((symbol, value))
 
     def _monomials(
         self, deviations: SeriesTriple

@@ -41,6 +41,8 @@ from resexpand.theory.order_profile.replicas import (
 )
 from resexpand.theory.recursion import Recursion
 
+MEANING = "$A_k$ on its diagonal: second moments of the degrees in the weights"
+
 
 @dataclass
 class _GuardedAverages(Averages):
@@ -83,7 +85,7 @@ def chaos_profile(net: ResNet, order: int) -> Recursion:
         base,
         averages,
         update,
-        (diagonal_output(orders), remainder_output(rests)),
+        (diagonal_output(orders, MEANING), remainder_output(rests)),
         citations=("janson1997",),
         starts={degree(0): K0} if branch.has_mean else None,
     )

@@ -36,6 +36,8 @@ from resexpand.theory.order_profile.profile import (
 from resexpand.theory.order_profile.replicas import variances_of_branch
 from resexpand.theory.recursion import Recursion
 
+MEANING = "$P_k$ on its diagonal: second moments of the paths of length $k$"
+
 
 def path_profile(net: ResNet, order: int) -> Recursion:
     """Derive the path profile up to a length; see `order_profile`.
@@ -59,7 +61,7 @@ def path_profile(net: ResNet, order: int) -> Recursion:
         base,
         averages,
         update,
-        (diagonal_output(lengths), remainder_output(rests)),
+        (diagonal_output(lengths, MEANING), remainder_output(rests)),
         citations=("veit2016",),
     )
 

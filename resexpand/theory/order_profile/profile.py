@@ -57,20 +57,50 @@ def profile_recursion(
             dict.fromkeys([*(Citation(REFERENCES[key]) for key in citations), *base.citations])
         ),
     )
-    return _without_unused(everything)
+    return _without_unused(_without_zeros(everything))
 
 
-def diagonal_output(orders: Sequence[sp.Expr]) -> Output:
+def diagonal_output(orders: Sequence[sp.Expr], meaning: str) -> Output:
     """Return the profile of orthogonal orders: a diagonal matrix."""
     places = combinations_with_replacement(range(len(orders)), 2)
     entries = tuple(orders[j] if j == k else sp.Integer(0) for j, k in places)
-    return Output("profile", "trajectory", entries, meaning="second moments of the orders")
+    return Output("profile", "trajectory", entries, meaning=meaning)
 
 
 def remainder_output(rests: Sequence[sp.Expr]) -> Output:
     """Return what the orders up to ``k = 0, 1, ...`` leave out of the state."""
-    meaning = "second moment of what the orders up to k leave out"
+    meaning = "$R_k$: second moment of what the orders up to $k$ leave out"
     return Output("remainder", "trajectory", tuple(rests), meaning=meaning, vector=True)
+
+
+def _without_zeros(recursion: Recursion) -> Recursion:
+    """Leave out what is zero in all layers: overlaps of orders of different parity, say.
+
+    A state is zero if it starts so and is fed only by what is zero.
+    """
+    start = zip(recursion.state, recursion.initial, strict=True)
+    zero = {symbol for symbol, initial in start if initial == 0}
+    while True:
+        at = dict.fromkeys(zero, sp.Integer(0))
+        for symbol, value in recursion.definitions:
+            if value.xreplace(at) == 0:
+                at[symbol] = sp.Integer(0)
+        updates = zip(recursion.state, recursion.update, strict=True)
+        fed = {symbol for symbol, update in updates if symbol in zero and update.xreplace(at) != 0}
+        if not fed:
+            break
+        zero -= fed
+    kept = [index for index, symbol in enumerate(recursion.state) if symbol not in zero]
+    return replace(
+        recursion,
+        state=tuple(recursion.state[i] for i in kept),
+        initial=tuple(recursion.initial[i] for i in kept),
+        update=tuple(recursion.update[i].xreplace(at) for i in kept),
+        definitions=tuple((s, v.xreplace(at)) for s, v in recursion.definitions if s not in at),
+        outputs=tuple(
+            replace(o, entries=tuple(e.xreplace(at) for e in o.entries)) for o in recursion.outputs
+        ),
+    )
 
 
 def _without_unused(recursion: Recursion) -> Recursion:

@@ -38,6 +38,8 @@ from resexpand.theory.order_profile.replicas import (
 )
 from resexpand.theory.recursion import Output, Recursion
 
+MEANING = r"$\kappa_{j,k} = \mathrm{E}[T_j \cdot T_k] / N$: overlaps of the orders"
+
 
 def taylor_profile(net: ResNet, order: int, remainder: bool) -> Recursion:
     """Derive the Taylor profile up to an order; see `order_profile`."""
@@ -129,9 +131,7 @@ class _System:
         """Return what is read off."""
         entries = {pair: sp.Integer(0) for pair in self._triangle()}
         entries |= {(0, 0): K0} | {pair: overlap(*pair) for pair in self.pairs}
-        profile = Output(
-            "profile", "trajectory", tuple(entries.values()), meaning="overlaps of the orders"
-        )
+        profile = Output("profile", "trajectory", tuple(entries.values()), meaning=MEANING)
         if not remainder:
             return (profile,)
         return (profile, remainder_output([self._rest(k) for k in range(self.order + 1)]))
