@@ -86,8 +86,9 @@ def magnitude(values: Array, variance: Array | None = None) -> Array:
 
 
 def layer_axis(shape: tuple[int, ...]) -> int:
-    """Return the axis over the layers: the first for pairs `(L+1, D, D)`, else the last."""
-    return 0 if len(shape) == 3 and shape[-1] == shape[-2] else len(shape) - 1
+    """Return the axis over the layers: the first of vectors and matrices, such as `(L+1, D, D)`."""
+    is_matrix = len(shape) == 3 and shape[-1] == shape[-2]
+    return 0 if is_matrix or len(shape) == 2 else len(shape) - 1
 
 
 def expansion_parameter(name: str, estimates: Mapping[str, Sampled]) -> Array:
@@ -153,11 +154,16 @@ def neglected_order(
 
 
 def rounding_bound(estimate: Sampled, theory: Array, take: Callable[[Array], Array]) -> Array:
-    """Bound the rounding of the compared entries: `64 eps` per layer, times the larger side."""
+    """Bound the rounding of the compared entries: `64 eps` per layer, times the larger side.
+
+    The entries of a vector are parts of one whole: what is left of it is as exact as the whole.
+    """
     mean = np.asarray(estimate.mean, dtype=float)
     layers = mean.shape[layer_axis(mean.shape)] if mean.shape else 1
     amplification = estimate.amplification if isinstance(estimate, Extrapolation) else 1.0
     size = take(magnitude(mean, np.asarray(estimate.variance, dtype=float)))
+    if mean.ndim == 2:
+        size = np.full_like(size, np.max(size, initial=0.0, where=np.isfinite(size)))
     unit = take(np.broadcast_to(ROUNDING_UNIT * layers * amplification, mean.shape))
     return np.asarray(unit * np.maximum(np.abs(theory), size))
 

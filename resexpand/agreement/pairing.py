@@ -7,6 +7,8 @@
 | `eta_layers`    | `response`         | `eta^0 ... eta^L`              |
 | `eta`           | `response`         | its last layer                 |
 | `chi`, `chi_0`  | `chi`              | first column, `dK^l/dK^0`      |
+| `profile`       | `order_profile` or `path_profile`     | all pairs of orders  |
+| `remainder`     | `order_remainder` or `path_remainder` | all orders           |
 
 Covariance matrices are symmetric: the entries `(a, b)` and `(b, a)` are judged once.
 """
@@ -42,6 +44,11 @@ ALIASES = {
     "chi": "chi",
     "chi_0": "chi",
 }
+# What can be sampled in more than one basis: the first that was sampled is meant.
+CHOICES = {
+    "profile": ("order_profile", "path_profile"),
+    "remainder": ("order_remainder", "path_remainder"),
+}
 # The same numbers twice: the second is left out where both have an estimate.
 REPEATS = (("eta_layers", "eta"), ("chi", "chi_0"))
 SYMBOLS = {
@@ -50,6 +57,8 @@ SYMBOLS = {
     "response": "eta",
     "eta_layers": "eta",
     "chi_0": "chi",
+    "profile": "T",
+    "remainder": "R",
 }
 Index = npt.NDArray[np.intp]
 Labels = Mapping[str, str | Sequence[str]]
@@ -71,7 +80,7 @@ def pair_up(
     names: Mapping[str, str] | None,
 ) -> tuple[list[Pair], tuple[str, ...]]:
     """Pair the theory with the estimates; return also the theory keys that found no estimate."""
-    asked = dict(names) if names is not None else {k: ALIASES.get(k, k) for k in theory}
+    asked = dict(names) if names is not None else {k: _named(k, estimates) for k in theory}
     if names is None:
         asked = {k: k if k in estimates else name for k, name in asked.items()}
         for kept, repeated in REPEATS:
@@ -99,6 +108,12 @@ def pair_up(
             "sample the observable, or pass names={theory key: estimate name}",
         )
     return pairs, tuple(key for key, name in asked.items() if name not in estimates)
+
+
+def _named(key: str, estimates: Mapping[str, Sampled]) -> str:
+    """Return the estimate a theory key stands for, as far as its name says."""
+    sampled = [name for name in CHOICES.get(key, ()) if name in estimates]
+    return sampled[0] if sampled else ALIASES.get(key, key)
 
 
 # Entries that are not finite are left to `_not_finite`: here they only must not warn.
@@ -177,7 +192,10 @@ def sides_of(
 def labels_of(
     key: str, shape: tuple[int, ...], labels: Labels | None, name: str
 ) -> npt.NDArray[np.object_]:
-    """Label each entry: `K^3` per layer (`C` counts from 1), `K^3_12` per pair of inputs."""
+    """Label each entry: `K^3` per layer (`C` counts from 1), `K^3_12` per pair of inputs.
+
+    Inputs count from 1, orders from 0.
+    """
     given = (labels or {}).get(key)
     if given is not None and not isinstance(given, str):
         if len(given) != int(np.prod(shape)):
@@ -193,7 +211,7 @@ def labels_of(
     axis = layer_axis(shape) if shape else -1
     for index in np.ndindex(*shape):
         layer = f"^{index[axis] + first}" if shape else ""
-        inputs = [str(i + 1) for k, i in enumerate(index) if k != axis]
+        inputs = [str(i + (key not in CHOICES)) for k, i in enumerate(index) if k != axis]
         joint = "," if any(len(text) > 1 for text in inputs) else ""
         out[index] = symbol + layer + (f"_{joint.join(inputs)}" if inputs else "")
     return out
