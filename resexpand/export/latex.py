@@ -16,6 +16,12 @@ import sympy as sp
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.export.latex_derivation import derivation_section, left_side
 from resexpand.export.latex_document import as_aligned, as_document, as_equations
+from resexpand.export.latex_expansion import (
+    expansion_section,
+    paths_section,
+    remainder_section,
+    term_section,
+)
 from resexpand.export.latex_optimum import optimum_section
 from resexpand.export.latex_recursion import recursion_section
 from resexpand.export.latex_sections import (
@@ -26,9 +32,12 @@ from resexpand.export.latex_sections import (
 )
 from resexpand.network.resnet import ResNet
 from resexpand.theory.derivation import Derivation
+from resexpand.theory.expansion import Expansion, Term
 from resexpand.theory.formula import Formula
+from resexpand.theory.gated_paths import GatedPathSum
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
+from resexpand.theory.remainder import RemainderBound
 
 Style = Literal["equation", "aligned", "document"]
 
@@ -46,10 +55,10 @@ def to_latex(
 
     Parameters
     ----------
-    result : Formula, Recursion, OptimalScale, Derivation, ResNet, sympy.Basic, or several
+    result : Formula, Recursion, OptimalScale, Expansion, ResNet, sympy.Basic, or several
         What to write: a result of `kernel`, `response` or `optimal_scale`, one of their formulas,
-        a network, an expression or equation; a sequence of these; or a mapping of left sides to
-        expressions.
+        an expansion, remainder bound or path sum, a derivation, a network, an expression or
+        equation; a sequence of these; or a mapping of left sides to expressions.
     style : {"equation", "aligned", "document"}
         Single equations, one aligned system per result, or a standalone document.
     closed : bool, optional
@@ -88,21 +97,25 @@ def to_latex(
 
 def _sections(result: Any, closed: bool) -> list[Section]:
     """Return what a result says, section by section."""
-    if isinstance(result, Mapping):
-        return [_entry(name, value, closed) for name, value in result.items()]
-    if isinstance(result, list | tuple):
-        return [section for item in result for section in _sections(item, closed)]
     writers: tuple[tuple[type, Callable[[Any, bool], Section]], ...] = (
         (Formula, formula_section),
         (Recursion, recursion_section),
         (OptimalScale, optimum_section),
         (Derivation, derivation_section),
+        (Expansion, expansion_section),
+        (Term, term_section),
+        (RemainderBound, remainder_section),
+        (GatedPathSum, paths_section),
         (ResNet, lambda net, _: network_section(net)),
         (sp.Basic, lambda expression, _: expression_section("", expression)),
     )
     for kind, write in writers:
         if isinstance(result, kind):
             return [write(result, closed)]
+    if isinstance(result, Mapping):
+        return [_entry(name, value, closed) for name, value in result.items()]
+    if isinstance(result, list | tuple):
+        return [section for item in result for section in _sections(item, closed)]
     raise UnsupportedError(
         f"LaTeX of an object of type {type(result).__name__}",
         "it holds no equations this package knows",

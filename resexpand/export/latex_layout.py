@@ -143,7 +143,7 @@ def broken(printer: FormulaPrinter, expression: sp.Expr, room: float) -> tuple[s
     if width(whole) <= room:
         return (whole,)
     if isinstance(expression, sp.Add):
-        return _packed(_pieces(printer, expression, room), room)
+        return packed(_pieces(printer, expression, room), room)
     return _broken_product(printer, expression, room) or (whole,)
 
 
@@ -157,7 +157,7 @@ def _pieces(printer: FormulaPrinter, expression: sp.Add, room: float) -> list[st
     return pieces
 
 
-def _packed(pieces: Sequence[str], room: float) -> tuple[str, ...]:
+def packed(pieces: Sequence[str], room: float) -> tuple[str, ...]:
     """Fill lines with pieces."""
     lines = [pieces[0]]
     for piece in pieces[1:]:
@@ -180,6 +180,6 @@ def _broken_product(
     widest = max(sums, key=lambda factor: (width(printer.text(factor)), printer.text(factor)))
     outside = expression / widest
     head = "" if outside == 1 else printer.text(outside)
-    first, *rest = _packed(_pieces(printer, widest, room - width(head) - 2), room - width(head) - 2)
+    first, *rest = packed(_pieces(printer, widest, room - width(head) - 2), room - width(head) - 2)
     lines = [f"{head} \\biggl[ {first}".strip(), *(rf"\quad {line}" for line in rest)]
     return (*lines[:-1], rf"{lines[-1]} \biggr]")

@@ -26,6 +26,9 @@ from resexpand import (
     to_latex,
 )
 from resexpand.conventions import DEPTH, RHO
+from resexpand.theory.expansion import residual_expansion
+from resexpand.theory.gated_paths import gated_path_sum
+from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -76,6 +79,36 @@ def profiles() -> list[object]:
     ]
 
 
+def expansions() -> list[object]:
+    """Classes of labelled trees: own scales, a common one, concrete blocks, a derivative."""
+    x, y = sp.symbols("x y")
+    vector = [[x * y, x], [sp.sin(x), y**2]]
+    return [
+        residual_expansion(3, 3),
+        residual_expansion(4, 4, sp.Symbol("lambda")),
+        residual_expansion(2, [sp.sin(x), x**2], [1, 2]),
+        residual_expansion(2, vector, 0.5, variables=(x, y)),
+        residual_expansion(3, 2).diff("lambda_1"),
+        residual_expansion(5, 6).truncate(4),
+    ]
+
+
+def remainders() -> list[object]:
+    """Symbols, and numbers of concrete weights."""
+    weights = [[0.3, 0.2], [0.1, -0.25]]
+    return [
+        remainder_bound(3, majorant=Majorant.entire()),
+        remainder_bound(1),
+        remainder_bound(3, 10, 0.01, majorant_of("tanh", weights)),
+    ]
+
+
+def path_sums() -> list[object]:
+    """Symbolic depth, biases, and more paths than are shown."""
+    biased = ResNet(Branch(Activation("relu"), Linear()), scale=sp.Rational(1, 2), depth=3)
+    return [gated_path_sum("relu"), gated_path_sum(biased), gated_path_sum("relu", 9, 0.1)]
+
+
 CASES: dict[str, Callable[[], str]] = {
     "kernel_equation": lambda: to_latex(kernel(network("erf_unit"))),
     "kernel_pair_relu": lambda: to_latex(kernel(network("relu"), 2), "aligned", closed=True),
@@ -97,6 +130,11 @@ CASES: dict[str, Callable[[], str]] = {
     "chain": lambda: to_latex([chain(), response(chain(), "covariance")], "document"),
     "mean": lambda: to_latex([mean(), kernel(mean(), 2), response(mean())], "document"),
     "profiles": lambda: to_latex(profiles(), "document"),
+    "expansion": lambda: to_latex(residual_expansion(4), "document"),
+    "expansions": lambda: to_latex(expansions(), "document"),
+    "expansion_aligned": lambda: to_latex(residual_expansion(3, scales=1), "aligned"),
+    "remainders": lambda: to_latex(remainders(), "document"),
+    "path_sums": lambda: to_latex(path_sums(), "document"),
     "erf_unit": lambda: to_latex(everything(network("erf_unit")), "document"),
     "erf_unit_closed": lambda: to_latex(everything(network("erf_unit")), "document", closed=True),
     "relu_closed": lambda: to_latex(everything(network("relu")), "document", closed=True),
