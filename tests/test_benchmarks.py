@@ -106,6 +106,17 @@ def test_samplers(tmp_path):
     assert {"own normals", "NumPy normals", "function-space", "dense"} <= names
 
 
+def test_trees_and_their_peers_make_the_same(tmp_path):
+    record = record_of("trees", tmp_path)
+    assert_complete(record)
+    table = record["trees"]
+    assert table["merged, sympy.ring"]["agrees"] is True
+    assert table["labelled, merged"]["result"] != table["labelled"]["result"]
+    if "unlabelled, kauri" in table:
+        assert table["unlabelled, kauri"]["agrees"] is True
+    assert all(row.get("order", 1) < 9 for row in table.values())
+
+
 def test_committed_records_are_complete():
-    for script in ("routine", "startup", "samplers"):
+    for script in ("routine", "startup", "samplers", "trees"):
         assert_complete(read_record(ROOT / "benchmarks" / "results" / f"{script}.json"))

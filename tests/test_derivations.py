@@ -43,7 +43,7 @@ def run(script: Path, out: Path, seed: str = "0") -> subprocess.CompletedProcess
 
 
 def test_there_are_scripts():
-    assert [script.stem for script in SCRIPTS] == ["fischer_2023"]
+    assert {script.stem for script in SCRIPTS} >= {"dherin_2025", "fischer_2023"}
 
 
 @pytest.mark.parametrize("seed", ["0", "1"])
@@ -58,14 +58,21 @@ def test_script_runs_and_writes_its_golden_latex(script: Path, seed: str, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("name", "right", "wrong"),
     [
-        ("-mpmath.pi / 2 * x * phi_slope(x)", "-mpmath.pi / 3 * x * phi_slope(x)"),
-        ("mpmath.sqrt(mpmath.pi) / 2 * x", "mpmath.sqrt(mpmath.pi) * x"),
+        (
+            "fischer_2023",
+            "-mpmath.pi / 2 * x * phi_slope(x)",
+            "-mpmath.pi / 3 * x * phi_slope(x)",
+        ),
+        ("fischer_2023", "mpmath.sqrt(mpmath.pi) / 2 * x", "mpmath.sqrt(mpmath.pi) * x"),
+        ("dherin_2025", "/ prod(map(factorial, copies))", "/ prod(copies)"),
+        ("dherin_2025", "/ sp.factorial(power)", "/ sp.factorial(power + 1)"),
+        ("dherin_2025", "+ LAMBDAS[i - 1]\n", "+ LAMBDAS[0]\n"),
     ],
 )
-def test_a_wrong_coefficient_stops_the_script(right: str, wrong: str, tmp_path: Path):
-    text = (ROOT / "derivations" / "fischer_2023.py").read_text(encoding="utf-8")
+def test_a_wrong_coefficient_stops_the_script(name: str, right: str, wrong: str, tmp_path: Path):
+    text = (ROOT / "derivations" / f"{name}.py").read_text(encoding="utf-8")
     assert text.count(right) == 1
     script = tmp_path / "wrong.py"
     script.write_text(text.replace(right, wrong), encoding="utf-8")

@@ -166,8 +166,7 @@ class FormulaPrinter(LatexPrinter):
         return f"{text if simple and '^' not in text else _bracketed(text)}^{{{written}}}"
 
     def _print_Function(self, expr: sp.Function, exp: str | None = None) -> str:
-        name = type(expr).__name__
-        head = FUNCTIONS.get(name) or (name if len(name) == 1 else rf"\operatorname{{{name}}}")
+        head = _function_name(type(expr).__name__)
         arguments = ", ".join(self.text(argument) for argument in expr.args)
         return head + (f"^{{{exp}}}" if exp else "") + _bracketed(arguments)
 
@@ -198,7 +197,8 @@ class FormulaPrinter(LatexPrinter):
         function, (variable, order) = expr.args
         if not isinstance(function, AppliedUndef) or function.args != (variable,):
             return str(super()._print_Derivative(expr))
-        return f"{type(function).__name__}{chr(39) * int(order)}{_bracketed(self.text(variable))}"
+        head = _function_name(type(function).__name__)
+        return f"{head}{chr(39) * int(order)}{_bracketed(self.text(variable))}"
 
     def _print_Nonlinearity(self, expr: Nonlinearity) -> str:
         label, order, x = expr.args
@@ -221,6 +221,14 @@ class FormulaPrinter(LatexPrinter):
             return str(self.pair_names[entries])
         a, b, c = map(self.text, entries)
         return rf"\left(\begin{{smallmatrix}} {a} & {b} \\ {b} & {c} \end{{smallmatrix}}\right)"
+
+
+def _function_name(name: str) -> str:
+    """Return the name of a function: ``f_1`` is a letter with an index, ``erf`` upright."""
+    letter, _, index = name.partition("_")
+    if len(letter) == 1:
+        return f"{letter}_{{{index.replace('_', ',')}}}" if index else letter
+    return FUNCTIONS.get(name) or rf"\operatorname{{{name}}}"
 
 
 def _bracketed(text: str) -> str:
