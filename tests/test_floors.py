@@ -30,6 +30,7 @@ FLOORS = {
     "theory": 3,
     "codegen": 4,
     "montecarlo": 5,
+    "measure": 5,
     "agreement": 5,
     "export": 6,
     "cli": 7,

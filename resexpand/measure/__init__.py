@@ -1,0 +1,1 @@
+"""A given network, measured: the orders of its expansion, and its sums over gated paths."""
