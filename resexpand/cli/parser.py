@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     commands.required = True
-    for add in (_validate, _kernel, _response, _optimal_scale, _sample, _latex):
+    for add in (_validate, _kernel, _response, _optimal_scale, _order_profile, _sample, _latex):
         add(commands)
     return parser
 
@@ -133,6 +133,32 @@ def _optimal_scale(commands: Any) -> None:
         "Residual scale at which the response is largest, or why there is none.",
     )
     _kind(parser)
+
+
+def _order_profile(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "order-profile",
+        "profile_command",
+        "Share of each order of the residual expansion at infinite width.",
+    )
+    parser.description = (
+        f"{parser.description} Here --rho may depend on the depth: --rho '1/L,1/sqrt(L)' follows "
+        "two scalings (default 1/sqrt(L))."
+    )
+    parser.add_argument("--order", metavar="K", default="3", help="highest order (default 3)")
+    parser.add_argument(
+        "--basis",
+        choices=("taylor", "chaos", "paths"),
+        default="taylor",
+        help="powers of the scale, degrees in the weights, or path lengths (default: taylor)",
+    )
+    parser.add_argument(
+        "--remainder", action="store_true", help="also what the orders leave out of the state"
+    )
+    parser.add_argument(
+        "--out", metavar="STEM", help="draw the shares over --depth to STEM.pdf and STEM.png"
+    )
 
 
 def _kind(parser: argparse.ArgumentParser) -> None:

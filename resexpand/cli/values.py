@@ -63,7 +63,7 @@ def numbers(text: str, option: str) -> Exact:
         If the text has none of these forms.
     """
     if ":" not in text:
-        return tuple(number(part, option) for part in _split(text, ","))
+        return tuple(number(part, option) for part in split(text, ","))
     parts = text.split(":")
     if len(parts) != 3:
         raise HyperparameterError(
@@ -86,7 +86,7 @@ def matrix(text: str, option: str) -> npt.NDArray[np.float64]:
     HyperparameterError
         If it is not square.
     """
-    rows = [[number(entry, option) for entry in _split(row, ",")] for row in text.split(";")]
+    rows = [[number(entry, option) for entry in split(row, ",")] for row in text.split(";")]
     if any(len(row) != len(rows) for row in rows):
         raise HyperparameterError(
             f"{option} {text[:60]!a}",
@@ -96,7 +96,7 @@ def matrix(text: str, option: str) -> npt.NDArray[np.float64]:
     return np.array([[float(entry) for entry in row] for row in rows])
 
 
-def _split(text: str, separator: str) -> list[str]:
+def split(text: str, separator: str) -> list[str]:
     """Split at separators outside parentheses, so that max(1,2) stays one number."""
     parts, depth = [""], 0
     for character in text:

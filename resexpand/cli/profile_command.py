@@ -1,0 +1,162 @@
+"""``order-profile``: how much each order of the residual expansion contributes, over depths.
+
+Here ``--rho`` may depend on the depth ``L``: ``--rho "1/L,1/sqrt(L)"`` follows two scalings.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from resexpand.cli.description import Request, request
+from resexpand.cli.show import record, say, table, warn
+from resexpand.cli.theory_commands import formulas
+from resexpand.cli.values import integer, split
+from resexpand.codegen.evaluation import evaluate
+from resexpand.conventions import DEPTH
+from resexpand.errors import ExpressionError, HyperparameterError
+from resexpand.expressions import parse_expression
+from resexpand.theory.order_profile import order_profile
+from resexpand.theory.recursion import Recursion
+
+Answer = dict[str, Any]
+
+_BASES = {
+    "taylor": "orders in the residual scale",
+    "chaos": "degrees in the weights",
+    "paths": "path lengths",
+}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    order = integer(arguments.order, "--order")
+    scalings = _scalings(arguments.rho or "1/sqrt(L)")
+    arguments.rho = None
+    wanted = request(arguments)
+    _require_one_input(wanted)
+    answers = [
+        _answer(arguments, wanted, order, scaling, depth)
+        for scaling in scalings
+        for depth in wanted.depths
+    ]
+    recursion = _derive(arguments, wanted, order, scalings[0], wanted.depths[0])
+    if arguments.out is not None:
+        _draw(arguments, scalings, answers)
+    if arguments.json:
+        _record(arguments, wanted, order, recursion, answers)
+        return 0
+    say(f"{recursion.title}, up to {recursion.neglects}")
+    equations = formulas(recursion)
+    width = max(map(len, equations))
+    for left, right in equations.items():
+        say(f"  {left:<{width}} = {right}")
+    for answer in answers:
+        _show(answer)
+    return 0
+
+
+def _inline(scaling: sp.Expr) -> str:
+    """Write a scaling with a slash: it stands in a title."""
+    numerator, denominator = sp.fraction(scaling)
+    if denominator == 1:
+        return str(sp.latex(scaling))
+    return f"{sp.latex(numerator)} / {sp.latex(denominator)}"
+
+
+def _scalings(text: str) -> list[sp.Expr]:
+    found = []
+    for part in split(text, ","):
+        try:
+            found.append(parse_expression(part, variables=(DEPTH,)))
+        except ExpressionError as error:
+            raise HyperparameterError(
+                f"--rho {part[:60]!a}",
+                f"it is no expression in the depth L ({error.why})",
+                'write numbers or expressions such as "1/L,1/sqrt(L)"',
+            ) from None
+    return found
+
+
+def _require_one_input(wanted: Request) -> None:
+    if wanted.axes or wanted.pairs or wanted.inputs is not None:
+        raise HyperparameterError(
+            "an order profile over several variances, kernels or inputs",
+            "the table has one row per order and one part per scale and depth",
+            "give --K0 and the variances one number each; --rho and --depth may be lists",
+        )
+
+
+def _derive(
+    arguments: argparse.Namespace, wanted: Request, order: int, scaling: sp.Expr, depth: int
+) -> Recursion:
+    at = replace(wanted, options={**wanted.options, "rho": scaling.subs(DEPTH, depth)})
+    return order_profile(at.net(depth), order, arguments.basis, remainder=arguments.remainder)
+
+
+def _answer(
+    arguments: argparse.Namespace, wanted: Request, order: int, scaling: sp.Expr, depth: int
+) -> Answer:
+    recursion = _derive(arguments, wanted, order, scaling, depth)
+    values = evaluate(recursion, **wanted.keywords())
+    if values.problems:
+        warn(f"rho = {scaling}, depth {depth}: {values.status}")
+    last = {name: np.asarray(values[name])[-1] for name in values}
+    return {"rho": scaling, "depth": depth, **last, "status": values.status}
+
+
+def _show(answer: Answer) -> None:
+    say(f"\nrho = {answer['rho']}, depth {answer['depth']}, K(L) = {float(answer['K']):.6g}")
+    profile, total = answer["profile"], float(answer["K"])
+    orders = np.arange(len(profile))
+    headers = ["order", "E|T_k|^2/N", "share", "overlap with k-2"]
+    has_rest = "remainder" in answer
+
+    def row(k: int) -> list[object]:
+        overlap = float(profile[k, k - 2]) if k >= 2 else 0.0
+        cells: list[object] = [k, float(profile[k, k]), float(profile[k, k]) / total, overlap]
+        return [*cells, float(answer["remainder"][k]) / total] if has_rest else cells
+
+    table([*headers, *(["left out, share"] if has_rest else [])], len(orders), row)
+
+
+def _record(
+    arguments: argparse.Namespace,
+    wanted: Request,
+    order: int,
+    recursion: Recursion,
+    answers: list[Answer],
+) -> None:
+    settings = {**wanted.settings(), "order": order, "basis": arguments.basis}
+    del settings["rho"]  # every result has its own
+    record(
+        command="order-profile",
+        settings=settings,
+        formulas=formulas(recursion),
+        neglects=recursion.neglects,
+        citations=[str(citation) for citation in recursion.citations],
+        results=[{**answer, "rho": str(answer["rho"])} for answer in answers],
+    )
+
+
+def _draw(arguments: argparse.Namespace, scalings: list[sp.Expr], answers: list[Answer]) -> None:
+    from resexpand.export.figures import save_figure
+    from resexpand.export.profile_figure import Shares, profile_figure
+
+    panels = []
+    for scaling in scalings:
+        own = sorted((a for a in answers if a["rho"] == scaling), key=lambda a: int(a["depth"]))
+        total = np.array([float(a["K"]) for a in own])
+        shares = np.array([np.diagonal(a["profile"]) for a in own]) / total[:, None]
+        rest = (
+            np.array([a["remainder"][-1] for a in own]) / total if "remainder" in own[0] else None
+        )
+        depths = np.array([float(a["depth"]) for a in own])
+        panels.append(Shares(rf"$\rho = {_inline(scaling)}$", depths, shares, rest))
+    title = f"{arguments.activation.replace('_', ' ')}: {_BASES[arguments.basis]}"
+    for path in save_figure(profile_figure(panels, subtitle=title), arguments.out):
+        warn(f"wrote {path}")

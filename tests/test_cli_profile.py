@@ -1,0 +1,82 @@
+"""``resexpand order-profile``: the table, the record, the figure, and what cannot be asked."""
+
+from __future__ import annotations
+
+import json
+from math import comb
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resexpand.cli import main
+from resexpand.errors import HyperparameterError
+from resexpand.export.profile_figure import Shares, profile_figure
+
+
+def run(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str, str]:
+    code = main(["order-profile", *options])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_record_follows_scalings_over_depths(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--activation", "identity", "--order", "2", "--rho", "1/L,1/sqrt(L)"]
+    code, out, err = run(capsys, *options, "--depth", "4,9", "--json")
+    assert (code, err) == (0, "")
+    results = json.loads(out)["results"]
+    assert [(r["rho"], r["depth"]) for r in results] == [
+        ("1/L", 4), ("1/L", 9), ("1/sqrt(L)", 4), ("1/sqrt(L)", 9),
+    ]  # fmt: skip
+    for result in results:
+        n, square = result["depth"], {"1/L": -2, "1/sqrt(L)": -1}[result["rho"]]
+        want = [comb(n, k) * float(n) ** (square * k) for k in range(3)]
+        np.testing.assert_allclose(np.diagonal(result["profile"]), want, rtol=1e-13)
+
+
+def test_the_table_shows_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--activation", "relu", "--basis", "paths", "--depth", "4")
+    assert code == 0
+    lines = out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("rho = "))
+    assert lines[start] == "rho = 1/sqrt(L), depth 4, K(L) = 1.60181"
+    assert lines[start + 1].split()[:2] == ["order", "E|T_k|^2/N"]
+    shares = [float(line.split()[2]) for line in lines[start + 2 : start + 6]]
+    want = np.array([comb(4, k) / 8.0**k for k in range(4)]) / (9 / 8) ** 4
+    np.testing.assert_allclose(shares, want, rtol=1e-5)
+
+
+def test_the_figure_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    options = ["--activation", "erf", "--order", "2", "--depth", "2,4", "--remainder"]
+    code, _, err = run(capsys, *options, "--out", str(tmp_path / "orders"))
+    assert code == 0
+    assert err.count("wrote") == 2
+    assert {p.suffix for p in tmp_path.iterdir()} == {".pdf", ".png"}
+
+
+def test_a_figure_of_nothing_is_refused() -> None:
+    with pytest.raises(HyperparameterError, match="0 scalings"):
+        profile_figure([])
+    one = Shares("x", np.array([2.0]), np.ones((1, 2)))
+    with pytest.raises(HyperparameterError, match="two or more depths"):
+        profile_figure([one])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--order", "0"], "--order 0"),
+        (["--order", "99"], "order 99"),
+        (["--rho", "1/M"], "1/M"),
+        (["--activation", "relu"], "gated path sum"),
+        (["--K0", "1,2"], "order profile over several"),
+        (["--weight-variance", "1,2"], "order profile over several"),
+        (["--basis", "paths"], "two slopes"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    code, out, err = run(capsys, *options, "--depth", "3")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
