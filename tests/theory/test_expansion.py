@@ -108,6 +108,28 @@ def test_polynomial_blocks_to_the_last_order():
     assert sp.expand(again.expression(y) - whole.as_expr().subs(x, y)) == 0
 
 
+coefficients = st.lists(st.fractions(-2, 2, max_denominator=4), min_size=3, max_size=3)
+
+
+@given(st.lists(coefficients, min_size=1, max_size=3), st.fractions(-2, 2, max_denominator=3))
+def test_random_quadratic_blocks_at_random_states(rows, state):
+    """Nothing is neglected from the order of the last power of the common scale on."""
+    lam, start = sp.Symbol("lambda"), sp.Rational(state.numerator, state.denominator)
+    numbers = [[sp.Rational(c.numerator, c.denominator) for c in row] for row in rows]
+    functions = [lambda z, abc=abc: abc[0] + abc[1] * z + abc[2] * z**2 for abc in numbers]
+    whole = sp.expand(composed(functions, [lam] * len(functions), start))
+    found = residual_expansion(2 ** len(functions) - 1, functions, lam).expression(start)
+    assert sp.expand(found - whole) == 0
+
+
+@pytest.mark.slow
+def test_generic_blocks_at_order_five():
+    direct = derivatives_of_network(5, 5)
+    values = [term.value(sp.Matrix([x, y])) for term in residual_expansion(5, 5)[5]]
+    wanted = sp.Matrix(direct[5]) / sp.factorial(5)
+    assert sp.expand(sum(values, sp.zeros(2, 1)) - wanted) == sp.zeros(2, 1)
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 def test_activations_to_order_four_at_fifty_digits(name):
     """Numerical Taylor coefficients in the common scale of a network of three blocks."""

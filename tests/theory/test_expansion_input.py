@@ -105,6 +105,10 @@ def test_states():
             scalar.expression(state)
     with pytest.raises(HyperparameterError, match="real and finite"):
         residual_expansion(2, [sp.log]).expression(0.0)
+    with pytest.raises(HyperparameterError, match="real and finite"):
+        residual_expansion(2, [sp.log]).expression(sp.Integer(0))
+    with pytest.raises(HyperparameterError, match="real and finite"):
+        residual_expansion(2, [lambda s: s.applyfunc(sp.sqrt)] * 2).expression(sp.Matrix([1, 0]))
     with pytest.raises(UnsupportedError, match="symbolic depth"):
         residual_expansion(2)[2][0].value(sp.Matrix([x, y]))
 
@@ -149,8 +153,10 @@ def test_algebra_that_has_no_meaning():
         one.after(symbolic)
     with pytest.raises(UnsupportedError, match="differentiate then"):
         one.after(one.diff("lambda_1"))
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="@"):
         one @ 3
+    with pytest.raises(DescriptionError, match="int"):
+        one.after(3)
     with pytest.raises(HyperparameterError, match="use one of lambda_1"):
         one.diff("mu")
     with pytest.raises(UnsupportedError, match="scale lambda"):

@@ -108,8 +108,9 @@ def _product(left: Graded, right: Graded, order: int) -> Graded:
             into = total[size + extra]
             for forest, weight in forests.items():
                 for other, factor in others.items():
-                    joined = _sorted((*forest, *other))
-                    into[joined] = into.get(joined, sp.S.Zero) + weight * factor
+                    joined = _sorted((*forest, *other)) if forest and other else forest or other
+                    term = weight * factor
+                    into[joined] = into[joined] + term if joined in into else term
     return total
 
 

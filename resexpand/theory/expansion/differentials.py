@@ -110,7 +110,7 @@ class Differentials:
             number = expression.evalf(self._point.digits + 3, subs=values)
             if number.is_number:
                 return as_number(number, self._point.digits)
-        return expression.subs(values, simultaneous=True)
+        return as_number(expression.subs(values, simultaneous=True), 0)
 
 
 class Evaluator:

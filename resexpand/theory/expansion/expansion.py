@@ -17,7 +17,7 @@ from resexpand.combinatorics.labelled import (
     labelled_trees,
 )
 from resexpand.combinatorics.tree import Tree, check_tree_memory, trees
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.expansion.blocks import Block, formal_block
 from resexpand.theory.expansion.composition import Weights, composed, relabelled
@@ -286,9 +286,15 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
         ------
         UnsupportedError
             If a depth is symbolic, or the first one has lost its skip path by differentiation.
+        DescriptionError
+            If the first network is no expansion.
         """
         if not isinstance(first, Expansion):
-            return NotImplemented
+            raise DescriptionError(
+                f"a network behind {first!r}",
+                f"it is of type {type(first).__name__}",
+                "give what residual_expansion() returns",
+            )
         if not (isinstance(self.depth, int) and isinstance(first.depth, int)):
             raise UnsupportedError(
                 f"the composition of networks of {first.depth} and {self.depth} blocks",
@@ -316,7 +322,8 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
             identity=self.identity,
         )
 
-    __matmul__ = after
+    def __matmul__(self, first: Expansion) -> Expansion:
+        return self.after(first) if isinstance(first, Expansion) else NotImplemented
 
     def _renumbered(self, shift: int) -> tuple[list[Block], tuple[sp.Expr, ...], dict[Any, Any]]:
         """Return blocks and scales behind others, and what scales are renamed to."""

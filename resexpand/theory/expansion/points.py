@@ -17,6 +17,7 @@ import sympy as sp
 from resexpand.errors import HyperparameterError
 
 FLOAT_DIGITS = 17
+_INFINITE = (sp.nan, sp.zoo, sp.oo, -sp.oo)
 
 
 @dataclass(frozen=True)
@@ -105,16 +106,24 @@ def as_number(expression: sp.Expr, digits: int) -> Any:
 
     A float for `FLOAT_DIGITS`, otherwise an `mpmath.mpf`.
     """
+    if expression.has(*_INFINITE):
+        raise _not_finite(expression)
     if not digits or not expression.is_number:
         return expression
+    if expression.is_Rational and digits == FLOAT_DIGITS:
+        return int(expression.p) / int(expression.q)
     value = expression.evalf(digits + 3)
     if not (value.is_Float or value.is_Rational) or not value.is_finite:
-        raise HyperparameterError(
-            f"the number {expression}",
-            "it is not real and finite",
-            "evaluate where the blocks and their derivatives are",
-        )
+        raise _not_finite(expression)
     return float(value) if digits == FLOAT_DIGITS else mpmath.mpf(sp.Float(value, digits))
+
+
+def _not_finite(expression: sp.Expr) -> HyperparameterError:
+    return HyperparameterError(
+        f"the number {expression}",
+        "it is not real and finite",
+        "evaluate where the blocks and their derivatives are",
+    )
 
 
 def summed(terms: list[list[Any]]) -> list[Any]:
