@@ -18,17 +18,20 @@ from numpy.typing import NDArray
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet
+from resexpand.montecarlo.first_order import FirstOrder, first_order
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.twin import Twin
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.observable import GRAMS, Observable, Record, read_out_law
-from resexpand.montecarlo.observables import needed_columns, needed_sites
+from resexpand.montecarlo.observables import controlled, needed_columns, needed_sites
 from resexpand.montecarlo.philox import split_seed
 from resexpand.montecarlo.sampler_source import sampler_source
 from resexpand.montecarlo.streams import LARGEST_BRANCH
 from resexpand.network.resnet import Branch
 
 Floats = NDArray[np.float64]
+NO_ROOTS = np.zeros((0, 0, 0, 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +46,14 @@ class Sampler:
     seed : int
     layout : Layout
         The columns of a network.
+    kernel : ndarray, shape (D, D)
+        The kernel K^0.
     matrix : ndarray, shape (D + 1, S)
-        What makes them at layer 0.
+        What makes the columns at layer 0.
     draw_networks : callable
         The compiled function of the generated module.
+    first_order : FirstOrder or None
+        The network at infinite width, if observables are controlled by its twin.
     """
 
     net: ConcreteNet
@@ -54,14 +61,27 @@ class Sampler:
     width: int
     seed: int
     layout: Layout
+    kernel: Floats
     matrix: Floats
     draw_networks: Callable[..., None]
+    first_order: FirstOrder | None = None
 
     def rows(self, first: int, draws: int) -> dict[str, Floats]:
-        """Return the observables of networks first ... first + draws - 1, one row per network."""
+        """Return the observables of networks first ... first + draws - 1, one row per network.
+
+        An observable controlled by the twin comes twice, as it is and, under its `controlled`
+        name, with the first-order fluctuation subtracted.
+        """
         record = self._record(first, draws)
         with np.errstate(all="ignore"):  # overflow shows as inf or NaN, which the moments count
-            return {observable.name: observable.read(record) for observable in self.observables}
+            rows = {observable.name: observable.read(record) for observable in self.observables}
+            if self.first_order is not None:
+                change = _fluctuations(self.first_order, record)
+                for observable in self.observables:
+                    if observable.control is not None:
+                        known = observable.control(record, change)
+                        rows[controlled(observable.name)] = rows[observable.name] - known
+        return rows
 
     def moments(self, first: int, draws: int) -> dict[str, Moments]:
         """Return the partial sums of these networks."""
@@ -70,6 +90,8 @@ class Sampler:
     def _record(self, first: int, draws: int) -> Record:
         wanted = needed_sites(self.observables, self.net)
         behind = "features" in wanted and self.net.read_out is None
+        if self.first_order is not None:
+            wanted |= {"features", "twin_features"}
         sites = self._sites(draws, wanted)
         self.draw_networks(
             first,
@@ -83,10 +105,11 @@ class Sampler:
             np.array(self.net.scales),
             np.array(self.net.laws),
             np.array(read_out_law(self.net)),
+            NO_ROOTS if self.first_order is None else self.first_order.roots,
             self.net.depth + behind,
             *sites.values(),
         )
-        return Record(self.net, self.layout, sites)
+        return Record(self.net, self.layout, self.kernel, sites)
 
     def _sites(self, draws: int, wanted: set[str]) -> dict[str, Floats]:
         """Return arrays for what the networks leave behind, in the order of the generated text."""
@@ -95,7 +118,7 @@ class Sampler:
             "states": (draws, layers, layout.columns, layout.columns),
             **dict.fromkeys(GRAMS[1:], (draws, layers, layout.carried, layout.carried)),
             "outputs": (draws, layout.inputs),
-            **{site: (draws, layers, size) for site, size in layout.sites.items()},
+            **{site: (draws, layers, *shape) for site, shape in layout.sites.items()},
         }
         return {
             site: np.zeros(shape if site in wanted else (0,) * len(shape))
@@ -112,8 +135,11 @@ def make_sampler(
     width: int,
     method: str,
     seed: int,
+    control: bool = False,
 ) -> Sampler:
     """Generate, compile (or load from disk) and bind the sampler of an ensemble.
+
+    With `control`, the infinite-width twin of every network is propagated beside it.
 
     Raises
     ------
@@ -125,7 +151,7 @@ def make_sampler(
         raise UnsupportedError(
             f"a branch of {len(branch.ops)} operations", f"at most {LARGEST_BRANCH} can be sampled"
         )
-    layout = needed_columns(observables, len(kernel))
+    layout = needed_columns(observables, len(kernel), twin_of=branch if control else None)
     layout.require(branch, _askers(observables))
     return Sampler(
         net=net,
@@ -133,8 +159,10 @@ def make_sampler(
         width=width,
         seed=seed,
         layout=layout,
+        kernel=kernel,
         matrix=layout.matrix(kernel),
         draw_networks=_compiled(sampler_source(branch, method, layout)),
+        first_order=first_order(branch, net, kernel) if control else None,
     )
 
 
@@ -145,6 +173,15 @@ def _askers(observables: Sequence[Observable]) -> dict[type[ColumnGroup], str]:
         for group in observable.groups:
             names.setdefault(type(group), []).append(observable.label)
     return {kind: ", ".join(dict.fromkeys(listed)) for kind, listed in names.items()}
+
+
+def _fluctuations(theory: FirstOrder, record: Record) -> Floats:
+    """Return the first-order fluctuations dC of the networks of a record."""
+    columns = list(record.layout.places[Twin])
+    read_outs = record.sites["read_outs"]
+    if read_outs.size:
+        read_outs = read_outs[:, :, columns][..., columns]
+    return theory.fluctuations(record.sites["twin_features"], read_outs)
 
 
 @cache

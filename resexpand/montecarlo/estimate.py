@@ -19,7 +19,7 @@ few-draws
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -50,6 +50,10 @@ class Estimate:
         ``"function-space"`` or ``"dense"``.
     seeds : tuple of int
         Seeds of the ensembles in this estimate; one, unless merged.
+    uncontrolled : Moments or None
+        Sums of the same draws without the control variate, if one was subtracted. Mean and
+        standard error then are those of the controlled draws, `variance` and `kurtosis` as well:
+        the fluctuations of the observable itself are those of `plain`.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Estimate:
     depth: int
     method: str = "function-space"
     seeds: tuple[int, ...] = (0,)
+    uncontrolled: Moments | None = None
 
     @property
     def n(self) -> int:
@@ -113,6 +118,23 @@ class Estimate:
         """``"ok"``, or a sentence per flag saying what is wrong and what would help."""
         return " ".join(self._complaints().values()) or "ok"
 
+    @property
+    def plain(self) -> Estimate:
+        """The estimate from the same draws without the control variate; itself if there is none."""
+        if self.uncontrolled is None:
+            return self
+        return replace(self, moments=self.uncontrolled, uncontrolled=None)
+
+    @property
+    def gain(self) -> Floats:
+        """Variance of `plain` over that of the controlled draws: how many draws one is worth.
+
+        One where there is no control or nothing fluctuates, infinite where nothing is left.
+        """
+        before, after = self.plain.variance, self.variance
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(before == after, 1.0, before / after)
+
     def merge(self, other: Estimate) -> Estimate:
         """Return the estimate from the draws of both ensembles.
 
@@ -132,10 +154,16 @@ class Estimate:
         if shared and self.method == other.method:
             why = f"both hold the networks of seed {min(shared)}"
             raise UnsupportedError(asked, why, "sample the second ensemble with another seed")
+        if (self.uncontrolled is None) != (other.uncontrolled is None):
+            why = "one of them has a control variate subtracted, the other has not"
+            raise UnsupportedError(asked, why, "merge what .plain gives of both")
+        plain = None
+        if self.uncontrolled is not None and other.uncontrolled is not None:
+            plain = self.uncontrolled.merge(other.uncontrolled)
         method = self.method if self.method == other.method else "mixed"
         moments = self.moments.merge(other.moments)
         seeds = self.seeds + other.seeds
-        return Estimate(self.name, moments, self.width, self.depth, method, seeds)
+        return Estimate(self.name, moments, self.width, self.depth, method, seeds, plain)
 
     def _valid(self, values: Floats) -> Floats:
         """Return the values, NaN where draws overflowed."""

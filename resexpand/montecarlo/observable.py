@@ -42,13 +42,16 @@ class Record:
     net : ConcreteNet
     layout : Layout
         Which column is what.
+    start : ndarray, shape (D, D)
+        The kernel K^0.
     sites : mapping
         ``"states"``: (n, L+1, S, S). ``"features"``, ``"read_outs"``: (n, L+1, F, F).
-        ``"outputs"``: (n, D). Sites of a group: (n, L+1, length). Empty where not wanted.
+        ``"outputs"``: (n, D). Sites of a group: (n, L+1, ...). Empty where not wanted.
     """
 
     net: ConcreteNet
     layout: Layout
+    start: Floats
     sites: Mapping[str, Floats]
 
     @property
@@ -89,6 +92,9 @@ class Observable:
         The number of inputs it is defined for; None for any.
     parameters : tuple of int
         What else it was asked with; part of the identity of a run.
+    control : callable or None
+        What to subtract under ``control="infinite-width"``: from the record and the first-order
+        fluctuations dC of `first_order.FirstOrder`, rows of expectation zero.
     """
 
     name: str
@@ -97,6 +103,7 @@ class Observable:
     groups: tuple[ColumnGroup, ...] = ()
     inputs: int | None = None
     parameters: tuple[int, ...] = ()
+    control: Callable[[Record, Floats], Floats] | None = None
 
     @property
     def label(self) -> str:

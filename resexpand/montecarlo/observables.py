@@ -41,8 +41,10 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
+from resexpand.montecarlo.groups.twin import Twin
 from resexpand.montecarlo.observable import Floats, Observable, Record
 from resexpand.montecarlo.profiles import FAMILIES
+from resexpand.network.resnet import Branch
 
 __all__ = ["FAMILIES", "OBSERVABLES", "Observable", "Record", "needed_sites", "select"]
 
@@ -63,6 +65,22 @@ def _layer_covariance(record: Record) -> Floats:
         weight, bias = record.net.read_out
         covariance[:, -1] = weight * record.of_inputs(record.sites["read_outs"])[:, -1] + bias
     return covariance
+
+
+def _covariance_control(record: Record, change: Floats) -> Floats:
+    return record.of_inputs(change)
+
+
+def _kernel_control(record: Record, change: Floats) -> Floats:
+    """Return G^l - K^0 - sum_{m <= l} rho_m^2 (C^m - dC^m)."""
+    weight, bias = record.net.branch_law
+    inputs = slice(record.inputs)
+    covariance = weight * record.sites["features"][:, :, inputs, inputs] + bias - change
+    squares = np.square(record.net.scales)[:, None, None]
+    kernel = np.empty_like(covariance)
+    kernel[:, 0] = record.start
+    kernel[:, 1:] = record.start + np.cumsum(squares * covariance[:, :-1], axis=1)
+    return _kernel(record) - record.of_inputs(kernel)
 
 
 def _output(record: Record) -> Floats:
@@ -106,8 +124,13 @@ OBSERVABLES: Mapping[str, Observable] = MappingProxyType(
     {
         observable.name: observable
         for observable in (
-            Observable("kernel", _kernel, ("states",)),
-            Observable("layer_covariance", _layer_covariance, ("features",)),
+            Observable("kernel", _kernel, ("states",), control=_kernel_control),
+            Observable(
+                "layer_covariance",
+                _layer_covariance,
+                ("features",),
+                control=_covariance_control,
+            ),
             Observable("output", _output, ("outputs",)),
             Observable("output_squared", _output_squared, ("outputs",)),
             Observable("chi", _chi, ("states",), VARIANCE, 1),
@@ -126,9 +149,17 @@ def needed_sites(observables: Sequence[Observable], net: ConcreteNet) -> set[str
     return sites | {"read_outs"} if "features" in sites and net.read_out is not None else sites
 
 
-def needed_columns(observables: Sequence[Observable], inputs: int) -> Layout:
-    """Return the columns that some observables of D inputs need."""
-    return Layout.of(inputs, (group for o in observables for group in o.groups))
+def needed_columns(
+    observables: Sequence[Observable], inputs: int, twin_of: Branch | None = None
+) -> Layout:
+    """Return the columns that some observables of D inputs need, with a twin for a branch."""
+    twins = [Twin(inputs, len(twin_of.linears))] if twin_of is not None else []
+    return Layout.of(inputs, (*(group for o in observables for group in o.groups), *twins))
+
+
+def controlled(name: str) -> str:
+    """Return the name of the rows of an observable from which a control is subtracted."""
+    return f"{name}, controlled"
 
 
 def select(

@@ -30,28 +30,29 @@ from resexpand.montecarlo.groups.layout import Layout
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
 
-LIBRARY = ("jit", "philox", "normals", "streams", "columns", "function_space", "dense")
+LIBRARY = ("jit", "philox", "normals", "streams", "columns", "function_space", "dense", "twin")
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, library {digest}.
 # Branch: {branch}. Columns: {groups}.
 from resexpand.montecarlo.columns import add_scaled, gram, padded, remainders, start
 from resexpand.montecarlo.{module} import linear, read_out, workspace
+from resexpand.montecarlo.twin import linear_with_twin
 """
 
 DRIVER = '''
 @driver
 def draw_networks(
     first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
-    blocks, states, features, read_outs, outputs{sites},
+    twin_roots, blocks, states, features, read_outs, outputs{sites},
 ):
     """Draw networks first ... first + draws - 1 and write what they leave behind.
 
     matrix (D+1, S) makes the columns of the stream at layer 0; at (G, 2): first column and
     number of carried columns of each group;
     added_to (F,): column of the stream that receives the image of a carried column; tangent t
-    belongs to input parents[t]. Results of size zero are not wanted. blocks is L, or L+1 to read
-    the branch once more at the end.
+    belongs to input parents[t]; twin_roots (L+1, linears, D, D): what makes a twin of normals.
+    Results of size zero are not wanted. blocks is L, or L+1 to read the branch once more.
     """
     inputs = matrix.shape[0] - 1
     columns, carried = matrix.shape[1], added_to.size
@@ -84,8 +85,7 @@ def draw_networks(
 
 READING = """\
             if {site}.size:
-                {line}
-"""
+                {line}"""
 
 FEATURES = """\
             if features.size:
@@ -96,6 +96,10 @@ FEATURES = """\
 LINEAR = """\
             law = (laws[{j}, 0], laws[{j}, 1])
             linear({source}, {target}, biased, width, law, place, {j}, scratch)"""
+
+TWIN_LINEAR = """\
+            law, root = (laws[{j}, 0], laws[{j}, 1]), twin_roots[layer - 1, {k}]
+            linear_with_twin({source}, {target}, biased, width, law, root, place, {j}, scratch)"""
 
 
 def sampler_source(branch: Branch, method: str, layout: Layout) -> str:
@@ -141,8 +145,14 @@ def _driver(branch: Branch, layout: Layout) -> str:
     opening, behind = "", "h"
     if branch.reads_activation:
         opening, behind = f"{_activation(layout.groups, 0, 'h', 'x')}\n", "x"
-    block, result = _block(branch, layout.groups)
+    block, result = _block(branch, layout)
     names = [group.name for group in layout.groups]
+    readings = [
+        READING.format(site=site, line=line) + "\n"
+        for group in layout.groups
+        for site in group.sites
+        if (line := group.reading(site))
+    ]
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),
@@ -151,11 +161,7 @@ def _driver(branch: Branch, layout: Layout) -> str:
             for k, name in enumerate(names)
             if k
         ),
-        readings="".join(
-            READING.format(site=site, line=group.reading(site, f"{site}[n, layer - 1]"))
-            for group in layout.groups
-            for site in group.sites
-        ),
+        readings="".join(readings),
         opening=opening,
         behind=behind,
         block=block,
@@ -168,21 +174,34 @@ def _biased(layout: Layout) -> list[str]:
     return ["inputs - 1", *(f"{group.name}_at" for group in layout.groups[1:] if group.biased)]
 
 
-def _block(branch: Branch, groups: tuple[ColumnGroup, ...]) -> tuple[str, str]:
+def _block(branch: Branch, layout: Layout) -> tuple[str, str]:
     """Return the lines of one block and the name of the array that holds its result."""
-    last = max(j for j, op in enumerate(branch.ops) if isinstance(op, Linear))
+    places = [j for j, op in enumerate(branch.ops) if isinstance(op, Linear)]
     lines, source = [], "h"
     for j, op in enumerate(branch.ops):
         target = "y" if source == "x" else "x"
-        if j == last:
-            lines.append(FEATURES.format(source=source))
         if isinstance(op, Activation):
             if j > 0:
-                lines.append(_activation(groups, j, source, target))
+                lines.append(_activation(layout.groups, j, source, target))
         else:
-            lines.append(LINEAR.format(source=source, target=target, j=j))
+            lines += _linear(layout, source, target, j, places)
         source = target
     return "\n".join(lines), source
+
+
+def _linear(layout: Layout, source: str, target: str, j: int, places: list[int]) -> list[str]:
+    """Return the lines of the linear operation at position j, one of `places`."""
+    k = places.index(j)
+    lines = [
+        READING.format(site=site, line=line)
+        for group in layout.groups
+        for site in group.sites
+        if (line := group.before_linear(site, k, source))
+    ]
+    if j == places[-1]:
+        lines.append(FEATURES.format(source=source))
+    template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
+    return [*lines, template.format(source=source, target=target, j=j, k=k)]
 
 
 def _activation(groups: tuple[ColumnGroup, ...], j: int, source: str, target: str) -> str:

@@ -22,12 +22,22 @@ def sampler(
     K0: Any = 1.0,
     method: str = "function-space",
     seed: int = 1,
+    control: bool = False,
 ) -> Sampler:
     """Return the sampler of an ensemble, to look at single draws."""
     numbers = concrete(net, {})
     kernel = input_kernel(K0, None, None)
     chosen = select(observables, len(kernel))
-    return make_sampler(net.branch, numbers, kernel, chosen, width=width, method=method, seed=seed)
+    return make_sampler(
+        net.branch,
+        numbers,
+        kernel,
+        chosen,
+        width=width,
+        method=method,
+        seed=seed,
+        control=control,
+    )
 
 
 def draw_rows(

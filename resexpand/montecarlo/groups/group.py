@@ -62,8 +62,8 @@ class ColumnGroup(ABC):
         """Number of columns that pass through the branch."""
 
     @property
-    def sites(self) -> Mapping[str, int]:
-        """Names and lengths of the vectors that `reading` leaves behind at layers 0 ... L."""
+    def sites(self) -> Mapping[str, tuple[int, ...]]:
+        """Names, and shapes per layer, of what the group leaves behind on its own."""
         return {}
 
     @abstractmethod
@@ -90,9 +90,13 @@ class ColumnGroup(ABC):
     def call(self, j: int, source: str, target: str) -> str:
         """Return the line that calls them."""
 
-    def reading(self, site: str, out: str) -> str:
-        """Return the line that writes a site of the group to `out`."""
-        raise NotImplementedError(site)
+    def reading(self, site: str) -> str:
+        """Return the line that writes `site[n, layer - 1]` from the stream, l = 0 ... L; or ""."""
+        return ""
+
+    def before_linear(self, site: str, k: int, source: str) -> str:
+        """Return the line that writes to a site what the k-th `Linear` acts on, or ""."""
+        return ""
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse branches through which the group cannot go, on behalf of these observables.

@@ -57,9 +57,9 @@ class Jets(ColumnGroup):
         return self.order
 
     @property
-    def sites(self) -> Mapping[str, int]:
+    def sites(self) -> Mapping[str, tuple[int, ...]]:
         """What is left of h beyond each order."""
-        return {"jets_remainders": self.order + 1}
+        return {"jets_remainders": (self.order + 1,)}
 
     def joined(self, other: Self) -> Self:
         """Return the longer one."""
@@ -87,9 +87,10 @@ class Jets(ColumnGroup):
         """Return the call of the loop."""
         return f"jets_{j}({source}, {target}, jets_at)"
 
-    def reading(self, site: str, out: str) -> str:
+    def reading(self, site: str) -> str:
         """Return the call that writes the remainders."""
-        return f"remainders(stream, width, jets_at, added_to, scratch[0, :length], {out})"
+        rest, out = "scratch[0, :length]", f"{site}[n, layer - 1]"
+        return f"remainders(stream, width, jets_at, added_to, {rest}, {out})"
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that have no Taylor series everywhere."""

@@ -109,9 +109,9 @@ class Layout:
         return np.array([PARENTS[kind] for kind in kinds], dtype=np.int64)
 
     @cached_property
-    def sites(self) -> dict[str, int]:
-        """Lengths of the vectors that the groups leave behind, by name."""
-        return {site: size for group in self.groups for site, size in group.sites.items()}
+    def sites(self) -> dict[str, tuple[int, ...]]:
+        """What the groups leave behind on their own: shapes per layer by name."""
+        return {site: shape for group in self.groups for site, shape in group.sites.items()}
 
     def matrix(self, kernel: Floats) -> Floats:
         """Return what makes the columns at layer 0 from normals, shape (D + 1, S).

@@ -66,9 +66,9 @@ class Paths(ColumnGroup):
         return self.longest
 
     @property
-    def sites(self) -> Mapping[str, int]:
+    def sites(self) -> Mapping[str, tuple[int, ...]]:
         """What is left of h beyond each length."""
-        return {"paths_remainders": self.longest + 1}
+        return {"paths_remainders": (self.longest + 1,)}
 
     def joined(self, other: Self) -> Self:
         """Return the longer one."""
@@ -88,9 +88,10 @@ class Paths(ColumnGroup):
         """Return the call of the loop."""
         return f"paths_{j}({source}, {target}, paths_at, paths_count)"
 
-    def reading(self, site: str, out: str) -> str:
+    def reading(self, site: str) -> str:
         """Return the call that writes the remainders."""
-        return f"remainders(stream, width, paths_at, added_to, scratch[0, :length], {out})"
+        rest, out = "scratch[0, :length]", f"{site}[n, layer - 1]"
+        return f"remainders(stream, width, paths_at, added_to, {rest}, {out})"
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that are not linear between their kinks."""
