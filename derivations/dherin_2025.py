@@ -292,7 +292,7 @@ derivation.step(
     r"differential $F_T^{\ell}$ applies at a vertex with label $i$ and $m$ children the $m$-th "
     r"derivative of $f_i$ to the differentials of the children. The labels of one tree sum up to "
     r"nested sums over layers, with $1/|\mathrm{Aut}\, T|$ in front: "
-    + "; ".join(f"${term.text(latex=True)}$" for term in residual_expansion(4, scales=1).terms[2:])
+    + "; ".join(f"${term.text(latex=True)}$" for term in residual_expansion(3, scales=1)[3])
     + ".",
     check={
         f"four blocks of two entries, the {len(terms)} terms of order {order}": (
@@ -507,7 +507,7 @@ def main(arguments=None):
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     target = chosen.out / "dherin_2025.tex"
-    target.write_text(to_latex(derivation, style="document"), encoding="utf-8")
+    target.write_text(to_latex([derivation, symbolic], style="document"), encoding="utf-8")
     print(f"written: {target}")
     return 0
 
