@@ -5,20 +5,22 @@ residual scales; the network itself stands at ``lambda = 1``. Three cases are to
 
 - **entire**: all activations are entire functions (polynomials, exp, sin, erf and what is composed
   of them), so F is entire and the series converges for every lambda. This is a theorem.
-- **one pair**: a single pair of complex singularities ``R exp(+-i theta)`` dominates. Then the
-  vectors satisfy the recurrence of a first-order differential approximant,
+- **complex singularities**: an activation that is analytic on the real line but not entire puts
+  pairs ``R exp(+-i theta)`` of them into the plane, one pair per neuron. In the combination
 
-      sum_{i=0}^2 q_i (k+1-i) T_{k+1-i} + sum_{i=0}^1 p_i T_{k-i} = 0,   q_0 = 1,
+      D_k = |T_k|^2 - T_{k+1} . T_{k-1}  ~  R^{-2k} k^{2 g} sum_i |c_i|^2 sin^2 theta_i
 
-  whose four numbers follow from the components of all orders by least squares; R is the modulus of
-  the roots of ``1 + q_1 z + q_2 z^2`` (Hunter & Baker, Phys. Rev. B 19, 3808 (1979)).
-- **many**: the neurons have singularities of their own. Then the norms ``|T_k|`` grow smoothly and
-  the ratios obey ``|T_k|/|T_{k-1}| = (1/R)(1 + b/k + ...)`` (Domb & Sykes, 1957): R is the
-  reciprocal intercept of a line over 1/k.
+  the oscillations of all components cancel, whatever their angles and phases: it is the sum over
+  components of the three-term combination of Mercer & Roberts (SIAM J. Appl. Math. 50, 1547 (1990),
+  appendix). Its square root d_k grows smoothly, and d_k/d_{k-1} = (1/R)(1 + g/k + ...) (Domb &
+  Sykes, Proc. R. Soc. A 240, 214 (1957)).
+- **not resolved** by the orders at hand.
 
-The uncertainty is the spread over the windows of orders that the same rule was applied to, joined
-with the standard error of the fit; it is a plausible range, not a bound. Where it exceeds half of
-the estimate, or the intercept is not positive, the radius counts as not resolved.
+At low order the last ratio still lies below 1/R and the intercept of a line over 1/k above it, or
+the other way round. The estimate is halfway between the two; the uncertainty is half their distance
+joined with the standard error of the line. It is a plausible range, not a bound: over random tanh
+networks of 2 to 50 blocks the radius found from order 100 lay within twice the uncertainty stated
+at order 8 in all but a few percent of them.
 """
 
 from __future__ import annotations
@@ -32,10 +34,12 @@ from resexpand.measure.given import Array
 from resexpand.network.resnet import Branch
 
 ENTIRE = (sp.exp, sp.sin, sp.cos, sp.sinh, sp.cosh, sp.erf, sp.erfc)
-PAIR_RESIDUAL = 0.02
-"""Relative residual of the recurrence below which one pair explains the orders."""
-SMALLEST = 5
-"""Order from which an estimate is tried."""
+SMALLEST = 6
+"""Order from which an estimate is tried: three ratios."""
+WINDOW = 5
+"""Ratios that the line is put through."""
+CANCELLED = 1e-9
+"""``D_k / |T_k|^2`` below which rounding has eaten the difference."""
 
 
 class ConvergenceWarning(UserWarning):
@@ -53,7 +57,7 @@ class Radius:
     uncertainty : float or None
         Half-width of the plausible range.
     method : str
-        ``"entire"``, ``"one pair"``, ``"many"`` or ``"not resolved"``.
+        ``"entire"``, ``"complex singularities"`` or ``"not resolved"``.
     """
 
     value: float | None
@@ -65,7 +69,7 @@ class Radius:
             return "not resolved"
         if np.isinf(self.value):
             return "infinite (entire activations)"
-        return f"{self.value:.3g} +- {self.uncertainty:.2g} ({self.method})"
+        return f"{self.value:.3g} +- {self.uncertainty:.2g}"
 
 
 UNRESOLVED = Radius(None, None, "not resolved")
@@ -93,67 +97,39 @@ def radius_of(branch: Branch, terms: Array) -> Radius:
     """
     if all(is_entire(op.expression) for op in branch.activations):
         return Radius(float("inf"), 0.0, "entire")
-    vectors = terms.reshape(len(terms), -1)
-    norms = np.linalg.norm(vectors, axis=1)
-    if len(terms) <= SMALLEST or not (norms[1:] > 0).all():
-        return UNRESOLVED
-    return one_pair(vectors, norms) or many(norms) or UNRESOLVED
+    smooth = _without_oscillation(terms.reshape(len(terms), -1))
+    return UNRESOLVED if smooth is None else _extrapolated(smooth)
 
 
-def one_pair(vectors: Array, norms: Array) -> Radius | None:
-    """Return the modulus of the one pair of singularities, None if one pair does not explain."""
-    growth = float((norms[-1] / norms[-4]) ** (1 / 3))
-    order = len(vectors) - 1
-    found, residual = zip(
-        *(_approximant(vectors, growth, k) for k in range(order - 2, order)), strict=True
-    )
-    if max(residual) > PAIR_RESIDUAL or not all(found):
+def _without_oscillation(vectors: Array) -> Array | None:
+    """Return ``d_2 ... d_{k-1}``, None if there are too few or the difference is lost."""
+    if len(vectors) <= SMALLEST:
         return None
-    return _radius(found[-1], abs(found[-1] - found[0]) + residual[-1] * found[-1], "one pair")
-
-
-def _approximant(vectors: Array, growth: float, last: int) -> tuple[float, float]:
-    """Fit the recurrence to three equations up to k = last; return R (0 if none), the residual."""
-    columns, right = [], []
-    for k in range(last - 2, last + 1):
-        weight = growth ** -(k + 1)
-        parts = (k * vectors[k], (k - 1) * vectors[k - 1], vectors[k], vectors[k - 1])
-        scaled = [
-            weight * part * growth**shift for part, shift in zip(parts, (1, 2, 1, 2), strict=True)
-        ]
-        columns.append(np.stack(scaled, axis=1))
-        right.append(-weight * (k + 1) * vectors[k + 1])
-    matrix, wanted = np.concatenate(columns), np.concatenate(right)
-    if len(wanted) < 5:
-        return 0.0, np.inf
-    numbers = np.linalg.lstsq(matrix, wanted, rcond=1e-10)[0]
-    residual = float(np.linalg.norm(matrix @ numbers - wanted) / np.linalg.norm(wanted))
-    if numbers[0] ** 2 >= 4 * numbers[1]:
-        return 0.0, np.inf
-    return 1 / (growth * float(np.sqrt(numbers[1]))), residual
-
-
-def many(norms: Array) -> Radius | None:
-    """Return the radius from the ratios of the norms, None if it is not resolved."""
-    k = np.arange(2.0, len(norms))
-    ratios = norms[2:] / norms[1:-1]
-    window = max(3, len(ratios) // 2)
-    fits = [_line(k[i : i + window], ratios[i : i + window]) for i in range(len(k) - window + 1)]
-    intercepts = np.array([fit[0] for fit in fits[-3:]])
-    best, error = fits[-1]
-    spread = float(np.ptp(intercepts)) + error
-    if best <= 0 or spread > best / 2:
+    largest = np.abs(vectors[1:]).max(axis=1)
+    if not (largest > 0).all():
         return None
-    return _radius(1 / best, spread / best**2, "many")
+    # Orders may differ by a hundred powers of ten: all are brought to about one.
+    growth = (largest[-1] / largest[0]) ** (1 / (len(largest) - 1))
+    scaled = vectors[1:] / (largest[0] * growth ** np.arange(len(largest)))[:, None]
+    before, here, after = scaled[:-2], scaled[1:-1], scaled[2:]
+    size = np.einsum("ki,ki->k", here, here)
+    difference = size - np.einsum("ki,ki->k", after, before)
+    if not (difference > CANCELLED * size).all():
+        return None
+    return np.asarray(np.sqrt(difference) * growth ** np.arange(len(difference)))
 
 
-def _line(k: Array, ratios: Array) -> tuple[float, float]:
-    """Return the intercept of a line over 1/k, and its standard error."""
+def _extrapolated(smooth: Array) -> Radius:
+    """Return the radius from the ratios ``d_k/d_{k-1}``, k from 3."""
+    ratios = (smooth[1:] / smooth[:-1])[-WINDOW:]
+    last = len(smooth) + 1
+    k = np.arange(last - len(ratios) + 1.0, last + 1.0)
     design = np.stack([np.ones(len(k)), 1 / k], axis=1)
-    solution, rest, *_ = np.linalg.lstsq(design, ratios)
-    variance = float(rest[0]) / (len(k) - 2) if len(rest) else 0.0
-    return float(solution[0]), float(np.sqrt(variance * np.linalg.inv(design.T @ design)[0, 0]))
-
-
-def _radius(value: float, uncertainty: float, method: str) -> Radius | None:
-    return Radius(value, uncertainty, method) if uncertainty <= value / 2 else None
+    line = np.linalg.lstsq(design, ratios)[0]
+    rest = float(np.sum((ratios - design @ line) ** 2)) / (len(k) - 2)
+    error = float(np.sqrt(rest * np.linalg.inv(design.T @ design)[0, 0]))
+    inverse = (float(line[0]) + float(ratios[-1])) / 2
+    uncertainty = abs(float(line[0]) - float(ratios[-1])) / 2 + error
+    if uncertainty > inverse / 2:
+        return UNRESOLVED
+    return Radius(1 / inverse, uncertainty / inverse**2, "complex singularities")
