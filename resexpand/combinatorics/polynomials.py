@@ -49,8 +49,7 @@ def polynomial_at(values: Sequence[Any], n: Any) -> Any:
     """
     differences = forward_differences(values)
     if isinstance(n, sp.Expr) and not n.is_number:
-        terms = [exact_number(d) * sp.ff(n, j) / sp.factorial(j) for j, d in enumerate(differences)]
-        return sp.factor(sp.expand_func(sp.Add(*terms)))
+        return _factored(differences, n)
     if isinstance(n, str):
         raise HyperparameterError(
             f"number of labels {n!r}", "it is text", "give an integer or a SymPy symbol"
@@ -61,6 +60,24 @@ def polynomial_at(values: Sequence[Any], n: Any) -> Any:
         binomial = binomial * (count - j + 1) // j
         total += difference * binomial
     return total if isinstance(total, int) else exact_number(total)
+
+
+def _factored(differences: Sequence[Any], n: sp.Expr) -> sp.Expr:
+    """Return ``sum_j D_j binomial(n, j)`` as a product of factors in `n`."""
+    total: list[Fraction] = [Fraction(0)] * len(differences)
+    binomial = [Fraction(1)]
+    for j, difference in enumerate(differences):
+        for power, coefficient in enumerate(binomial):
+            total[power] += difference * coefficient
+        # binomial(n, j + 1) = binomial(n, j) (n - j) / (j + 1)
+        raised = [Fraction(0), *binomial]
+        kept = [j * coefficient for coefficient in binomial] + [Fraction(0)]
+        binomial = [(a - b) / (j + 1) for a, b in zip(raised, kept, strict=True)]
+    symbol = sp.Dummy("n")
+    listed = [exact_number(coefficient) for coefficient in reversed(total)]
+    constant, factors = sp.Poly(listed, symbol, domain=sp.QQ).factor_list()
+    product = sp.Mul(constant, *(factor.as_expr() ** power for factor, power in factors))
+    return product.xreplace({symbol: n})
 
 
 def exact_number(number: int | Fraction) -> sp.Rational:

@@ -167,6 +167,9 @@ def test_algebra_that_has_no_meaning():
     shared = residual_expansion(2, [a * x], a, variables=x, parameters=[a])
     with pytest.raises(HyperparameterError, match="depends on it too"):
         shared.diff(a)
+    hidden = residual_expansion(2, [lambda z: a * z], a).diff(a)
+    with pytest.raises(HyperparameterError, match="f_1 depends on it too"):
+        hidden.expression(x)
 
 
 @pytest.mark.parametrize("depth", [0, -1, 1.5, "n"])

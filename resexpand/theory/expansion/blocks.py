@@ -16,7 +16,12 @@ from sympy.core.function import FunctionClass, UndefinedFunction
 
 from resexpand.activations.singularities import SWITCHES
 from resexpand.conventions import exact
-from resexpand.errors import DescriptionError, ExpressionError, UnsupportedError
+from resexpand.errors import (
+    DescriptionError,
+    ExpressionError,
+    HyperparameterError,
+    UnsupportedError,
+)
 from resexpand.network.ops import Activation
 
 _KINKED = (*SWITCHES, sp.DiracDelta, sp.floor, sp.ceiling)
@@ -60,6 +65,25 @@ def formal_block(index: int) -> Block:
         return [sp.Function(f"{name}_{a}")(*variables) for a in range(1, len(variables) + 1)]
 
     return Block(name, components, index)
+
+
+def check_independence(
+    name: str, symbols: Iterable[sp.Symbol], variables: Iterable[sp.Symbol]
+) -> None:
+    """Refuse a derivative in a scale that a block depends on as well.
+
+    Raises
+    ------
+    HyperparameterError
+        If a symbol of the block is a variable that was differentiated in.
+    """
+    shared = set(symbols) & set(variables)
+    if shared:
+        raise HyperparameterError(
+            f"the derivative in {_named(shared)}",
+            f"block {name} depends on it too, not the scales alone",
+            "rename one of them",
+        )
 
 
 def read_blocks(blocks: Iterable[Any], variables: Any, parameters: Iterable[Any]) -> list[Block]:

@@ -17,7 +17,7 @@ import sympy as sp
 
 from resexpand.combinatorics.labelled import LabelledTree
 from resexpand.errors import DescriptionError
-from resexpand.theory.expansion.blocks import Block
+from resexpand.theory.expansion.blocks import Block, check_independence
 from resexpand.theory.expansion.points import Point, as_number, read_point
 
 Directions = tuple[int, ...]
@@ -32,6 +32,8 @@ class Derivatives:
         Block ``i`` stands at place ``i - 1``.
     dimension : int
         Length of the state.
+    constants : frozenset of sympy.Symbol, optional
+        Symbols that no block may depend on.
 
     Attributes
     ----------
@@ -39,8 +41,14 @@ class Derivatives:
         What the derivatives are written in.
     """
 
-    def __init__(self, blocks: Sequence[Block], dimension: int) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        dimension: int,
+        constants: frozenset[sp.Symbol] = frozenset(),
+    ) -> None:
         self.blocks = blocks
+        self._constants = constants
         self.variables = tuple(sp.Dummy(f"x_{a}", real=True) for a in range(1, dimension + 1))
         self._known: dict[tuple[int, Directions], list[sp.Expr]] = {}
 
@@ -53,8 +61,13 @@ class Derivatives:
                 below = self.of(label, directions[:-1])
                 self._known[key] = [entry.diff(variable) for entry in below]
             else:
-                self._known[key] = self.blocks[label - 1].components(self.variables)
+                self._known[key] = self._components(self.blocks[label - 1])
         return self._known[key]
+
+    def _components(self, block: Block) -> list[sp.Expr]:
+        entries = block.components(self.variables)
+        check_independence(block.name, sp.Tuple(*entries).free_symbols, self._constants)
+        return entries
 
 
 class Differentials:
@@ -120,10 +133,15 @@ class Evaluator:
     ----------
     blocks : sequence of Block
         The blocks of the network, the first one first.
+    constants : frozenset of sympy.Symbol, optional
+        Scales that were differentiated in: blocks may not depend on them.
     """
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
+    def __init__(
+        self, blocks: Sequence[Block], constants: frozenset[sp.Symbol] = frozenset()
+    ) -> None:
         self.blocks = tuple(blocks)
+        self._constants = constants
         self._derivatives: dict[int, Derivatives] = {}
         self._last: tuple[Point, list[Differentials]] | None = None
 
@@ -151,5 +169,5 @@ class Evaluator:
 
     def _of_dimension(self, dimension: int) -> Derivatives:
         if dimension not in self._derivatives:
-            self._derivatives[dimension] = Derivatives(self.blocks, dimension)
+            self._derivatives[dimension] = Derivatives(self.blocks, dimension, self._constants)
         return self._derivatives[dimension]

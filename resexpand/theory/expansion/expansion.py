@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,7 @@ from resexpand.combinatorics.labelled import (
 from resexpand.combinatorics.tree import Tree, check_tree_memory, trees
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.expansion.blocks import Block, formal_block
+from resexpand.theory.expansion.blocks import Block, check_independence, formal_block
 from resexpand.theory.expansion.composition import Weights, composed, relabelled
 from resexpand.theory.expansion.counts import Counts
 from resexpand.theory.expansion.differentials import Evaluator
@@ -64,12 +65,14 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
         *,
         weights: Weights | None = None,
         identity: int = 1,
+        variables: frozenset[sp.Symbol] = frozenset(),
     ) -> None:
         self.order = check_order(order)
         self.depth = depth
         self.blocks = None if blocks is None else tuple(blocks)
         self.scales = scales
         self.identity = identity
+        self._variables = variables
         self._weights = weights
         self._terms: dict[int, tuple[Term, ...]] = {}
         self._scales_of: dict[tuple[int, ...], sp.Expr] = {}
@@ -84,11 +87,15 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
             check_tree_memory(self.order)
 
     def __getitem__(self, order: int) -> tuple[Term, ...]:
-        if order not in self._terms:
-            if not isinstance(order, int) or not 1 <= order <= self.order:
+        try:
+            key = operator.index(order)
+        except TypeError:
+            raise KeyError(order) from None
+        if key not in self._terms:
+            if not 1 <= key <= self.order:
                 raise KeyError(order)
-            self._terms[order] = tuple(self._of_order(order))
-        return self._terms[order]
+            self._terms[key] = tuple(self._of_order(key))
+        return self._terms[key]
 
     def _of_order(self, order: int) -> Iterator[Term]:
         if self._weights is not None:
@@ -141,7 +148,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
     @cached_property
     def evaluator(self) -> Evaluator:
         """What evaluates elementary differentials; it remembers derivatives and the last state."""
-        return Evaluator(self.blocks or ())
+        return Evaluator(self.blocks or (), self._variables)
 
     def scale_of(self, labels: Sequence[int]) -> sp.Expr:
         """Return the product of the scales of some blocks, each as often as its label occurs."""
@@ -235,7 +242,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
         weights: Any = self._weights
         if weights is not None:
             weights = {tree: weight for tree, weight in weights.items() if tree.order <= kept}
-        return self._with(weights, self.identity, kept)
+        return self._with(weights, self.identity, kept, self._variables)
 
     def diff(self, scale: sp.Symbol | str) -> Expansion:
         """Return the derivative in a scale: of one block, or one that all blocks share.
@@ -255,20 +262,30 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
             If the depth is symbolic and every layer has a scale of its own.
         """
         symbol = find_scale(self.scales, scale)
-        if any(symbol in block.parameters for block in self.blocks or ()):
-            raise HyperparameterError(
-                f"the derivative in {symbol}", "a block depends on it too", "rename one of them"
-            )
+        for block in self.blocks or ():
+            check_independence(block.name, block.parameters, {symbol})
         weights: Any = {
             tree: changed
             for tree, weight in self.weights.items()
             if (changed := sp.diff(weight, symbol)) != 0
         }
-        return self._with(weights, 0, self.order)
+        return self._with(weights, 0, self.order, self._variables | {symbol})
 
-    def _with(self, weights: Weights | None, identity: int, order: int) -> Expansion:
+    def _with(
+        self,
+        weights: Weights | None,
+        identity: int,
+        order: int,
+        variables: frozenset[sp.Symbol],
+    ) -> Expansion:
         return Expansion(
-            order, self.depth, self.blocks, self.scales, weights=weights, identity=identity
+            order,
+            self.depth,
+            self.blocks,
+            self.scales,
+            weights=weights,
+            identity=identity,
+            variables=variables,
         )
 
     def after(self, first: Expansion) -> Expansion:
@@ -320,6 +337,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
             (*first.scales, *scales),
             weights=composed(later, first.truncate(order).weights, self.identity, order),
             identity=self.identity,
+            variables=frozenset(renamed.get(symbol, symbol) for symbol in self._variables),
         )
 
     def __matmul__(self, first: Expansion) -> Expansion:
