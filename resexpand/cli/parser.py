@@ -36,7 +36,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     commands.required = True
-    for add in (_validate, _kernel, _response, _optimal_scale, _order_profile, _sample, _latex):
+    for add in (
+        _validate,
+        _expand,
+        _kernel,
+        _response,
+        _optimal_scale,
+        _order_profile,
+        _sample,
+        _latex,
+    ):
         add(commands)
     return parser
 
@@ -54,7 +63,9 @@ class _Version(argparse.Action):
         parser.exit(0)
 
 
-def _command(commands: Any, name: str, module: str, description: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, module: str, description: str, *, network: bool = True
+) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=description[0].lower() + description[1:].rstrip("."),
@@ -63,7 +74,8 @@ def _command(commands: Any, name: str, module: str, description: str) -> argpars
         allow_abbrev=False,
     )
     parser.set_defaults(module=module)
-    _network(parser)
+    if network:
+        _network(parser)
     parser.add_argument("--json", action="store_true", help="print one strict JSON record instead")
     return parser
 
@@ -103,6 +115,65 @@ def _network(parser: argparse.ArgumentParser) -> None:
         "--read-in-variance",
         metavar="V",
         help="with --inputs: weight variance of the read-in (default 1)",
+    )
+
+
+def _expand(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "expand",
+        "expand_command",
+        "Expansion of a network in its scales: terms, counts, and a bound of what is neglected.",
+        network=False,
+    )
+    parser.add_argument("--order", metavar="K", default="3", help="highest order (default 3)")
+    parser.add_argument(
+        "--blocks",
+        metavar="N",
+        help="number of blocks, or expressions in x such as 'sin(x); x**2/2' "
+        "(default: the symbol n, one term per tree)",
+    )
+    parser.add_argument(
+        "--scales",
+        "--scale",
+        metavar="LIST",
+        help="one for all or one per block: numbers, expressions in n such as 1/sqrt(n), or a name "
+        "(default: symbols)",
+    )
+    parser.add_argument(
+        "--depth", metavar="N", help="count the terms of this many blocks: a number, list or range"
+    )
+    parser.add_argument(
+        "--family",
+        choices=("analytic", "entire"),
+        default="analytic",
+        help="bounds M m!/R^m or M/R^m on the m-th derivatives of the blocks (default: analytic)",
+    )
+    parser.add_argument("--bounds", metavar="M,R", help="their numbers (default: symbols)")
+    parser.add_argument(
+        "--basis",
+        choices=("taylor", "paths"),
+        default="taylor",
+        help="powers of the scales, or gated paths for piecewise-linear blocks (default: taylor)",
+    )
+    parser.add_argument(
+        "--activation", metavar="NAME", help="with --basis paths: the activation (default: relu)"
+    )
+    parser.add_argument("--latex", action="store_true", help="print LaTeX instead of text")
+    parser.add_argument(
+        "--style",
+        choices=("equation", "aligned", "document"),
+        default="aligned",
+        help="with --latex; document compiles by itself (default: aligned)",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="write a picture (.svg .pdf .png) or a document (.tex)"
+    )
+    parser.add_argument(
+        "--figure",
+        choices=("trees", "counts"),
+        default="trees",
+        help="the picture: terms beside their trees, or their number over depth (default: trees)",
     )
 
 

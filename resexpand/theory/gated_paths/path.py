@@ -79,11 +79,17 @@ class Path:
         passed = list(self.blocks)
         start = "x" if self.starts_at_input else indexed("c", passed.pop(0))
         factors = [" ".join(indexed(word, i) for word in words) for i in reversed(passed)]
-        # SymPy braces the base of an index, {\\lambda}_{i}, which nobody writes by hand.
-        written = _BRACED.sub(r"\1_{", sp.latex(self.scale)) if latex else str(self.scale)
+        written = self._scale_text(latex)
         thin = r" \, " if latex else " "
         front = [] if self.scale == 1 else [written]
         return thin.join([*front, *factors, start])
+
+    def _scale_text(self, latex: bool) -> str:
+        if latex:
+            # SymPy braces the base of an index, {\lambda}_{i}, which nobody writes by hand.
+            return _BRACED.sub(r"\1_{", sp.latex(self.scale))
+        indexed = sorted(self.scale.atoms(sp.Indexed), key=str)
+        return str(self.scale.xreplace({e: sp.Symbol(f"{e.base}_{e.indices[0]}") for e in indexed}))
 
     def __str__(self) -> str:
         return self.text(("A",))

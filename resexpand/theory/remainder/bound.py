@@ -281,7 +281,16 @@ class RemainderBound:
         head = f"after order {self.order}: at most "
         if self.is_number:
             return head + f"{self.value:.6g}"
-        return f"{head}{self.tail()} for q = {self.load.rhs} < 1"
+        load = self.majorant.load(sp.Symbol("t"))
+        return f"{head}{self.tail()} for q = {load} < 1, t = {self._time_text()}"
+
+    def _time_text(self) -> str:
+        scales = self.scales
+        if isinstance(scales, sp.IndexedBase):
+            return f"|{scales}_1| + ... + |{scales}_{self.depth}|"
+        if isinstance(scales, tuple) and self.time.free_symbols:
+            return " + ".join(f"|{scale}|" for scale in scales)
+        return str(self.time)
 
     def _repr_latex_(self) -> str:
         closed, load = self.tail(), self.load.rhs
