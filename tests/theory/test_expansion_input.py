@@ -14,7 +14,8 @@ from resexpand.errors import (
     ResexpandError,
     UnsupportedError,
 )
-from resexpand.network.ops import Activation
+from resexpand.network.ops import Activation, Linear
+from resexpand.network.resnet import Branch, ResNet
 from resexpand.theory.expansion import residual_expansion
 
 x, y, a = sp.symbols("x y a")
@@ -84,6 +85,20 @@ def test_blocks_and_scales(blocks, options, error, said):
 def test_blocks_that_are_not_smooth_have_no_taylor_terms(block):
     with pytest.raises(UnsupportedError, match="gated_path_sum"):
         residual_expansion(2, [block, sp.tanh])
+
+
+def test_networks_give_depth_and_scales():
+    depth, rho = sp.symbols("L rho")
+    net = ResNet(Branch(Activation("tanh"), Linear()), scale=rho, depth=depth)
+    assert residual_expansion(2, net).depth == net.depth
+    assert str(residual_expansion(2, net)[2][0]) == "rho**2 sum_{1<=i<j<=L} f_j'(f_i)"
+    three = residual_expansion(2, ResNet(net.branch, scale=[0.5, rho, 1], depth=3))
+    assert three[2][0].scale == rho / 2
+    with pytest.raises(DescriptionError, match="its own"):
+        residual_expansion(2, net, rho)
+    rectified = ResNet(Branch(Linear(), Activation("relu"), Linear()), scale=rho, depth=depth)
+    with pytest.raises(UnsupportedError, match=r"relu.*gated_path_sum"):
+        residual_expansion(2, rectified)
 
 
 def test_vectors_and_functions_that_are_not_smooth():

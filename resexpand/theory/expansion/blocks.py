@@ -159,7 +159,7 @@ def _read(
 
 
 def _of_function(function: Any, name: str) -> Block:
-    _check_smooth(function(sp.Dummy("x", real=True)), name, str(function))
+    check_smooth(function(sp.Dummy("x", real=True)), name, str(function))
     shown = str(function) if isinstance(function, UndefinedFunction) else name
     return Block(shown, lambda v: [function(symbol) for symbol in v], is_pointwise=True)
 
@@ -185,7 +185,7 @@ def _of_expression(
         )
     own = variables if variables is not None else tuple(unknown) or (sp.Dummy("x"),)
     _check_symbols(expression, name, own, parameters)
-    _check_smooth(expression.xreplace({own[0]: sp.Dummy("x", real=True)}), name, str(expression))
+    check_smooth(expression.xreplace({own[0]: sp.Dummy("x", real=True)}), name, str(expression))
 
     def components(symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
         return [expression.xreplace({own[0]: symbol}) for symbol in symbols]
@@ -216,7 +216,7 @@ def _of_vector(
     for entry in entries:
         _check_symbols(entry, name, variables, parameters)
     reals = dict(zip(variables, _reals(len(variables)), strict=True))
-    _check_smooth(sp.Tuple(*entries).xreplace(reals), name, f"({', '.join(map(str, entries))})")
+    check_smooth(sp.Tuple(*entries).xreplace(reals), name, f"({', '.join(map(str, entries))})")
 
     def components(symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
         values = dict(zip(variables, symbols, strict=True))
@@ -244,7 +244,7 @@ def _of_callable(function: Callable[..., Any], name: str) -> Block:
                 f"it returned {len(entries)}",
                 "a block maps the state to a state of the same length",
             )
-        _check_smooth(sp.Tuple(*entries), name, name)
+        check_smooth(sp.Tuple(*entries), name, name)
         return entries
 
     return Block(name, components)
@@ -286,7 +286,14 @@ def _check_symbols(
         )
 
 
-def _check_smooth(expression: sp.Basic, name: str, shown: str) -> None:
+def check_smooth(expression: sp.Basic, name: str, shown: str) -> None:
+    """Refuse a block that has kinks or jumps.
+
+    Raises
+    ------
+    UnsupportedError
+        If the expression switches between pieces; the error names the sum that holds instead.
+    """
     kinked = sorted({type(node).__name__ for node in expression.atoms(*_KINKED)})
     if kinked:
         raise UnsupportedError(

@@ -10,7 +10,8 @@ from sympy.core.function import FunctionClass
 
 from resexpand.combinatorics.arguments import check_count, check_order
 from resexpand.errors import DescriptionError, HyperparameterError
-from resexpand.theory.expansion.blocks import formal_block, read_blocks
+from resexpand.network.resnet import ResNet
+from resexpand.theory.expansion.blocks import check_smooth, formal_block, read_blocks
 from resexpand.theory.expansion.expansion import Expansion
 from resexpand.theory.expansion.scales import read_scales
 
@@ -32,9 +33,10 @@ def residual_expansion(
     ----------
     order : int
         Highest order, from 1: the number of branches a term passes through.
-    blocks : None, sympy.Symbol, int or sequence, optional
+    blocks : None, sympy.Symbol, int, ResNet or sequence, optional
         None or a symbol for symbolic depth: one term per unlabelled tree with its nested sum over
         layers. A number of formal blocks ``f_1, f_2, ...``: one term per class of labelled trees.
+        A network gives its depth and its scales; its blocks are formal.
         A sequence of concrete blocks, the first one first: expressions in `variables`, vectors of
         expressions, SymPy functions or activations (applied to every entry), or Python functions of
         SymPy symbols.
@@ -78,6 +80,8 @@ def residual_expansion(
     sum_{1<=i<j<=n} lambda_i lambda_j f_j'(f_i)
     """
     checked = check_order(order)
+    if isinstance(blocks, ResNet):
+        blocks, scales = _of_network(blocks, scales)
     if blocks is None or isinstance(blocks, sp.Symbol):
         depth: Any = DEPTH if blocks is None else blocks
         return Expansion(checked, depth, None, read_scales(scales, depth))
@@ -87,6 +91,18 @@ def residual_expansion(
     else:
         found = read_blocks(_listed(blocks), variables, parameters)
     return Expansion(checked, len(found), found, read_scales(scales, len(found)))
+
+
+def _of_network(network: ResNet, scales: Any) -> tuple[Any, Any]:
+    """Return depth and scales of a network whose activations are smooth."""
+    if scales is not None:
+        raise DescriptionError(
+            "scales beside a network", "the network has its own", "leave them out"
+        )
+    for activation in network.branch.activations:
+        check_smooth(activation.expression, "of the network", activation.name)
+    depth = network.depth
+    return (int(depth) if depth.is_number else depth), network.scale
 
 
 def _is_number(blocks: Any) -> bool:
