@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from resexpand.codegen.routine import compile_routine
     from resexpand.export.latex import to_latex
     from resexpand.expressions import parse_expression
+    from resexpand.measure.orders import measure_orders
+    from resexpand.measure.paths import measure_paths
     from resexpand.montecarlo.sample import sample
     from resexpand.network.ops import Activation, Linear
     from resexpand.network.resnet import Branch, ResNet
@@ -38,6 +40,8 @@ _HOMES = {
     "evaluate": "resexpand.codegen.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
     "kernel": "resexpand.theory.mean_field",
+    "measure_orders": "resexpand.measure.orders",
+    "measure_paths": "resexpand.measure.paths",
     "optimal_scale": "resexpand.theory.optimal_scale",
     "order_profile": "resexpand.theory.order_profile",
     "parse_expression": "resexpand.expressions",
@@ -59,6 +63,8 @@ __all__ = [
     "evaluate",
     "exact_moments",
     "kernel",
+    "measure_orders",
+    "measure_paths",
     "optimal_scale",
     "order_profile",
     "parse_expression",
