@@ -21,7 +21,8 @@ which depends on the depth through ``t`` alone.
 """
 
 from resexpand.theory.remainder.activation_bounds import majorant_of
-from resexpand.theory.remainder.bound import RemainderBound, remainder_bound
+from resexpand.theory.remainder.bound import RemainderBound
+from resexpand.theory.remainder.build import remainder_bound
 from resexpand.theory.remainder.majorant import Majorant
 
 __all__ = ["Majorant", "RemainderBound", "majorant_of", "remainder_bound"]

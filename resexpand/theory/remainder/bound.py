@@ -1,4 +1,4 @@
-r"""`remainder_bound`: what the expansion neglects after an order, at most.
+r"""`RemainderBound`: what the expansion neglects after an order, at most.
 
 Exact for the majorant at ``n`` layers: the orders of ``S_n`` are polynomials in ``n``, and ``S_n``
 itself follows layer by layer. In closed form, from the flow of the enveloping family at
@@ -12,19 +12,16 @@ because the ``a_j`` do not increase.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import mpmath
 import sympy as sp
 
-from resexpand.combinatorics.arguments import check_count, check_order
+from resexpand.combinatorics.arguments import check_order
 from resexpand.errors import HyperparameterError
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.expansion import Expansion
 from resexpand.theory.formula import Formula
 from resexpand.theory.remainder.layers import (
     at_depth,
@@ -33,19 +30,11 @@ from resexpand.theory.remainder.layers import (
     orders_per_depth,
     unit_weights,
 )
-from resexpand.theory.remainder.majorant import Majorant, real
-
-DEPTH = sp.Symbol("n", integer=True, positive=True)
-"""Number of blocks where none is given."""
-
-SCALE = sp.Symbol("lambda", positive=True)
-"""Absolute value of the common scale where none is given."""
+from resexpand.theory.remainder.majorant import Majorant
+from resexpand.theory.remainder.numeric import converges, remainder_of_layers, rounded_up
 
 LOAD = sp.Symbol("q", positive=True)
 """Argument of the flow."""
-
-DIGITS = 60
-"""Working precision of numbers."""
 
 MOST_LAYERS = 20_000
 """Deeper networks are bounded by the flow, which the layers approach like 1/n."""
@@ -201,47 +190,15 @@ class RemainderBound:
                 "depth, scales or majorant are symbols",
                 "give numbers, or use the formulas closed and sharp",
             )
-        with mpmath.workdps(DIGITS):
-            found = self._from_layers() if self.depth <= MOST_LAYERS else self._from_flow()
-            return _up(found)
+        if self.depth <= MOST_LAYERS:
+            return remainder_of_layers(self.majorant, self.order, self._listed)
+        return float(sp.oo) if self.sharp.rhs == sp.oo else rounded_up(self.sharp.rhs)
 
-    def _from_layers(self) -> Any:
-        states = self._states()
-        if not mpmath.isfinite(states[-1]):
-            return mpmath.inf
-        if self.depth == 1:
-            return mpmath.mpf(0)
-        # Far above the rounding of the working precision, far below any double.
-        rounding = states[-1] * mpmath.mpf(10) ** (10 - DIGITS)
-        return max(states[-1] - mpmath.fsum(self._numeric_orders()), 0) + rounding
-
-    def _numeric_orders(self) -> list[Any]:
-        """Return the bounds of the orders 1 .. k as mpmath numbers."""
-        weights = [number(weight) for weight in unit_weights(self.majorant, self.order)]
-        big, radius = number(self.majorant.M), number(self.majorant.R)
-        if isinstance(self.scales, tuple):
-            steps = [number(abs(scale)) * big / radius for scale in self.scales]
-            return [radius * value for value in orders_of_layers(weights, steps)[1:]]
-        step, values = number(abs(self.scales)) * big / radius, orders_per_depth(weights)
-        orders = range(1, self.order + 1)
-        return [radius * at_depth(values[j], self.depth) * step**j for j in orders]
-
-    def _states(self) -> tuple[Any, Any]:
-        """Return ``S_{n-1}`` and ``S_n``; infinite beyond the radius of the function."""
+    @property
+    def _listed(self) -> tuple[sp.Expr, ...]:
+        """Scales of all blocks."""
         listed = self.scales if isinstance(self.scales, tuple) else (self.scales,) * self.depth
-        steps = [number(abs(scale)) for scale in listed]
-        function, radius = _numeric_function(self.majorant)
-        before, state = mpmath.mpf(0), mpmath.mpf(0)
-        for step in steps:
-            before = state
-            if state >= radius or state > 1e12 * number(self.majorant.R):
-                return before, mpmath.inf
-            state = state + step * function(state)
-        return before, state
-
-    def _from_flow(self) -> Any:
-        found = self.sharp.rhs
-        return mpmath.inf if found == sp.oo else number(found)
+        return tuple(map(abs, listed))
 
     @property
     def converges(self) -> bool | None:
@@ -252,8 +209,7 @@ class RemainderBound:
             return True
         if not self.is_number or self.depth > MOST_LAYERS:
             return None
-        with mpmath.workdps(DIGITS):
-            return True if self._states()[0] < number(self.majorant.R) else None
+        return True if converges(self.majorant, self._listed) else None
 
     @property
     def statement(self) -> str:
@@ -301,107 +257,3 @@ class RemainderBound:
 
 
 _CITATIONS = (Citation(REFERENCES["dherin2025"]),)
-
-
-def remainder_bound(
-    order: int | Expansion, depth: Any = None, scale: Any = None, majorant: Majorant | None = None
-) -> RemainderBound:
-    """Bound what an expansion neglects after an order.
-
-    Parameters
-    ----------
-    order : int or Expansion
-        Last order kept. An expansion also gives its depth and scales.
-    depth : int or sympy.Symbol, optional
-        Number of blocks; the symbol ``n`` by default.
-    scale : number, sympy.Expr, sequence or sympy.IndexedBase, optional
-        Common scale, or one per block; the positive symbol ``lambda`` by default.
-    majorant : Majorant, optional
-        Bounds on the derivatives of the blocks at the input; `Majorant.analytic` in the symbols
-        ``M`` and ``R`` by default.
-
-    Returns
-    -------
-    RemainderBound
-
-    Raises
-    ------
-    HyperparameterError
-        If order, depth or scales make no sense.
-
-    Examples
-    --------
-    >>> print(remainder_bound(3, majorant=Majorant.entire()).closed)
-    rhat_3 = M**4*lambda**4*n**4/(4*R**3*(-M*lambda*n/R + 1))
-    >>> print(remainder_bound(2, depth=50, scale=0.01, majorant=Majorant.entire(1, 1)))
-    after order 2: at most 0.0638395
-    """
-    chosen = Majorant.analytic() if majorant is None else majorant
-    if not isinstance(chosen, Majorant):
-        raise HyperparameterError(
-            f"majorant = {majorant!r}",
-            f"it is of type {type(majorant).__name__}",
-            "give Majorant.analytic(M, R), Majorant.entire(M, R), or majorant_of(...)",
-        )
-    if isinstance(order, Expansion):
-        depth = order.depth if depth is None else depth
-        scale = order.scales if scale is None else scale
-        order = order.order
-    blocks = _depth(depth, scale)
-    return RemainderBound(check_order(order), blocks, _scales(scale, blocks), chosen)
-
-
-def _depth(depth: Any, scale: Any) -> Any:
-    if depth is None:
-        return len(scale) if isinstance(scale, list | tuple) else DEPTH
-    if isinstance(depth, sp.Expr) and not depth.is_number:
-        return depth
-    return check_count(depth, "depth", least=1)
-
-
-def _scales(scale: Any, depth: Any) -> Any:
-    if scale is None:
-        return SCALE
-    if isinstance(scale, sp.IndexedBase):
-        if not isinstance(depth, int):
-            return scale
-        return tuple(scale[i] for i in range(1, depth + 1))
-    if isinstance(scale, Iterable) and not isinstance(scale, str | sp.Basic):
-        found = tuple(real(value, "scale") for value in scale)
-        if len(found) != depth:
-            raise HyperparameterError(
-                f"{len(found)} scales for {depth} blocks",
-                "every block has one scale",
-                "give as many scales as blocks, or a common one",
-            )
-        return found[0] if len(set(found)) == 1 else found
-    return real(scale, "scale")
-
-
-def number(expression: Any) -> Any:
-    """Return an exact number in the current precision of mpmath."""
-    return mpmath.mpmathify(sp.N(sp.sympify(expression, strict=True), mpmath.mp.dps))
-
-
-def _numeric_function(majorant: Majorant) -> tuple[Any, Any]:
-    """Return ``fhat`` on mpmath numbers, and where it ends."""
-    big, radius = number(majorant.M), number(majorant.R)
-    corrections = [
-        number(bound - majorant.of_family(m)) / math.factorial(m)
-        for m, bound in enumerate(majorant.bounds)
-    ]
-    family = mpmath.exp if majorant.family.radius is None else lambda u: 1 / (1 - u)
-    end = mpmath.inf if majorant.family.radius is None else radius
-
-    def function(s: Any) -> Any:
-        return big * family(s / radius) + mpmath.polyval(corrections[::-1] or [0], s)
-
-    return function, end
-
-
-def _up(value: Any) -> float:
-    """Return a float that is not below a number."""
-    if not mpmath.isfinite(value):
-        return math.inf
-    rounded = float(value)
-    return rounded if rounded >= value else math.nextafter(rounded, math.inf)
