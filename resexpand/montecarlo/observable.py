@@ -3,8 +3,8 @@
 A sampler leaves arrays behind, by *site* (`resexpand.montecarlo.sampler_source`): Gram matrices of
 its columns by layer, outputs, and what groups of columns add of their own. An observable names the
 sites it reads, the groups of columns it needs beside the inputs, and a function that turns the
-record of n networks into n rows. That is all there is to writing one; this is the participation
-ratio of the two halves of the layers:
+record of n networks into n rows. That is all there is to writing one; this is how much the stream
+of one input has grown:
 
 >>> from resexpand.montecarlo.observable import Observable
 >>> def growth(record):

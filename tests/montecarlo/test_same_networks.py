@@ -35,7 +35,12 @@ RECORDED = {
 }
 
 
-@pytest.mark.parametrize(("shape", "method", "name", "inputs"), list(RECORDED))
+CASES = [
+    pytest.param(*case, marks=[pytest.mark.slow] if "relu" in case[0] else []) for case in RECORDED
+]
+
+
+@pytest.mark.parametrize(("shape", "method", "name", "inputs"), CASES)
 def test_recorded_networks(shape: str, method: str, name: str, inputs: int, draw_rows) -> None:
     net = ResNet(BRANCHES[shape], scale=[0.9, 0.5, 0.7])
     K0 = 0.8 if inputs == 1 else PAIR
@@ -48,10 +53,9 @@ def test_the_values_belong_to_this_version() -> None:
     assert NUMBERS_VERSION == 1
 
 
-@pytest.mark.parametrize("shape", list(BRANCHES))
-def test_further_columns_do_not_change_the_network(shape: str, make) -> None:
+def test_further_columns_do_not_change_the_network(make) -> None:
     """The weights of the dense sampler do not know what they act on."""
-    net = ResNet(BRANCHES[shape], scale=[0.9, 0.5, 0.7])
+    net = ResNet(BRANCHES["W erf(h)"], scale=[0.9, 0.5, 0.7])
     alone, beside = (
         make(net, names, 12, K0=0.8, method="dense", seed=7).rows(0, 5)["kernel"]
         for names in (["kernel"], ["kernel", "chi", "tangent"])

@@ -23,6 +23,8 @@ BRANCHES = {
     "V phi(W h)": lambda phi: Branch(W, phi, B),
     "V phi(W phi(h))": lambda phi: Branch(phi, B, phi, W),
 }
+LONGEST = "V phi(W phi(h))"
+SHAPES = [LONGEST, *(pytest.param(s, marks=pytest.mark.slow) for s in BRANCHES if s != LONGEST)]
 PAIR = np.array([[1.1, 0.5], [0.5, 0.8]])
 EQUAL = np.array([[1.0, 1.0, 0.2], [1.0, 1.0, 0.2], [0.2, 0.2, 0.5]])
 ERF_20 = ResNet(Branch(Activation("erf_unit"), Linear(1, 0)), scale=0.3, depth=20)
@@ -41,7 +43,7 @@ def both_z(first, second) -> np.ndarray:
     return np.divide(difference, error, out=np.zeros_like(error), where=error >= 1e-13 * size)
 
 
-@pytest.mark.parametrize("shape", list(BRANCHES))
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("read_out", [None, Linear(0.7, 0.2)])
 def test_recursion_is_that_of_the_theory(shape: str, read_out) -> None:
     net = net_of(shape, read_out=read_out)
@@ -60,12 +62,12 @@ def test_recursion_is_that_of_the_theory(shape: str, read_out) -> None:
 @pytest.mark.parametrize(
     ("shape", "activation", "K0"),
     [
-        ("W h", "erf", 0.8),
-        ("W phi(h)", "erf", 0.8),
         ("W phi(h)", "relu", PAIR),
-        ("V phi(W h)", "erf", PAIR),
-        ("V phi(W h)", "relu", EQUAL),
         ("V phi(W phi(h))", "erf", 0.8),
+        pytest.param("W h", "erf", 0.8, marks=pytest.mark.slow),
+        pytest.param("W phi(h)", "erf", 0.8, marks=pytest.mark.slow),
+        pytest.param("V phi(W h)", "erf", PAIR, marks=pytest.mark.slow),
+        pytest.param("V phi(W h)", "relu", EQUAL, marks=pytest.mark.slow),
     ],
 )
 def test_fluctuations_have_expectation_zero(shape: str, activation: str, K0, make, z_score) -> None:
@@ -80,7 +82,7 @@ def test_fluctuations_have_expectation_zero(shape: str, activation: str, K0, mak
         assert np.abs(z_score(known[:, moving], 0.0)).max() < 4.5
 
 
-@pytest.mark.parametrize("shape", list(BRANCHES))
+@pytest.mark.parametrize("shape", SHAPES)
 def test_controlled_and_plain_agree(shape: str) -> None:
     net = net_of(shape)
     for K0 in (0.8, PAIR):
