@@ -103,12 +103,20 @@ class FormulaPrinter(LatexPrinter):
     def _print_Mul(self, expr: sp.Mul) -> str:
         if is_negative(expr):
             return f"- {self.text(-expr)}"
+        if not expr.is_commutative:
+            return self._operators(expr)
         above, below, behind = self.split_fraction(expr)
         head = self._product(above) if above or not (below or behind) else ""
         if below:
             head = rf"\frac{{{head or '1'}}}{{{self._product(below)}}}"
         tail = self._product(behind, alone=not head) if behind else ""
         return f"{head} {tail}".strip()
+
+    def _operators(self, expr: sp.Mul) -> str:
+        """Print a product of operators in its own order, numbers and symbols in front."""
+        front, operators = expr.args_cnc()
+        parts = [self.text(sp.Mul(*front))] if front else []
+        return " ".join(parts + [self._factor(operator, alone=False) for operator in operators])
 
     def split_fraction(self, expr: sp.Expr) -> tuple[list[sp.Expr], list[sp.Expr], list[sp.Expr]]:
         """Split a product into what stands above, below and behind the fraction bar."""

@@ -144,6 +144,15 @@ def test_path_sums_say_what_the_gates_are():
     assert r"P_{2} &= \lambda_{1} \lambda_{2} \, W_{2} D_{2} \, W_{1} D_{1} \, x" in text
 
 
+def test_maps_that_do_not_commute_keep_their_order():
+    written = to_latex(gated_path_sum("relu", 2).formula, cite=False)
+    assert r"F = x + \lambda_{1} A(1) x + \lambda_{2} A(2) x" in written
+    assert r"+ \lambda_{1} \lambda_{2} A(2) A(1) x" in written
+    assert "A(j) A(i) x" in to_latex(gated_path_sum("relu").formula)
+    b, a = sp.symbols("b a", commutative=False)
+    assert to_latex(-b * (a + 1) / 2, cite=False).splitlines()[1] == r"  - \frac{1}{2} b (1 + a)"
+
+
 @needs_tex
 @pytest.mark.parametrize("scales", [None, 1])
 def test_order_four_at_symbolic_depth_fits_one_page(scales, tmp_path: Path):

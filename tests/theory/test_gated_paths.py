@@ -165,7 +165,8 @@ def test_symbolic_depth_is_a_nested_sum():
     a, x = sp.Function("A", commutative=False), sp.Symbol("x", commutative=False)
     expected = sp.Sum(lam[i] * lam[j] * a(j) * a(i) * x, (i, 1, j - 1), (j, 1, n))
     assert expected in paths.formula.rhs.args
-    assert paths.formula.neglects == "paths longer than 3"
+    assert str(paths.formula.lhs) == "F_3"
+    assert "up to length 3" in paths.formula.meaning
     assert paths.lines(latex=True)[2] == (
         r"\sum_{1 \le i < j \le n} \lambda_{i} \lambda_{j} \, W_{j} D_{j} \, W_{i} D_{i} \, x"
     )

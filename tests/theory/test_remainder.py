@@ -137,6 +137,18 @@ def test_bounds_of_derivatives_hold_and_are_nearly_attained(function):
             assert bound <= 1.001 * float(largest)
 
 
+@pytest.mark.parametrize(
+    ("name", "orders"),
+    [("tanh", (1, 3, 5, 7)), ("erf", (1, 3, 5, 7)), ("silu", (2, 4, 6)), ("gelu", (2, 4, 6))],
+)
+def test_bounds_of_derivatives_are_attained_at_the_origin(name: str, orders: tuple[int, ...]):
+    activation = Activation(name)
+    for order in orders:
+        there = sp.diff(activation.expression, activation.variable, order)
+        value = abs(there.subs(activation.variable, 0))
+        assert abs(sp.N(value - derivative_law(activation).bound(order), 30)) < 1e-25
+
+
 def test_bounds_of_high_derivatives_stay_below_the_family():
     for name in (*FUNCTIONS, "erf_unit"):
         law = derivative_law(Activation(name))

@@ -135,14 +135,15 @@ class GatedPathSum(Mapping[int, tuple[Path, ...]]):
             If there are more paths than memory would hold.
         """
         terms = [self._summed(path) for length in self for path in self[length]]
-        known = isinstance(self.depth, int) and self.longest == self.depth
+        whole = isinstance(self.depth, int) and self.longest == self.depth
+        name = "F" if whole else f"F_{self.longest}"
+        what = "the network" if whole else f"paths of the network up to length {self.longest}"
         return Formula(
             "gated path sum",
-            sp.Symbol("F", commutative=False),
+            sp.Symbol(name, commutative=False),
             sp.Add(*terms),
-            f"the network as a sum over paths, A(i) = {' '.join(self.words)} of block i",
-            "" if known else f"paths longer than {self.longest}",
-            self.citations,
+            f"{what} in the maps A(i) = {' '.join(self.words)} of the blocks",
+            citations=self.citations,
         )
 
     def _summed(self, path: Path) -> sp.Expr:
