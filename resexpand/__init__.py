@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
     from resexpand.theory.mean_field import kernel
+    from resexpand.theory.one_loop import one_loop
     from resexpand.theory.optimal_scale import optimal_scale
     from resexpand.theory.order_profile import order_profile
     from resexpand.theory.response import response
@@ -42,6 +43,7 @@ _HOMES = {
     "kernel": "resexpand.theory.mean_field",
     "measure_orders": "resexpand.measure.orders",
     "measure_paths": "resexpand.measure.paths",
+    "one_loop": "resexpand.theory.one_loop",
     "optimal_scale": "resexpand.theory.optimal_scale",
     "order_profile": "resexpand.theory.order_profile",
     "parse_expression": "resexpand.expressions",
@@ -65,6 +67,7 @@ __all__ = [
     "kernel",
     "measure_orders",
     "measure_paths",
+    "one_loop",
     "optimal_scale",
     "order_profile",
     "parse_expression",

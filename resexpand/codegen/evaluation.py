@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from resexpand.codegen.one_loop import evaluate_one_loop
 from resexpand.codegen.optimum import evaluate_optimal_scale
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
+from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
 
 
-def evaluate(theory: Recursion | OptimalScale, **hyperparameters: Any) -> Values:
+def evaluate(theory: Recursion | OptimalScale | OneLoop, **hyperparameters: Any) -> Values:
     """Compile and evaluate a result of the theory.
 
     Parameters
     ----------
-    theory : Recursion or OptimalScale
-        From `kernel`, `response` or `optimal_scale`.
+    theory : Recursion, OptimalScale or OneLoop
+        From `kernel`, `response`, `optimal_scale` or `one_loop`.
     **hyperparameters
         ``K0`` (the kernel at layer 0) or ``inputs`` (with a `read_in`), ``depth`` unless the
         network has a number, and every symbol of the network by name. Arrays broadcast.
@@ -42,10 +44,12 @@ def evaluate(theory: Recursion | OptimalScale, **hyperparameters: Any) -> Values
     """
     if isinstance(theory, OptimalScale):
         return evaluate_optimal_scale(theory, **hyperparameters)
+    if isinstance(theory, OneLoop):
+        return evaluate_one_loop(theory, **hyperparameters)
     if isinstance(theory, Recursion):
         return compile_routine(theory)(**hyperparameters)
     raise UnsupportedError(
         f"evaluating {type(theory).__name__}",
-        "it is not a recursion or an optimal scale",
-        "pass what kernel(), response() or optimal_scale() returns",
+        "it is not a recursion, an optimal scale or an order 1/N",
+        "pass what kernel(), response(), optimal_scale() or one_loop() returns",
     )

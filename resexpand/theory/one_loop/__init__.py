@@ -1,0 +1,66 @@
+r"""The order 1/N of residual networks at initialisation, from one principle.
+
+`one_loop` derives it for every branch of `Linear` and `Activation` operations that ends in a
+`Linear`, for one or several inputs.
+"""
+
+from __future__ import annotations
+
+from resexpand.errors import HyperparameterError
+from resexpand.network.resnet import ResNet
+from resexpand.references import REFERENCES, Citation
+from resexpand.theory.mean_field import kernel
+from resexpand.theory.one_loop.layers import layers
+from resexpand.theory.one_loop.process import Draw, Process, process
+from resexpand.theory.one_loop.result import OneLoop
+
+__all__ = ["Draw", "OneLoop", "Process", "one_loop"]
+
+
+def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:
+    """Derive means and covariances of the Gram matrices to first order in 1/N.
+
+    Parameters
+    ----------
+    net : ResNet
+        The network; any hyperparameter may be symbolic. Its branch must end in a `Linear`.
+    inputs : int
+        Number of inputs D, ``>= 1``.
+
+    Returns
+    -------
+    OneLoop
+        The principle and its formulas; `evaluate` turns it into numbers.
+
+    Raises
+    ------
+    HyperparameterError
+        If `inputs` is not a positive integer.
+    UnsupportedError
+        If the branch ends in an activation.
+
+    Examples
+    --------
+    >>> from resexpand import Activation, Branch, Linear, ResNet, evaluate
+    >>> net = ResNet(Branch(Activation("identity"), Linear(1, 0)), scale=1, depth=1)
+    >>> evaluate(one_loop(net), K0=1.0)["G_cov"]
+    array([[ 2.,  4.],
+           [ 4., 14.]])
+    """
+    if not isinstance(inputs, int) or isinstance(inputs, bool) or inputs < 1:
+        raise HyperparameterError(
+            f"one_loop() of {inputs!r} inputs",
+            "their number is not a positive integer",
+            "give inputs=1, 2, ...",
+        )
+    draws = process(net)
+    base = kernel(net, inputs=1 if inputs == 1 else 2)
+    keys = ("kawase2026",)
+    return OneLoop(
+        net=net,
+        inputs=inputs,
+        process=draws,
+        kernel=base,
+        layers=layers(base, draws),
+        citations=(*base.citations, *(Citation(REFERENCES[key]) for key in keys)),
+    )

@@ -1,0 +1,128 @@
+r"""The random variables of a residual network, as one process of single neurons.
+
+Number all linear operations ("draws") ``a`` in the order of computation. Given the Gram matrices
+``C_a`` of all draws, the rows of every draw are independent Gaussians ``g_a ~ N(0, C_a)``, and a
+neuron is the process ``u_a = sum_c M_ac g_c`` of what each draw reads. Its features ``phi_a(u_a)``,
+averaged over the neurons, make the next Gram matrix,
+
+    C_a = sigma_a^2 (1/N) sum_i phi_a(u_a,i) phi_a(u_a,i)^T + b_a^2.
+
+The first draw of a block reads the stream, ``u = h^{l-1} = g_0 + sum_{m<l} rho_m g_m``; every
+further one reads the draw before it; only the last of a block enters the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from resexpand.activations.activation_law import ActivationLaw
+from resexpand.errors import UnsupportedError
+from resexpand.network.ops import Activation, Linear
+from resexpand.network.resnet import ResNet
+from resexpand.theory.mean_field import activation_labels
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One linear operation and what it reads.
+
+    Attributes
+    ----------
+    position : int
+        Place among the linear operations of its block, from 1; 0 for the read-out.
+    linear : Linear
+        The operation.
+    label : sympy.Symbol or None
+        Label of the activation in front of it; None if it reads a linear quantity.
+    law : ActivationLaw or None
+        That activation.
+    """
+
+    position: int
+    linear: Linear
+    label: sp.Symbol | None
+    law: ActivationLaw | None
+
+    @property
+    def reads_stream(self) -> bool:
+        """Whether it reads the stream, and not the draw before it."""
+        return self.position <= 1
+
+
+@dataclass(frozen=True)
+class Process:
+    """The draws of one block, in order, and the read-out.
+
+    Attributes
+    ----------
+    draws : tuple of Draw
+        Of every block.
+    read_out : Draw or None
+        It takes the place of block ``L + 1``.
+    """
+
+    draws: tuple[Draw, ...]
+    read_out: Draw | None
+
+    def mixing(self, depth: int, scales: tuple[sp.Expr, ...] | sp.Expr) -> sp.Matrix:
+        """Return the matrix ``M`` of ``u_a = sum_c M_ac g_c`` for a number of blocks.
+
+        Parameters
+        ----------
+        depth : int
+            Number of blocks L, ``>= 1``.
+        scales : sympy.Expr or tuple of sympy.Expr
+            Residual scale, or one per block.
+
+        Returns
+        -------
+        sympy.Matrix
+            Rows: draws of the blocks ``1 .. L`` and of block ``L + 1`` (or the read-out). Columns:
+            ``g_0`` of the input first, then the draws.
+        """
+        size = len(self.draws)
+        last = 1 if self.read_out else size
+        matrix = sp.zeros(depth * size + last, 1 + depth * size + last)
+        rho = scales if isinstance(scales, tuple) else (scales,) * depth
+        for row in range(matrix.rows):
+            block, place = divmod(row, size)
+            if place:
+                matrix[row, row] = 1
+                continue
+            matrix[row, 0] = 1
+            for m in range(block):
+                matrix[row, (m + 1) * size] = rho[m]
+        return matrix
+
+
+def process(net: ResNet) -> Process:
+    """Return the process of single neurons of a network.
+
+    Raises
+    ------
+    UnsupportedError
+        If the branch ends in an activation: its stream is not Gaussian given the Gram matrices.
+    """
+    ops, labels = net.branch.ops, activation_labels(net)
+    if isinstance(ops[-1], Activation):
+        raise UnsupportedError(
+            "the order 1/N of a branch that ends in an activation",
+            "its stream is not Gaussian given the Gram matrices of the linear operations",
+            "end the branch with a Linear(); kernel() and sample() take it as it is",
+        )
+    draws: list[Draw] = []
+    for index, op in enumerate(ops):
+        if isinstance(op, Linear):
+            before = ops[index - 1] if index else None
+            reads = isinstance(before, Activation)
+            law = before.law if isinstance(before, Activation) else None
+            draws.append(Draw(len(draws) + 1, op, labels[index - 1] if reads else None, law))
+    read_out = None
+    if net.read_out is not None:
+        # It reads what the first operation of a block would: the stream, activated or not.
+        first = ops[0]
+        law = first.law if isinstance(first, Activation) else None
+        read_out = Draw(0, net.read_out, labels[0] if law else None, law)
+    return Process(tuple(draws), read_out)
