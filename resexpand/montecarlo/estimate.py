@@ -191,6 +191,8 @@ class Estimate:
     def __repr__(self) -> str:
         mean = np.array2string(self.mean, precision=4, threshold=6, edgeitems=2)
         sizes = f"{self.n} draws, width {self.width}"
+        if self.uncontrolled is not None and np.isfinite(self.gain).any():
+            sizes += f", gain {np.median(self.gain[np.isfinite(self.gain)]):.3g}"
         return f"<Estimate {self.name}: mean {mean}, {sizes}, {self.status}>"
 
 

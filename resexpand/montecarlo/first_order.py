@@ -31,6 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.averages import Averages, averages
 from resexpand.montecarlo.concrete import ConcreteNet, Law
 from resexpand.montecarlo.input_kernel import triangular_root
@@ -136,12 +137,19 @@ def first_order(branch: Branch, net: ConcreteNet, start: Floats) -> FirstOrder:
     Raises
     ------
     UnsupportedError
-        If a response does not exist at infinite width.
+        If a response does not exist at infinite width, or the kernel overflows there.
     """
     kernels, blocks = [start], []
     for scale in net.scales:
-        blocks.append(_block(branch.ops, net.laws, kernels[-1]))
-        kernels.append(kernels[-1] + scale**2 * blocks[-1][-1].covariance)
+        with np.errstate(over="ignore"):
+            blocks.append(_block(branch.ops, net.laws, kernels[-1]))
+            kernels.append(kernels[-1] + scale**2 * blocks[-1][-1].covariance)
+        if not np.isfinite(kernels[-1]).all():
+            raise UnsupportedError(
+                "the infinite-width twin of this network",
+                f"its kernel exceeds float64 in layer {len(blocks)}",
+                "use a smaller scale, variance or depth, or sample without control",
+            )
     blocks.append(_block(branch.ops, net.laws, kernels[-1]))
     read_out = None
     if net.read_out is not None:

@@ -10,6 +10,12 @@ import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
+from resexpand.montecarlo.groups.inputs import Inputs
+from resexpand.montecarlo.groups.jets import Jets
+from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.paths import Paths
+from resexpand.montecarlo.groups.tangents import Tangents
+from resexpand.montecarlo.observable import Observable
 from resexpand.montecarlo.observables import OBSERVABLES
 from resexpand.montecarlo.sample import sample
 
@@ -89,6 +95,9 @@ def test_deep_relu_is_a_heavy_tail() -> None:
     [
         ({"observables": "kernels"}, HyperparameterError, "'kernels'.*choose from kernel"),
         ({"observables": []}, HyperparameterError, "no observable"),
+        ({"observables": 3}, HyperparameterError, "observable 3: nothing of this name"),
+        ({"observables": "kernel(2)"}, HyperparameterError, "nothing of this name"),
+        ({"observables": "order_profile(-1)"}, HyperparameterError, "nothing of this name"),
         ({"width": 0}, HyperparameterError, "width=0"),
         ({"width": 2.5}, HyperparameterError, "width=2.5"),
         ({"width": 1, "K0": PAIR}, HyperparameterError, "width=1: not a whole number from 2"),
@@ -151,6 +160,31 @@ def test_bad_data(inputs: object, match: str) -> None:
     net = ResNet(NET.branch, scale=0.3, depth=2, read_in=Linear(2.0, 0.5))
     with pytest.raises(HyperparameterError, match=match):
         sample(net, "kernel", 12, 64, inputs=inputs)
+
+
+def growth(record) -> np.ndarray:
+    kernel = record.of_inputs(record.sites["states"])
+    return kernel[:, -1] / kernel[:, 0]
+
+
+def test_an_observable_of_the_user() -> None:
+    own = Observable("growth", growth, ("states",), inputs=1)
+    found = sample(NET, [own, "kernel"], 12, 64, K0=1.0)
+    assert found["growth"].mean.shape == ()
+    assert found.settings["observables"] == ["growth", "kernel"]
+    assert 1 < float(found["growth"].mean) < 1.5
+    with pytest.raises(UnsupportedError, match="growth of 2 inputs"):
+        sample(NET, own, 12, 64, K0=PAIR)
+
+
+def test_columns_are_placed_as_documented() -> None:
+    layout = Layout.of(1, [Jets(2), Tangents(("variance",)), Tangents(("direction",)), Jets(1)])
+    assert layout.places == {Inputs: (0,), Tangents: (1, 2), Jets: (3, 4, 5)}
+    assert layout.added_to.tolist() == [0, 1, 2, 4, 5]
+    two = Layout.of(1, [Paths(2), Jets(2)])
+    assert two.places == {Inputs: (0,), Jets: (1, 2, 5), Paths: (3, 4, 6)}
+    assert two.added_to.tolist() == [0, 2, 5, 4, 6]
+    assert (two.columns, two.carried) == (7, 5)
 
 
 def test_import_is_light() -> None:

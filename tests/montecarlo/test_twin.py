@@ -171,6 +171,30 @@ def test_wrong_propagation_loses_the_gain(factor: float, loss: float, make) -> N
     assert abs(difference.mean()) < 4.5 * difference.std() / np.sqrt(1000)
 
 
+def test_mean_correction_of_order_one_over_n() -> None:
+    """N (E K^20 - K^20) of the one-loop theory, computed by quadrature outside the package."""
+    exact = evaluate(kernel(ERF_20), K0=1.0)["K"]
+    found = sample(ERF_20, "kernel", 400, 4000, K0=1.0, control=CONTROL)["kernel"]
+    correction, error = 400 * (found.mean - exact), 400 * found.stderr
+    for layer, value in ((2, -0.00113942), (5, -0.0109493), (20, -0.16794518)):
+        assert abs(correction[layer] - value) < 4.5 * error[layer]
+    assert error[20] < 0.02 * 0.168
+    assert abs(correction[20]) > 30 * error[20]
+
+
+def test_other_columns_beside_the_twin() -> None:
+    """Jets and tangents are drawn beside it, as they are; the network does not change."""
+    names = ["kernel", "order_profile(2)", "tangent"]
+    both = sample(ERF_20, names, 30, 40, K0=1.0, control=CONTROL)
+    plain = sample(ERF_20, names, 30, 40, K0=1.0)
+    for name in ("order_profile", "tangent"):
+        np.testing.assert_allclose(both[name].mean, plain[name].mean, rtol=1e-10, atol=1e-14)
+        assert both[name].uncontrolled is None
+    np.testing.assert_allclose(both["kernel"].plain.mean, plain["kernel"].mean, rtol=1e-12)
+    assert "gain" in repr(both["kernel"])
+    assert "gain" not in repr(plain["kernel"])
+
+
 def test_stores_and_merging(tmp_path) -> None:
     store = tmp_path / "run.sqlite"
     arguments = {"width": 20, "draws": 600, "K0": 1.0, "control": CONTROL}
@@ -201,6 +225,11 @@ def test_stores_and_merging(tmp_path) -> None:
             ResNet(Branch(Activation("sign"), W), scale=0.3, depth=2),
             {"K0": np.ones((2, 2))},
             "coinciding inputs",
+        ),
+        (
+            ResNet(Branch(Activation("relu"), Linear(1e8, 0)), scale=1e3, depth=40),
+            {},
+            "exceeds float64 in layer 23",
         ),
     ],
 )
