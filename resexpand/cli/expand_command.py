@@ -211,9 +211,9 @@ def _write(arguments: argparse.Namespace, expansion: Expansion, bound: Remainder
 
 def _figure(arguments: argparse.Namespace, expansion: Expansion) -> Figure:
     if arguments.figure == "trees":
-        from resexpand.export.trees import expansion_figure
+        from resexpand.export.trees import terms_figure
 
-        return expansion_figure(expansion)
+        return terms_figure(expansion)
     from resexpand.export.expansion_figure import counting_figure
 
     depths = [d for d in _depths(arguments, expansion) if isinstance(d, int)]

@@ -202,7 +202,7 @@ def _shortened(
     )
 
 
-def expansion_html(expansion: Expansion) -> Table:
+def terms_table(expansion: Expansion) -> Table:
     """Return a table of an expansion: order, tree, and term as a formula, for notebooks.
 
     Formulas stand between dollar signs, which Jupyter typesets.
@@ -215,7 +215,7 @@ def expansion_html(expansion: Expansion) -> Table:
     Examples
     --------
     >>> from resexpand.theory.expansion import residual_expansion
-    >>> expansion_html(residual_expansion(3)).count("<svg")
+    >>> terms_table(residual_expansion(3)).count("<svg")
     4
     """
     rows = [
@@ -249,7 +249,7 @@ def _formula(term: Term) -> str:
     return to_latex(term, cite=False).splitlines()[1].strip()
 
 
-def expansion_figure(expansion: Expansion) -> Figure:
+def terms_figure(expansion: Expansion) -> Figure:
     """Draw every term of an expansion beside its tree.
 
     Parameters

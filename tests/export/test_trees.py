@@ -14,9 +14,9 @@ from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.export.figures import save_figure
 from resexpand.export.trees import (
     MOST_TERMS,
-    expansion_figure,
-    expansion_html,
     mathtext,
+    terms_figure,
+    terms_table,
     tree_layout,
     tree_svg,
 )
@@ -88,12 +88,12 @@ def test_colours_are_those_of_the_text_around():
 
 def test_notebooks_show_pictures_and_tables():
     assert tree_svg(Tree())._repr_svg_() == tree_svg(Tree())
-    table = expansion_html(residual_expansion(2))
+    table = terms_table(residual_expansion(2))
     assert table._repr_html_() == table
 
 
 def test_table_has_a_row_per_term():
-    table = expansion_html(residual_expansion(4))
+    table = terms_table(residual_expansion(4))
     assert table.count("<tr>") == 1 + 8
     assert table.count("<svg") == 8
     assert r"$\sum_{1 \le i &lt; j \le n} \lambda_{i} \lambda_{j} f_{j}&#x27;(f_{i})$" in table
@@ -101,7 +101,7 @@ def test_table_has_a_row_per_term():
 
 def test_figure_has_every_term_beside_its_tree(tmp_path):
     expansion = residual_expansion(4, scales=1)
-    figure = expansion_figure(expansion)
+    figure = terms_figure(expansion)
     (axes,) = figure.axes
     vertices = [line for line in axes.lines if line.get_marker() == "o"]
     assert len(vertices) == sum(term.order for term in expansion.terms)
@@ -112,7 +112,7 @@ def test_figure_has_every_term_beside_its_tree(tmp_path):
 
 
 def test_rows_do_not_overlap_and_go_on_in_columns():
-    figure = expansion_figure(residual_expansion(3, 4))
+    figure = terms_figure(residual_expansion(3, 4))
     (axes,) = figure.axes
     heads = [t for t in axes.texts if t.get_text().startswith("$T_")]
     assert len({t.get_position()[0] for t in heads}) == 2
@@ -133,13 +133,13 @@ def test_formulas_in_the_subset_of_matplotlib():
 
 def test_too_many_terms_are_refused():
     with pytest.raises(UnsupportedError, match=f"more than {MOST_TERMS} rows"):
-        expansion_figure(residual_expansion(4, 6))
+        terms_figure(residual_expansion(4, 6))
     with pytest.raises(UnsupportedError, match="truncate"):
-        expansion_html(residual_expansion(7))
+        terms_table(residual_expansion(7))
 
 
 @pytest.mark.parametrize("wrong", [3, "tree", sp.Symbol("x"), [Tree()]])
 def test_what_is_no_tree_is_refused(wrong):
-    for draw in (tree_svg, expansion_html, expansion_figure):
+    for draw in (tree_svg, terms_table, terms_figure):
         with pytest.raises(DescriptionError, match="type"):
             draw(wrong)

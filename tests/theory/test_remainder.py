@@ -18,8 +18,9 @@ from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedE
 from resexpand.network.ops import Activation
 from resexpand.theory.expansion import residual_expansion
 from resexpand.theory.remainder import Majorant, RemainderBound, majorant_of, remainder_bound
-from resexpand.theory.remainder.activation_bounds import SHARP, derivative_law, row_norm
+from resexpand.theory.remainder.derivative_laws import SHARP, derivative_law
 from resexpand.theory.remainder.layers import fractions, orders_per_depth, unit_weights
+from resexpand.theory.remainder.norms import row_norm
 
 WIDTH, DEPTH = 3, 4
 BIG, RADIUS, N, LAMBDA = (
@@ -171,6 +172,25 @@ def test_what_is_not_proved_is_refused():
 def test_weights_that_are_none(weights):
     with pytest.raises(DescriptionError):
         majorant_of("tanh", weights)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"weights": np.ones((2, 3))}, "square weights"),
+        ({"weights": np.ones((2, 3)), "inner": np.ones((2, 3))}, r"transposed shape"),
+        ({"weights": np.ones((2, 2)), "biases": [1.0, 2.0, 3.0]}, "give 2 entries"),
+        ({"weights": np.ones((4, 2, 2)), "x": [1.0]}, "give 2 entries"),
+    ],
+)
+def test_shapes_that_do_not_fit(arguments, match):
+    with pytest.raises(DescriptionError, match=match):
+        majorant_of("tanh", **arguments)
+
+
+def test_affine_blocks_need_no_bound():
+    with pytest.raises(UnsupportedError, match="finite sum over chains"):
+        majorant_of("identity", np.eye(2))
 
 
 def test_norms_are_rounded_up():

@@ -20,7 +20,7 @@ all positive: order by order it stays below the flow at time ``t = |lambda_1| + 
 which depends on the depth through ``t`` alone.
 """
 
-from resexpand.theory.remainder.activation_bounds import majorant_of
+from resexpand.theory.remainder.blocks import majorant_of
 from resexpand.theory.remainder.bound import RemainderBound
 from resexpand.theory.remainder.build import remainder_bound
 from resexpand.theory.remainder.majorant import Majorant

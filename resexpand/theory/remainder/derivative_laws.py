@@ -41,24 +41,16 @@ line where there is one; silu and gelu grow like ``|x|``, and need the input.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import Any
 
-import numpy as np
 import sympy as sp
 
-from resexpand.errors import DescriptionError, UnsupportedError
+from resexpand.errors import UnsupportedError
 from resexpand.network.ops import Activation
-from resexpand.theory.remainder.majorant import Majorant, real
 
 SHARP = 9
 """Orders 0 .. SHARP - 1 are bounded one by one."""
-
-DIGITS = 10
-"""To which norms of weights are rounded up."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +152,13 @@ def derivative_law(activation: Activation) -> DerivativeLaw:
             "it is not smooth, so that its Taylor form ends to hold at the first gate that flips",
             "use gated_path_sum(), which is exact for every scale, if it is piecewise linear",
         )
+    if sp.diff(activation.expression, activation.variable, 2) == 0:
+        raise UnsupportedError(
+            asked,
+            "it is affine: the expansion is a finite sum over chains, and nothing is neglected "
+            "from the order of the depth on",
+            "use gated_path_sum(), which lists them",
+        )
     if activation.name in BY_NAME:
         return BY_NAME[activation.name]
     found = _of_expression(activation.expression, activation.variable)
@@ -188,128 +187,3 @@ def _of_expression(expression: sp.Expr, x: sp.Symbol) -> DerivativeLaw | None:
     if slope.has(x) or slope.is_zero:
         return None
     return law.of_argument(slope, factor, shift)
-
-
-def majorant_of(
-    activation: Activation | str,
-    weights: Any,
-    biases: Any = None,
-    *,
-    x: Any = None,
-    inner: Any = None,
-) -> Majorant:
-    """Return a proved majorant of the blocks ``W phi(h) + b`` in the sup norm.
-
-    Parameters
-    ----------
-    activation : Activation or str
-        One that `derivative_law` knows.
-    weights : array_like, shape (N, M) or (n, N, M), or sympy.Matrix
-        Weights of one block or of all blocks. The bounds hold for all of them.
-    biases : array_like, shape (N,) or (n, N), optional
-        Biases ``b``; zero by default.
-    x : array_like, shape (N,), optional
-        Input of the network. It sharpens the bound of order 0, and is needed where the activation
-        has no bound on the whole line (silu, gelu).
-    inner : array_like, shape (M, N) or (n, M, N), optional
-        For blocks ``V phi(W h) + b`` the inner weights ``W``; `weights` are then ``V``.
-
-    Returns
-    -------
-    Majorant
-        Numbers computed from weights are rounded up to ten digits.
-
-    Raises
-    ------
-    UnsupportedError
-        If nothing is proved about the activation, or it is unbounded and `x` is not given.
-    DescriptionError
-        If weights, biases or input are not finite numbers.
-
-    Examples
-    --------
-    >>> print(majorant_of("sin", [[1, -2], [0, 1]]))
-    |D^m f| <= M/R^m with M = 3, R = 1
-    """
-    chosen = activation if isinstance(activation, Activation) else Activation(activation)
-    law = derivative_law(chosen)
-    outer = row_norm(weights, "weights")
-    steep = sp.Integer(1) if inner is None else row_norm(inner, "inner weights")
-    shift = sp.Integer(0) if biases is None else largest(biases, "biases")
-    size = None if x is None else steep * largest(x, "the input")
-    start = outer * _value_bound(chosen, law, size) + shift
-    note = f"|W| = {outer} in the sup norm, derivatives of {chosen.name} bounded on the real line"
-    if outer.is_zero or steep.is_zero:
-        return Majorant.entire(sp.Max(start, 1), 1, bounds=(start, *[0] * SHARP))
-    sharp = tuple(outer * steep**m * law.bound(m) for m in range(1, SHARP))
-    plain = law.kind == "entire" and start == outer * law.M
-    return Majorant(law.kind, outer * law.M, law.R / steep, () if plain else (start, *sharp), note)
-
-
-def _value_bound(activation: Activation, law: DerivativeLaw, size: sp.Expr | None) -> sp.Expr:
-    """Return a bound of ``|phi|`` on the line, or for arguments up to a size."""
-    if size is None:
-        if law.value is None:
-            raise UnsupportedError(
-                f"a bound of {activation.name} itself",
-                "it grows without bound",
-                "give the input of the network as x=...",
-            )
-        return law.value
-    at_zero = abs(activation.expression.subs(activation.variable, 0))
-    local = at_zero + law.bound(1) * size
-    return local if law.value is None else sp.Min(local, law.value)
-
-
-def row_norm(weights: Any, name: str) -> sp.Expr:
-    """Return the largest sum of absolute values over a row, of one matrix or of several."""
-    if isinstance(weights, sp.MatrixBase):
-        rows, columns = weights.shape
-        entries = [[real(weights[i, j], name) for j in range(columns)] for i in range(rows)]
-        return sp.Max(*(sp.Add(*map(sp.Abs, row)) for row in entries))
-    array = np.abs(_array(weights, name))
-    if array.ndim not in (2, 3):
-        raise DescriptionError(
-            f"{name} of shape {array.shape}",
-            "they are neither a matrix nor a list of matrices of one shape",
-            "give an array of shape (N, M), or (n, N, M) for n blocks",
-        )
-    rows = array.reshape(-1, array.shape[-1])
-    sums = np.array([math.fsum(row) for row in rows])
-    # Sums of floats are exact only as fractions, which are slow: only the largest rows need them.
-    longest = rows[sums >= sums.max() * (1 - 1e-12)]
-    return upper(max(sum(map(decimal, row), Fraction(0)) for row in longest))
-
-
-def largest(values: Any, name: str) -> sp.Expr:
-    """Return the sup norm of vectors."""
-    return upper(decimal(np.max(np.abs(_array(values, name)))))
-
-
-def decimal(value: float) -> Fraction:
-    """Return what a float means: its shortest decimal, as in `resexpand.conventions.exact`."""
-    return Fraction(repr(float(value)))
-
-
-def upper(value: Fraction) -> sp.Rational:
-    """Return the least number of `DIGITS` significant digits that is not below a fraction."""
-    if value.denominator == 1:
-        return sp.Integer(value.numerator)
-    places = DIGITS - 1 - math.floor(math.log10(value))
-    return sp.Rational(math.ceil(value * Fraction(10) ** places)) / sp.Integer(10) ** places
-
-
-def _array(values: Any, name: str) -> Any:
-    try:
-        array = np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
-        raise DescriptionError(
-            f"{name} {values!r}", "they are no array of numbers", "give a NumPy array"
-        ) from None
-    if array.ndim == 0 or not array.size or not np.isfinite(array).all():
-        raise DescriptionError(
-            f"{name} of shape {array.shape}",
-            "they are empty, a single number, or not finite",
-            "give a NumPy array of finite numbers",
-        )
-    return array
