@@ -322,6 +322,13 @@ def test_scales_of_their_own_and_of_an_expansion():
         indexed.order_bound(2)
 
 
+def test_derivatives_in_a_scale_are_refused_and_compositions_not():
+    expansion = residual_expansion(2, 2)
+    with pytest.raises(UnsupportedError, match="differentiated"):
+        remainder_bound(expansion.diff("lambda_1"))
+    assert remainder_bound(expansion @ expansion).depth == 4
+
+
 def test_closed_form_bounds_the_layers_at_every_depth():
     majorant = Majorant.analytic(1, 2)
     for depth in (1, 2, 3, 10, 200):

@@ -8,7 +8,7 @@ from typing import Any
 import sympy as sp
 
 from resexpand.combinatorics.arguments import check_count, check_order
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.theory.expansion import Expansion
 from resexpand.theory.expansion.build import DEPTH
 from resexpand.theory.remainder.bound import RemainderBound
@@ -43,6 +43,8 @@ def remainder_bound(
     ------
     HyperparameterError
         If order, depth or scales make no sense.
+    UnsupportedError
+        If the expansion is a derivative in a scale.
 
     Examples
     --------
@@ -59,6 +61,12 @@ def remainder_bound(
             "give Majorant.analytic(M, R), Majorant.entire(M, R), or majorant_of(...)",
         )
     if isinstance(order, Expansion):
+        if order.identity != 1:
+            raise UnsupportedError(
+                "the remainder of a differentiated expansion",
+                "the majorant bounds the network, not its derivative in a scale",
+                "give the expansion of the network itself",
+            )
         depth = order.depth if depth is None else depth
         scale = order.scales if scale is None else scale
         order = order.order
