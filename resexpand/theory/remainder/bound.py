@@ -235,6 +235,9 @@ class RemainderBound:
 
     def __str__(self) -> str:
         head = f"after order {self.order}: at most "
+        if self.is_number and self.value == sp.oo:
+            load = float(self.load.rhs)
+            return f"after order {self.order}: no bound is found, q = {load:.6g} is not below 1"
         if self.is_number:
             return head + f"{self.value:.6g}"
         load = self.majorant.load(sp.Symbol("t"))
