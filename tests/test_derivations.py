@@ -69,6 +69,8 @@ def test_script_runs_and_writes_its_golden_latex(script: Path, seed: str, tmp_pa
         ("dherin_2025", "/ prod(map(factorial, copies))", "/ prod(copies)"),
         ("dherin_2025", "/ sp.factorial(power)", "/ sp.factorial(power + 1)"),
         ("dherin_2025", "+ LAMBDAS[i - 1]\n", "+ LAMBDAS[0]\n"),
+        ("finite_width", "single(fourth, k) / 4", "single(fourth, k) / 2"),
+        ("finite_width", "psi = 6 * place**2", "psi = 12 * place**2"),
     ],
 )
 def test_a_wrong_coefficient_stops_the_script(name: str, right: str, wrong: str, tmp_path: Path):

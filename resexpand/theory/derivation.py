@@ -190,7 +190,7 @@ def _plain_formula(formula: str) -> str:
     formula = re.sub(r"\\frac{([^{}]*)}{([^{}]*)}", r"\1/\2", formula)
     formula = re.sub(r"\\sqrt{([^{}]*)}", r"sqrt(\1)", formula)
     formula = re.sub(r"\^{?\*}?", "*", formula)
-    formula = formula.replace(r"\ge ", ">= ").replace(r"\le ", "<= ")
+    formula = formula.replace(r"\ge ", ">= ").replace(r"\le ", "<= ").replace(r"\ne ", "!= ")
     formula = re.sub(r"\\(?:mathrm|langle|rangle|,)|[{}]", "", formula)
     return " ".join(formula.replace("\\", "").split())
 
@@ -200,4 +200,5 @@ def _texts(shown: Shown) -> list[str]:
     if isinstance(shown, Recursion):
         news = [(f"next {s}", u) for s, u in zip(shown.state, shown.update, strict=True)]
         return [f"{left} = {right}" for left, right in (*shown.definitions, *news)]
-    return [f"{shown.lhs} = {shown.rhs}" if isinstance(shown, sp.Equality) else str(shown)]
+    text = f"{shown.lhs} = {shown.rhs}" if isinstance(shown, sp.Equality) else str(shown)
+    return [text.replace("\\", "")]
