@@ -12,7 +12,8 @@ of one input has grown:
 ...     return kernel[:, -1] / kernel[:, 0]
 >>> observable = Observable("growth", growth, ("states",), inputs=1)
 
-and `sample(net, [observable, "kernel"], ...)` takes it beside the names of the registered ones.
+and `sample(net, [observable, "kernel"], ...)` takes it beside the names of the registered ones. A
+store knows an observable by its label alone: give another function another name.
 """
 
 from __future__ import annotations

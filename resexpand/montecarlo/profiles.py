@@ -15,9 +15,11 @@ Remainders are formed neuron by neuron. Their floor is the rounding of the colum
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from resexpand.errors import HyperparameterError
+from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.jets import Jets
 from resexpand.montecarlo.groups.paths import Paths
 from resexpand.montecarlo.observable import Floats, Observable, Record
@@ -63,22 +65,38 @@ FAMILIES: Mapping[str, Callable[[int], Observable]] = MappingProxyType(
 """Observables that take a parameter, by name."""
 
 
+@dataclass(frozen=True)
+class GroupGram:
+    """Reads `x_i . x_j / N` of the first columns of a group."""
+
+    kind: type[ColumnGroup]
+    size: int
+
+    def __call__(self, record: Record) -> Floats:
+        """Return rows of shape (n, L+1, size, size)."""
+        return record.of_group(self.kind)[:, :, : self.size, : self.size]
+
+
+@dataclass(frozen=True)
+class GroupSite:
+    """Reads the first entries of what a group leaves behind on its own."""
+
+    site: str
+    size: int
+
+    def __call__(self, record: Record) -> Floats:
+        """Return rows of shape (n, L+1, size)."""
+        return record.sites[self.site][:, :, : self.size]
+
+
 def _profile(name: str, kind: type[Jets] | type[Paths], order: int) -> Observable:
-    size = _checked(name, order) + 1
-
-    def read(record: Record) -> Floats:
-        return record.of_group(kind)[:, :, :size, :size]
-
+    read = GroupGram(kind, _checked(name, order) + 1)
     return Observable(name, read, ("states",), (kind(order),), 1, (order,))
 
 
 def _remainder(name: str, kind: type[Jets] | type[Paths], order: int) -> Observable:
-    size = _checked(name, order) + 1
     site = f"{kind.name}_remainders"
-
-    def read(record: Record) -> Floats:
-        return record.sites[site][:, :, :size]
-
+    read = GroupSite(site, _checked(name, order) + 1)
     return Observable(name, read, (site,), (kind(order),), 1, (order,))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
+from resexpand.montecarlo import profiles
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.jets import Jets
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.paths import Paths
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.observables import OBSERVABLES
+from resexpand.montecarlo.observables import OBSERVABLES, select
 from resexpand.montecarlo.sample import sample
 
 RHO, L = sp.Symbol("rho", real=True), sp.Symbol("L", integer=True, positive=True)
@@ -175,6 +177,14 @@ def test_an_observable_of_the_user() -> None:
     assert 1 < float(found["growth"].mean) < 1.5
     with pytest.raises(UnsupportedError, match="growth of 2 inputs"):
         sample(NET, own, 12, 64, K0=PAIR)
+
+
+def test_observables_with_parameters_are_values() -> None:
+    """Asked for twice they are one; they can be sent to another process."""
+    made = profiles.order_profile(3)
+    assert select(["order_profile(3)", made, " order_profile(3) "], 1) == (made,)
+    assert pickle.dumps(made)
+    assert made != profiles.order_profile(2)
 
 
 def test_columns_are_placed_as_documented() -> None:
