@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
+    from resexpand.theory.gated_paths import gated_path_sum
     from resexpand.theory.mean_field import kernel
     from resexpand.theory.one_loop import one_loop
     from resexpand.theory.optimal_scale import optimal_scale
     from resexpand.theory.order_profile import order_profile
+    from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
 
 __version__ = "0.1.0"
@@ -34,19 +36,23 @@ _HOMES = {
     "Activation": "resexpand.network.ops",
     "Branch": "resexpand.network.resnet",
     "Linear": "resexpand.network.ops",
+    "Majorant": "resexpand.theory.remainder",
     "ResNet": "resexpand.network.resnet",
     "cite": "resexpand.references",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
     "evaluate": "resexpand.codegen.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
+    "gated_path_sum": "resexpand.theory.gated_paths",
     "kernel": "resexpand.theory.mean_field",
+    "majorant_of": "resexpand.theory.remainder",
     "measure_orders": "resexpand.measure.orders",
     "measure_paths": "resexpand.measure.paths",
     "one_loop": "resexpand.theory.one_loop",
     "optimal_scale": "resexpand.theory.optimal_scale",
     "order_profile": "resexpand.theory.order_profile",
     "parse_expression": "resexpand.expressions",
+    "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
@@ -57,6 +63,7 @@ __all__ = [
     "Activation",
     "Branch",
     "Linear",
+    "Majorant",
     "ResNet",
     "__version__",
     "cite",
@@ -64,13 +71,16 @@ __all__ = [
     "compile_routine",
     "evaluate",
     "exact_moments",
+    "gated_path_sum",
     "kernel",
+    "majorant_of",
     "measure_orders",
     "measure_paths",
     "one_loop",
     "optimal_scale",
     "order_profile",
     "parse_expression",
+    "remainder_bound",
     "residual_expansion",
     "response",
     "sample",

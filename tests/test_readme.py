@@ -40,7 +40,9 @@ def test_commands_run(
     code = main(shlex.split(command)[1:])
     printed = capsys.readouterr()
     assert code == 0, printed.err
-    assert len(printed.out.splitlines()) > 5
+    written = re.findall(r"wrote (\S+)", printed.err)
+    assert written or len(printed.out.splitlines()) > 5
+    assert all((scratch / name).stat().st_size > 1000 for name in written)
 
 
 def test_there_are_commands() -> None:
@@ -48,6 +50,8 @@ def test_there_are_commands() -> None:
         "kernel",
         "response",
         "optimal-scale",
+        "expand",
+        "order-profile",
         "sample",
         "latex",
         "validate",
