@@ -24,7 +24,7 @@ def loaded(path: Path) -> ModuleType:
 
 
 def test_scripts_were_found() -> None:
-    assert [path.stem for path in CLAIMS] == ["fischer_2023"]
+    assert [path.stem for path in CLAIMS] == ["dherin_2025", "fischer_2023"]
 
 
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
