@@ -144,7 +144,7 @@ def _averaged(
 ) -> tuple[Array, Array, Array]:
     y, weights = line_rule(x, step, density)
     f, half = features(y)
-    return tuple(np.einsum("ij,ij->i", weights, g) for g in (f, half, f * f))  # type: ignore[return-value]
+    return tuple(np.einsum("ij,ij->i", weights, g) for g in (f, half, f * f))
 
 
 def _panelled(

@@ -7,9 +7,9 @@ The algorithm, for draws ``a`` in the order of computation:
 3. ``N Cov(C) = R S R^T``, ``N Cov(K) = B S B^T``, ``R = (1 - T M^2)^{-1}``, ``B = M^2 R``;
 4. ``N E dC = R [ H:(B S B^T)/2 + sum_k P:B ]``: tadpole and conditioning, propagated.
 
-The kernel of a sampled network is ``G^l = h^l.h^l/N``: beside ``K`` it fluctuates because there are
-N neurons, ``N Cov(G^l, G^m) = B S B^T + B S_UG + (B S_UG)^T + W``, with ``W_ij,kl = K_ik K_jl + K_il
-K_jk`` of the earlier layer and ``S_UG = T W``.
+The kernel of a sampled network is ``G^l = h^l.h^l/N``: beside ``K`` it fluctuates because there
+are N neurons, ``N Cov(G^l, G^m) = B S B^T + B S_UG + (B S_UG)^T + W``, with ``W_ij,kl = K_ik K_jl +
+K_il K_jk`` of the earlier layer and ``S_UG = T W``.
 """
 
 from __future__ import annotations
@@ -252,8 +252,7 @@ def _matrices(inputs: int, name: str, array: Array) -> Array:
     if inputs == 1:
         return array[:, :, 0, :, 0] if name.endswith("_cov") else array[..., 0]
     square = np.array([[index[i, j] for j in range(inputs)] for i in range(inputs)])
-    whole = array[:, :, square] if array.ndim == 3 else array[:, :, square][..., square]
-    return whole
+    return array[:, :, square] if array.ndim == 3 else array[:, :, square][..., square]
 
 
 def _outputs(tables: Tables, arrays: Mapping[str, Array]) -> dict[str, Array]:

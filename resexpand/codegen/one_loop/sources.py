@@ -13,9 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.codegen.one_loop.four_point import (
+    PairCumulants,
+    local_cumulants,
+    pair_cumulants,
+)
 from resexpand.codegen.one_loop.tables import Tables
 from resexpand.codegen.one_loop.two_point import local_variance, stream_cumulants
-from resexpand.errors import UnsupportedError
 from resexpand.theory.one_loop.process import Process
 
 Array = NDArray[np.float64]
@@ -42,22 +46,39 @@ class Sources:
 
 def sources(tables: Tables, process: Process) -> Sources:
     """Compute the sources of a network."""
-    if tables.inputs > 1:
-        raise UnsupportedError(
-            f"the order 1/N of {tables.inputs} inputs", "not yet built", "use inputs=1"
-        )
     points, blocks, draws = tables.weights.shape
-    streams = stream_cumulants(process.draws[0].law, tables.stream[..., 0, 0])
+    entries = tables.entries
+    streams = _streams(tables, process)
     first = tables.weights[:, :, 0]
     weight = first[:, :, None] * first[:, None, :]
-    covariance = np.zeros((points, blocks, draws, blocks, draws))
-    covariance[:, :, 0, :, 0] = weight * streams.covariance
+    covariance = np.zeros((points, blocks, draws, entries, blocks, draws, entries))
+    covariance[:, :, 0, :, :, 0] = weight[:, :, None, :, None] * streams.covariance
     error = streams.error
-    each = np.arange(blocks)
     for draw in range(1, draws):
-        variance, own = local_variance(process.draws[draw].law, tables.reads[:, :, draw, 0, 0])
-        covariance[:, each, draw, each, draw] = tables.weights[:, :, draw] ** 2 * variance
+        local, own = _inside(tables, process, draw)
+        scaled = tables.weights[:, :, draw, None, None] ** 2 * local
+        for block in range(blocks):
+            covariance[:, block, draw, :, block, draw] = scaled[:, block]
         error = max(error, own)
-    conditioning = (weight * streams.slope)[:, :, None, None, :, None]
-    count = blocks * draws
+    conditioning = weight[:, :, None, None, :, None] * streams.slope
+    count = blocks * draws * entries
     return Sources(covariance.reshape((points, count, count)), conditioning, error)
+
+
+def _streams(tables: Tables, process: Process) -> PairCumulants:
+    """Return the cumulants of the draws that read the stream."""
+    law = process.draws[0].law
+    if tables.inputs > 1:
+        return pair_cumulants(law, tables.stream)
+    single = stream_cumulants(law, tables.stream[..., 0, 0])
+    covariance = single.covariance[:, :, None, :, None]
+    return PairCumulants(covariance, single.slope[:, :, None, None, :, None], single.error)
+
+
+def _inside(tables: Tables, process: Process, draw: int) -> tuple[Array, float]:
+    """Return the covariance of the features of a draw inside a block, ``(G, B, p, p)``."""
+    law = process.draws[draw].law
+    if tables.inputs > 1:
+        return local_cumulants(law, tables.reads[:, :, draw])
+    variance, error = local_variance(law, tables.reads[:, :, draw, 0, 0])
+    return variance[..., None, None], error

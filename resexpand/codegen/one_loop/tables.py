@@ -1,8 +1,8 @@
 """From the routine of the layers to the arrays of the one-loop algorithm.
 
 The entries of a Gram matrix of D inputs are numbered like its upper triangle, row by row. Averages
-of entry ``(i, j)`` depend on the covariances ``(i, i), (i, j), (j, j)`` alone, so the routine runs on
-all pairs of inputs and its results are put together here.
+of entry ``(i, j)`` depend on the covariances ``(i, i), (i, j), (j, j)`` alone, so the routine runs
+on all pairs of inputs and its results are put together here.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Tables:
     @property
     def entries(self) -> int:
         """Number p of entries of a Gram matrix."""
-        return self.curvatures.shape[-1]
+        return int(self.curvatures.shape[-1])
 
 
 def gather(values: Mapping[str, Array], process: Process, inputs: int, single: bool) -> Tables:

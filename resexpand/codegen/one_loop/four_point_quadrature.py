@@ -1,0 +1,152 @@
+r"""Four-point averages of a smooth activation by quadrature.
+
+``Cov(phi(y_1) phi(y_2), phi(x_1) phi(x_2))`` and its derivatives with respect to the covariances of
+the ``y`` are sums over nodes of the earlier pair ``x``, with the average over ``y`` given ``x``
+inside. Pairs may coincide or have singular covariances. Two densities of nodes are compared
+on some of the averages: their difference is the stated error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.activations.activation_law import ActivationLaw
+from resexpand.codegen.one_loop.four_point_loop import features, loops, unit_weights
+from resexpand.gaussian.quadrature import CUTOFF
+from resexpand.gaussian.two_point_quadrature import line_rule
+
+Array = NDArray[np.float64]
+
+FINE, COARSE = 1.0, 0.78
+STEP = 0.04
+"""Spacing of the tables, in units in which activations bend."""
+
+CHECKED = 4
+"""Averages of every kind on which two densities are compared."""
+
+SINGULAR = 1e-13
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The averages of the later pair, given the earlier: columns of out, kinds below.
+
+    Kinds: 0 ``phi phi``, then the derivatives with respect to S_11, S_12 and S_22.
+    """
+
+    averages: Array
+
+
+def cumulants(
+    law: ActivationLaw, sigma: Array, same: tuple[bool, bool], *, slopes: bool
+) -> tuple[Array, float]:
+    """Return covariance and its derivatives with respect to S_11, S_12, S_22.
+
+    Parameters
+    ----------
+    law : ActivationLaw
+        The activation.
+    sigma : ndarray, shape (n, 4, 4)
+        Covariances of ``y_1, y_2, x_1, x_2``.
+    same : (bool, bool)
+        Whether ``y_1`` and ``y_2``, ``x_1`` and ``x_2`` are one and the same variable; then the
+        derivative with respect to the variance stands in the place of S_12.
+    slopes : bool
+        Whether the derivatives are wanted; without them, and for the same layer, the pairs may
+        coincide.
+
+    Returns
+    -------
+    values : ndarray, shape (4, n)
+    error : float
+        Relative to the standard deviations of the two products.
+    """
+    values = np.zeros((4, sigma.shape[0]))
+    error = 0.0
+    checked = set(np.linspace(0, sigma.shape[0] - 1, CHECKED).astype(int).tolist())
+    for n, covariance in enumerate(sigma):
+        found, size = _one(law, covariance, same, FINE)
+        values[:, n] = found
+        if n in checked:
+            coarse, _ = _one(law, covariance, same, COARSE)
+            used = slice(0, 4 if slopes else 1)
+            difference = float(np.abs(found - coarse)[used].max())
+            error = max(error, difference / size if size > 0 else difference)
+    return values, error
+
+
+def _one(
+    law: ActivationLaw, sigma: Array, same: tuple[bool, bool], density: float
+) -> tuple[Array, float]:
+    x, weights = _earlier(sigma[2:, 2:], same[1], density)
+    product = features(law, x)[0].prod(axis=0)
+    centred = weights * (product - weights @ product)
+    cross, inverse = sigma[:2, 2:], _pseudo_inverse(sigma[2:, 2:], same[1])
+    means = cross @ inverse @ x
+    rest = sigma[:2, :2] - cross @ inverse @ cross.T
+    rest[np.abs(rest) < SINGULAR * sigma[:2, :2].max()] = 0.0
+    inner = _later_same(law, means, rest, density) if same[0] else None
+    averages = _later_pair(law, means, rest, density) if inner is None else inner
+    scale = np.sqrt(max(float(centred @ product), 0.0)) * float(np.abs(averages[0]).max())
+    return averages @ centred, scale
+
+
+def _earlier(covariance: Array, same: bool, density: float) -> tuple[Array, Array]:
+    """Return nodes ``(2, n)`` of the earlier pair and their weights."""
+    first, weight = line_rule(np.zeros(1), float(np.sqrt(covariance[0, 0])), density)
+    if same:
+        return np.stack([first[0], first[0]]), weight[0]
+    slope = covariance[0, 1] / covariance[0, 0] if covariance[0, 0] > 0 else 0.0
+    left = covariance[1, 1] - slope * covariance[0, 1]
+    left = left if left > SINGULAR * covariance[1, 1] else 0.0
+    second, weights = line_rule(slope * first[0], float(np.sqrt(left)), density)
+    nodes = np.stack([np.broadcast_to(first[0][:, None], second.shape), second])
+    return nodes.reshape(2, -1), (weight[0][:, None] * weights).ravel()
+
+
+def _pseudo_inverse(covariance: Array, same: bool) -> Array:
+    if same:
+        return np.array([[1 / covariance[0, 0] if covariance[0, 0] > 0 else 0.0, 0.0], [0.0, 0.0]])
+    return np.linalg.pinv(covariance, rcond=SINGULAR, hermitian=True)
+
+
+def _later_same(law: ActivationLaw, means: Array, rest: Array, density: float) -> Array:
+    """Average the square of one variable, and half of its second derivative, given the mean."""
+    y, weights = line_rule(means[0], float(np.sqrt(max(rest[0, 0], 0.0))), density)
+    phi, slope, half = features(law, y)
+    result = np.zeros((4, means.shape[1]))
+    result[0] = (weights * phi * phi).sum(axis=1)
+    result[2] = (weights * (slope * slope + 2 * phi * half)).sum(axis=1)
+    return result
+
+
+def _later_pair(law: ActivationLaw, means: Array, rest: Array, density: float) -> Array:
+    swapped = rest[1, 1] > rest[0, 0]
+    if swapped:
+        means, rest = means[::-1], rest[::-1, ::-1]
+    a = float(np.sqrt(max(rest[0, 0], 0.0)))
+    b = float(rest[0, 1] / a) if a > 0 else 0.0
+    left = rest[1, 1] - b * b
+    c = float(np.sqrt(left)) if left > SINGULAR * rest[1, 1] else 0.0
+    reach = CUTOFF * abs(b) + 8 * STEP
+    low, high = float(means[1].min()) - reach, float(means[1].max()) + reach
+    grid = np.linspace(low, high, int((high - low) / STEP) + 16)
+    y, table_weights = line_rule(grid, c, density)
+    tables = (table_weights * features(law, y)).sum(axis=2)
+    z, weights = _standard(a, density)
+    out = np.empty((4, means.shape[1]))
+    first, second = (np.ascontiguousarray(m) for m in means)
+    step = float(grid[1] - grid[0])
+    given = (first, second, a, b, z, weights, tables, low, step, unit_weights(), out)
+    loops(law).average(*given)
+    return out[[0, 3, 2, 1]] if swapped else out
+
+
+def _standard(scale: float, density: float) -> tuple[Array, Array]:
+    """Return nodes and weights in the standard normal variable itself."""
+    count = int(density * max(26.0, 64.0 * scale)) + 1
+    z = np.linspace(-CUTOFF, CUTOFF, count)
+    return z, np.exp(-z * z / 2) / np.sqrt(2 * np.pi) * (2 * CUTOFF / (count - 1))
