@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -15,16 +16,19 @@ CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "conclude(" in path.read
 
 
 def loaded(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"numerics_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up by name.
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
 def test_scripts_were_found() -> None:
-    assert [path.stem for path in CLAIMS] == ["dherin_2025", "fischer_2023"]
+    assert [path.stem for path in CLAIMS] == ["dherin_2025", "finite_width", "fischer_2023"]
 
 
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
