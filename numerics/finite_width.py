@@ -68,6 +68,7 @@ class Scale:
     resolve: float = 0.1
     order_widths: tuple[int, ...] = (8, 16, 32, 64)
     order_draws: int = 4_000_000
+    order_resolve: float = 0.25
 
     def cases(self) -> Iterator[Case]:
         """Yield every case, the shallow ones first."""
@@ -85,6 +86,7 @@ SETTINGS = {
         draws=20_000,
         resolve=0.2,
         order_draws=200_000,
+        order_resolve=0.5,
     ),
     "full": Scale(),
 }
@@ -165,7 +167,10 @@ def order_claim(scale: Scale, store: Path | None) -> Claim:
         ]
         # The next order bends the line by its share at a width in the middle.
         middle = sqrt(widths[0] * widths[-1])
-        options = {"resolve": 0.35, "neglected": {"order": [theory.parameter / middle]}}
+        options = {
+            "resolve": scale.order_resolve,
+            "neglected": {"order": [theory.parameter / middle]},
+        }
         for found, value in ((right, theory.values[name].ravel()[-1]), (wrong, 0.0)):
             measured = {"order": exponent(runs, float(value))}
             found[f"{case.name} {name}"] = compare({"order": [2.0]}, measured, **options)
