@@ -16,6 +16,7 @@ from weight_mirror import Mirror, mirror
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, order_profile
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo import profiles
+from resexpand.montecarlo.columns import triangular_factor
 from resexpand.montecarlo.sample import sample
 
 ORDER, WIDTH, POINTS, RADIUS = 4, 6, 48, 0.25
@@ -120,8 +121,21 @@ def test_two_scale_theory(shape: str, make, z_score) -> None:
     assert np.abs(z_score(rows[:, moving], 1.02 * exact[moving])).max() > 5
 
 
-def test_zero_columns_draw_no_normals(make) -> None:
-    """Jets leave the network alone: the normals of the first columns are those of a plain one."""
+def test_zero_columns_draw_no_normals() -> None:
+    """A pivot that is zero draws nothing: at layer 1, h and J_0 are one column, the others zero."""
+    columns = np.zeros((4, 32))
+    columns[0, :20] = columns[1, :20] = np.random.default_rng(1).normal(size=20)
+    triangle = np.empty((4, 4))
+    length = np.linalg.norm(columns[0])
+    triangular_factor(columns, 20, triangle)
+    exact = np.zeros((4, 4))
+    exact[0, :2] = length
+    np.testing.assert_allclose(triangle, exact, rtol=1e-14)
+    assert (np.diag(triangle)[1:] == 0).all()
+
+
+def test_jets_leave_the_network_alone(make) -> None:
+    """The normals of the first column are those of a plain network."""
     net = ResNet(BRANCHES["W phi(h)"](Activation("erf")), scale=SCALES)
     plain, beside = (
         make(net, names, 20, K0=0.8).rows(0, 4)["kernel"]
