@@ -47,6 +47,7 @@ from resexpand.workflows.finite_width import (
     sample_covariances,
     sample_mean,
     scatter,
+    straight_widths,
     usable_widths,
 )
 
@@ -63,9 +64,9 @@ class Scale:
     depths: tuple[int, ...] = (5, 20, 100)
     largest: bool = True
     widths: tuple[int, ...] = (50, 100, 200, 400, 800)
-    draws: int = 60_000
+    draws: int = 10_000
     """Networks per width for fluctuations; means take up to five times as many."""
-    resolve: float = 0.1
+    resolve: float = 0.15
     order_widths: tuple[int, ...] = (8, 16, 32, 64)
     order_draws: int = 4_000_000
     order_resolve: float = 0.25
@@ -122,15 +123,16 @@ def examine(case: Case, scale: Scale, findings: Findings, store: Path | None) ->
     if len(widths) < 2:
         findings.outside[case.name] = f"v = {theory.parameter:.3g}: the expansion does not hold"
         return f"outside validity, v = {theory.parameter:.3g}"
+    # Fewer widths extrapolate worse.
+    draws = round(scale.draws * (len(scale.widths) / len(widths)) ** 2)
     size = float(np.abs(theory.values["C_mean"]).max())
-    most, target = 5 * scale.draws, scale.resolve * size / ACCURACY
+    most, target = 5 * draws, scale.resolve * size / ACCURACY
     means = [
         {"C_mean": sample_mean(case, n, most, target=target, **options_of(store, case, n, "mean"))}
-        for n in widths
+        for n in straight_widths(widths, theory.parameter)
     ]
     spreads = [
-        sample_covariances(case, n, scale.draws, **options_of(store, case, n, "spread"))
-        for n in widths
+        sample_covariances(case, n, draws, **options_of(store, case, n, "spread")) for n in widths
     ]
 
     def judged(values: dict[str, Any], runs: list[Any]) -> Agreement:

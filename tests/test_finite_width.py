@@ -12,6 +12,7 @@ from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, resp
 from resexpand.workflows.deviations import upper
 from resexpand.workflows.finite_width import (
     LARGEST_PARAMETER,
+    STRAIGHT_PARAMETER,
     Case,
     Coefficient,
     Coefficients,
@@ -20,6 +21,7 @@ from resexpand.workflows.finite_width import (
     sample_covariances,
     sample_mean,
     scatter,
+    straight_widths,
     usable_widths,
 )
 from resexpand.workflows.reduced_theory import reply, sums, unshared
@@ -113,6 +115,8 @@ def test_agreement_and_its_control() -> None:
 def test_widths_within_the_expansion() -> None:
     assert usable_widths((10, 20, 40), 20 * LARGEST_PARAMETER) == (20, 40)
     assert usable_widths((10, 20, 40), 1e9) == ()
+    assert straight_widths((10, 20, 40, 80), 20 * STRAIGHT_PARAMETER) == (20, 40, 80)
+    assert straight_widths((10, 20, 40, 80), 1e9) == (20, 40, 80)
 
 
 def at_width(width: int, mean: float, error: float = 0.01) -> Coefficient:

@@ -5,7 +5,9 @@ that is ``c_1 + c_2/N + ...``; the straight line through several widths has ``c_
 What it leaves out is of the relative size ``(v/N)^2``, ``v = max_l N Var(G^l)/(K^l)^2``, the
 parameter of the expansion: widths with ``v/N`` above `LARGEST_PARAMETER` are not used.
 
-Means are sampled with the infinite-width twin as control variate, covariances without.
+Means are sampled with the infinite-width twin as control variate, covariances without. With the
+twin the error of ``N dC`` does not grow with the width, and it is so small that the curvature
+shows: for means the largest widths are used, up to ``v/N`` of `STRAIGHT_PARAMETER`.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ Array = NDArray[np.float64]
 
 LARGEST_PARAMETER = 0.15
 """Widths at which ``v/N`` is larger are left out: the expansion does not hold there."""
+
+STRAIGHT_PARAMETER = 0.03
+"""Largest ``v/N`` at which a mean is a straight line in ``1/N`` to the accuracy of the twin."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,12 @@ def sample_covariances(case: Case, width: int, draws: int, **options: Any) -> Ma
 def usable_widths(widths: Sequence[int], parameter: float) -> tuple[int, ...]:
     """Return the widths at which the expansion holds."""
     return tuple(width for width in widths if parameter / width <= LARGEST_PARAMETER)
+
+
+def straight_widths(widths: Sequence[int], parameter: float) -> tuple[int, ...]:
+    """Return the widths at which a mean is straight in ``1/N``; at least the three largest."""
+    straight = tuple(width for width in widths if parameter / width <= STRAIGHT_PARAMETER)
+    return straight if len(straight) > 2 else tuple(sorted(widths)[-3:])
 
 
 @dataclass(frozen=True, eq=False)
