@@ -22,6 +22,7 @@ from resexpand.export.latex_expansion import (
     remainder_section,
     term_section,
 )
+from resexpand.export.latex_one_loop import one_loop_section
 from resexpand.export.latex_optimum import optimum_section
 from resexpand.export.latex_recursion import recursion_section
 from resexpand.export.latex_sections import (
@@ -35,6 +36,7 @@ from resexpand.theory.derivation import Derivation
 from resexpand.theory.expansion import Expansion, Term
 from resexpand.theory.formula import Formula
 from resexpand.theory.gated_paths import GatedPathSum
+from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.remainder import RemainderBound
@@ -56,8 +58,8 @@ def to_latex(
     Parameters
     ----------
     result : Formula, Recursion, OptimalScale, Expansion, ResNet, sympy.Basic, or several
-        What to write: a result of `kernel`, `response` or `optimal_scale`, one of their formulas,
-        an expansion, remainder bound or path sum, a derivation, a network, an expression or
+        What to write: a result of `kernel`, `response`, `optimal_scale` or `one_loop`, one of
+        their formulas, an expansion, remainder bound or path sum, a derivation, a network, an expression or
         equation; a sequence of these; or a mapping of left sides to expressions.
     style : {"equation", "aligned", "document"}
         Single equations, one aligned system per result, or a standalone document.
@@ -101,6 +103,7 @@ def _sections(result: Any, closed: bool) -> list[Section]:
         (Formula, formula_section),
         (Recursion, recursion_section),
         (OptimalScale, optimum_section),
+        (OneLoop, one_loop_section),
         (Derivation, derivation_section),
         (Expansion, expansion_section),
         (Term, term_section),

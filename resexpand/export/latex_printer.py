@@ -167,6 +167,8 @@ class FormulaPrinter(LatexPrinter):
         written = _inline(exponent) if exponent.is_Rational else self.text(exponent)
         if isinstance(base, GaussianExpectation):
             return f"{self.text(base)}^{{{written}}}"
+        if hasattr(base, self.printmethod):
+            return str(getattr(base, self.printmethod)(self, exp=written))
         if isinstance(base, sp.Function) and not isinstance(base, sp.exp | Nonlinearity | Area):
             return self._print_Function(base, written)
         text = self.text(base)

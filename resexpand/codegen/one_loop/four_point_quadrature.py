@@ -8,8 +8,6 @@ on some of the averages: their difference is the stated error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,16 +26,6 @@ CHECKED = 4
 """Averages of every kind on which two densities are compared."""
 
 SINGULAR = 1e-13
-
-
-@dataclass(frozen=True)
-class Inner:
-    """The averages of the later pair, given the earlier: columns of out, kinds below.
-
-    Kinds: 0 ``phi phi``, then the derivatives with respect to S_11, S_12 and S_22.
-    """
-
-    averages: Array
 
 
 def cumulants(
@@ -110,7 +98,8 @@ def _earlier(covariance: Array, same: bool, density: float) -> tuple[Array, Arra
 def _pseudo_inverse(covariance: Array, same: bool) -> Array:
     if same:
         return np.array([[1 / covariance[0, 0] if covariance[0, 0] > 0 else 0.0, 0.0], [0.0, 0.0]])
-    return np.linalg.pinv(covariance, rcond=SINGULAR, hermitian=True)
+    inverse: Array = np.linalg.pinv(covariance, rcond=SINGULAR, hermitian=True)
+    return inverse
 
 
 def _later_same(law: ActivationLaw, means: Array, rest: Array, density: float) -> Array:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import sympy as sp
+
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
+from resexpand.theory.formula import Formula
+from resexpand.theory.mean_field import kernel
+from resexpand.theory.one_loop.formulas import formulas
 from resexpand.theory.one_loop.process import Process
 from resexpand.theory.recursion import Recursion
 
@@ -39,3 +44,26 @@ class OneLoop:
     layers: Recursion
     neglects: str = "O(1/N^2)"
     citations: tuple[Citation, ...] = ()
+
+    @property
+    def formulas(self) -> tuple[Formula, ...]:
+        """All formulas, each after those it needs; of one input (see `formulas`)."""
+        base = self.kernel if self.inputs == 1 else kernel(self.net)
+        return tuple(formulas(base, self.process, self.citations))
+
+    def formula(self, name: str) -> Formula:
+        """Return the formula of a name.
+
+        Raises
+        ------
+        KeyError
+            If there is no such formula.
+        """
+        by_name = {formula.name: formula for formula in self.formulas}
+        if name not in by_name:
+            raise KeyError(f"{name!r} is not among the formulas {list(by_name)}")
+        return by_name[name]
+
+    def mixing(self, depth: int) -> sp.Matrix:
+        """Return the matrix of the process for a number of blocks, see `Process.mixing`."""
+        return self.process.mixing(depth, self.net.scale)
