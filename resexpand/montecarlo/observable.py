@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from resexpand.montecarlo.concrete import ConcreteNet, Law
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.tangents import Tangents
 
 Floats = NDArray[np.float64]
 
-GRAMS = ("states", "features", "read_outs")
+GRAMS = ("states", "features", "read_outs", "steps")
 """Sites that hold one Gram matrix per layer."""
 
 
@@ -47,7 +48,8 @@ class Record:
         The kernel K^0.
     sites : mapping
         ``"states"``: (n, L+1, S, S). ``"features"``, ``"read_outs"``: (n, L+1, F, F).
-        ``"outputs"``: (n, D). Sites of a group: (n, L+1, ...). Empty where not wanted.
+        ``"steps"``: the same, its last layer unused. ``"outputs"``: (n, D). Sites of a group:
+        (n, L+1, ...). Empty where not wanted.
     """
 
     net: ConcreteNet
@@ -73,6 +75,19 @@ class Record:
         """Return the Gram matrices of the stream columns of a group, (n, L+1, m, m)."""
         columns = list(self.layout.places[kind])
         return self.sites["states"][:, :, columns][..., columns]
+
+    def tangent(self, kind: str) -> int:
+        """Return the column of a kind of tangent, among those of the stream.
+
+        Raises
+        ------
+        KeyError
+            If no observable asked for it.
+        """
+        tangents = self.layout.of_kind(Tangents)
+        if not isinstance(tangents, Tangents):
+            raise KeyError(kind)
+        return self.layout.places[Tangents][tangents.kinds.index(kind)]
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ Notation: D inputs, `h^l_a` the state of input a, `s`, `t` weight and bias varia
     covariance_response dG^l_12 / dK^0_12 for two inputs                          l = 0 ... L
     tangent             |v^l|^2 / |v^0|^2, v^0 a random direction, one input      l = 0 ... L
 
-Profiles over orders of the residual scale and over path lengths are in
-`resexpand.montecarlo.profiles`.
+Distances, residual ratios and logarithms are in `resexpand.montecarlo.growth`, profiles over orders
+of the residual scale and over path lengths in `resexpand.montecarlo.profiles`.
 
 Derivatives are taken along each network, at fixed weights and fixed normals `z` of `h^0 = z F^T`,
 `F F^T = K^0`: `v^l = dh^l/dK^0` starts from `z dF^T/dK^0` and obeys the linearised network. Without
@@ -42,15 +42,14 @@ from resexpand.montecarlo.concrete import ConcreteNet
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.groups.twin import Twin
+from resexpand.montecarlo.growth import GROWTH
 from resexpand.montecarlo.observable import Floats, Observable, Record
 from resexpand.montecarlo.profiles import FAMILIES
 from resexpand.network.resnet import Branch
 
 __all__ = ["FAMILIES", "OBSERVABLES", "Observable", "Record", "needed_sites", "select"]
 
-VARIANCE, COVARIANCE, DIRECTION = (
-    (Tangents((kind,)),) for kind in ("variance", "covariance", "direction")
-)
+VARIANCE, COVARIANCE = ((Tangents((kind,)),) for kind in ("variance", "covariance"))
 WITH_PARAMETER = re.compile(r"(\w+)\((\d{1,4})\)")
 
 
@@ -94,30 +93,16 @@ def _output_squared(record: Record) -> Floats:
 
 
 def _chi(record: Record) -> Floats:
-    return 2 * record.sites["states"][:, :, 0, _tangent_column(record, "variance")]
+    return 2 * record.sites["states"][:, :, 0, record.tangent("variance")]
 
 
 def _response(record: Record) -> Floats:
-    slope = 2 * record.sites["read_outs"][:, :, 0, _tangent_column(record, "variance")]
+    slope = 2 * record.sites["read_outs"][:, :, 0, record.tangent("variance")]
     return record.read_out_law[0] * slope
 
 
 def _covariance_response(record: Record) -> Floats:
-    return record.sites["states"][:, :, 0, _tangent_column(record, "covariance")]
-
-
-def _tangent(record: Record) -> Floats:
-    v = _tangent_column(record, "direction")
-    squares = record.sites["states"][:, :, v, v]
-    return np.asarray(squares / squares[:, :1])
-
-
-def _tangent_column(record: Record, kind: str) -> int:
-    """Return the column of a kind of tangent."""
-    tangents = record.layout.of_kind(Tangents)
-    if not isinstance(tangents, Tangents):
-        raise KeyError(kind)
-    return record.layout.places[Tangents][tangents.kinds.index(kind)]
+    return record.sites["states"][:, :, 0, record.tangent("covariance")]
 
 
 OBSERVABLES: Mapping[str, Observable] = MappingProxyType(
@@ -136,7 +121,7 @@ OBSERVABLES: Mapping[str, Observable] = MappingProxyType(
             Observable("chi", _chi, ("states",), VARIANCE, 1),
             Observable("response", _response, ("read_outs",), VARIANCE, 1),
             Observable("covariance_response", _covariance_response, ("states",), COVARIANCE, 2),
-            Observable("tangent", _tangent, ("states",), DIRECTION, 1),
+            *GROWTH,
         )
     }
 )

@@ -13,6 +13,7 @@ What a network leaves behind are Gram matrices `x_a . x_b / N` of its columns, b
     states     of the S columns of the stream, l = 0 ... L
     features   of the F columns on which the last Linear of the branch acts, l = 1 ... L+1
     read_outs  of the F columns on which the read-out acts if placed behind layer l, l = 0 ... L
+    steps      of what the branch of block l makes of the F columns,                l = 1 ... L
 
 then the outputs, and what a group reads off its own columns, at layers 0 ... L. Everything
 observable is read off these (`resexpand.montecarlo.observables`).
@@ -30,13 +31,17 @@ from resexpand.montecarlo.groups.layout import Layout
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
 
-LIBRARY = ("jit", "philox", "normals", "streams", "columns", "function_space", "dense", "twin")
+LIBRARY = (
+    *("jit", "philox", "normals", "streams", "columns", "readings"),
+    *("function_space", "dense", "twin"),
+)
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, library {digest}.
 # Branch: {branch}. Columns: {groups}.
 from resexpand.montecarlo.columns import add_scaled, gram, padded, remainders, start
-from resexpand.montecarlo.{module} import linear, read_out, workspace
+from resexpand.montecarlo.readings import write_distances
+from resexpand.montecarlo.{module} import {names}
 from resexpand.montecarlo.twin import linear_with_twin
 """
 
@@ -44,7 +49,7 @@ DRIVER = '''
 @driver
 def draw_networks(
     first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
-    twin_roots, blocks, states, features, read_outs, outputs{sites},
+    twin_roots, blocks, states, features, read_outs, steps, outputs{sites},
 ):
     """Draw networks first ... first + draws - 1 and write what they leave behind.
 
@@ -76,7 +81,6 @@ def draw_networks(
                 break
             place = (key0, key1, layer, draw)
 {block}
-            add_scaled(stream, scales[layer - 1], {result}, added_to)
         if outputs.size:
             place = (key0, key1, depth + 1, draw)
             law = (read_out_law[0], read_out_law[1])
@@ -97,6 +101,23 @@ LINEAR = """\
             law = (laws[{j}, 0], laws[{j}, 1])
             linear({source}, {target}, biased, width, law, place, {j}, scratch)"""
 
+CLOSING = """\
+            if steps.size:
+                gram({source}, width, steps[n, layer - 1])
+            add_scaled(stream, scales[layer - 1], {source}, added_to)"""
+
+# Where nobody reads the branch by itself, its normals are added without being written down.
+LINEAR_CLOSING = """\
+            law, scale = (laws[{j}, 0], laws[{j}, 1]), scales[layer - 1]
+            if steps.size:
+                linear({source}, {target}, biased, width, law, place, {j}, scratch)
+                gram({target}, width, steps[n, layer - 1])
+                add_scaled(stream, scale, {target}, added_to)
+            else:
+                add_linear(
+                    {source}, stream, scale, added_to, biased, width, law, place, {j}, scratch
+                )"""
+
 TWIN_LINEAR = """\
             law, root = (laws[{j}, 0], laws[{j}, 1]), twin_roots[layer - 1, {k}]
             linear_with_twin({source}, {target}, biased, width, law, root, place, {j}, scratch)"""
@@ -114,8 +135,10 @@ def sampler_source(branch: Branch, method: str, layout: Layout) -> str:
     layout : Layout
         The columns to propagate. The number of inputs and tangents does not change the text.
     """
+    fused = method == "function-space" and layout.weighted == layout.carried
     head = HEADER.format(
         method=method,
+        names="add_linear, linear, read_out, workspace" if fused else "linear, read_out, workspace",
         module=method.replace("-", "_"),
         branch=" -> ".join(_op_name(op) for op in branch.ops),
         groups=", ".join(group.name for group in layout.groups),
@@ -128,7 +151,7 @@ def sampler_source(branch: Branch, method: str, layout: Layout) -> str:
         for group in layout.groups
         for text in group.functions(j, op)
     ]
-    return module_source([head, *functions, _driver(branch, layout)])
+    return module_source([head, *functions, _driver(branch, layout, fused)])
 
 
 @cache
@@ -139,13 +162,12 @@ def library_digest() -> str:
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
 
 
-def _driver(branch: Branch, layout: Layout) -> str:
+def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
     """Return the text of `draw_networks`."""
     # The activation that opens the branch also stands behind the last block, before the read-out.
     opening, behind = "", "h"
     if branch.reads_activation:
         opening, behind = f"{_activation(layout.groups, 0, 'h', 'x')}\n", "x"
-    block, result = _block(branch, layout)
     names = [group.name for group in layout.groups]
     readings = [
         READING.format(site=site, line=line) + "\n"
@@ -164,8 +186,7 @@ def _driver(branch: Branch, layout: Layout) -> str:
         readings="".join(readings),
         opening=opening,
         behind=behind,
-        block=block,
-        result=result,
+        block=_block(branch, layout, fused),
     )
 
 
@@ -174,23 +195,28 @@ def _biased(layout: Layout) -> list[str]:
     return ["inputs - 1", *(f"{group.name}_at" for group in layout.groups[1:] if group.biased)]
 
 
-def _block(branch: Branch, layout: Layout) -> tuple[str, str]:
-    """Return the lines of one block and the name of the array that holds its result."""
+def _block(branch: Branch, layout: Layout, fused: bool) -> str:
+    """Return the lines of one block, up to the addition to the stream."""
     places = [j for j, op in enumerate(branch.ops) if isinstance(op, Linear)]
+    last = len(branch.ops) - 1
     lines, source = [], "h"
     for j, op in enumerate(branch.ops):
         target = "y" if source == "x" else "x"
-        if isinstance(op, Activation):
-            if j > 0:
-                lines.append(_activation(layout.groups, j, source, target))
-        else:
-            lines += _linear(layout, source, target, j, places)
+        if isinstance(op, Linear):
+            lines += _before_linear(layout, source, j, places)
+            if fused and j == last:
+                return "\n".join([*lines, LINEAR_CLOSING.format(source=source, target=target, j=j)])
+            template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
+            k = places.index(j)
+            lines.append(template.format(source=source, target=target, j=j, k=k))
+        elif j > 0:
+            lines.append(_activation(layout.groups, j, source, target))
         source = target
-    return "\n".join(lines), source
+    return "\n".join([*lines, CLOSING.format(source=source)])
 
 
-def _linear(layout: Layout, source: str, target: str, j: int, places: list[int]) -> list[str]:
-    """Return the lines of the linear operation at position j, one of `places`."""
+def _before_linear(layout: Layout, source: str, j: int, places: list[int]) -> list[str]:
+    """Return what is read in front of the linear operation at position j, one of `places`."""
     k = places.index(j)
     lines = [
         READING.format(site=site, line=line)
@@ -198,15 +224,13 @@ def _linear(layout: Layout, source: str, target: str, j: int, places: list[int])
         for site in group.sites
         if (line := group.before_linear(site, k, source))
     ]
-    if j == places[-1]:
-        lines.append(FEATURES.format(source=source))
-    template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
-    return [*lines, template.format(source=source, target=target, j=j, k=k)]
+    return [*lines, FEATURES.format(source=source)] if j == places[-1] else lines
 
 
 def _activation(groups: tuple[ColumnGroup, ...], j: int, source: str, target: str) -> str:
     """Return the lines that take all columns through activation j."""
-    return "\n".join(f"{'':12}{group.call(j, source, target)}" for group in groups)
+    calls = (group.call(j, source, target) for group in groups)
+    return "\n".join(f"{'':12}{call}" for call in calls if call)
 
 
 def _op_name(op: Activation | Linear) -> str:

@@ -62,9 +62,18 @@ class ColumnGroup(ABC):
         """Number of columns that pass through the branch."""
 
     @property
+    def tops(self) -> int:
+        """Number of columns of the stream that do not pass through the branch."""
+        return self.shift
+
+    @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """Names, and shapes per layer, of what the group leaves behind on its own."""
         return {}
+
+    def at(self, inputs: int) -> Self:
+        """Return the group for a network with D inputs."""
+        return self
 
     @abstractmethod
     def joined(self, other: Self) -> Self:
@@ -72,7 +81,7 @@ class ColumnGroup(ABC):
 
     @abstractmethod
     def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return what makes the columns at layer 0 from normals, shape (D + 1, carried + shift).
+        """Return what makes the columns at layer 0 from normals, shape (D + 1, carried + tops).
 
         Parameters
         ----------
@@ -88,7 +97,7 @@ class ColumnGroup(ABC):
 
     @abstractmethod
     def call(self, j: int, source: str, target: str) -> str:
-        """Return the line that calls them."""
+        """Return the line that calls them, or "" if no activation acts on the columns."""
 
     def reading(self, site: str) -> str:
         """Return the line that writes `site[n, layer - 1]` from the stream, l = 0 ... L; or ""."""

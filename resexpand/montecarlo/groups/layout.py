@@ -1,8 +1,8 @@
 """The columns of a network: which group stands where, and what every sampler reads off it.
 
 The S columns of the stream are ordered so that the F columns that pass through the branch come
-first: the carried columns of every group, in the order of their ranks, then the last column of each
-group that has one more in the stream (`ColumnGroup.shift`). With inputs and jets of order 2:
+first: the carried columns of every group, in the order of their ranks, then the columns of each
+group that do not pass (`ColumnGroup.tops`). With inputs and jets of order 2:
 
     column         0    1    2    3
     stream        h    J_0  J_1  J_2          S = 4
@@ -46,7 +46,7 @@ class Layout:
         """Return the layout of a network with D inputs that has all wanted groups."""
         found: dict[type[ColumnGroup], ColumnGroup] = {Inputs: Inputs(inputs)}
         for group in wanted:
-            kind = type(group)
+            kind, group = type(group), group.at(inputs)  # noqa: PLW2901
             found[kind] = found[kind].joined(group) if kind in found else group
         return cls(tuple(sorted(found.values(), key=lambda group: group.rank)))
 
@@ -68,7 +68,7 @@ class Layout:
     @cached_property
     def columns(self) -> int:
         """Number S of columns of the stream."""
-        return sum(group.carried + group.shift for group in self.groups)
+        return sum(group.carried + group.tops for group in self.groups)
 
     @cached_property
     def places(self) -> Mapping[type[ColumnGroup], tuple[int, ...]]:
@@ -76,9 +76,9 @@ class Layout:
         found: dict[type[ColumnGroup], tuple[int, ...]] = {}
         first, last = 0, self.carried
         for group in self.groups:
-            tops = range(last, last + group.shift)
+            tops = range(last, last + group.tops)
             found[type(group)] = (*range(first, first + group.carried), *tops)
-            first, last = first + group.carried, last + group.shift
+            first, last = first + group.carried, last + group.tops
         return found
 
     def of_kind(self, kind: type[ColumnGroup]) -> ColumnGroup | None:
@@ -88,7 +88,8 @@ class Layout:
     @cached_property
     def spans(self) -> NDArray[np.int64]:
         """First column and number of carried columns of each group, shape (G, 2)."""
-        spans = [(self.places[type(group)][0], group.carried) for group in self.groups]
+        places = [self.places[type(group)] or (0,) for group in self.groups]
+        spans = [(at[0], group.carried) for at, group in zip(places, self.groups, strict=True)]
         return np.array(spans, dtype=np.int64)
 
     @cached_property

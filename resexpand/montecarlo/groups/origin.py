@@ -1,0 +1,61 @@
+"""The origin: the states `h_a^0` at layer 0, kept beside the stream to measure how far it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats
+from resexpand.network.ops import Activation
+
+
+@dataclass(frozen=True)
+class Origin(ColumnGroup):
+    """One column per input that nothing is added to and no branch acts on."""
+
+    name: ClassVar[str] = "origin"
+    rank: ClassVar[int] = 4
+
+    count: int = 0
+
+    @property
+    def carried(self) -> int:
+        """None: the columns stand still."""
+        return 0
+
+    @property
+    def tops(self) -> int:
+        """One column per input."""
+        return self.count
+
+    @property
+    def sites(self) -> Mapping[str, tuple[int, ...]]:
+        """Squared distances from layer 0."""
+        return {"distances": (self.count,)}
+
+    def at(self, inputs: int) -> Self:
+        """Return the origin of D inputs."""
+        return type(self)(inputs)
+
+    def joined(self, other: Self) -> Self:
+        """Return the group itself: there is one origin."""
+        return self
+
+    def start(self, kernel: Floats, root: Floats) -> Floats:
+        """Return F^T: h^0 itself."""
+        return np.vstack([root.T, np.zeros((1, self.count))])
+
+    def functions(self, j: int, op: Activation) -> list[str]:
+        """Return nothing: no activation acts on the columns."""
+        return []
+
+    def call(self, j: int, source: str, target: str) -> str:
+        """Return no line."""
+        return ""
+
+    def reading(self, site: str) -> str:
+        """Return the call that writes the distances."""
+        return f"write_distances(stream, width, origin_at, {site}[n, layer - 1])"

@@ -1,0 +1,101 @@
+r"""How far the stream goes, what each block adds to it, and both in logarithmic scale.
+
+For every input a, with `f^l` what block l adds to the stream (its residual scale included):
+
+    distance           |h^l - h^0| / |h^0|                                       l = 0 ... L
+    distance_squared   |h^l - h^0|^2 / |h^0|^2                                   l = 0 ... L
+    residual_ratio     |f^l| / |h^{l-1}|                                         l = 1 ... L
+    residual_share     |f^l| / |h^{l-1} + f^l|                                   l = 1 ... L
+    log_kernel         ln G^l_aa                                                 l = 0 ... L
+    log_growth         ln(|h^l| / |h^0|)                                         l = 0 ... L
+    log_tangent        ln(|v^l|^2 / |v^0|^2), v^0 a random direction, one input  l = 0 ... L
+
+Shapes (L+1,) or (L,) for one input, (L+1, D) or (L, D) for several.
+
+Logarithms are what to ask for when a mean is carried by few networks: the stream of a deep relu
+network is a product of nearly independent factors, its logarithm nearly normal, and the mean of
+the product then lies far above what a typical network does. A stream that is exactly zero has no
+logarithm; such draws are reported as not finite.
+
+Source: distances, Marion, Fermanian, Biau & Vert, arXiv:2206.06929; residual ratios, Dotzel et al.,
+arXiv:2404.04900, whose ratio is `residual_share`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from resexpand.montecarlo.groups.origin import Origin
+from resexpand.montecarlo.groups.tangents import Tangents
+from resexpand.montecarlo.observable import Floats, Observable, Record
+
+ORIGIN = (Origin(),)
+DIRECTION = (Tangents(("direction",)),)
+
+
+def squares(record: Record, site: str) -> Floats:
+    """Return `|x_a|^2 / N` of the inputs from a site of Gram matrices, shape (n, L+1, D)."""
+    inputs = np.arange(record.inputs)
+    return np.asarray(record.sites[site][:, :, inputs, inputs])
+
+
+def _per_input(record: Record, rows: Floats) -> Floats:
+    return rows[..., 0] if record.inputs == 1 else rows
+
+
+def _distance_squared(record: Record) -> Floats:
+    start = squares(record, "states")[:, :1]
+    return _per_input(record, record.sites["distances"] / start)
+
+
+def _distance(record: Record) -> Floats:
+    return np.sqrt(_distance_squared(record))
+
+
+def _steps(record: Record) -> Floats:
+    """Return |f^l|^2 / N."""
+    scales = np.square(record.net.scales)[:, None]
+    return np.asarray(scales * squares(record, "steps")[:, :-1])
+
+
+def _residual_ratio(record: Record) -> Floats:
+    before = squares(record, "states")[:, :-1]
+    return _per_input(record, np.sqrt(_steps(record) / before))
+
+
+def _residual_share(record: Record) -> Floats:
+    behind = squares(record, "states")[:, 1:]
+    return _per_input(record, np.sqrt(_steps(record) / behind))
+
+
+def _log_kernel(record: Record) -> Floats:
+    return _per_input(record, np.log(squares(record, "states")))
+
+
+def _log_growth(record: Record) -> Floats:
+    logs = np.log(squares(record, "states"))
+    return _per_input(record, (logs - logs[:, :1]) / 2)
+
+
+def tangent_growth(record: Record) -> Floats:
+    """Return |v^l|^2 / |v^0|^2 of the tangent along a random direction, shape (n, L+1)."""
+    v = record.tangent("direction")
+    norms = record.sites["states"][:, :, v, v]
+    return np.asarray(norms / norms[:, :1])
+
+
+def _log_tangent(record: Record) -> Floats:
+    return np.log(tangent_growth(record))
+
+
+GROWTH = (
+    Observable("tangent", tangent_growth, ("states",), DIRECTION, 1),
+    Observable("distance", _distance, ("states", "distances"), ORIGIN),
+    Observable("distance_squared", _distance_squared, ("states", "distances"), ORIGIN),
+    Observable("residual_ratio", _residual_ratio, ("states", "steps")),
+    Observable("residual_share", _residual_share, ("states", "steps")),
+    Observable("log_kernel", _log_kernel, ("states",)),
+    Observable("log_growth", _log_growth, ("states",)),
+    Observable("log_tangent", _log_tangent, ("states",), DIRECTION, 1),
+)
+"""The observables of this file."""

@@ -1,0 +1,29 @@
+"""Loops that read a number off the columns of the stream which their Gram matrices do not hold.
+
+Differences of columns are formed neuron by neuron: formed from a Gram matrix, what is small against
+the columns themselves would be lost in rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.columns import Columns
+from resexpand.montecarlo.jit import loop, reduction
+
+
+@reduction
+def square_of_difference(x: Columns, y: Columns, n: int) -> float:
+    """Return `|x - y|^2` over the first n entries."""
+    total = 0.0
+    for i in range(n):
+        total += (x[i] - y[i]) * (x[i] - y[i])
+    return total
+
+
+@loop
+def write_distances(stream: Columns, width: int, origin: int, out: NDArray[np.float64]) -> None:
+    """Write `|h_a - h_a^0|^2 / N` of the inputs; the h_a^0 are the columns from `origin` on."""
+    for a in range(out.size):
+        out[a] = square_of_difference(stream[a], stream[origin + a], width) / width
