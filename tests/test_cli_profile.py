@@ -80,3 +80,22 @@ def test_wrong_input_is_one_line(
     code, out, err = run(capsys, *options, "--depth", "3")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err
+
+
+def test_a_sample_may_be_controlled(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--width", "50", "--draws", "200", "--depth", "3", "--rho", "0.3"]
+    options = ["sample", *sizes, "--control", "infinite-width"]
+    assert main([*options, "--json"]) == 0
+    kernel = json.loads(capsys.readouterr().out)["results"]["kernel"]
+    assert min(kernel["gain"][2:]) > 1000
+    assert main(options) == 0
+    assert "times smaller" in capsys.readouterr().out
+    assert main([*options, "--method", "dense"]) == 2
+    assert "function-space" in capsys.readouterr().err
+
+
+def test_sampled_orders_count_from_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--width", "50", "--draws", "20", "--depth", "2"]
+    assert main(["sample", *sizes, "--observables", "order_profile(1)"]) == 0
+    header = capsys.readouterr().out.splitlines()[1].split()
+    assert header[1::2] == ["mean_00", "mean_01", "mean_11"]

@@ -20,8 +20,8 @@ Column: TypeAlias = tuple[str, Array]
 Table: TypeAlias = tuple[list[str], int, Callable[[int], list[object]]]
 
 
-def pairs(name: str, values: Array, axes: int) -> Iterator[Column]:
-    """Yield heading and values of each pair of inputs, or of the one input.
+def pairs(name: str, values: Array, axes: int, first: int = 1) -> Iterator[Column]:
+    """Yield heading and values of each pair of inputs or orders, or of the one input.
 
     Parameters
     ----------
@@ -31,16 +31,18 @@ def pairs(name: str, values: Array, axes: int) -> Iterator[Column]:
         Array with `axes` axes, or with two more over the inputs.
     axes : int
         Number of axes that are not inputs.
+    first : int
+        What is counted from: inputs from 1, orders from 0.
     """
     if values.ndim == axes:
         yield name, values
         return
     inputs = range(values.shape[-1])
     if values.ndim == axes + 1:
-        yield from ((f"{name}_{a + 1}", values[..., a]) for a in inputs)
+        yield from ((f"{name}_{a + first}", values[..., a]) for a in inputs)
         return
     for a, b in itertools.combinations_with_replacement(inputs, 2):
-        yield f"{name}_{a + 1}{b + 1}", values[..., a, b]
+        yield f"{name}_{a + first}{b + first}", values[..., a, b]
 
 
 def layer_table(columns: Sequence[Column]) -> Table:

@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         _kernel,
         _response,
         _optimal_scale,
+        _one_loop,
         _order_profile,
         _sample,
         _latex,
@@ -206,6 +207,26 @@ def _optimal_scale(commands: Any) -> None:
     _kind(parser)
 
 
+def _one_loop(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "one-loop",
+        "one_loop_command",
+        "Order 1/N: how a finite width shifts the kernel and makes it fluctuate.",
+    )
+    parser.add_argument(
+        "--width",
+        metavar="N",
+        help="neurons per layer, or a list: absolute values, and where they can be trusted; "
+        "without it the coefficients of 1/N",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="STEM",
+        help="with --width: draw the kernel and its fluctuations to STEM.pdf and STEM.png",
+    )
+
+
 def _order_profile(commands: Any) -> None:
     parser = _command(
         commands,
@@ -271,7 +292,14 @@ def _sample(commands: Any) -> None:
         metavar="LIST",
         default="kernel",
         help="of kernel, layer_covariance, output, output_squared, chi, response, "
-        "covariance_response, tangent (default: kernel)",
+        "covariance_response, tangent, order_profile(K), order_remainder(K), path_profile(K), "
+        "path_remainder(K) (default: kernel)",
+    )
+    group.add_argument(
+        "--control",
+        choices=("infinite-width",),
+        help="subtract what a twin of infinite width, driven by the same normals, says of kernel "
+        "and layer_covariance: the same mean from far fewer networks",
     )
     group.add_argument(
         "--store", metavar="FILE", help="keep finished parts here and resume from them"

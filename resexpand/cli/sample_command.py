@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         wanted.net(wanted.depths[0]),
         observables,
         method=arguments.method,
+        control=arguments.control,
         **sampling(arguments, width="100", draws="1000"),
         **wanted.keywords(),
     )
@@ -68,11 +69,15 @@ def _show(name: str, estimate: Any) -> None:
         f"{name}: {estimate.n} networks of width {estimate.width}, depth {estimate.depth}, "
         f"{estimate.method}, seed {estimate.seed}"
     )
+    if estimate.uncontrolled is not None:
+        gain = float(np.nanmedian(estimate.gain))
+        say(f"  controlled: variance {gain:.3g} times smaller than that of plain draws (median)")
     # Outputs have no layer axis: one number, or one per input.
     over_layers = len(np.shape(estimate.mean)) > 0 and len(estimate.mean) == estimate.depth + 1
     axes = 1 if over_layers else 0
-    means = pairs("mean", estimate.mean, axes)
-    errors = pairs("stderr", estimate.stderr, axes)
+    first = 0 if name.startswith(("order_", "path_")) else 1
+    means = pairs("mean", estimate.mean, axes, first)
+    errors = pairs("stderr", estimate.stderr, axes, first)
     columns = [column for both in zip(means, errors, strict=True) for column in both]
     if over_layers:
         table(*layer_table(columns))

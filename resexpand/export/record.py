@@ -181,7 +181,8 @@ def _object(
 def _estimate(estimate: Estimate) -> dict[str, object]:
     """Return the contents of an estimate."""
     names = ("name", "mean", "stderr", "variance", "n", "width", "depth", "method", "seeds")
-    return {name: getattr(estimate, name) for name in (*names, "status", "flags")}
+    controlled = ("gain",) if estimate.uncontrolled is not None else ()
+    return {name: getattr(estimate, name) for name in (*names, *controlled, "status", "flags")}
 
 
 def _restore(record: dict[str, Any], item: object, asked: str) -> None:
