@@ -1,0 +1,247 @@
+"""``one-loop``: the order 1/N: shift of the mean, fluctuations within and across layers.
+
+Without a width the coefficients of 1/N are shown. With one, the mean at that width, the standard
+deviation from network to network, and where the expansion can no longer be trusted: layers whose
+next order is larger than `LIMIT` of this one carry a mark.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from resexpand.cli.description import Request, request
+from resexpand.cli.layout import Array, Column, Table, grid_table, layer_table, pairs
+from resexpand.cli.show import record, say, table, warn
+from resexpand.cli.theory_commands import formulas
+from resexpand.cli.values import integer, split
+from resexpand.codegen.evaluation import evaluate
+from resexpand.codegen.one_loop.validity import LIMIT
+from resexpand.errors import HyperparameterError
+from resexpand.theory.one_loop import OneLoop, one_loop
+
+Answer = dict[str, Any]
+
+MARK = "beyond validity"
+_DEVIATIONS = (("K", "G_cov"), ("C", "C_cov"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    wanted = request(arguments)
+    widths = _widths(arguments)
+    theory = one_loop(wanted.net(), inputs=_inputs(wanted))
+    if arguments.out is not None:
+        _check_figure(wanted, widths)
+    answers = [_answer(theory, wanted, depth) for depth in wanted.depths]
+    if arguments.out is not None:
+        _draw(arguments, answers[0], widths)
+    if arguments.json:
+        _record(wanted, theory, widths, answers)
+        return 0
+    say(f"order 1/N, up to {theory.neglects}")
+    equations = formulas(theory.kernel)
+    longest = max(map(len, equations))
+    for left, right in equations.items():
+        say(f"  {left:<{longest}} = {right}")
+    for answer in answers:
+        if wanted.axes:
+            _show_grid(answer, wanted, widths)
+        elif widths:
+            for width in widths:
+                _show_width(answer, width)
+        else:
+            _show_coefficients(answer)
+    return 0
+
+
+def _widths(arguments: argparse.Namespace) -> tuple[int, ...]:
+    if arguments.width is None:
+        return ()
+    return tuple(integer(part, "--width") for part in split(arguments.width, ","))
+
+
+def _inputs(wanted: Request) -> int:
+    if not wanted.pairs:
+        return 1
+    return len(wanted.inputs) if wanted.inputs is not None else len(np.asarray(wanted.kernel))
+
+
+def _check_figure(wanted: Request, widths: Sequence[int]) -> None:
+    if not widths or wanted.axes or wanted.pairs or len(wanted.depths) > 1:
+        raise HyperparameterError(
+            "--out of the order 1/N",
+            "the figure is of one network and one input, at given widths",
+            "give --width, and one value for every other option",
+        )
+
+
+def _answer(theory: OneLoop, wanted: Request, depth: int) -> Answer:
+    values = evaluate(theory, depth=depth, **wanted.keywords())
+    if values.problems:
+        warn(f"depth {depth}: {values.status}")
+    arrays = {name: np.asarray(array) for name, array in values.items()}
+    return {
+        "depth": depth,
+        **arrays,
+        "status": values.status,
+        "quadrature_error": values.quadrature_error,
+    }
+
+
+def variances(covariance: Array, lead: int) -> Array:
+    """Return the variance of every entry at every layer from covariances of all of them.
+
+    Parameters
+    ----------
+    covariance : ndarray
+        ``grid + (layers, layers)``, or ``grid + (layers, D, D, layers, D, D)``.
+    lead : int
+        Number of axes of the grid.
+    """
+    layers = np.arange(covariance.shape[lead])
+    if covariance.ndim == lead + 2:
+        return np.asarray(covariance[..., layers, layers])
+    inputs = np.arange(covariance.shape[-1])
+    a, b = inputs[:, None], inputs[None, :]
+    at = layers[:, None, None]
+    return np.asarray(covariance[..., at, a, b, at, a, b])
+
+
+def at_width(answer: Mapping[str, Any], width: int, lead: int = 0) -> dict[str, Array]:
+    """Return mean, correction and standard deviation at a width, and the size of the next order."""
+    found: dict[str, Array] = {"relative_error": np.asarray(answer["validity"]) / width}
+    for name, spread in _DEVIATIONS:
+        shift = np.asarray(answer[f"{name}_mean"]) / width
+        found[name] = np.asarray(answer[name]) + shift
+        found[f"{name}_shift"] = shift
+        found[f"{name}_deviation"] = np.sqrt(variances(np.asarray(answer[spread]), lead) / width)
+    return found
+
+
+def _show_coefficients(answer: Answer) -> None:
+    say(f"\ndepth {answer['depth']}, coefficients of 1/N")
+    columns: list[Column] = []
+    # C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
+    for name, heading, spread, symbol in (("K", "K", "G_cov", "G"), ("C", "C(l+1)", "C_cov", "C")):
+        own = variances(np.asarray(answer[spread]), 0)
+        suffix = heading.removeprefix(name)
+        columns += pairs(heading, np.asarray(answer[name]), 1)
+        columns += pairs(f"{name}_mean{suffix}", np.asarray(answer[f"{name}_mean"]), 1)
+        columns += pairs(f"{symbol}_var{suffix}", own, 1)
+    table(*layer_table([*columns, ("v", np.asarray(answer["validity"]))]))
+    if "kurtosis" in answer:
+        say(f"excess kurtosis of an output = {float(answer['kurtosis']):.6g} / N")
+
+
+def _show_width(answer: Answer, width: int) -> None:
+    found = at_width(answer, width)
+    beyond = found["relative_error"] > LIMIT
+    say(f"\ndepth {answer['depth']}, width {width}")
+    columns = list(_columns(found))
+    table(*_marked(layer_table([*columns, ("v/N", found["relative_error"])]), beyond))
+    if "kurtosis" in answer:
+        say(f"excess kurtosis of an output = {float(answer['kurtosis']) / width:.6g}")
+    if beyond.any():
+        warn(_beyond(answer, width, int(np.argmax(beyond))))
+
+
+def _columns(found: Mapping[str, Array]) -> Iterator[Column]:
+    for name, heading in (("K", "K"), ("C", "C(l+1)")):
+        yield from pairs(heading, found[name], 1)
+        yield from pairs(f"shift {heading}", found[f"{name}_shift"], 1)
+        yield from pairs(f"+- {heading}", found[f"{name}_deviation"], 1)
+
+
+def _marked(shown: Table, beyond: npt.NDArray[np.bool_]) -> Table:
+    """Return a table with a mark behind the rows that are beyond validity, if there are any."""
+    headers, count, row = shown
+    if not beyond.any():
+        return shown
+    flat = beyond.reshape(-1)
+    return [*headers, ""], count, lambda index: [*row(index), MARK if flat[index] else ""]
+
+
+def _beyond(answer: Mapping[str, Any], width: int, layer: int) -> str:
+    needed = int(np.ceil(np.max(answer["validity"]) / LIMIT))
+    return (
+        f"depth {answer['depth']}, width {width}: the expansion in 1/N does not hold from layer "
+        f"{layer} on; it needs a width of at least {needed}"
+    )
+
+
+def _show_grid(answer: Answer, wanted: Request, widths: Sequence[int]) -> None:
+    """Print the values at the last layer, one row per point of the grid."""
+    lead = len(wanted.grid)
+    say(f"\ndepth {answer['depth']}, last layer")
+    columns: list[Column] = []
+    beyond = np.zeros(wanted.grid, dtype=bool)
+    if not widths:
+        spread = variances(answer["G_cov"], lead)
+        for heading, values in (
+            ("K", answer["K"]),
+            ("K_mean", answer["K_mean"]),
+            ("G_var", spread),
+        ):
+            columns += pairs(f"{heading}(L)", _last(values, lead), lead)
+        columns.append(("v", _last(answer["validity"], lead)))
+    for width in widths:
+        found = at_width(answer, width, lead)
+        tail = f", N={width}" if len(widths) > 1 else ""
+        for heading, key in (("K(L)", "K"), ("+- K(L)", "K_deviation")):
+            columns += pairs(heading + tail, _last(found[key], lead), lead)
+        error = _last(found["relative_error"], lead)
+        columns.append((f"v/N{tail}", error))
+        beyond |= error > LIMIT
+    table(*_marked(grid_table(wanted.axes, columns), beyond))
+    if beyond.any():
+        warn(f"depth {answer['depth']}: the expansion in 1/N does not hold where v/N > {LIMIT}")
+
+
+def _last(values: Array, lead: int) -> Array:
+    return np.asarray(np.take(values, -1, axis=lead))
+
+
+def _record(
+    wanted: Request, theory: OneLoop, widths: Sequence[int], answers: Sequence[Answer]
+) -> None:
+    lead = len(wanted.grid)
+    results = []
+    for answer in answers:
+        absolute = {
+            str(width): {
+                **(found := at_width(answer, width, lead)),
+                "valid": found["relative_error"] <= LIMIT,
+            }
+            for width in widths
+        }
+        results.append({**answer, **({"at_width": absolute} if widths else {})})
+    record(
+        command="one-loop",
+        settings={**wanted.settings(), "widths": list(widths)},
+        formulas=formulas(theory.kernel),
+        neglects=theory.neglects,
+        citations=[str(citation) for citation in theory.citations],
+        results=results,
+    )
+
+
+def _draw(arguments: argparse.Namespace, answer: Answer, widths: Sequence[int]) -> None:
+    from resexpand.export.figures import save_figure
+    from resexpand.export.one_loop_figure import Fluctuation, fluctuation_figure
+
+    layers = np.arange(answer["depth"] + 1, dtype=float)
+    profiles = []
+    for width in widths:
+        found = at_width(answer, width)
+        holds = (found["relative_error"] <= LIMIT).astype(float)
+        profiles.append(
+            Fluctuation(layers, answer["K"], found["K"], found["K_deviation"], holds, width)
+        )
+    title = f"{arguments.activation.replace('_', ' ')}, depth {answer['depth']}"
+    for path in save_figure(fluctuation_figure(profiles, subtitle=title), arguments.out):
+        warn(f"wrote {path}")
