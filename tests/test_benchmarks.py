@@ -117,6 +117,15 @@ def test_trees_and_their_peers_make_the_same(tmp_path):
     assert all(row.get("order", 1) < 9 for row in table.values())
 
 
+def test_jets(tmp_path):
+    record = record_of("jets", tmp_path)
+    assert_complete(record)
+    table = record["jets"]
+    assert set(table["time_over_floor"]) == {"measure_orders", "forward pass"}
+    assert table["forward_pass_relative_difference"] < AGREEMENT
+    assert table["jax"] == {"available": False, "reason": "no interpreter given with --jax"}
+
+
 def test_committed_records_are_complete():
-    for script in ("routine", "startup", "samplers", "trees"):
+    for script in ("routine", "startup", "samplers", "trees", "jets"):
         assert_complete(read_record(ROOT / "benchmarks" / "results" / f"{script}.json"))
