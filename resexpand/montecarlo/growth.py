@@ -26,17 +26,18 @@ from __future__ import annotations
 import numpy as np
 
 from resexpand.montecarlo.groups.origin import Origin
+from resexpand.montecarlo.groups.steps import Steps
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.observable import Floats, Observable, Record
 
-ORIGIN = (Origin(),)
+ORIGIN, STEPS = (Origin(),), (Steps(),)
 DIRECTION = (Tangents(("direction",)),)
 
 
-def squares(record: Record, site: str) -> Floats:
-    """Return `|x_a|^2 / N` of the inputs from a site of Gram matrices, shape (n, L+1, D)."""
+def squares(record: Record) -> Floats:
+    """Return `|h_a|^2 / N` of the inputs, shape (n, L+1, D)."""
     inputs = np.arange(record.inputs)
-    return np.asarray(record.sites[site][:, :, inputs, inputs])
+    return np.asarray(record.sites["states"][:, :, inputs, inputs])
 
 
 def _per_input(record: Record, rows: Floats) -> Floats:
@@ -44,7 +45,7 @@ def _per_input(record: Record, rows: Floats) -> Floats:
 
 
 def _distance_squared(record: Record) -> Floats:
-    start = squares(record, "states")[:, :1]
+    start = squares(record)[:, :1]
     return _per_input(record, record.sites["distances"] / start)
 
 
@@ -55,25 +56,25 @@ def _distance(record: Record) -> Floats:
 def _steps(record: Record) -> Floats:
     """Return |f^l|^2 / N."""
     scales = np.square(record.net.scales)[:, None]
-    return np.asarray(scales * squares(record, "steps")[:, :-1])
+    return np.asarray(scales * record.sites["squared_steps"][:, :-1])
 
 
 def _residual_ratio(record: Record) -> Floats:
-    before = squares(record, "states")[:, :-1]
+    before = squares(record)[:, :-1]
     return _per_input(record, np.sqrt(_steps(record) / before))
 
 
 def _residual_share(record: Record) -> Floats:
-    behind = squares(record, "states")[:, 1:]
+    behind = squares(record)[:, 1:]
     return _per_input(record, np.sqrt(_steps(record) / behind))
 
 
 def _log_kernel(record: Record) -> Floats:
-    return _per_input(record, np.log(squares(record, "states")))
+    return _per_input(record, np.log(squares(record)))
 
 
 def _log_growth(record: Record) -> Floats:
-    logs = np.log(squares(record, "states"))
+    logs = np.log(squares(record))
     return _per_input(record, (logs - logs[:, :1]) / 2)
 
 
@@ -92,8 +93,8 @@ GROWTH = (
     Observable("tangent", tangent_growth, ("states",), DIRECTION, 1),
     Observable("distance", _distance, ("states", "distances"), ORIGIN),
     Observable("distance_squared", _distance_squared, ("states", "distances"), ORIGIN),
-    Observable("residual_ratio", _residual_ratio, ("states", "steps")),
-    Observable("residual_share", _residual_share, ("states", "steps")),
+    Observable("residual_ratio", _residual_ratio, ("states", "squared_steps"), STEPS),
+    Observable("residual_share", _residual_share, ("states", "squared_steps"), STEPS),
     Observable("log_kernel", _log_kernel, ("states",)),
     Observable("log_growth", _log_growth, ("states",)),
     Observable("log_tangent", _log_tangent, ("states",), DIRECTION, 1),

@@ -31,7 +31,7 @@ from resexpand.montecarlo.groups.tangents import Tangents
 
 Floats = NDArray[np.float64]
 
-GRAMS = ("states", "features", "read_outs", "steps")
+GRAMS = ("states", "features", "read_outs")
 """Sites that hold one Gram matrix per layer."""
 
 
@@ -48,8 +48,7 @@ class Record:
         The kernel K^0.
     sites : mapping
         ``"states"``: (n, L+1, S, S). ``"features"``, ``"read_outs"``: (n, L+1, F, F).
-        ``"steps"``: the same, its last layer unused. ``"outputs"``: (n, D). Sites of a group:
-        (n, L+1, ...). Empty where not wanted.
+        ``"outputs"``: (n, D). Sites of a group: (n, L+1, ...). Empty where not wanted.
     """
 
     net: ConcreteNet

@@ -1,4 +1,4 @@
-"""Loops that read a number off the columns of the stream which their Gram matrices do not hold.
+"""Loops that read a number off columns which the Gram matrices of the stream do not hold.
 
 Differences of columns are formed neuron by neuron: formed from a Gram matrix, what is small against
 the columns themselves would be lost in rounding.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.columns import Columns
+from resexpand.montecarlo.columns import Columns, dot
 from resexpand.montecarlo.jit import loop, reduction
 
 
@@ -27,3 +27,10 @@ def write_distances(stream: Columns, width: int, origin: int, out: NDArray[np.fl
     """Write `|h_a - h_a^0|^2 / N` of the inputs; the h_a^0 are the columns from `origin` on."""
     for a in range(out.size):
         out[a] = square_of_difference(stream[a], stream[origin + a], width) / width
+
+
+@loop
+def write_squares(columns: Columns, width: int, out: NDArray[np.float64]) -> None:
+    """Write `|x_a|^2 / N` of the first columns."""
+    for a in range(out.size):
+        out[a] = dot(columns[a], columns[a], width) / width

@@ -13,7 +13,6 @@ What a network leaves behind are Gram matrices `x_a . x_b / N` of its columns, b
     states     of the S columns of the stream, l = 0 ... L
     features   of the F columns on which the last Linear of the branch acts, l = 1 ... L+1
     read_outs  of the F columns on which the read-out acts if placed behind layer l, l = 0 ... L
-    steps      of what the branch of block l makes of the F columns,                l = 1 ... L
 
 then the outputs, and what a group reads off its own columns, at layers 0 ... L. Everything
 observable is read off these (`resexpand.montecarlo.observables`).
@@ -40,7 +39,7 @@ HEADER = """\
 # Residual networks drawn one after another, {method} sampler, library {digest}.
 # Branch: {branch}. Columns: {groups}.
 from resexpand.montecarlo.columns import add_scaled, gram, padded, remainders, start
-from resexpand.montecarlo.readings import write_distances
+from resexpand.montecarlo.readings import write_distances, write_squares
 from resexpand.montecarlo.{module} import {names}
 from resexpand.montecarlo.twin import linear_with_twin
 """
@@ -49,7 +48,7 @@ DRIVER = '''
 @driver
 def draw_networks(
     first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
-    twin_roots, blocks, states, features, read_outs, steps, outputs{sites},
+    twin_roots, blocks, states, features, read_outs, outputs{sites},
 ):
     """Draw networks first ... first + draws - 1 and write what they leave behind.
 
@@ -102,21 +101,12 @@ LINEAR = """\
             linear({source}, {target}, biased, width, law, place, {j}, scratch)"""
 
 CLOSING = """\
-            if steps.size:
-                gram({source}, width, steps[n, layer - 1])
             add_scaled(stream, scales[layer - 1], {source}, added_to)"""
 
 # Where nobody reads the branch by itself, its normals are added without being written down.
 LINEAR_CLOSING = """\
             law, scale = (laws[{j}, 0], laws[{j}, 1]), scales[layer - 1]
-            if steps.size:
-                linear({source}, {target}, biased, width, law, place, {j}, scratch)
-                gram({target}, width, steps[n, layer - 1])
-                add_scaled(stream, scale, {target}, added_to)
-            else:
-                add_linear(
-                    {source}, stream, scale, added_to, biased, width, law, place, {j}, scratch
-                )"""
+            add_linear({source}, stream, scale, added_to, biased, width, law, place, {j}, scratch)"""
 
 TWIN_LINEAR = """\
             law, root = (laws[{j}, 0], laws[{j}, 1]), twin_roots[layer - 1, {k}]
@@ -135,7 +125,8 @@ def sampler_source(branch: Branch, method: str, layout: Layout) -> str:
     layout : Layout
         The columns to propagate. The number of inputs and tangents does not change the text.
     """
-    fused = method == "function-space" and layout.weighted == layout.carried
+    read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
+    fused = method == "function-space" and layout.weighted == layout.carried and not read
     head = HEADER.format(
         method=method,
         names="add_linear, linear, read_out, workspace" if fused else "linear, read_out, workspace",
@@ -205,13 +196,19 @@ def _block(branch: Branch, layout: Layout, fused: bool) -> str:
         if isinstance(op, Linear):
             lines += _before_linear(layout, source, j, places)
             if fused and j == last:
-                return "\n".join([*lines, LINEAR_CLOSING.format(source=source, target=target, j=j)])
+                return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j)])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = places.index(j)
             lines.append(template.format(source=source, target=target, j=j, k=k))
         elif j > 0:
             lines.append(_activation(layout.groups, j, source, target))
         source = target
+    lines += [
+        READING.format(site=site, line=line)
+        for group in layout.groups
+        for site in group.sites
+        if (line := group.closing(site, source))
+    ]
     return "\n".join([*lines, CLOSING.format(source=source)])
 
 

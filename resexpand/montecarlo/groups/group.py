@@ -107,6 +107,10 @@ class ColumnGroup(ABC):
         """Return the line that writes to a site what the k-th `Linear` acts on, or ""."""
         return ""
 
+    def closing(self, site: str, result: str) -> str:
+        """Return the line that writes to a site what the branch gives before it is added, or ""."""
+        return ""
+
     def require(self, branch: Branch, names: str) -> None:
         """Refuse branches through which the group cannot go, on behalf of these observables.
 

@@ -1,0 +1,56 @@
+"""The steps: what each block adds to the states of the inputs, before its residual scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats
+from resexpand.network.ops import Activation
+
+
+@dataclass(frozen=True)
+class Steps(ColumnGroup):
+    """No columns of its own: it reads the images of the inputs where the block ends."""
+
+    name: ClassVar[str] = "steps"
+    rank: ClassVar[int] = 5
+
+    count: int = 0
+
+    @property
+    def carried(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def sites(self) -> Mapping[str, tuple[int, ...]]:
+        """Squared norms of the images of the inputs, over N; the last layer is unused."""
+        return {"squared_steps": (self.count,)}
+
+    def at(self, inputs: int) -> Self:
+        """Return the group for D inputs."""
+        return type(self)(inputs)
+
+    def joined(self, other: Self) -> Self:
+        """Return the group itself: there is one."""
+        return self
+
+    def start(self, kernel: Floats, root: Floats) -> Floats:
+        """Return no column."""
+        return np.zeros((self.count + 1, 0))
+
+    def functions(self, j: int, op: Activation) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def call(self, j: int, source: str, target: str) -> str:
+        """Return no line."""
+        return ""
+
+    def closing(self, site: str, result: str) -> str:
+        """Return the call that writes the norms."""
+        return f"write_squares({result}, width, {site}[n, layer - 1])"
