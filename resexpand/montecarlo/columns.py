@@ -131,6 +131,13 @@ def combine(columns: Columns, matrix: NDArray[np.float64], j: int, normals: Colu
 
 
 @loop
+def add_piece(target: Columns, factor: float, piece: Columns) -> None:
+    """Add factor times the first entries of a piece to a target that may be shorter."""
+    for i in range(target.size):
+        target[i] += factor * piece[i]
+
+
+@loop
 def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: Columns) -> None:
     """Draw the columns at layer 0, `x_c = sum_k matrix[k, c] z_k`.
 

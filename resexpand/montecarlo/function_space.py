@@ -24,6 +24,7 @@ from resexpand.montecarlo.columns import (
     Biased,
     Columns,
     Place,
+    add_piece,
     combine,
     dot,
     meets_bias,
@@ -31,11 +32,15 @@ from resexpand.montecarlo.columns import (
     triangular_factor,
 )
 from resexpand.montecarlo.jit import loop
-from resexpand.montecarlo.normals import fill_normals
+from resexpand.montecarlo.normals import BLOCK, add_normals, fill_normals, fill_piece
 from resexpand.montecarlo.streams import FUNCTION_SPACE_FIRST, READ_OUT_WEIGHTS, stream_word
 
 Law = tuple[float, float]
 """Weight variance (times fan-in) and bias variance of one linear operation."""
+
+
+PIECE = 1024
+"""Normals made at once: a multiple of `LANES`, and a small part of the first-level cache."""
 
 
 @loop
@@ -104,6 +109,44 @@ def linear(
         if j == 0 or triangle[j, j] != 0.0:
             fill_normals(key0, key1, np.uint64(j), word, draw, normals, length)
             combine(target, triangle, j, normals)
+
+
+@loop
+def add_linear(
+    source: Columns,
+    stream: Columns,
+    scale: float,
+    added_to: NDArray[np.int64],
+    biased: Biased,
+    width: int,
+    law: Law,
+    place: Place,
+    operation: int,
+    scratch: Columns,
+) -> None:
+    """Close a residual block that ends in a linear operation: add scale times its images.
+
+    The same networks, to rounding, as `linear` into an array of its own followed by `add_scaled`,
+    whose parameters these are. The columns go piece by piece, short enough that the normals never
+    leave the first-level cache.
+    """
+    key0, key1, layer, draw = place
+    triangle = feature_factor(source, biased, width, law, scratch)
+    count, length = source.shape[0], padded(width)
+    word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
+    if count == 1:
+        factor = scale * triangle[0, 0]
+        add_normals(key0, key1, np.uint64(0), word, draw, stream[added_to[0]], length, factor)
+        return
+    normals = scratch[count]
+    for first in range(0, length, PIECE):
+        size = min(PIECE, length - first)
+        for j in range(count):
+            if triangle[j, j] != 0.0:
+                fill_piece(key0, key1, first // BLOCK, np.uint64(j), word, draw, normals, size)
+                for c in range(j, count):
+                    target = stream[added_to[c]]
+                    add_piece(target[first : first + size], scale * triangle[j, c], normals)
 
 
 @loop

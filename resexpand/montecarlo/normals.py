@@ -159,6 +159,46 @@ def fill_normals(
 
 
 @loop
+def fill_piece(
+    key0: np.uint64,
+    key1: np.uint64,
+    block: int,
+    c1: np.uint64,
+    c2: np.uint64,
+    c3: np.uint64,
+    out: NDArray[np.float64],
+    n: int,
+) -> None:
+    """Write n entries of a vector of normals, from entry `4 * block` on; n is a multiple of 4."""
+    for k in range(n // BLOCK):
+        a, b, c, d = normals4(np.uint64(block + k), c1, c2, c3, key0, key1)
+        out[4 * k] = a
+        out[4 * k + 1] = b
+        out[4 * k + 2] = c
+        out[4 * k + 3] = d
+
+
+@loop
+def add_normals(
+    key0: np.uint64,
+    key1: np.uint64,
+    c1: np.uint64,
+    c2: np.uint64,
+    c3: np.uint64,
+    out: NDArray[np.float64],
+    n: int,
+    factor: float,
+) -> None:
+    """Add factor times the first n entries of a vector of normals; n is a multiple of 4."""
+    for k in range(n // BLOCK):
+        a, b, c, d = normals4(np.uint64(k), c1, c2, c3, key0, key1)
+        out[4 * k] += factor * a
+        out[4 * k + 1] += factor * b
+        out[4 * k + 2] += factor * c
+        out[4 * k + 3] += factor * d
+
+
+@loop
 def fill_rows(
     key0: np.uint64,
     key1: np.uint64,
