@@ -106,7 +106,9 @@ CLOSING = """\
 # Where nobody reads the branch by itself, its normals are added without being written down.
 LINEAR_CLOSING = """\
             law, scale = (laws[{j}, 0], laws[{j}, 1]), scales[layer - 1]
-            add_linear({source}, stream, scale, added_to, biased, width, law, place, {j}, scratch)"""
+            add_linear(
+                {source}, stream, scale, added_to, biased, width, law, place, {j}, scratch
+            )"""
 
 TWIN_LINEAR = """\
             law, root = (laws[{j}, 0], laws[{j}, 1]), twin_roots[layer - 1, {k}]
