@@ -95,6 +95,22 @@ def test_grids_and_depths(call) -> None:
     assert "G_var(L)" in out
 
 
+def test_two_inputs(call) -> None:
+    arguments = ("--activation", "relu", "--rho", "0.3", "--depth", "2", "--K0", "1,0.3;0.3,0.5")
+    code, out, err = call(*arguments, "--width", 64)
+    assert (code, err) == (0, "")
+    theory = evaluate(
+        one_loop(ResNet(NET.branch, scale=0.3, depth=2), inputs=2), K0=[[1, 0.3], [0.3, 0.5]]
+    )
+    last = [float(cell) for cell in rows(out)[-1]]
+    shifts = theory["K_mean"][-1][[0, 0, 1], [0, 1, 1]] / 64
+    np.testing.assert_allclose(last[4:7], shifts, rtol=1e-5)
+    spread = np.sqrt(theory["G_cov"][-1, 0, 1, -1, 0, 1] / 64)
+    assert last[8] == pytest.approx(spread, rel=1e-5)
+    assert out.count("excess kurtosis") == 2
+    assert "four_point" in json.loads(call(*arguments, "--json")[1])["results"][0]
+
+
 def test_figure(call, tmp_path: Path) -> None:
     code, _, err = call(*NETWORK, "--width", "64,128", "--out", tmp_path / "kernel")
     assert code == 0

@@ -27,6 +27,9 @@ from resexpand.theory.one_loop import OneLoop, one_loop
 Answer = dict[str, Any]
 
 MARK = "beyond validity"
+MEAN_FIELD = ("covariance", "kernel")
+"""Formulas of the theory that the kernel recursion states as well, in closed form."""
+
 _DEVIATIONS = (("K", "G_cov"), ("C", "C_cov"))
 
 
@@ -44,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         _record(wanted, theory, widths, answers)
         return 0
     say(f"order 1/N, up to {theory.neglects}")
-    equations = formulas(theory.kernel)
+    equations = _equations(theory)
     longest = max(map(len, equations))
     for left, right in equations.items():
         say(f"  {left:<{longest}} = {right}")
@@ -57,6 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             _show_coefficients(answer)
     return 0
+
+
+def _equations(theory: OneLoop) -> dict[str, str]:
+    """Return the equations as text: infinite width, the order 1/N, and the numbers given."""
+    base = formulas(theory.kernel)
+    given = {
+        name: base.pop(name) for name in (str(s) for s, _ in theory.kernel.bindings) if name in base
+    }
+    order = {str(f.lhs): str(f.rhs) for f in theory.formulas if f.name not in MEAN_FIELD}
+    return base | order | given
 
 
 def _widths(arguments: argparse.Namespace) -> tuple[int, ...]:
@@ -134,8 +147,7 @@ def _show_coefficients(answer: Answer) -> None:
         columns += pairs(f"{name}_mean{suffix}", np.asarray(answer[f"{name}_mean"]), 1)
         columns += pairs(f"{symbol}_var{suffix}", own, 1)
     table(*layer_table([*columns, ("v", np.asarray(answer["validity"]))]))
-    if "kurtosis" in answer:
-        say(f"excess kurtosis of an output = {float(answer['kurtosis']):.6g} / N")
+    _show_kurtosis(np.asarray(answer["kurtosis"]), " / N")
 
 
 def _show_width(answer: Answer, width: int) -> None:
@@ -144,10 +156,16 @@ def _show_width(answer: Answer, width: int) -> None:
     say(f"\ndepth {answer['depth']}, width {width}")
     columns = list(_columns(found))
     table(*_marked(layer_table([*columns, ("v/N", found["relative_error"])]), beyond))
-    if "kurtosis" in answer:
-        say(f"excess kurtosis of an output = {float(answer['kurtosis']) / width:.6g}")
+    _show_kurtosis(np.asarray(answer["kurtosis"]) / width, "")
     if beyond.any():
         warn(_beyond(answer, width, int(np.argmax(beyond))))
+
+
+def _show_kurtosis(values: Array, unit: str) -> None:
+    several = values.ndim > 0
+    for number, value in enumerate(np.atleast_1d(values), start=1):
+        of_input = f", input {number}," if several else ""
+        say(f"excess kurtosis of an output{of_input} = {float(value):.6g}{unit}")
 
 
 def _columns(found: Mapping[str, Array]) -> Iterator[Column]:
@@ -223,7 +241,7 @@ def _record(
     record(
         command="one-loop",
         settings={**wanted.settings(), "widths": list(widths)},
-        formulas=formulas(theory.kernel),
+        formulas=_equations(theory),
         neglects=theory.neglects,
         citations=[str(citation) for citation in theory.citations],
         results=results,
