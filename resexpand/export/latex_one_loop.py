@@ -25,7 +25,8 @@ _GROUPS = (
     ),
     (
         ("response", "curvature", "stream", "kernel_propagator", "gram_propagator"),
-        "A Gram matrix that deviates moves all that follows. By Price's theorem and the chain rule,",
+        "A Gram matrix that deviates moves all that follows. By Price's theorem and the chain "
+        "rule,",
     ),
     (
         ("source", "conditioning_source"),

@@ -165,6 +165,10 @@ class FormulaPrinter(LatexPrinter):
         if exponent == _HALF:
             return rf"\sqrt{{{self.text(base)}}}"
         written = _inline(exponent) if exponent.is_Rational else self.text(exponent)
+        return self._raised(base, written)
+
+    def _raised(self, base: sp.Expr, written: str) -> str:
+        """Print a power whose exponent is written already."""
         if isinstance(base, GaussianExpectation):
             return f"{self.text(base)}^{{{written}}}"
         if hasattr(base, self.printmethod):

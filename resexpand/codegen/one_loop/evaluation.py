@@ -14,6 +14,7 @@ K_il K_jk`` of the earlier layer and ``S_UG = T W``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +28,20 @@ from resexpand.codegen.one_loop.sources import Sources, sources
 from resexpand.codegen.one_loop.tables import Tables, entry_index, gather, input_pairs
 from resexpand.codegen.one_loop.validity import judged
 from resexpand.codegen.routine import compile_routine
-from resexpand.codegen.values import QUADRATURE_LIMIT, Values
+from resexpand.codegen.values import QUADRATURE_LIMIT, Values, overflow_problem
 from resexpand.errors import HyperparameterError
+from resexpand.theory.mean_field import kernel as mean_field_kernel
 from resexpand.theory.one_loop import OneLoop
+from resexpand.theory.one_loop.layers import layers
+from resexpand.theory.recursion import Recursion
 
 Array = NDArray[np.float64]
+
+VANISHING = re.compile(r"(response|curvature)_\d+_1_|(response|curvature)_\d+_2_")
+"""Derivatives of a covariance, which may vanish: a relative error of them says nothing."""
+
+EQUAL = 1e-14
+"""Squared distance of two inputs, relative to their length, at which they are the same."""
 
 MEMORY = 30_000_000
 """Doubles that the matrices of one batch of points may hold."""
@@ -65,8 +75,9 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
           is about ``v / N`` of what is given; with ``width`` also ``relative_error``, ``v / N``.
 
         For D inputs means have shape ``grid + (L + 1, D, D)``, covariances ``grid + (L + 1, D, D,
-        L + 1, D, D)``, ``kurtosis`` is ``four_point`` (``grid + (D, D, D, D)``): the connected
-        four-point function of the outputs, ``Cov(C_ij, C_kl)`` and its two other pairings.
+        L + 1, D, D)``, ``kurtosis`` is ``grid + (D,)``, and ``four_point`` (``grid + (D, D, D,
+        D)``) is the connected four-point function of the outputs, ``Cov(C_ij, C_kl)`` and its two
+        other pairings.
 
     Raises
     ------
@@ -74,29 +85,94 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
         If the hyperparameters do not fit the network.
     """
     given = dict(hyperparameters)
-    width = _width(theory, given)
+    width = _width(given)
     point = _bound(theory, given)
-    batches, mean_field = _tables(theory, given, point)
+    problem = _problem(theory, point)
+    batches, mean_field = _tables(theory, problem, given, point)
     parts = [_of_points(tables, theory) for tables in batches]
     arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}
+    if theory.inputs > 1:
+        arrays = {k: problem.expanded(k, v) for k, v in arrays.items()}
+    arrays |= _outputs(theory.inputs, arrays)
     shaped = {k: v.reshape(point.grid + v.shape[1:])[()] for k, v in arrays.items()}
-    error = max(part.error for part in parts)
-    errors = dict(mean_field.quadrature_error)
-    problems = list(mean_field.problems)
-    if error > QUADRATURE_LIMIT:
-        problems.append(f"two-point averages: quadrature did not converge (difference {error:.1g})")
-    quadrature = {name: max(errors.values(), default=0.0) + error for name in shaped}
     extra, marks = judged(shaped["validity"], width)
-    return Values(
-        shaped | extra,
-        point.depth,
-        (*problems, *marks),
-        quadrature if error or errors else {},
-        theory.citations,
+    error = max(part.error for part in parts)
+    error += max(
+        (e for name, e in mean_field.quadrature_error.items() if VANISHING.match(name) is None),
+        default=0.0,
     )
+    problems = (*_unhealthy(shaped, error), *marks)
+    quadrature = dict.fromkeys(shaped, error) if error else {}
+    return Values(shaped | extra, point.depth, problems, quadrature, theory.citations)
 
 
-def _width(theory: OneLoop, given: dict[str, Any]) -> int | None:
+def _unhealthy(arrays: Mapping[str, Array], error: float) -> list[str]:
+    """Return a sentence for everything that makes the numbers doubtful."""
+    found = [overflow_problem(name, np.asarray(value), False) for name, value in arrays.items()]
+    if error > QUADRATURE_LIMIT:
+        found.append(f"the quadrature did not converge: its relative error is about {error:.1g}")
+    return [sentence for sentence in found if sentence]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The inputs that are computed: of several equal ones the first.
+
+    Attributes
+    ----------
+    kernel : ndarray
+        Kernel at layer 0: ``(...,)`` for one input, ``(..., d, d)`` for d different ones.
+    places : list of int
+        Which of these each input is.
+    layers : Recursion
+        The recursion of one or of two inputs.
+    """
+
+    kernel: Array
+    places: list[int]
+    layers: Recursion
+
+    @property
+    def count(self) -> int:
+        """Number of inputs that are computed."""
+        return max(self.places) + 1
+
+    def expanded(self, name: str, array: Array) -> Array:
+        """Return a result for all inputs."""
+        index = np.array(self.places)
+        one = array[..., None, None] if self.count == 1 else array
+        if not name.endswith("_cov"):
+            return one[..., index[:, None], index]
+        if self.count == 1:
+            one = array[:, :, None, None, :, None, None]
+        return one[:, :, index[:, None], index][..., index[:, None], index]
+
+
+def _problem(theory: OneLoop, point: Point) -> Problem:
+    """Find equal inputs, whose kernels are singular and stay so."""
+    kernel = point.kernel
+    if theory.inputs == 1:
+        return Problem(kernel, [0], theory.layers)
+    places: list[int] = []
+    first: list[int] = []
+    for i in range(theory.inputs):
+        equal = [n for n, j in enumerate(first) if _are_equal(kernel, i, j)]
+        places.append(equal[0] if equal else len(first))
+        if not equal:
+            first.append(i)
+    if len(first) == 1:
+        single = layers(mean_field_kernel(theory.net), theory.process)
+        return Problem(kernel[..., 0, 0], places, single)
+    return Problem(kernel[..., first, :][..., first], places, theory.layers)
+
+
+def _are_equal(kernel: Array, i: int, j: int) -> bool:
+    """Whether two inputs are equal at all points of the grid."""
+    distance = kernel[..., i, i] + kernel[..., j, j] - 2 * kernel[..., i, j]
+    return bool((distance <= EQUAL * kernel[..., i, i]).all())
+
+
+def _width(given: dict[str, Any]) -> int | None:
     width = given.pop("width", None)
     if width is None:
         return None
@@ -126,35 +202,35 @@ def _bound(theory: OneLoop, given: Mapping[str, Any]) -> Point:
     return point
 
 
-def _tables(theory: OneLoop, given: Mapping[str, Any], point: Point) -> tuple[list[Tables], Values]:
+def _tables(
+    theory: OneLoop, problem: Problem, given: Mapping[str, Any], point: Point
+) -> tuple[list[Tables], Values]:
     """Run the routine of the layers; return its tables in batches of points."""
-    single = theory.inputs == 1
+    single = problem.count == 1
     others = {k: v for k, v in given.items() if k not in ("K0", "inputs", "depth")}
-    if single:
-        kernel = point.kernel
-    else:
-        pairs = np.array(input_pairs(theory.inputs))
-        kernel = point.kernel[..., pairs[:, :, None], pairs[:, None, :]]
+    kernel = problem.kernel
+    if not single:
+        pairs = np.array(input_pairs(problem.count))
+        kernel = kernel[..., pairs[:, :, None], pairs[:, None, :]]
         others = {k: np.asarray(v, dtype=float)[..., None] for k, v in others.items()}
     depth = {} if theory.net.depth.is_number else {"depth": point.depth}
-    values = compile_routine(theory.layers)(K0=kernel, **depth, **others)
+    values = compile_routine(problem.layers)(K0=kernel, **depth, **others)
     lead = len(point.grid)
     flat = {
-        name: _expanded(array, point.grid).reshape((-1, *array.shape[lead:]))
+        name: np.broadcast_to(array, point.grid + array.shape[lead:]).reshape(
+            (-1, *array.shape[lead:])
+        )
         for name, array in values.items()
     }
-    count = point.depth * len(theory.process.draws) * theory.inputs * (theory.inputs + 1) // 2
-    step = max(1, MEMORY // (8 * (count + 1) ** 2))
+    entries = problem.count * (problem.count + 1) // 2
+    count = (point.depth + 1) * len(theory.process.draws) * entries
+    step = max(1, MEMORY // (8 * count**2))
     points = flat["K"].shape[0]
     batches = [
-        gather({k: v[s : s + step] for k, v in flat.items()}, theory.process, theory.inputs, single)
+        gather({k: v[s : s + step] for k, v in flat.items()}, theory.process, problem.count, single)
         for s in range(0, points, step)
     ]
     return batches, values
-
-
-def _expanded(array: Array, grid: tuple[int, ...]) -> Array:
-    return np.broadcast_to(array, grid + array.shape[len(grid) :])
 
 
 @dataclass(frozen=True)
@@ -172,7 +248,7 @@ def _of_points(tables: Tables, theory: OneLoop) -> Part:
     arrays |= _means(tables, found, spread)
     arrays |= _spreads(tables, spread)
     shaped = {name: _matrices(tables.inputs, name, value) for name, value in arrays.items()}
-    return Part(shaped | _outputs(tables, shaped), found.error)
+    return Part(shaped, found.error)
 
 
 def _means(tables: Tables, found: Sources, spread: Covariances) -> dict[str, Array]:
@@ -255,24 +331,28 @@ def _matrices(inputs: int, name: str, array: Array) -> Array:
     return array[:, :, square] if array.ndim == 3 else array[:, :, square][..., square]
 
 
-def _outputs(tables: Tables, arrays: Mapping[str, Array]) -> dict[str, Array]:
+def _outputs(inputs: int, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Return what is made of the others: cumulants of the outputs, and the validity."""
     kernel, spread = arrays["K"], arrays["G_cov"]
-    if tables.inputs == 1:
+    if inputs == 1:
         variance = np.diagonal(spread, axis1=1, axis2=2)
-        last = arrays["C_cov"][:, -1, -1]
-        final = arrays["C"][:, -1]
+        last, final = arrays["C_cov"][:, -1, -1], arrays["C"][:, -1]
         return {
-            "kurtosis": np.divide(3 * last, final**2, out=np.zeros_like(last), where=final > 0),
+            "kurtosis": _relative(3 * last, final**2),
             "validity": _relative(variance, kernel**2),
         }
-    each, blocks = np.arange(tables.inputs), np.arange(kernel.shape[1])
-    own = np.moveaxis(spread[:, blocks, ..., blocks, :, :], 0, 1)
+    each, blocks = np.arange(inputs), np.arange(kernel.shape[1])
+    own = np.moveaxis(spread[:, blocks, :, :, blocks], 0, 1)
     variance = own[..., each, each, each, each]
     covariance = arrays["C_cov"][:, -1, :, :, -1]
     four = covariance + covariance.swapaxes(2, 3) + covariance.transpose(0, 1, 4, 3, 2)
+    final = arrays["C"][:, -1][..., each, each]
     relative = _relative(variance, kernel[..., each, each] ** 2)
-    return {"four_point": four, "validity": relative.max(axis=-1)}
+    return {
+        "four_point": four,
+        "kurtosis": _relative(four[..., each, each, each, each], final**2),
+        "validity": relative.max(axis=-1),
+    }
 
 
 def _relative(value: Array, scale: Array) -> Array:

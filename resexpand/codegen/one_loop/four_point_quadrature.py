@@ -62,7 +62,9 @@ def cumulants(
             coarse, _ = _one(law, covariance, same, COARSE)
             used = slice(0, 4 if slopes else 1)
             difference = float(np.abs(found - coarse)[used].max())
-            error = max(error, difference / size if size > 0 else difference)
+            # An input of length zero leaves rounding alone, which is relative to the others.
+            floor = 1e-12 * float(np.abs(covariance).max()) ** 2
+            error = max(error, difference / max(size, floor, np.finfo(float).tiny))
     return values, error
 
 
@@ -98,8 +100,8 @@ def _earlier(covariance: Array, same: bool, density: float) -> tuple[Array, Arra
 def _pseudo_inverse(covariance: Array, same: bool) -> Array:
     if same:
         return np.array([[1 / covariance[0, 0] if covariance[0, 0] > 0 else 0.0, 0.0], [0.0, 0.0]])
-    inverse: Array = np.linalg.pinv(covariance, rcond=SINGULAR, hermitian=True)
-    return inverse
+    inverse = np.linalg.pinv(covariance, rcond=SINGULAR, hermitian=True)
+    return np.asarray(inverse, dtype=np.float64)
 
 
 def _later_same(law: ActivationLaw, means: Array, rest: Array, density: float) -> Array:

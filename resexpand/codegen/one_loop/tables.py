@@ -25,6 +25,9 @@ from resexpand.theory.one_loop.layers import (
 from resexpand.theory.one_loop.process import Process
 
 Array = NDArray[np.float64]
+PARALLEL = 1e-12
+"""Square of the sine of the angle at which two inputs count as multiples of each other."""
+
 Index = dict[tuple[int, int], int]
 
 
@@ -123,8 +126,12 @@ def gather(values: Mapping[str, Array], process: Process, inputs: int, single: b
         for table in (weights, responses, curvatures):
             table[:, -1, 1:] = 0.0
     scales = first if single else first[:, 0]
-    # The kernel of the input is given: nothing moves there, and singular curvatures do not matter.
+    for draw, described in enumerate(process.draws):
+        smooth = described.law is None or described.law.is_smooth
+        _regular(responses[:, :, draw], curvatures[:, :, draw], reads[:, :, draw], smooth)
+    # The kernel of the input is given: nothing moves there.
     curvatures[:, 0, 0] = 0.0
+    responses[:, 0, 0] = np.where(np.isfinite(responses[:, 0, 0]), responses[:, 0, 0], 0.0)
     return Tables(
         inputs, reads[:, :, 0], reads, gram, weights, Responses(responses, scales), curvatures, last
     )
@@ -156,3 +163,23 @@ def _set_derivatives(
                 first, second = places[b], places[c]
                 curvatures[..., row, first, second] = part[name]
                 curvatures[..., row, second, first] = part[name]
+
+
+def _regular(responses: Array, curvatures: Array, reads: Array, smooth: bool) -> None:
+    """Put zeros where derivatives do not exist, but nothing moves in their direction either.
+
+    An input of length zero stays what it is; inputs that are multiples of each other stay so, and
+    along that ray a function without derivative at zero has no curvature.
+    """
+    inputs = reads.shape[-1]
+    index = entry_index(inputs)
+    for i, j in combinations(range(inputs), 2):
+        row = index[i, j]
+        first, second = reads[..., i, i], reads[..., j, j]
+        empty = first * second == 0
+        responses[empty, row] = 0.0
+        left = first * second - reads[..., i, j] ** 2
+        parallel = (left <= PARALLEL * first * second) & (not smooth)
+        curvatures[empty | parallel, row] = 0.0
+        kept = responses[parallel, row]
+        responses[parallel, row] = np.where(np.isfinite(kept), kept, 0.0)
