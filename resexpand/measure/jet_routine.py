@@ -9,7 +9,7 @@ import sympy as sp
 
 from resexpand.codegen import store
 from resexpand.codegen.jet_source import jet_function
-from resexpand.codegen.source import module_source, scalar_function
+from resexpand.codegen.source import module_source
 from resexpand.network.ops import Activation
 
 LOOP = '''
@@ -26,7 +26,8 @@ def jets(source, target):
 @cache
 def jet_source(expression: sp.Expr, variable: sp.Symbol, order: int) -> str:
     """Return the text of the module with the routine ``jets``, for `order` coefficients."""
-    phi = scalar_function("phi", [variable], [expression])
+    # A jet of order zero: the same forms that neither overflow nor cancel as in the other rows.
+    phi = jet_function("phi", expression, variable, 0)
     jet = jet_function("phi_jet", expression, variable, order - 1)
     new, old = (
         ", ".join(f"{name}[{j}, i]" for j in range(1, order + 1)) for name in ("target", "source")

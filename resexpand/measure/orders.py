@@ -21,9 +21,10 @@ from resexpand.measure.given import Array, Given, read
 from resexpand.measure.jet_routine import jet_routine
 from resexpand.measure.propagation import Propagation, Step
 from resexpand.measure.radius import ConvergenceWarning, Radius, radius_of
-from resexpand.measure.shares import energies, relative_rest, shares
+from resexpand.measure.shares import energies, relative_rest, shares, table
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import Branch, ResNet
+from resexpand.references import REFERENCES, Citation
 
 HIGHEST = 40
 """Highest order: beyond it the compiled recurrences take minutes to build."""
@@ -62,6 +63,8 @@ class MeasuredOrders:
     radius: Radius
     status: str
 
+    citations = (Citation(REFERENCES["dherin2025"]),)
+
     @property
     def order(self) -> int:
         """Highest order k."""
@@ -73,10 +76,7 @@ class MeasuredOrders:
         return np.asarray(np.tensordot(powers, self.terms, axes=1))
 
     def __str__(self) -> str:
-        worst = float(np.max(self.residual))
-        mean = self.energies if self.energies.ndim == 1 else self.energies.mean(axis=1)
-        lines = [f"order {k}: energy {energy:.4g}" for k, energy in enumerate(mean)]
-        return "\n".join([*lines, f"rest beyond: {worst:.2g} of the stream", self.status])
+        return f"{table(self.energies, self.shares, 'order', self.residual)}\n{self.status}"
 
 
 def measure_orders(
@@ -160,7 +160,7 @@ def measure_orders(
 
 def _result(given: Given, stream: Array, layers: Array | None) -> MeasuredOrders:
     output, terms = stream[0], stream[1:]
-    residual = given.per_input(relative_rest(output, terms))
+    residual = given.per_input(relative_rest(output, terms))[()]
     radius = radius_of(given.net.branch, terms)
     status, beyond = _status(radius, float(np.max(residual)))
     if beyond:

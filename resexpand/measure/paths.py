@@ -21,13 +21,11 @@ import numpy as np
 from resexpand.errors import HyperparameterError
 from resexpand.measure.given import Array, Given, read
 from resexpand.measure.propagation import Propagation, Step
-from resexpand.measure.shares import energies, relative_rest, shares
+from resexpand.measure.shares import energies, relative_rest, shares, table
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
+from resexpand.references import REFERENCES, Citation
 from resexpand.theory.gated_paths.pieces import piecewise_linear
-
-LARGEST = 2**33
-"""Bytes that the path sums may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +55,15 @@ class MeasuredPaths:
     residual: float | Array
     complete: bool
 
+    citations = (Citation(REFERENCES["dherin2025"]), Citation(REFERENCES["veit2016"]))
+
     @property
     def longest(self) -> int:
         """Largest length kept."""
         return len(self.terms) - 1
+
+    def __str__(self) -> str:
+        return table(self.energies, self.shares, "length", self.residual)
 
 
 def measure_paths(
@@ -109,7 +112,7 @@ def measure_paths(
         output=given.as_given(output),
         energies=given.per_input(energies(terms)),
         shares=given.per_input(shares(output, terms)),
-        residual=given.per_input(relative_rest(output, terms)),
+        residual=given.per_input(relative_rest(output, terms))[()],
         complete=kept == given.depth,
     )
 
@@ -133,13 +136,4 @@ def _longest(longest: object, given: Given) -> int:
         raise HyperparameterError(
             f"longest = {longest!r}", "path lengths are whole numbers from 1", "give one"
         )
-    kept = min(int(longest), given.depth)
-    widest = max(max(m.shape) for block in given.weights for m in block)
-    needed = 8 * (kept + 2) * given.x.shape[0] * widest * (1 + len(given.net.branch.ops))
-    if needed > LARGEST:
-        raise HyperparameterError(
-            f"path sums of lengths up to {kept}",
-            f"they would take {needed / 2**30:.1f} GiB",
-            f"give a smaller longest=, or fewer inputs ({LARGEST / 2**30:g} GiB are allowed)",
-        )
-    return kept
+    return min(int(longest), given.depth)

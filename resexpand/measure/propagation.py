@@ -18,6 +18,9 @@ from resexpand.errors import HyperparameterError
 from resexpand.measure.given import Array, Given
 from resexpand.network.ops import Activation
 
+LARGEST = 2**33
+"""Bytes that the parts of the stream and the buffers of a branch may take."""
+
 
 class Step(Protocol):
     """What an activation does to the rows: row 0 is the exact argument."""
@@ -39,6 +42,7 @@ class Propagation:
     """
 
     def __init__(self, given: Given, columns: int, step: Callable[[Activation], Step]) -> None:
+        _require_memory(given, columns)
         self.given = given
         self.columns = columns
         self.stream = np.zeros((columns + 2, *given.x.shape))
@@ -111,4 +115,17 @@ class Propagation:
             f"{part} at block {number + 1}",
             "it leaves the range of doubles",
             "take smaller scales or weights, or a lower order",
+        )
+
+
+def _require_memory(given: Given, columns: int) -> None:
+    """Refuse what would not fit, and say how much it would be."""
+    widest = max(max(matrix.shape) for block in given.weights for matrix in block)
+    arrays = 1 + len(given.net.branch.ops)
+    needed = 8 * (columns + 2) * given.x.shape[0] * widest * arrays
+    if needed > LARGEST:
+        raise HyperparameterError(
+            f"{columns} orders or path lengths of {given.x.shape[0]} inputs",
+            f"they would take {needed / 2**30:.1f} GiB of {LARGEST / 2**30:g}",
+            "give fewer inputs at a time, a lower order, or a smaller longest=",
         )

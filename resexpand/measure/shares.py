@@ -28,3 +28,12 @@ def relative_rest(whole: Array, parts: Array) -> Array:
     rest = np.linalg.norm(whole - parts.sum(axis=0), axis=-1)
     size = np.linalg.norm(whole, axis=-1)
     return np.asarray(np.divide(rest, size, out=rest.copy(), where=size > 0))
+
+
+def table(energy: Array, share: Array, what: str, rest: float | Array) -> str:
+    """Return energies and shares as lines of text, averaged over the inputs."""
+    lines = [
+        f"{what} {k}: energy {float(np.mean(e)):.4g}, share {float(np.mean(s)):.4g}"
+        for k, (e, s) in enumerate(zip(energy, share, strict=True))
+    ]
+    return "\n".join([*lines, f"left out: {float(np.max(rest)):.2g} of the stream"])

@@ -10,9 +10,9 @@ import sympy as sp
 from mpmath import mp
 from networks import forward, gaussian, network
 
-from resexpand import residual_expansion
+from resexpand import cite, residual_expansion
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
-from resexpand.measure import jet_routine
+from resexpand.measure import jet_routine, propagation
 from resexpand.measure.orders import measure_orders
 from resexpand.series import jets, recurrences
 
@@ -155,11 +155,13 @@ def test_results_fit_together():
     assert np.array_equal(one.layers[0, 1:], np.zeros(4))
     assert np.allclose(one.energies, (one.terms**2).mean(axis=1))
     rest = one.output - one.at(1)
+    assert isinstance(one.residual, float)
     assert one.residual == pytest.approx(np.linalg.norm(rest) / np.linalg.norm(one.output))
     missing = rest @ one.output / (one.output @ one.output)
     assert one.shares.sum() + missing == pytest.approx(1, abs=1e-14)
     assert np.allclose(one.at(2), sum(2**k * t for k, t in enumerate(one.terms)))
     assert "order 4: energy" in str(one)
+    assert "dherin2025" in cite(one)
     without = measure_orders(net, weights, np.zeros(6), 3)
     assert without.residual == 0
     assert (without.shares == 0).all()
@@ -217,6 +219,24 @@ def test_bad_numbers_are_named(change, message):
     given = {"net": NET, "weights": W, "x": START, "order": 3} | change
     with pytest.raises(HyperparameterError, match=message):
         measure_orders(**given)
+
+
+def test_functions_without_an_entry_of_their_own():
+    """asinh is written with log in jets, and the network itself is a jet of order zero."""
+    weights, _, x = gaussian(3, 4, seed=9)
+    found = measure_orders(network(sp.asinh(sp.Symbol("x", real=True)), 0.1, 3), weights, x, 8)
+    assert np.allclose(found.output, forward(np.arcsinh, weights, x, scale=0.1), rtol=1e-14)
+    smaller = forward(np.arcsinh, weights, x, scale=0.1 / 8)
+    assert np.allclose(found.at(1 / 8), smaller, rtol=1e-14, atol=1e-15)
+
+
+def test_too_many_inputs_are_refused_before_anything_is_made(monkeypatch):
+    monkeypatch.setattr(propagation, "LARGEST", 2**20)
+    with pytest.raises(
+        HyperparameterError, match=r"8 orders.*2000 inputs.*they would take 0\.0 GiB"
+    ):
+        measure_orders(NET, W, np.ones((4, 2000)), 8)
+    assert measure_orders(NET, W, np.ones((4, 200)), 8).terms.shape == (9, 4, 200)
 
 
 def test_other_bad_input_is_named():
