@@ -1,4 +1,9 @@
-"""The compiled routine that maps the Taylor coefficients of neurons through an activation."""
+"""The compiled routine that maps the Taylor coefficients of neurons through an activation.
+
+Up to `DIRECT` coefficients the loop over neurons reads and writes the rows themselves. Beyond, the
+compiler can no longer prove that so many rows do not overlap and would fall back to one neuron at a
+time; then `LANES` neurons are copied into a small array of fixed shape, where it can.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +17,36 @@ from resexpand.codegen.jet_source import jet_function
 from resexpand.codegen.source import module_source
 from resexpand.network.ops import Activation
 
-LOOP = '''
+DIRECT = 9
+LANES = 32
+
+HEAD = '''
 @driver
 def jets(source, target):
     """Row 0 is a value, rows 1 to {order} are Taylor coefficients; neurons are columns."""
-    for i in range(source.shape[1]):
+    size = source.shape[1]
+    for i in range(size):
         target[0, i] = phi(source[0, i])
-    for i in range(source.shape[1]):
-        {new} = phi_jet({old})
 '''
+
+ROWS = """\
+    for i in range(size):
+        {target} = phi_jet({source})
+"""
+
+TILES = """\
+    lanes = np.zeros(({order}, {count}))
+    for begin in range(0, size, {count}):
+        width = min({count}, size - begin)
+        for j in range({order}):
+            for i in range(width):
+                lanes[j, i] = source[j + 1, begin + i]
+        for i in range({count}):
+            {lanes} = phi_jet({lanes})
+        for j in range({order}):
+            for i in range(width):
+                target[j + 1, begin + i] = lanes[j, i]
+"""
 
 
 @cache
@@ -29,10 +55,19 @@ def jet_source(expression: sp.Expr, variable: sp.Symbol, order: int) -> str:
     # A jet of order zero: the same forms that neither overflow nor cancel as in the other rows.
     phi = jet_function("phi", expression, variable, 0)
     jet = jet_function("phi_jet", expression, variable, order - 1)
-    new, old = (
-        ", ".join(f"{name}[{j}, i]" for j in range(1, order + 1)) for name in ("target", "source")
+
+    def listed(name: str, first: int) -> str:
+        return ", ".join(f"{name}[{j + first}, i]" for j in range(order))
+
+    body = ROWS if order <= DIRECT else TILES
+    text = (HEAD + body).format(
+        order=order,
+        count=LANES,
+        source=listed("source", 1),
+        target=listed("target", 1),
+        lanes=listed("lanes", 0),
     )
-    return module_source([phi, jet, LOOP.format(order=order, new=new, old=old)])
+    return module_source([phi, jet, text])
 
 
 def jet_routine(op: Activation, order: int) -> Any:

@@ -27,7 +27,7 @@ from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
 
 HIGHEST = 40
-"""Highest order: beyond it the compiled recurrences take minutes to build."""
+"""Highest order: a compiled routine of it takes up to ten seconds to build."""
 
 
 @dataclass(frozen=True, eq=False)

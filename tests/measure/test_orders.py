@@ -10,7 +10,7 @@ import sympy as sp
 from mpmath import mp
 from networks import forward, gaussian, network
 
-from resexpand import cite, residual_expansion
+from resexpand import Activation, cite, residual_expansion
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.measure import jet_routine, propagation
 from resexpand.measure.orders import measure_orders
@@ -74,6 +74,23 @@ def test_orders_are_the_derivatives_of_the_network(function, mpf, linears):
     offsets = biases if linears == 2 else [block[0] for block in biases]
     found = measure_orders(net, given, x, 6, biases=offsets, scales=scales)
     assert np.allclose(found.terms, exact, rtol=0, atol=1e-14 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("order", [jet_routine.DIRECT, jet_routine.DIRECT + 1])
+def test_rows_and_tiles_of_neurons_do_the_same(order):
+    """67 neurons: two full tiles and a part of one, against the recurrence in NumPy."""
+    op = Activation("tanh")
+    h = np.random.default_rng(6).standard_normal((order + 1, 67))
+    found = np.empty_like(h)
+    jet_routine.jet_routine(op, order)(h, found)
+    y, s = np.zeros((order, 67)), np.zeros((order, 67))
+    y[0], s[0] = np.tanh(h[1]), 1 / np.cosh(h[1]) ** 2
+    for k in range(1, order):
+        y[k] = sum(j * h[1 + j] * s[k - j] for j in range(1, k + 1)) / k
+        s[k] = -sum(y[i] * y[k - i] for i in range(k + 1))
+    assert np.allclose(found[0], np.tanh(h[0]), rtol=1e-15)
+    assert np.allclose(found[1:], y, rtol=1e-11, atol=1e-13)
+    assert ("lanes" in jet_routine.jet_source(op.expression, op.variable, order)) == (order > 9)
 
 
 def slopes(weights, x, order, scale=1 / 16):
