@@ -111,3 +111,23 @@ def test_one_pair_of_poles_at_any_angle(theta):
     terms = 0.8**-k * np.cos(theta * k + phases)
     found = radius_of(Branch(Activation("tanh"), Linear()), terms)
     assert found.value == pytest.approx(0.8, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::resexpand.measure.radius.ConvergenceWarning")
+@pytest.mark.parametrize("function", ["tanh", "silu"])
+def test_the_uncertainty_covers_what_high_orders_find(function):
+    """What is said of the estimate at order 8 holds over random networks of any depth."""
+    rng = np.random.default_rng(8)
+    scores = []
+    for seed in range(80):
+        depth, width = int(rng.choice([2, 3, 5, 10, 20, 50])), int(rng.choice([4, 20, 100]))
+        weights, _, x = gaussian(depth, width, seed, float(rng.choice([0.5, 1, 2])))
+        net = network(function, float(rng.choice([1 / depth, depth**-0.5])), depth)
+        terms = measure_orders(net, weights, x, 40).terms
+        low, high = radius_of(net.branch, terms[:9]), radius_of(net.branch, terms)
+        if low.value is not None and high.value is not None:
+            scores.append((low.value - high.value) / low.uncertainty)
+    assert len(scores) >= 40
+    assert np.mean(np.abs(scores) < 2) >= 0.9
+    assert np.mean(np.abs(scores) < 1) >= 0.6
