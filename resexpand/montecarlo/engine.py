@@ -22,12 +22,14 @@ from resexpand.montecarlo.first_order import FirstOrder, first_order
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.twin import Twin
+from resexpand.montecarlo.histogram import Counts
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.observable import GRAMS, Observable, Record, read_out_law
-from resexpand.montecarlo.observables import controlled, needed_columns, needed_sites
+from resexpand.montecarlo.observables import controlled, counted, needed_columns, needed_sites
 from resexpand.montecarlo.philox import split_seed
 from resexpand.montecarlo.sampler_source import sampler_source
 from resexpand.montecarlo.streams import LARGEST_BRANCH
+from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 
 Floats = NDArray[np.float64]
@@ -83,9 +85,15 @@ class Sampler:
                         rows[controlled(observable.name)] = rows[observable.name] - known
         return rows
 
-    def moments(self, first: int, draws: int) -> dict[str, Moments]:
-        """Return the partial sums of these networks."""
-        return {name: Moments.of(rows) for name, rows in self.rows(first, draws).items()}
+    def moments(self, first: int, draws: int) -> dict[str, Moments | Counts]:
+        """Return the partial sums of these networks: moments, and counts between edges."""
+        rows = self.rows(first, draws)
+        sums: dict[str, Moments | Counts] = {name: Moments.of(x) for name, x in rows.items()}
+        for observable in self.observables:
+            if observable.edges:
+                edges = np.array(observable.edges)
+                sums[counted(observable.name)] = Counts.of(rows[observable.name], edges)
+        return sums
 
     def _record(self, first: int, draws: int) -> Record:
         wanted = needed_sites(self.observables, self.net)
@@ -136,6 +144,7 @@ def make_sampler(
     method: str,
     seed: int,
     control: bool = False,
+    law: WeightLaw = GAUSSIAN,
 ) -> Sampler:
     """Generate, compile (or load from disk) and bind the sampler of an ensemble.
 
@@ -161,7 +170,7 @@ def make_sampler(
         layout=layout,
         kernel=kernel,
         matrix=layout.matrix(kernel),
-        draw_networks=_compiled(sampler_source(branch, method, layout)),
+        draw_networks=_compiled(sampler_source(branch, method, layout, law)),
         first_order=first_order(branch, net, kernel) if control else None,
     )
 

@@ -11,7 +11,9 @@ heavy-tail
     The standard error is itself known only to `sqrt((kappa - 1)/n)/2`, with `kappa = n M_4/M_2^2`
     the kurtosis of the draws. Where a few draws carry the sum, `kappa/n = sum_i s_i^2` (`s_i`:
     share of draw `i` in the squared deviations) stays of order one however large `n` is; the sample
-    has then not seen the tail that decides mean and variance. Raised above `HEAVY_TAIL`.
+    has then not seen the tail that decides mean and variance. In other words: the standard error is
+    as uncertain as that of `2n/(kappa - 1)` normal draws, the effective number of draws. Raised
+    above `HEAVY_TAIL`, that is below twenty effective draws.
 few-draws
     Fewer than `FEW_DRAWS` draws: deviations are not yet normal, and z-scores mean less.
 """
@@ -25,13 +27,25 @@ from typing import Any
 
 import numpy as np
 
-from resexpand.errors import UnsupportedError
+from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.montecarlo.histogram import Histogram
+from resexpand.montecarlo.intervals import student
 from resexpand.montecarlo.moments import Floats, Moments
 from resexpand.references import REFERENCES, Citation
 
 FEW_DRAWS = 30
 HEAVY_TAIL = 0.1
 """Largest `(kappa - 1)/n` without a flag: the standard error is then known to 16 percent."""
+
+LOGARITHMS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("kernel", "output_squared"), "log_kernel"),
+        **dict.fromkeys(("distance", "distance_squared"), "log_growth"),
+        **dict.fromkeys(("tangent", "chi", "response"), "log_tangent"),
+        **dict.fromkeys(("gradient", "ntk", "ntk_layers"), "log_gradient"),
+    }
+)
+"""What to ask for where the mean of an observable is carried by a few draws."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +68,8 @@ class Estimate:
         Sums of the same draws without the control variate, if one was subtracted. Mean and
         standard error then are those of the controlled draws, `variance` and `kurtosis` as well:
         the fluctuations of the observable itself are those of `plain`.
+    law : Histogram or None
+        Its distribution between the edges that were asked for, without control.
     """
 
     name: str
@@ -63,6 +79,7 @@ class Estimate:
     method: str = "function-space"
     seeds: tuple[int, ...] = (0,)
     uncontrolled: Moments | None = None
+    law: Histogram | None = None
 
     @property
     def n(self) -> int:
@@ -107,6 +124,35 @@ class Estimate:
     def stderr_uncertainty(self) -> Floats:
         """Relative uncertainty of the standard error, `sqrt((kappa - 1)/n)/2`."""
         return np.asarray(np.sqrt(np.maximum(self.kurtosis - 1, 0) / max(self.n, 1)) / 2)
+
+    @property
+    def effective_draws(self) -> Floats:
+        """Number of normal draws whose standard error would be as certain, at most `n`.
+
+        `2n/(kappa - 1)`: far below `n` where a few draws carry the spread, and with it the mean.
+        """
+        excess = np.maximum(self.kurtosis - 1, 2.0)
+        return np.asarray(2 * self.n / excess)
+
+    def interval(self, confidence: float = 0.95) -> tuple[Floats, Floats]:
+        """Return the ends of a confidence interval for the mean of every component.
+
+        Mean plus and minus Student's quantile with `n - 1` degrees of freedom times the standard
+        error: exact for normal draws, and the limit for every law with finite variance. Its
+        coverage is measured in ``numerics/coverage.py``; under a ``"heavy-tail"`` flag it is less
+        than it claims.
+
+        Raises
+        ------
+        HyperparameterError
+            If the confidence is not between 0 and 1.
+        """
+        if not isinstance(confidence, float) or not 0 < confidence < 1:
+            raise HyperparameterError(
+                f"confidence={confidence!r}", "not between 0 and 1", "use 0.95"
+            )
+        half = student(confidence, max(self.n - 1, 1)) * self.stderr
+        return self.mean - half, self.mean + half
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -160,10 +206,13 @@ class Estimate:
         plain = None
         if self.uncontrolled is not None and other.uncontrolled is not None:
             plain = self.uncontrolled.merge(other.uncontrolled)
+        law = None
+        if self.law is not None and other.law is not None:
+            law = self.law.merge(other.law)
         method = self.method if self.method == other.method else "mixed"
         moments = self.moments.merge(other.moments)
         seeds = self.seeds + other.seeds
-        return Estimate(self.name, moments, self.width, self.depth, method, seeds, plain)
+        return Estimate(self.name, moments, self.width, self.depth, method, seeds, plain, law)
 
     def _valid(self, values: Floats) -> Floats:
         """Return the values, NaN where draws overflowed."""
@@ -181,12 +230,19 @@ class Estimate:
                 f"Only {self.n} draws: the standard error is rough; draw {FEW_DRAWS} or more."
             )
         elif uncertainty > np.sqrt(HEAVY_TAIL) / 2:
+            effective = np.min(self.effective_draws, initial=np.inf, where=overflowed == 0)
             found["heavy-tail"] = (
-                f"A few of the {self.n} draws carry most of the spread: the standard error is "
-                f"known to {uncertainty:.0%} at best and the mean may lie far beyond it; more "
-                "draws, a larger width or a smaller residual scale would help."
+                f"A few of the {self.n} draws carry most of the spread (effective number of draws "
+                f"{effective:.2g}): the standard error is known to {uncertainty:.0%} at best and "
+                "the mean may lie far beyond it; more draws, a larger width or a smaller residual "
+                f"scale would help{self._alternative()}."
             )
         return found
+
+    def _alternative(self) -> str:
+        """Return which observable to ask for instead, if there is one."""
+        other = LOGARITHMS.get(self.name)
+        return f', or ask for "{other}", whose spread is not carried by a few' if other else ""
 
     def __repr__(self) -> str:
         mean = np.array2string(self.mean, precision=4, threshold=6, edgeitems=2)
@@ -208,8 +264,9 @@ def _overflow_sentence(overflowed: Floats, n: int) -> str:
         return "The variance of a draw exceeds the range of float64; mean and standard error hold."
     where = np.argwhere(np.atleast_1d(overflowed) > 0)
     return (
-        f"{worst} of {n} draws overflowed, first in component {tuple(map(int, where[0]))}: no mean "
-        "is given there; use a smaller residual scale, variance or depth."
+        f"{worst} of {n} draws were infinite or NaN, first in component "
+        f"{tuple(map(int, where[0]))}: no mean is given there; use a smaller residual scale, "
+        "variance or depth."
     )
 
 
@@ -242,6 +299,11 @@ class Estimates(Mapping[str, Estimate]):
 
     def __len__(self) -> int:
         return len(self.estimates)
+
+    @property
+    def method_reason(self) -> str:
+        """Why the sampler is the one it is; empty if nobody said so."""
+        return str(self.settings.get("method_reason", ""))
 
     @property
     def citations(self) -> tuple[Citation, ...]:

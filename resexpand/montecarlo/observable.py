@@ -110,6 +110,8 @@ class Observable:
     control : callable or None
         What to subtract under ``control="infinite-width"``: from the record and the first-order
         fluctuations dC of `first_order.FirstOrder`, rows of expectation zero.
+    edges : tuple of float
+        Increasing; between them the draws are counted. None: moments only.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Observable:
     inputs: int | None = None
     parameters: tuple[int, ...] = ()
     control: Callable[[Record, Floats], Floats] | None = None
+    edges: tuple[float, ...] = ()
 
     @property
     def label(self) -> str:

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -43,6 +44,7 @@ from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.groups.twin import Twin
 from resexpand.montecarlo.growth import GROWTH
+from resexpand.montecarlo.histogram import checked_law
 from resexpand.montecarlo.observable import Floats, Observable, Record
 from resexpand.montecarlo.profiles import FAMILIES
 from resexpand.network.resnet import Branch
@@ -145,6 +147,31 @@ def needed_columns(
 def controlled(name: str) -> str:
     """Return the name of the rows of an observable from which a control is subtracted."""
     return f"{name}, controlled"
+
+
+def counted(name: str) -> str:
+    """Return the name of the counts of an observable between fixed edges."""
+    return f"{name}, counts"
+
+
+def judged(observables: Iterable[Observable], control: object) -> list[str]:
+    """Return the names of the sums from which the estimates of some observables are made."""
+    return [controlled(o.name) if control and o.control else o.name for o in observables]
+
+
+def with_law(observables: Iterable[Observable], law: object) -> tuple[Observable, ...]:
+    """Return the observables with the edges between which their draws are counted.
+
+    Raises
+    ------
+    HyperparameterError
+        If `law` is neither None nor a mapping from their names to increasing finite edges.
+    """
+    listed = tuple(observables)
+    edges = checked_law(law, [o.name for o in listed])
+    return tuple(
+        replace(o, edges=tuple(edges[o.name].tolist())) if o.name in edges else o for o in listed
+    )
 
 
 def select(

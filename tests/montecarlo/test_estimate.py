@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resexpand.errors import UnsupportedError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.estimate import Estimate, Estimates
 from resexpand.montecarlo.moments import Moments
 
@@ -92,7 +92,7 @@ def test_overflow_is_reported_by_component() -> None:
     x[7, 1], x[9, 1], x[9, 2] = np.inf, np.nan, -np.inf
     e = estimate(x).merge(estimate(np.ones((50, 3)), seed=1))
     assert "overflow" in e.flags
-    assert "2 of 150 draws overflowed" in e.status
+    assert "2 of 150 draws were infinite or NaN" in e.status
     np.testing.assert_array_equal(e.overflowed, [0, 2, 1])
     np.testing.assert_array_equal(np.isnan(e.mean), [False, True, True])
     assert np.isfinite(e.stderr[0])
@@ -160,3 +160,31 @@ def test_estimates_travel_to_another_process() -> None:
         assert found.settings == {"draws": 40}
         with pytest.raises(TypeError):
             found.settings["draws"] = 1
+
+
+def test_effective_draws() -> None:
+    random = np.random.default_rng(11)
+    normal = estimate(random.normal(size=(10_000, 1))).effective_draws[0]
+    assert 0.85 < normal / 10_000 <= 1
+    # For the square of a normal kappa = 15: a seventh.
+    assert 0.5 < estimate(random.chisquare(1, size=(50_000, 1))).effective_draws[0] * 7 / 50_000 < 2
+    assert estimate(random.standard_cauchy(size=(10_000, 1))).effective_draws[0] < 20
+
+
+def test_a_heavy_tail_names_the_logarithm() -> None:
+    heavy = np.random.default_rng(7).lognormal(sigma=4.0, size=(10_000, 1))
+    assert 'ask for "log_kernel"' in estimate(heavy, name="kernel").status
+    assert "effective number of draws" in estimate(heavy, name="kernel").status
+    assert "ask for" not in estimate(heavy, name="something else").status
+
+
+def test_intervals() -> None:
+    random = np.random.default_rng(12)
+    runs = [estimate(random.normal(1.0, 2.0, size=(12, 50))) for _ in range(40)]
+    covered = np.mean([(low <= 1) & (high >= 1) for low, high in (e.interval() for e in runs)])
+    assert abs(covered - 0.95) < 0.02
+    narrow = np.mean([np.abs(e.mean - 1) < 1.96 * e.stderr for e in runs])
+    assert narrow < covered  # the normal quantile is too small for twelve draws
+    for wrong in (0, 1, 1.5, "95%"):
+        with pytest.raises(HyperparameterError, match=r"0\.95"):
+            runs[0].interval(wrong)
