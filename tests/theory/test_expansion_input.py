@@ -17,6 +17,8 @@ from resexpand.errors import (
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.theory.expansion import residual_expansion
+from resexpand.theory.gated_paths import gated_path_sum
+from resexpand.theory.remainder import remainder_bound
 
 x, y, a = sp.symbols("x y a")
 
@@ -203,3 +205,45 @@ def test_what_memory_would_not_hold_is_refused_with_its_size(monkeypatch):
     monkeypatch.setattr(arguments, "memory_size", lambda: 1000)
     with pytest.raises(UnsupportedError, match="at most 500 bytes"):
         residual_expansion(3, 3)
+
+
+@pytest.mark.parametrize("blocks", [10**30, 10**9])
+def test_absurd_numbers_of_blocks_are_refused_before_one_is_made(blocks):
+    with pytest.raises(UnsupportedError, match=r"would take .*iB"):
+        residual_expansion(3, blocks)
+    with pytest.raises(UnsupportedError, match=r"would take .*iB"):
+        gated_path_sum("relu", blocks)
+
+
+def test_an_array_without_axes_is_one_scale():
+    scale = np.array(0.25)
+    assert residual_expansion(2, 3, scale).scales == (sp.Rational(1, 4),) * 3
+    assert residual_expansion(2, None, scale).scales == sp.Rational(1, 4)
+    assert remainder_bound(2, 3, scale).scales == sp.Rational(1, 4)
+
+
+@pytest.mark.parametrize("block", [sp.nan, sp.zoo * x, sp.oo])
+def test_infinite_blocks(block):
+    with pytest.raises(ExpressionError, match="not finite"):
+        residual_expansion(2, [block])
+
+
+@pytest.mark.parametrize("block", [sp.Mod(x, 1), sp.frac(x), sp.arg(x)])
+def test_blocks_that_jump(block):
+    with pytest.raises(UnsupportedError, match="not smooth"):
+        residual_expansion(2, [block])
+
+
+@pytest.mark.parametrize(("block", "at"), [(1 / x, 0.0), (sp.exp(x), 500.0), (sp.exp(x), 1e3)])
+def test_poles_and_overflow_give_no_number(block, at):
+    expansion = residual_expansion(3, [block, sp.sin(x), block], scales=1)
+    with pytest.raises(HyperparameterError, match="finite"):
+        expansion.expression(at)
+    with pytest.raises(HyperparameterError, match="finite"):
+        expansion[3][-1].value(at)
+
+
+@pytest.mark.parametrize("state", [[[1, 2], [3]], [[x, 2], [3]]])
+def test_ragged_states(state):
+    with pytest.raises(HyperparameterError, match="length"):
+        residual_expansion(2, [x**2]).expression(state)

@@ -24,7 +24,7 @@ from resexpand.errors import (
 )
 from resexpand.network.ops import Activation
 
-_KINKED = (*SWITCHES, sp.DiracDelta, sp.floor, sp.ceiling)
+_KINKED = (*SWITCHES, sp.DiracDelta, sp.floor, sp.ceiling, sp.frac, sp.Mod, sp.arg)
 
 
 @dataclass(frozen=True)
@@ -283,6 +283,10 @@ def _check_symbols(
             f"block {name} = {expression}",
             f"it uses {_named(unknown)}, neither a variable nor a parameter",
             f"write it in {_named(variables)}, or name the others in parameters=...",
+        )
+    if expression.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
+        raise ExpressionError(
+            f"block {name} = {expression}", "it is not finite", "give a finite expression"
         )
 
 

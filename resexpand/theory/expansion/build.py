@@ -12,7 +12,7 @@ from resexpand.combinatorics.arguments import check_count, check_order
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.resnet import ResNet
 from resexpand.theory.expansion.blocks import check_smooth, formal_block, read_blocks
-from resexpand.theory.expansion.expansion import Expansion
+from resexpand.theory.expansion.expansion import Expansion, check_expansion_memory
 from resexpand.theory.expansion.scales import read_scales
 
 DEPTH = sp.Symbol("n", integer=True, positive=True)
@@ -87,6 +87,8 @@ def residual_expansion(
         return Expansion(checked, depth, None, read_scales(scales, depth))
     if _is_number(blocks):
         count = check_count(blocks, "number of blocks", least=1)
+        # Before the blocks themselves are made, of which there may be too many.
+        check_expansion_memory(checked, count)
         found = [formal_block(i) for i in range(1, count + 1)]
     else:
         found = read_blocks(_listed(blocks), variables, parameters)

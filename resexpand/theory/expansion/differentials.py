@@ -120,7 +120,10 @@ class Differentials:
         if all(isinstance(e, sp.Symbol) for e in entries) and len(set(entries)) == len(entries):
             return expression.xreplace(values)
         if self._point.digits:
-            number = expression.evalf(self._point.digits + 3, subs=values)
+            try:
+                number = expression.evalf(self._point.digits + 3, subs=values)
+            except ZeroDivisionError:
+                number = sp.zoo
             if number.is_number:
                 return as_number(number, self._point.digits)
         return as_number(expression.subs(values, simultaneous=True), 0)

@@ -32,6 +32,20 @@ from resexpand.theory.expansion.wording import expansion_latex, expansion_text
 BYTES_PER_TERM = 200
 
 
+def check_expansion_memory(order: int, depth: int | sp.Symbol) -> None:
+    """Refuse expansions whose terms would not fit into memory.
+
+    Raises
+    ------
+    UnsupportedError
+        If they would not; the error says how much they would take.
+    """
+    if isinstance(depth, int):
+        check_class_memory(range(1, order + 1), depth, BYTES_PER_CLASS + BYTES_PER_TERM)
+    else:
+        check_tree_memory(order)
+
+
 class Expansion(Mapping[int, tuple[Term, ...]]):
     """The expansion of a residual network: a mapping from the order to its terms.
 
@@ -77,14 +91,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
         self._terms: dict[int, tuple[Term, ...]] = {}
         self._scales_of: dict[tuple[int, ...], sp.Expr] = {}
         if weights is None:
-            self._check_memory()
-
-    def _check_memory(self) -> None:
-        orders = range(1, self.order + 1)
-        if isinstance(self.depth, int):
-            check_class_memory(orders, self.depth, BYTES_PER_CLASS + BYTES_PER_TERM)
-        else:
-            check_tree_memory(self.order)
+            check_expansion_memory(self.order, self.depth)
 
     def __getitem__(self, order: int) -> tuple[Term, ...]:
         try:

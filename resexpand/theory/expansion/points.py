@@ -7,6 +7,7 @@ precision; a SymPy expression or Matrix gives expressions.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,16 @@ class Point:
     shape: tuple[int, ...]
 
     def shaped(self, values: list[Any]) -> Any:
-        """Return values of all entries in the form of the state."""
+        """Return values of all entries in the form of the state.
+
+        Raises
+        ------
+        HyperparameterError
+            If a number has overflowed.
+        """
+        for value in values:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise _not_finite(value)
         if self.form == "scalar":
             return values[0]
         if self.form == "matrix":
@@ -68,8 +78,13 @@ def read_point(x: Any) -> Point:
         return Point(tuple(x), 0, "matrix", x.shape)
     if isinstance(x, list | tuple):
         exact_entries = any(isinstance(entry, sp.Basic) for entry in x)
-        x = sp.Matrix(x) if exact_entries else np.array(x)
-        return read_point(x)
+        try:
+            vector = sp.Matrix(x) if exact_entries else np.array(x)
+        except (TypeError, ValueError) as error:
+            raise HyperparameterError(
+                f"the state {x!r}", "its rows differ in length", "give one number per entry"
+            ) from error
+        return read_point(vector)
     if isinstance(x, np.ndarray) and x.ndim:
         if not x.size:
             raise HyperparameterError("a state without entries", "it is empty", "give its entries")
@@ -115,13 +130,15 @@ def as_number(expression: sp.Expr, digits: int) -> Any:
     value = expression.evalf(digits + 3)
     if not (value.is_Float or value.is_Rational) or not value.is_finite:
         raise _not_finite(expression)
+    if digits == FLOAT_DIGITS and abs(value) > sys.float_info.max:
+        raise _not_finite(value)
     return float(value) if digits == FLOAT_DIGITS else mpmath.mpf(sp.Float(value, digits))
 
 
-def _not_finite(expression: sp.Expr) -> HyperparameterError:
+def _not_finite(expression: sp.Expr | float) -> HyperparameterError:
     return HyperparameterError(
         f"the number {expression}",
-        "it is not real and finite",
+        "it is not real and finite, or no double holds it",
         "evaluate where the blocks and their derivatives are",
     )
 
@@ -134,7 +151,11 @@ def summed(terms: list[list[Any]]) -> list[Any]:
 
 def _sum(terms: tuple[Any, ...]) -> Any:
     if all(isinstance(term, float) for term in terms):
-        return math.fsum(terms)
+        try:
+            return math.fsum(terms)
+        except (OverflowError, ValueError):
+            # Too large, or infinities of both signs.
+            raise _not_finite(math.nan) from None
     if any(isinstance(term, sp.Basic) for term in terms):
         return sp.Add(*terms)
     return mpmath.fsum(terms)

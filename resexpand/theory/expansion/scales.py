@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import sympy as sp
 
+from resexpand.combinatorics.arguments import check_memory
 from resexpand.conventions import exact
 from resexpand.errors import HyperparameterError, UnsupportedError
 
@@ -14,6 +15,7 @@ Scales: TypeAlias = tuple[sp.Expr, ...] | sp.Expr | sp.IndexedBase
 """One scale per block; at symbolic depth a common scale, or the base of indexed ones."""
 
 LAMBDA = "lambda"
+BYTES_PER_SCALE = 400
 
 
 def read_scales(scales: Any, depth: int | sp.Expr) -> Scales:
@@ -30,14 +32,17 @@ def read_scales(scales: Any, depth: int | sp.Expr) -> Scales:
     ------
     HyperparameterError
         If there are not as many scales as blocks, or one is neither a number nor an expression.
+    UnsupportedError
+        If so many blocks would not fit into memory.
     """
     if not isinstance(depth, int):
         return _read_for_symbolic_depth(scales, depth)
+    check_memory(f"the scales of {depth} blocks", depth, BYTES_PER_SCALE)
     if scales is None:
         return default_scales(depth)
     if isinstance(scales, sp.IndexedBase):
         return tuple(scales[i] for i in range(1, depth + 1))
-    if isinstance(scales, Iterable) and not isinstance(scales, str | sp.Basic):
+    if is_list(scales):
         values = tuple(_scale(value) for value in scales)
         if len(values) != depth:
             raise HyperparameterError(
@@ -47,6 +52,12 @@ def read_scales(scales: Any, depth: int | sp.Expr) -> Scales:
             )
         return values
     return (_scale(scales),) * depth
+
+
+def is_list(scales: Any) -> bool:
+    """Whether scales are given one by one; a NumPy array without axes is one number."""
+    one = isinstance(scales, str | sp.Basic) or getattr(scales, "ndim", 1) == 0
+    return isinstance(scales, Iterable) and not one
 
 
 def default_scales(depth: int) -> tuple[sp.Symbol, ...]:
@@ -59,7 +70,7 @@ def _read_for_symbolic_depth(scales: Any, depth: sp.Expr) -> Scales:
         return sp.IndexedBase(LAMBDA)
     if isinstance(scales, sp.IndexedBase):
         return scales
-    if isinstance(scales, Iterable) and not isinstance(scales, str | sp.Basic):
+    if is_list(scales):
         raise HyperparameterError(
             f"a list of scales for {depth} blocks",
             "at symbolic depth their number is not known",

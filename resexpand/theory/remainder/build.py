@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import sympy as sp
@@ -11,6 +10,7 @@ from resexpand.combinatorics.arguments import check_count, check_order
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.theory.expansion import Expansion
 from resexpand.theory.expansion.build import DEPTH
+from resexpand.theory.expansion.scales import is_list
 from resexpand.theory.remainder.bound import RemainderBound
 from resexpand.theory.remainder.majorant import Majorant, real
 
@@ -89,7 +89,7 @@ def _scales(scale: Any, depth: Any) -> Any:
         if not isinstance(depth, int):
             return scale
         return tuple(scale[i] for i in range(1, depth + 1))
-    if isinstance(scale, Iterable) and not isinstance(scale, str | sp.Basic):
+    if is_list(scale):
         found = tuple(real(value, "scale") for value in scale)
         if len(found) != depth:
             raise HyperparameterError(
