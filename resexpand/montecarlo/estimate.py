@@ -68,7 +68,7 @@ class Estimate:
         Sums of the same draws without the control variate, if one was subtracted. Mean and
         standard error then are those of the controlled draws, `variance` and `kurtosis` as well:
         the fluctuations of the observable itself are those of `plain`.
-    law : Histogram or None
+    histogram : Histogram or None
         Its distribution between the edges that were asked for, without control.
     """
 
@@ -79,7 +79,7 @@ class Estimate:
     method: str = "function-space"
     seeds: tuple[int, ...] = (0,)
     uncontrolled: Moments | None = None
-    law: Histogram | None = None
+    histogram: Histogram | None = None
 
     @property
     def n(self) -> int:
@@ -206,13 +206,13 @@ class Estimate:
         plain = None
         if self.uncontrolled is not None and other.uncontrolled is not None:
             plain = self.uncontrolled.merge(other.uncontrolled)
-        law = None
-        if self.law is not None and other.law is not None:
-            law = self.law.merge(other.law)
+        histogram = None
+        if self.histogram is not None and other.histogram is not None:
+            histogram = self.histogram.merge(other.histogram)
         method = self.method if self.method == other.method else "mixed"
         moments = self.moments.merge(other.moments)
         seeds = self.seeds + other.seeds
-        return Estimate(self.name, moments, self.width, self.depth, method, seeds, plain, law)
+        return Estimate(self.name, moments, self.width, self.depth, method, seeds, plain, histogram)
 
     def _valid(self, values: Floats) -> Floats:
         """Return the values, NaN where draws overflowed."""

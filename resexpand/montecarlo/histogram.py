@@ -226,7 +226,7 @@ class Histogram:
         )
 
 
-def checked_law(law: object, names: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+def checked_histograms(given: object, names: Iterable[str]) -> dict[str, NDArray[np.float64]]:
     """Return the edges by observable.
 
     Raises
@@ -234,24 +234,26 @@ def checked_law(law: object, names: Iterable[str]) -> dict[str, NDArray[np.float
     HyperparameterError
         If it is not a mapping from asked observables to at least two increasing finite edges.
     """
-    if law is None:
+    if given is None:
         return {}
     known = tuple(names)
-    example = f'pass law={{"{known[0]}": numpy.linspace(0, 4, 401)}}'
-    if not isinstance(law, Mapping):
-        raise HyperparameterError(f"law={law!r}", "not a mapping from names to edges", example)
+    example = f'pass histograms={{"{known[0]}": numpy.linspace(0, 4, 401)}}'
+    if not isinstance(given, Mapping):
+        raise HyperparameterError(
+            f"histograms={given!r}", "not a mapping from names to edges", example
+        )
     found = {}
-    for name, given in law.items():
+    for name, values in given.items():
         if name not in known:
             raise HyperparameterError(
-                f"the law of {name!r}", "it is not among the observables asked for", example
+                f"the histogram of {name!r}", "it is not among the observables asked for", example
             )
-        found[name] = _edges(name, given, example)
+        found[name] = _edges(name, values, example)
     return found
 
 
 def _edges(name: str, given: ArrayLike, example: str) -> NDArray[np.float64]:
-    asked = f"the edges of the law of {name!r}"
+    asked = f"the edges of the histogram of {name!r}"
     try:
         edges = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):

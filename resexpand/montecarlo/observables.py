@@ -44,7 +44,7 @@ from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.groups.twin import Twin
 from resexpand.montecarlo.growth import GROWTH
-from resexpand.montecarlo.histogram import checked_law
+from resexpand.montecarlo.histogram import checked_histograms
 from resexpand.montecarlo.observable import Floats, Observable, Record
 from resexpand.montecarlo.profiles import FAMILIES
 from resexpand.network.resnet import Branch
@@ -159,16 +159,16 @@ def judged(observables: Iterable[Observable], control: object) -> list[str]:
     return [controlled(o.name) if control and o.control else o.name for o in observables]
 
 
-def with_law(observables: Iterable[Observable], law: object) -> tuple[Observable, ...]:
+def with_histograms(observables: Iterable[Observable], wanted: object) -> tuple[Observable, ...]:
     """Return the observables with the edges between which their draws are counted.
 
     Raises
     ------
     HyperparameterError
-        If `law` is neither None nor a mapping from their names to increasing finite edges.
+        If `wanted` is neither None nor a mapping from their names to increasing finite edges.
     """
     listed = tuple(observables)
-    edges = checked_law(law, [o.name for o in listed])
+    edges = checked_histograms(wanted, [o.name for o in listed])
     return tuple(
         replace(o, edges=tuple(edges[o.name].tolist())) if o.name in edges else o for o in listed
     )

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.histogram import Counts, Histogram, checked_law
+from resexpand.montecarlo.histogram import Counts, Histogram, checked_histograms
 from resexpand.montecarlo.intervals import binomial_ranks, student
 
 EDGES = np.linspace(-2.0, 2.0, 81)
@@ -142,7 +142,7 @@ def test_refused_edges() -> None:
     ]
     for law in wrong:
         with pytest.raises(HyperparameterError, match="linspace"):
-            checked_law(law, ["kernel"])
+            checked_histograms(law, ["kernel"])
     law = Histogram(EDGES, Counts.of(draws(10), EDGES))
     for q in (0.0, 1.0, -1, "half"):
         with pytest.raises(HyperparameterError):
