@@ -25,6 +25,7 @@ from resexpand.errors import UnsupportedError
 from resexpand.series.program import Program, Series
 from resexpand.series.recurrences import (
     RECURRENCES,
+    angle,
     logistic,
     power,
     softplus,
@@ -152,7 +153,7 @@ def _unsupported(node: sp.Basic) -> UnsupportedError:
     return UnsupportedError(
         f"the Taylor coefficients of {node}",
         f"no recurrence for {type(node).__name__} is known",
-        f"use + - * /, constant powers, {names}, Abs, sign, Heaviside, Max, Min, Piecewise",
+        f"use + - * /, constant powers, {names}, atan2, Abs, sign, Heaviside, Max, Min, Piecewise",
     )
 
 
@@ -300,6 +301,7 @@ BUILDERS: tuple[tuple[type | tuple[type, ...], Builder], ...] = (
     (sp.Add, _add),
     (sp.Mul, _mul),
     (sp.Pow, _pow),
+    (sp.atan2, lambda walker, node: angle(walker.program, *map(walker.series, node.args))),
     ((sp.sign, sp.Heaviside), _step),
     (sp.Abs, _absolute),
     ((sp.Max, sp.Min), _extremum),

@@ -10,6 +10,7 @@ Griewank & Walther, Evaluating Derivatives, ch. 13):
     logistic: y' = s u',  s = y - y^2          softplus: y' = logistic(u) u'
     erf:   y' = (2/sqrt(pi)) exp(-u^2) u'      atan: (1 + u^2) y' = u'
     asin:  sqrt(1 - u^2) y' = u'               asinh: sqrt(1 + u^2) y' = u'
+    atan2: (u^2 + v^2) y' = v u' - u v'
     u^a:   u y' = a y u'
 
 The coefficient zero is the function itself, and the slope ``s_0`` of the saturating ones is
@@ -164,6 +165,19 @@ def _one_and(p: Program, u: Series, sign: int) -> Series:
 def arctangent(p: Program, u: Series) -> Series:
     """Return atan(u)."""
     return _inverse_function(p, u, sp.atan(u[0]), _one_and(p, u, 1))
+
+
+def angle(p: Program, y: Series, x: Series) -> Series:
+    """Return atan2(y, x), off the origin: ``(x^2 + y^2) z' = x y' - y x'``."""
+    square = p.sum([p.product(x, x), p.product(y, y)])
+    inverse, rises, runs = p.let(1 / square[0]), p.slopes(y), p.slopes(x)
+    z, slopes = [p.let(sp.atan2(y[0], x[0]))], [sp.S.Zero]
+    for k in range(1, p.order + 1):
+        turn = p.let(sp.Add(*(rises[j] * x[k - j] - runs[j] * y[k - j] for j in range(1, k + 1))))
+        known = p.let(sp.Add(*(slopes[j] * square[k - j] for j in range(1, k))))
+        slopes.append(p.let(p.let(turn - known) * inverse))
+        z.append(p.let(slopes[k] / k))
+    return tuple(z)
 
 
 def arcsine(p: Program, u: Series) -> Series:

@@ -31,7 +31,7 @@ X = sp.Symbol("x", real=True)
 ORDER = 12
 LIMIT = 16
 """Units of 2^-52 of the majorant."""
-REACH = (0.3, 1.0, 3.0, 9.0, 20.0)
+REACH = (0.3, 1.0, 3.0, 9.0, 16.0)
 # Beyond these arguments the values themselves leave the range of doubles or of the domain, or the
 # argument of an inner function is rounded with an error that the function multiplies.
 NEAR = {"(1 + tanh(x + x**3/20))*x/2": 1.0, "x**3*erfc(x)": 9.0, "exp(-x**2/2)": 9.0}
@@ -111,13 +111,19 @@ def test_registered_activations_are_exact_to_rounding(name):
 @pytest.mark.parametrize("text", EXPRESSIONS)
 def test_expressions_are_exact_to_rounding(text):
     expression = parse_expression(text)
-    reach = [size for size in REACH if size <= NEAR.get(text, 20.0)]
+    reach = [size for size in REACH if size <= NEAR.get(text, 16.0)]
     assert largest_error(expression, evaluated(expression), reach) < LIMIT
 
 
 def test_functions_beyond_the_reader():
     """asinh has a recurrence but no entry in the table of functions: it is written with log."""
-    for expression in (sp.asinh(X), sp.Piecewise((X, X > 0), (sp.exp(X) - 1, True)), sp.pi**X):
+    turned = sp.atan2(X - 2, X**2 - 1)
+    for expression in (
+        turned,
+        sp.asinh(X),
+        sp.Piecewise((X, X > 0), (sp.exp(X) - 1, True)),
+        sp.pi**X,
+    ):
         assert largest_error(expression, evaluated(expression), (0.3, 1.0, 3.0)) < LIMIT
 
 
@@ -150,7 +156,7 @@ def exactly(expression, h):
     return [sp.sympify(output, strict=True).xreplace(values) for output in jet.outputs]
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.lists(fractions, min_size=6, max_size=6))
 def test_rational_functions_are_exact(h):
     t = sp.Symbol("t")
