@@ -57,12 +57,12 @@ ACCURACY = 14
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is sampled: cases (with rho = 1 if `largest`), widths, networks per width."""
+    """How much is sampled: cases, widths, networks per width."""
 
     activations: tuple[str, ...] = ("erf_unit", "tanh", "relu")
-    inputs: tuple[int, ...] = (1,)
+    inputs: tuple[int, ...] = (1, 2)
     depths: tuple[int, ...] = (5, 20, 100)
-    largest: bool = True
+    scales: tuple[str, ...] = ("0.3", "1/sqrt(L)", "1")
     widths: tuple[int, ...] = (50, 100, 200, 400, 800)
     draws: int = 10_000
     """Networks per width for fluctuations; means take up to five times as many."""
@@ -74,19 +74,20 @@ class Scale:
     def cases(self) -> Iterator[Case]:
         """Yield every case, the shallow ones first."""
         for depth, inputs, activation in product(self.depths, self.inputs, self.activations):
-            for scale in (0.3, 1 / sqrt(depth), *([1.0] if self.largest else [])):
-                yield Case(activation, inputs, depth, scale)
+            for scale in self.scales:
+                value = 1 / sqrt(depth) if scale == "1/sqrt(L)" else float(scale)
+                yield Case(activation, inputs, depth, value)
 
 
 SETTINGS = {
     "smoke": Scale(
         activations=("erf_unit", "relu"),
         depths=(5,),
-        largest=False,
+        scales=("1/sqrt(L)",),
         widths=(48, 96, 192),
-        draws=20_000,
+        draws=16_000,
         resolve=0.2,
-        order_draws=200_000,
+        order_draws=150_000,
         order_resolve=0.5,
     ),
     "full": Scale(),
