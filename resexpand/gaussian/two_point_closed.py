@@ -49,10 +49,8 @@ def erf_covariance(a: Array, b: Array, c: Array, q: float) -> Array:
 
 def _erf_integral(alpha: Array, beta: Array, gamma: Array) -> Array:
     half = np.arcsinh(gamma / np.sqrt(_determinant(alpha, beta, gamma))) / 2
-    w = half[:, None] * (1 + NODES)
-    grown = np.exp(w)
-    shrunk = 1 / grown
-    v, root = (grown - shrunk) / 2, (grown + shrunk) / 2
+    v = np.sinh(half[:, None] * (1 + NODES))
+    root = np.sqrt(1 + v * v)
     square = v * v
     product = (2 * alpha - 1)[:, None] - square
     product *= (2 * beta - 1)[:, None] - square
@@ -72,7 +70,7 @@ def erf_slope(a: Array, b: Array, c: Array, q: float) -> Array:
     """Return the derivative of `erf_covariance` with respect to ``a`` at fixed ``c``."""
     alpha, beta, gamma = 1 + q * a, 1 + q * b, q * c
     shift = 2 * gamma**2 / (2 * alpha - 1)
-    pair = _arcsine_difference(beta - shift, beta)
+    pair = _arcsine_difference(q * b, shift)
     inner = (2 * alpha - 1) * beta - 2 * gamma**2
     outer = (2 * beta - 1) * alpha - 2 * gamma**2
     crossed = np.arcsin(gamma / np.sqrt(inner * outer))
@@ -82,12 +80,13 @@ def erf_slope(a: Array, b: Array, c: Array, q: float) -> Array:
     return slope
 
 
-def _arcsine_difference(first: Array, second: Array) -> Array:
-    """Return ``arcsin((u - 1)/u)`` at the first minus that at the second argument, ``u >= 1``."""
-    low, high = np.sqrt(2 * first - 1), np.sqrt(2 * second - 1)
-    # sin(x - y) = sin x cos y - cos x sin y, with cos = sqrt(2u - 1)/u.
-    sine = (first - 1) * high - low * (second - 1)
-    cosine = low * high + (first - 1) * (second - 1)
+def _arcsine_difference(excess: Array, shift: Array) -> Array:
+    """Return ``arcsin((u - 1)/u)`` at ``u = 1 + excess - shift`` minus that at ``1 + excess``."""
+    low, high = np.sqrt(1 + 2 * (excess - shift)), np.sqrt(1 + 2 * excess)
+    # sin(x - y) = sin x cos y - cos x sin y, with cos = sqrt(2u - 1)/u; the difference of the
+    # roots is written as a quotient, since it may be small.
+    sine = shift * (2 * excess / (high + low) - high)
+    cosine = low * high + (excess - shift) * excess
     difference: Array = np.arctan2(sine, cosine)
     return difference
 

@@ -18,7 +18,7 @@ from resexpand.gaussian.two_point_quadrature import line_rule
 
 Array = NDArray[np.float64]
 
-FINE, COARSE = 1.0, 0.78
+FINE, COARSE = 1.05, 0.88
 STEP = 0.04
 """Spacing of the tables, in units in which activations bend."""
 
