@@ -65,8 +65,9 @@ class Scale:
     scales: tuple[str, ...] = ("0.3", "1/sqrt(L)", "1")
     widths: tuple[int, ...] = (50, 100, 200, 400, 800)
     draws: int = 10_000
-    """Networks per width for fluctuations; means take up to five times as many."""
+    """Networks per width for fluctuations; means take up to six times as many."""
     resolve: float = 0.15
+    mean_resolve: float = 0.25
     order_widths: tuple[int, ...] = (8, 16, 32, 64)
     order_draws: int = 4_000_000
     order_resolve: float = 0.25
@@ -87,6 +88,7 @@ SETTINGS = {
         widths=(48, 96, 192),
         draws=16_000,
         resolve=0.2,
+        mean_resolve=0.2,
         order_draws=150_000,
         order_resolve=0.5,
     ),
@@ -127,7 +129,7 @@ def examine(case: Case, scale: Scale, findings: Findings, store: Path | None) ->
     # Fewer widths extrapolate worse.
     draws = round(scale.draws * (len(scale.widths) / len(widths)) ** 2)
     size = float(np.abs(theory.values["C_mean"]).max())
-    most, target = 5 * draws, scale.resolve * size / ACCURACY
+    most, target = 6 * draws, scale.mean_resolve * size / ACCURACY
     means = [
         {"C_mean": sample_mean(case, n, most, target=target, **options_of(store, case, n, "mean"))}
         for n in straight_widths(widths, theory.parameter)
@@ -137,7 +139,8 @@ def examine(case: Case, scale: Scale, findings: Findings, store: Path | None) ->
     ]
 
     def judged(values: dict[str, Any], runs: list[Any]) -> Agreement:
-        return compare_coefficients(values, runs, theory, resolve=scale.resolve)
+        resolve = scale.mean_resolve if "C_mean" in values else scale.resolve
+        return compare_coefficients(values, runs, theory, resolve=resolve)
 
     wrong = theory.reduced()
     parts = (

@@ -116,6 +116,7 @@ def test_widths_within_the_expansion() -> None:
     assert usable_widths((10, 20, 40), 20 * LARGEST_PARAMETER) == (20, 40)
     assert usable_widths((10, 20, 40), 1e9) == ()
     assert straight_widths((10, 20, 40, 80), 20 * STRAIGHT_PARAMETER) == (20, 40, 80)
+    assert straight_widths((10, 20, 40, 80), 10 * STRAIGHT_PARAMETER) == (10, 20, 40)
     assert straight_widths((10, 20, 40, 80), 1e9) == (20, 40, 80)
 
 

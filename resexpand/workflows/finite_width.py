@@ -7,7 +7,7 @@ parameter of the expansion: widths with ``v/N`` above `LARGEST_PARAMETER` are no
 
 Means are sampled with the infinite-width twin as control variate, covariances without. With the
 twin the error of ``N dC`` does not grow with the width, and it is so small that the curvature
-shows: for means the largest widths are used, up to ``v/N`` of `STRAIGHT_PARAMETER`.
+shows: for means three widths are enough, the smallest with ``v/N`` below `STRAIGHT_PARAMETER`.
 """
 
 from __future__ import annotations
@@ -226,9 +226,9 @@ def usable_widths(widths: Sequence[int], parameter: float) -> tuple[int, ...]:
 
 
 def straight_widths(widths: Sequence[int], parameter: float) -> tuple[int, ...]:
-    """Return the widths at which a mean is straight in ``1/N``; at least the three largest."""
-    straight = tuple(width for width in widths if parameter / width <= STRAIGHT_PARAMETER)
-    return straight if len(straight) > 2 else tuple(sorted(widths)[-3:])
+    """Return the three smallest widths at which a mean is straight in ``1/N``, else the largest."""
+    straight = tuple(width for width in sorted(widths) if parameter / width <= STRAIGHT_PARAMETER)
+    return straight[:3] if len(straight) > 2 else tuple(sorted(widths)[-3:])
 
 
 @dataclass(frozen=True, eq=False)
