@@ -118,16 +118,24 @@ def cos_sin(word: np.uint64) -> tuple[np.float64, np.float64]:
 
 
 @inlined
-def normals4(
-    c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64, key0: np.uint64, key1: np.uint64
+def normals_of_words(
+    x: np.uint64, y: np.uint64, xx: np.uint64, yy: np.uint64
 ) -> tuple[np.float64, np.float64, np.float64, np.float64]:
-    """Return the four standard normals of a counter under a key."""
-    x, y, xx, yy = philox4x32(c0, c1, c2, c3, key0, key1)
+    """Return the four standard normals of four random words."""
     radius = np.sqrt(minus_two_log(x))
     cosine, sine = cos_sin(y)
     radius2 = np.sqrt(minus_two_log(xx))
     cosine2, sine2 = cos_sin(yy)
     return radius * cosine, radius * sine, radius2 * cosine2, radius2 * sine2
+
+
+@inlined
+def normals4(
+    c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64, key0: np.uint64, key1: np.uint64
+) -> tuple[np.float64, np.float64, np.float64, np.float64]:
+    """Return the four standard normals of a counter under a key."""
+    x, y, xx, yy = philox4x32(c0, c1, c2, c3, key0, key1)
+    return normals_of_words(x, y, xx, yy)
 
 
 @loop
@@ -196,26 +204,3 @@ def add_normals(
         out[4 * k + 1] += factor * b
         out[4 * k + 2] += factor * c
         out[4 * k + 3] += factor * d
-
-
-@loop
-def fill_rows(
-    key0: np.uint64,
-    key1: np.uint64,
-    block: np.uint64,
-    row: int,
-    c2: np.uint64,
-    c3: np.uint64,
-    out: NDArray[np.float64],
-) -> None:
-    """Write one block of four entries for consecutive vectors: `out[p, i]`, shape (4, rows).
-
-    `out[p, i]` is entry `4 * block + p` of the vector with index `row + i`: the same numbers that
-    `fill_normals` writes, in the order in which a matrix product by columns uses them.
-    """
-    for i in range(out.shape[1]):
-        a, b, c, d = normals4(block, np.uint64(row + i), c2, c3, key0, key1)
-        out[0, i] = a
-        out[1, i] = b
-        out[2, i] = c
-        out[3, i] = d

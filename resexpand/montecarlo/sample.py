@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import sympy as sp
 from numpy.typing import ArrayLike
 
 from resexpand.errors import HyperparameterError, UnsupportedError
@@ -24,10 +25,11 @@ from resexpand.montecarlo.observable import Observable
 from resexpand.montecarlo.observables import controlled, needed_columns, select
 from resexpand.montecarlo.plan import Plan, Work
 from resexpand.montecarlo.progress import Progress
+from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
+from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import Branch, ResNet
 
-METHODS = ("function-space", "dense")
 CONTROL = "infinite-width"
 LARGEST_COUNT = 2**31
 """Widths and draws are counter words of the random numbers."""
@@ -41,7 +43,8 @@ def sample(
     *,
     K0: ArrayLike | None = None,
     inputs: ArrayLike | None = None,
-    method: str = "function-space",
+    method: str = AUTO,
+    weights: str | sp.Expr | WeightLaw = "gaussian",
     control: str | None = None,
     target: str = "cpu",
     seed: int = 0,
@@ -72,8 +75,15 @@ def sample(
     inputs : array_like, shape (D, d), optional
         Data instead of `K0`, for a network with a read-in.
     method : str
-        ``"function-space"`` (exact in law, ``N`` normals per column and layer) or ``"dense"``
-        (draws all ``N**2`` weights).
+        ``"function-space"`` (exact in law, ``N`` normals per column and layer), ``"dense"`` (draws
+        all ``N**2`` weights), or ``"auto"``, the first where it exists; the result's
+        ``method_reason`` says why.
+    weights : str, sympy.Expr or WeightLaw
+        Law of the weights of every linear operation and the read-out, with the variances of the
+        description: ``"gaussian" "uniform" "rademacher" "orthogonal"``, or the inverse distribution
+        function of independent weights as an expression in one symbol that runs from 0 to 1
+        (`resexpand.montecarlo.weights.quantile.quantile_law`). Formulas for infinite width hold
+        for all of them, those for finite width for Gaussian weights.
     control : str, optional
         ``"infinite-width"`` subtracts from `kernel` and `layer_covariance` the first-order
         fluctuation of each network, read off its infinite-width twin
@@ -116,9 +126,10 @@ def sample(
     kernel = input_kernel(K0, inputs, numbers.read_in)
     chosen = select(observables, len(kernel))
     layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
-    _check_choice("method", method, METHODS)
+    law = weight_law(weights)
+    method, reason = chosen_method(method, law)
     _check_choice("target", target, ("cpu",))
-    _check_control(control, method, chosen)
+    _check_control(control, method, law, chosen)
     _check_count("draws", draws, 2)
     _check_count("width", width, layout.weighted)
     _check_count("seed", seed, 0, 2**64)
@@ -130,6 +141,7 @@ def sample(
         "width": width,
         "method": method,
         "seed": seed,
+        **({} if law == GAUSSIAN else {"weights": law.name}),
         **({} if control is None else {"control": control}),
     }
     work = Work(width, numbers.depth, layout.columns, len(net.branch.ops), method == "dense")
@@ -147,6 +159,7 @@ def sample(
         method=method,
         seed=seed,
         control=control is not None,
+        law=law,
     )
     sums = run_plan(
         Plan(settings, draws, work),
@@ -168,7 +181,7 @@ def sample(
             (seed,),
             uncontrolled=None if best is plain else plain,
         )
-    return Estimates(estimates, {**settings, "draws": draws})
+    return Estimates(estimates, {**settings, "draws": draws, "method_reason": reason})
 
 
 def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
@@ -200,12 +213,20 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise UnsupportedError(f"{name}={value!r}", "not available for sampling", f"use {listed}")
 
 
-def _check_control(control: object, method: str, chosen: Iterable[Observable]) -> None:
+def _check_control(
+    control: object, method: str, law: WeightLaw, chosen: Iterable[Observable]
+) -> None:
     if control is None:
         return
     asked = f"control={control!r}"
     if control != CONTROL:
         raise UnsupportedError(asked, "there is no such control", f"use {CONTROL!r} or None")
+    if law != GAUSSIAN:
+        raise UnsupportedError(
+            f"{asked} with {law.name} weights",
+            "the twin is made of the normals that stand for the action of Gaussian weights",
+            "use Gaussian weights, or sample without control",
+        )
     if method != "function-space":
         raise UnsupportedError(
             f"{asked} with method={method!r}",

@@ -27,20 +27,22 @@ from importlib import resources
 from resexpand.codegen.source import module_source
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
 
 LIBRARY = (
     *("jit", "philox", "normals", "streams", "columns", "readings"),
     *("function_space", "dense", "twin"),
+    *("weights/entries", "weights/rotations", "weights/reflections"),
 )
 
 HEADER = """\
-# Residual networks drawn one after another, {method} sampler, library {digest}.
+# Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
 # Branch: {branch}. Columns: {groups}.
 from resexpand.montecarlo.columns import add_scaled, gram, padded, remainders, start
 from resexpand.montecarlo.readings import write_distances, write_squares
-from resexpand.montecarlo.{module} import {names}
+{imports}
 from resexpand.montecarlo.twin import linear_with_twin
 """
 
@@ -115,7 +117,7 @@ TWIN_LINEAR = """\
             linear_with_twin({source}, {target}, biased, width, law, root, place, {j}, scratch)"""
 
 
-def sampler_source(branch: Branch, method: str, layout: Layout) -> str:
+def sampler_source(branch: Branch, method: str, layout: Layout, law: WeightLaw = GAUSSIAN) -> str:
     """Return the text of the module that draws networks with this branch.
 
     Parameters
@@ -126,13 +128,16 @@ def sampler_source(branch: Branch, method: str, layout: Layout) -> str:
         ``"function-space"`` or ``"dense"``.
     layout : Layout
         The columns to propagate. The number of inputs and tangents does not change the text.
+    law : WeightLaw
+        The law of the weights.
     """
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
-    fused = method == "function-space" and layout.weighted == layout.carried and not read
+    gaussian = law == GAUSSIAN and method == "function-space"
+    fused = gaussian and layout.weighted == layout.carried and not read
     head = HEADER.format(
         method=method,
-        names="add_linear, linear, read_out, workspace" if fused else "linear, read_out, workspace",
-        module=method.replace("-", "_"),
+        law=law.name,
+        imports=law.imports(method, fused),
         branch=" -> ".join(_op_name(op) for op in branch.ops),
         groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
@@ -144,7 +149,8 @@ def sampler_source(branch: Branch, method: str, layout: Layout) -> str:
         for group in layout.groups
         for text in group.functions(j, op)
     ]
-    return module_source([head, *functions, _driver(branch, layout, fused)])
+    driver = _driver(branch, layout, fused)
+    return module_source([head, *law.functions(method), *functions, driver])
 
 
 @cache

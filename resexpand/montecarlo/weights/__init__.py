@@ -1,0 +1,1 @@
+"""Laws of weights beyond the Gaussian one: what they are, and how their entries are made."""

@@ -1,0 +1,72 @@
+"""Weights of unit variance from random words: four entries from the four words of a counter.
+
+A word x of 32 bits stands for the uniform number `u = (x + 1/2)/2^32`, a midpoint of a lattice,
+never 0 or 1. An independent law is a function of four words, inlined into the loops that draw and
+multiply; `resexpand.montecarlo.weights.law` lists which functions there are. Beside the Gaussian
+one, whose two words make two entries together:
+
+    uniform      sqrt(3) (2 u - 1), of variance 1 - 2^-64
+    rademacher   1 if u > 1/2, else -1: the highest bit
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from resexpand.montecarlo.jit import inlined
+from resexpand.montecarlo.normals import (
+    INTEGER_BITS,
+    INTEGER_SHIFT,
+    ONE,
+    TWO,
+    float_of,
+    normals_of_words,
+)
+
+Entries = tuple[np.float64, np.float64, np.float64, np.float64]
+
+LATTICE = 2.0**-33
+UNIFORM_UNIT = math.sqrt(3.0) * 2.0**-32
+ONE_BITS = np.uint64(0x3FF0000000000000)
+SIGN_BIT = np.uint64(1 << 31)
+SIGN_SHIFT = np.uint64(32)
+
+gaussian = normals_of_words
+
+
+@inlined
+def odd_number(word: np.uint64) -> np.float64:
+    """Return 2 x + 1, exactly."""
+    return np.float64(float_of((word * TWO + ONE) | INTEGER_BITS) - INTEGER_SHIFT)
+
+
+@inlined
+def unit_uniform(word: np.uint64) -> np.float64:
+    """Return u = (x + 1/2)/2^32, exactly."""
+    return np.float64(odd_number(word) * LATTICE)
+
+
+@inlined
+def centred(word: np.uint64) -> np.float64:
+    """Return sqrt(3) (2 u - 1)."""
+    return np.float64((odd_number(word) - 2.0**32) * UNIFORM_UNIT)
+
+
+@inlined
+def uniform(x: np.uint64, y: np.uint64, xx: np.uint64, yy: np.uint64) -> Entries:
+    """Return four entries, uniform between -sqrt(3) and sqrt(3)."""
+    return centred(x), centred(y), centred(xx), centred(yy)
+
+
+@inlined
+def sign(word: np.uint64) -> np.float64:
+    """Return 1 where the highest bit of the word is set, -1 elsewhere."""
+    return float_of(ONE_BITS | (((word & SIGN_BIT) ^ SIGN_BIT) << SIGN_SHIFT))
+
+
+@inlined
+def rademacher(x: np.uint64, y: np.uint64, xx: np.uint64, yy: np.uint64) -> Entries:
+    """Return four entries, 1 or -1."""
+    return sign(x), sign(y), sign(xx), sign(yy)
