@@ -48,3 +48,7 @@ class UnsupportedError(ResexpandError, ValueError):
 
 class StoreError(ResexpandError, OSError):
     """A file or folder that cannot be read, written, or does not belong to this run."""
+
+
+class WorkerError(ResexpandError, RuntimeError):
+    """Workers failed: a chunk raised twice, or the executor itself is gone."""

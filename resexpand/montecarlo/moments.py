@@ -83,6 +83,11 @@ class Moments:
             m4=np.asarray((square * square).sum(axis=0)),
         )
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one draw."""
+        return self.mean.shape
+
     def merge(self, other: Moments) -> Moments:
         """Return the moments of both sets of draws."""
         exponent = np.maximum(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,16 @@ from numpy.typing import ArrayLike
 
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
-from resexpand.montecarlo.estimate import Estimate, Estimates
+from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.observables import controlled, needed_columns, select
-from resexpand.montecarlo.plan import Plan, Work
-from resexpand.montecarlo.progress import Progress
+from resexpand.montecarlo.observables import needed_columns, select
+from resexpand.montecarlo.runs.plan import Plan, Work
+from resexpand.montecarlo.runs.progress import Progress
+from resexpand.montecarlo.runs.results import estimates_of, fingerprint, unregistered
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
 from resexpand.montecarlo.weights.quantile import weight_law
-from resexpand.network.ops import Activation
-from resexpand.network.resnet import Branch, ResNet
+from resexpand.network.resnet import ResNet
 
 CONTROL = "infinite-width"
 LARGEST_COUNT = 2**31
@@ -49,7 +50,9 @@ def sample(
     target: str = "cpu",
     seed: int = 0,
     store: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
+    workers: int | Executor | None = None,
+    shard: tuple[int, int] | None = None,
+    wait: bool = False,
     progress: Progress = None,
     **hyperparameters: object,
 ) -> Estimates:
@@ -97,11 +100,18 @@ def sample(
     store : path-like, optional
         File that keeps finished chunks. The same call with the same file resumes; with more
         `draws` it extends.
-    workers : int, optional
-        Number of threads; all cores by default. Does not change the result, bit by bit.
+    workers : int or Executor, optional
+        Number of threads, all cores by default; or any `concurrent.futures.Executor`: processes,
+        Dask's ``client.get_executor()``, mpi4py's pool. Does not change the result, bit by bit.
+    shard : (int, int), optional
+        ``(i, n)``, `i` from 0: draw one of n parts of the run, each job of an array into its own
+        store. Estimates are of that part; `resexpand.montecarlo.runs.stored.merge` and the
+        command ``resexpand runs merge`` put the stores together, bit by bit the whole run.
+    wait : bool
+        Whether to wait for another process that uses the store, instead of a `StoreError`.
     progress : callable or bool, optional
-        Called as ``progress(done, draws)``. None shows a bar for long runs on a terminal, False
-        nothing.
+        Called as ``progress(done, draws)``. None shows long runs on a terminal (a bar) and in a
+        notebook (lines), True also elsewhere, False nothing.
     **hyperparameters : float
         One value per symbol of the network, by name; the depth as ``depth=``.
 
@@ -121,6 +131,8 @@ def sample(
         If an observable does not exist for this network, or the target is not available.
     StoreError
         If the store cannot be used; it is then left as it is.
+    WorkerError
+        If chunks failed twice on the workers, or the executor is gone; the others are kept.
     """
     numbers = concrete(net, hyperparameters)
     kernel = input_kernel(K0, inputs, numbers.read_in)
@@ -133,7 +145,8 @@ def sample(
     _check_count("draws", draws, 2)
     _check_count("width", width, layout.weighted)
     _check_count("seed", seed, 0, 2**64)
-    _check_count("workers", workers if workers is not None else 1, 1)
+    if not isinstance(workers, Executor):
+        _check_count("workers", workers if workers is not None else 1, 1)
     settings = {
         **_description(net, numbers),
         "observables": [o.label for o in chosen],
@@ -147,47 +160,37 @@ def sample(
     work = Work(width, numbers.depth, layout.columns, len(net.branch.ops), method == "dense")
 
     # Numba is loaded only now: describing networks and deriving formulas must not wait for it.
-    from resexpand.montecarlo.engine import make_sampler
-    from resexpand.montecarlo.run import run_plan
+    from resexpand.montecarlo.runs.carry_out import run_plan
+    from resexpand.montecarlo.runs.recipe import Recipe
 
-    sampler = make_sampler(
+    recipe = Recipe(
         net.branch,
         numbers,
-        kernel,
+        tuple(map(tuple, kernel.tolist())),
         chosen,
-        width=width,
-        method=method,
-        seed=seed,
-        control=control is not None,
-        law=law,
+        width,
+        method,
+        seed,
+        control is not None,
+        law,
     )
     sums = run_plan(
-        Plan(settings, draws, work),
-        sampler.moments,
-        workers=workers if workers is not None else available_cores(),
+        Plan(settings, draws, work.chunk, _shard(shard, draws, work.chunk)),
+        recipe,
+        workers=workers,
         store=None if store is None else Path(store),
+        unregistered=unregistered(chosen, len(kernel)),
+        wait=bool(wait),
         progress=progress,
     )
-    estimates = {}
-    for observable in chosen:
-        plain = sums[observable.name]
-        best = sums.get(controlled(observable.name), plain)
-        estimates[observable.name] = Estimate(
-            observable.name,
-            best,
-            width,
-            numbers.depth,
-            method,
-            (seed,),
-            uncontrolled=None if best is plain else plain,
-        )
-    return Estimates(estimates, {**settings, "draws": draws, "method_reason": reason})
+    more = {} if shard is None else {"shard": list(shard)}
+    return estimates_of(sums, {**settings, "draws": draws, "method_reason": reason, **more})
 
 
 def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
     """Return what the network contributes to the identity of a run."""
     return {
-        "branch": _fingerprint(net.branch),
+        "branch": fingerprint(net.branch),
         "depth": numbers.depth,
         "scales": numbers.scales if isinstance(net.scale, tuple) else numbers.scales[0],
         "variances": numbers.laws,
@@ -195,16 +198,21 @@ def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
     }
 
 
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _fingerprint(branch: Branch) -> list[str]:
-    """Return what the branch computes, as text that does not depend on names of activations."""
-    return [str(op.expression) if isinstance(op, Activation) else "Linear" for op in branch.ops]
+def _shard(shard: object, draws: int, chunk: int) -> tuple[int, int]:
+    """Return the number of the part and how many there are."""
+    if shard is None:
+        return 0, 1
+    most, asked = -(-draws // chunk), f"shard={shard!r}"
+    pair = tuple(shard) if isinstance(shard, tuple | list) else ()
+    if len(pair) != 2 or any(isinstance(k, bool) or not isinstance(k, int) for k in pair):
+        raise HyperparameterError(asked, "not two whole numbers", "pass (i, n) with 0 <= i < n")
+    number, count = pair
+    if not 0 <= number < count:
+        raise HyperparameterError(asked, "n shards count from 0 to n - 1", "pass (i, n)")
+    if count > most:
+        why = f"{draws} networks of this size are {most} chunk{'s' if most > 1 else ''}"
+        raise HyperparameterError(asked, why, f"use at most {most} shards, or more draws")
+    return number, count
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -18,10 +18,9 @@ import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.errors import StoreError
-from resexpand.montecarlo import plan as plan_module
-from resexpand.montecarlo import run as run_module
-from resexpand.montecarlo.moments import Moments
-from resexpand.montecarlo.plan import Plan, Work
+from resexpand.montecarlo.engine import Sampler
+from resexpand.montecarlo.runs import plan as plan_module
+from resexpand.montecarlo.runs.plan import Plan, Work
 from resexpand.montecarlo.sample import sample
 
 NET = ResNet(Branch(Activation("erf"), Linear(1.2, 0.1)), scale=0.5, depth=3)
@@ -95,16 +94,13 @@ def test_stored_chunks_are_not_drawn_again(tmp_path: Path, monkeypatch) -> None:
     store = tmp_path / "run.sqlite"
     first = run(store=store)
     drawn: list[tuple[int, int]] = []
-    original = run_module.run_plan
+    original = Sampler.moments
 
-    def spy(plan, draw, **options):
-        def counted(first: int, draws: int) -> dict[str, Moments]:
-            drawn.append((first, draws))
-            return draw(first, draws)
+    def counted(self, first: int, draws: int):
+        drawn.append((first, draws))
+        return original(self, first, draws)
 
-        return original(plan, counted, **options)
-
-    monkeypatch.setattr(run_module, "run_plan", spy)
+    monkeypatch.setattr(Sampler, "moments", counted)
     assert run(store=store) == first
     assert drawn == []
     chunk = Work(30, 3, 1, 2, dense=False).chunk
@@ -177,17 +173,24 @@ def test_progress_counts_every_network() -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_plan_covers_every_draw_once() -> None:
+@pytest.mark.parametrize("draws", [1, 255, 256, 5000])
+@pytest.mark.parametrize("count", [1, 3])
+def test_plan_covers_every_draw_once(draws: int, count: int) -> None:
     for work in (
         Work(10, 2, 1, 2, False),
         Work(2000, 500, 3, 2, True),
         Work(10, 20000, 3, 2, False),
     ):
-        plan = Plan({}, 5000, work)
-        covered = [n for first, draws in plan.chunks() for n in range(first, first + draws)]
-        assert covered == list(range(5000))
         assert work.chunk >= 1
         assert work.chunk & (work.chunk - 1) == 0
+        covered = []
+        for number in range(count):
+            plan = Plan({}, draws, work.chunk, (number, count))
+            chunks = list(plan.chunks())
+            mine = [n for first, many in chunks for n in range(first, first + many)]
+            assert (plan.chunk_count, plan.own_draws) == (len(chunks), len(mine))
+            covered += mine
+        assert sorted(covered) == list(range(draws))
 
 
 def test_bar_does_not_change_the_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet
-from resexpand.montecarlo.plan import NUMBERS_VERSION
+from resexpand.montecarlo.runs.plan import NUMBERS_VERSION
 
 W, B = Linear(1.4, 0.3), Linear(0.8, 0.0)
 BRANCHES = {

@@ -5,8 +5,9 @@ enough that stopping or resuming a run loses little: about `CHUNK_SECONDS`. Its 
 the sizes of the network alone, never from the number of workers or draws. So a run that asks for
 more draws of the same ensemble has the same chunks in front, and finds them in its store.
 
-Partial sums are merged in the order of the chunks: the result is the same, bit by bit, for any
-number of workers and for a run that was interrupted.
+Chunk number k belongs to shard k mod n of n shards: each job of an array takes one, also when the
+run is extended later. Partial sums are merged in the order of the chunks: the result is the same,
+bit by bit, for any number of workers or shards and for a run that was interrupted.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ NUMBERS_VERSION = 1
 # Nanoseconds on one core of 2024, to size the chunks; nothing else depends on them.
 NORMAL_NS = 1.0
 COLUMN_NS = 2.5
+
+Chunk = tuple[int, int]
+"""First draw and number of draws."""
 
 
 @dataclass(frozen=True)
@@ -71,28 +75,47 @@ class Plan:
     settings : mapping
         Everything that the numbers depend on except the count of draws, as JSON values.
     draws : int
-        Number of networks.
-    work : Work
+        Number of networks, of all shards together.
+    chunk : int
+        Number of networks in a chunk; the last one may have fewer.
+    shard : (int, int)
+        Number of the shard, from 0, and how many there are.
     """
 
     settings: Mapping[str, Any]
     draws: int
-    work: Work
+    chunk: int
+    shard: tuple[int, int] = (0, 1)
+
+    @property
+    def text(self) -> str:
+        """The settings as JSON, the same text for the same settings."""
+        return json.dumps(dict(self.settings), sort_keys=True)
 
     @property
     def identity(self) -> str:
         """Digest of all settings: equal for runs whose chunks are interchangeable."""
-        content = {**self.settings, "chunk": self.work.chunk, "version": NUMBERS_VERSION}
+        content = {**self.settings, "chunk": self.chunk, "version": NUMBERS_VERSION}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def chunks(self) -> Iterator[tuple[int, int]]:
-        """Yield first draw and length of each chunk."""
-        step = self.work.chunk
-        for first in range(0, self.draws, step):
-            yield first, min(step, self.draws - first)
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield first draw and length of each chunk of the shard, in order."""
+        number, count = self.shard
+        for first in range(number * self.chunk, self.draws, count * self.chunk):
+            yield first, min(self.chunk, self.draws - first)
 
     @property
-    def seconds(self) -> float:
-        """Rough time of the whole run on one core."""
-        return self.draws * self.work.seconds
+    def chunk_count(self) -> int:
+        """Number of chunks of the shard."""
+        number, count = self.shard
+        return len(range(number * self.chunk, self.draws, count * self.chunk))
+
+    @property
+    def own_draws(self) -> int:
+        """Number of networks of the shard."""
+        number, count = self.shard
+        chunks, beyond = self.chunk_count, -self.draws % self.chunk
+        # The last chunk of the run may be short; it belongs to one shard.
+        last_is_mine = chunks > 0 and (self.draws - 1) // self.chunk % count == number
+        return chunks * self.chunk - (beyond if last_is_mine else 0)

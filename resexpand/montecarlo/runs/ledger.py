@@ -1,0 +1,285 @@
+"""The store of a run: finished chunks in an SQLite file, so that a run survives being killed.
+
+A finished chunk is in the file with the partial sums of all observables, as the exact bytes of
+their numbers, or not at all: chunks that finished together are one transaction. The rollback
+journal with full synchronisation is used because it holds on network file systems, where
+write-ahead logs do not. Only the coordinating process writes, under a lock held for the whole run
+(`resexpand.montecarlo.runs.lock`); anyone may read meanwhile.
+
+A file that belongs to another run, is damaged, or was written by a newer version is refused with
+one `StoreError` and left as it is. Every row is checked before anything is written.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from resexpand.errors import StoreError
+from resexpand.montecarlo.runs.file_format import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    UPGRADE,
+    Header,
+    changed,
+    connect,
+    digest_of,
+    read_header,
+    translated,
+)
+from resexpand.montecarlo.runs.lock import held
+from resexpand.montecarlo.runs.plan import Chunk, Plan
+from resexpand.montecarlo.runs.sums import KINDS, InOrder, Sums, kind_of
+
+Row = tuple[int, int, str, str, bytes, str, str]
+COLUMNS = "first, draws, observable, shape, moments, digest, kind"
+
+
+class Ledger:
+    """Finished chunks of one run, in an open file; see `writing` and `reading`.
+
+    Attributes
+    ----------
+    path : Path
+    header : Header
+        What the file says about its run.
+    """
+
+    def __init__(self, path: Path, file: sqlite3.Connection, header: Header) -> None:
+        self.path, self.header = path, header
+        self._file = file
+        self._place = _place(path)
+
+    @property
+    def plan(self) -> Plan:
+        """The run."""
+        return self.header.plan
+
+    def verify(self) -> None:
+        """Read every row once.
+
+        Raises
+        ------
+        StoreError
+            If one is not what was written, or a chunk lacks an observable.
+        """
+        names: set[str] = set()
+        last, here = None, set[str]()
+        for row in self.rows():
+            if (row[0], row[1]) != last:
+                names = names or here
+                self._same(names, here)
+                last, here = (row[0], row[1]), set()
+            here.add(row[2])
+        self._same(names or here, here)
+
+    def _same(self, names: set[str], here: set[str]) -> None:
+        if here and here != names:
+            raise self._damaged()
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of all chunks in order, each checked."""
+        with translated(self.path):
+            for row in self._file.execute(
+                f"SELECT {self._columns} FROM chunk ORDER BY first, draws, observable"
+            ):
+                yield self._checked(row)
+
+    def chunks(self) -> list[Chunk]:
+        """Return all finished chunks, in order."""
+        with translated(self.path):
+            query = "SELECT DISTINCT first, draws FROM chunk ORDER BY first, draws"
+            return [(int(first), int(draws)) for first, draws in self._file.execute(query)]
+
+    def sums(self, chunk: Chunk) -> Sums:
+        """Return the sums of a finished chunk."""
+        query = f"SELECT {self._columns} FROM chunk WHERE first = ? AND draws = ? ORDER BY rowid"
+        with translated(self.path):
+            found: Sums = {}
+            for row in self._file.execute(query, chunk):
+                _, _, observable, shape, data, _, kind = self._checked(row)
+                found[observable] = KINDS[kind].from_bytes(data, tuple(json.loads(shape)))
+        if not found:
+            raise self._damaged()
+        return found
+
+    def total(self, plan: Plan) -> tuple[Sums, int]:
+        """Return the sums and number of the networks of a plan that are here, in their order."""
+        here = set(self.chunks())
+        found = [chunk for chunk in plan.chunks() if chunk in here]
+        order = InOrder(iter(found), self.sums)
+        for chunk in found:
+            order.add(chunk)
+        return order.total, order.done
+
+    def add(self, finished: Iterable[tuple[Chunk, Sums]]) -> None:
+        """Store finished chunks, in one transaction."""
+        self.add_rows(row for chunk, sums in finished for row in _rows(chunk, sums))
+
+    def add_rows(self, rows: Iterable[Row]) -> None:
+        """Store rows, in one transaction.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written; the file then holds what it held before.
+        """
+        if self._place is None or _place(self.path) != self._place:
+            raise StoreError(
+                f"store {str(self.path)!r}",
+                "it was removed or replaced while the run was writing to it",
+                "repeat the call: it starts again, or goes on where the file now ends",
+            )
+        with self.transaction():
+            self._file.executemany("INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def ask(self, draws: int) -> None:
+        """Note that so many networks are wanted."""
+        if draws > self.plan.draws:
+            with self.transaction():
+                self._file.execute("UPDATE plan SET draws = ?", (draws,))
+            self.header = replace(self.header, plan=replace(self.plan, draws=draws))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do all of a block or nothing of it."""
+        with translated(self.path):
+            self._file.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._file.execute("COMMIT")
+            finally:
+                # Still open only if the block or the commit failed.
+                if self._file.in_transaction:
+                    self._file.execute("ROLLBACK")
+
+    @property
+    def _columns(self) -> str:
+        return COLUMNS if self.header.version > 1 else COLUMNS.replace("kind", "'moments'")
+
+    def _checked(self, row: Row) -> Row:
+        first, draws, observable, shape, data, digest, kind = row
+        if kind not in KINDS or digest_of(first, draws, observable, shape, data, kind) != digest:
+            raise self._damaged()
+        return row
+
+    def _damaged(self) -> StoreError:
+        return StoreError(f"store {str(self.path)!r}", "it is damaged", "remove it and start again")
+
+
+def _rows(chunk: Chunk, sums: Sums) -> Iterator[Row]:
+    for observable, value in sums.items():
+        shape, data, kind = json.dumps(value.shape), value.to_bytes(), kind_of(value)
+        digest = digest_of(*chunk, observable, shape, data, kind)
+        yield (*chunk, observable, shape, data, digest, kind)
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Return what tells this file from another one at the same path."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Ledger]:
+    """Open a store to read it; it is checked first, also while a run writes to it.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read, is not a store, is damaged or was written by a newer version.
+    """
+    file = connect(path, write=False)
+    try:
+        with translated(path):
+            header = read_header(file, path)
+        if header is None:
+            raise StoreError(f"store {str(path)!r}", "it is empty", "give the store of a run")
+        ledger = Ledger(path, file, header)
+        ledger.verify()
+        yield ledger
+    finally:
+        file.close()
+
+
+@contextmanager
+def writing(
+    path: Path, plan: Plan, *, unregistered: Iterable[str] = (), wait: bool = False
+) -> Iterator[Ledger]:
+    """Open the store of a plan, made if it does not exist, and hold it until the block ends.
+
+    Parameters
+    ----------
+    path : Path
+    plan : Plan
+        If the store holds the same run in chunks of another length, that length is kept: use
+        ``ledger.plan``, which also has the most draws that were ever asked for.
+    unregistered : iterable of str
+        Labels of observables that cannot be rebuilt from the settings.
+    wait : bool
+        Whether to wait for a process that holds it.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written, is not a store, is damaged, was written by a newer version,
+        belongs to another run, or is in use.
+    """
+    with held(path, wait=wait):
+        file = connect(path, write=True)
+        try:
+            with translated(path):
+                header = read_header(file, path)
+            if header is not None:
+                _check_same(path, header, plan)
+                Ledger(path, file, header).verify()
+            with translated(path):
+                file.execute("PRAGMA synchronous = FULL")
+                file.execute("PRAGMA journal_mode = DELETE")
+            yield _ready(path, file, header, plan, list(unregistered))
+        finally:
+            file.close()
+
+
+def _check_same(path: Path, header: Header, plan: Plan) -> None:
+    stored = header.plan
+    if stored.text != plan.text or stored.identity != header.identity:
+        raise StoreError(
+            f"store {str(path)!r}",
+            f"it belongs to another run (different: "
+            f"{changed(stored.settings, json.loads(plan.text))})",
+            "repeat that call exactly, or give another path",
+        )
+
+
+def _ready(
+    path: Path, file: sqlite3.Connection, header: Header | None, plan: Plan, unregistered: list[str]
+) -> Ledger:
+    """Write the plan into a new file, or bring one of version 1 up to date."""
+    if header is not None and header.version == SCHEMA_VERSION:
+        ledger = Ledger(path, file, header)
+        ledger.ask(plan.draws)
+        return ledger
+    known = plan if header is None else replace(plan, chunk=header.plan.chunk)
+    known = replace(known, shard=(0, 1))
+    if header is not None:
+        known = replace(known, draws=max(plan.draws, header.plan.draws))
+    ledger = Ledger(path, file, Header(known, known.identity, tuple(unregistered), SCHEMA_VERSION))
+    values: tuple[Any, ...] = (known.chunk, known.draws, json.dumps(unregistered))
+    with ledger.transaction():
+        for line in SCHEMA if header is None else UPGRADE:
+            file.execute(line)
+        if header is None:
+            row = (known.identity, known.text, *values)
+            file.execute("INSERT INTO plan VALUES (?, ?, ?, ?, ?)", row)
+        else:
+            file.execute("UPDATE plan SET chunk = ?, draws = ?, unregistered = ?", values)
+    return ledger
