@@ -19,14 +19,13 @@ from resexpand.montecarlo.columns import Biased, Columns, Place, dot, meets_bias
 from resexpand.montecarlo.function_space import Law
 from resexpand.montecarlo.jit import loop
 from resexpand.montecarlo.normals import BLOCK, fill_normals
-from resexpand.montecarlo.philox import philox4x32
 from resexpand.montecarlo.streams import (
     DENSE_FIRST,
     READ_OUT_BIAS,
     READ_OUT_WEIGHTS,
     stream_word,
 )
-from resexpand.montecarlo.weights.entries import Entries
+from resexpand.montecarlo.weights.entries import Entries, rows_of, vector_of
 
 Linear = Callable[..., None]
 ReadOut = Callable[..., None]
@@ -82,40 +81,12 @@ def add_block(
             y[i] += unit * (w0[i] * x0 + w1[i] * x1 + w2[i] * x2 + w3[i] * x3)
 
 
-def rows_of(entries: Callable[..., Entries]) -> Callable[..., None]:
-    """Return the loop that writes a strip of the weight matrix."""
-
-    @loop
-    def fill_rows(
-        key0: np.uint64,
-        key1: np.uint64,
-        block: np.uint64,
-        row: int,
-        c2: np.uint64,
-        c3: np.uint64,
-        out: NDArray[np.float64],
-    ) -> None:
-        """Write one block of four entries for consecutive vectors: `out[p, i]`, shape (4, rows).
-
-        `out[p, i]` is entry `4 * block + p` of the vector with index `row + i`, in the order in
-        which a matrix product by columns uses them.
-        """
-        for i in range(out.shape[1]):
-            a, b, c, d = entries(*philox4x32(block, np.uint64(row + i), c2, c3, key0, key1))
-            out[0, i] = a
-            out[1, i] = b
-            out[2, i] = c
-            out[3, i] = d
-
-    return fill_rows
-
-
 def dense_sampler(entries: Callable[..., Entries]) -> tuple[Linear, ReadOut]:
     """Return `linear` and `read_out` for weights that a compiled function makes from words.
 
     A factory, because a compiled function that takes another as an argument cannot be kept on disk.
     """
-    fill_rows = rows_of(entries)
+    fill_rows, fill_vector = rows_of(entries), vector_of(entries)
 
     @loop
     def linear(
@@ -161,10 +132,7 @@ def dense_sampler(entries: Callable[..., Entries]) -> tuple[Linear, ReadOut]:
         inputs, width = size
         weights, bias = scratch[0], scratch[1]
         zero, word = np.uint64(0), stream_word(layer, READ_OUT_WEIGHTS)
-        for k in range((width + BLOCK - 1) // BLOCK):
-            four = entries(*philox4x32(np.uint64(k), zero, word, draw, key0, key1))
-            for p in range(min(BLOCK, width - BLOCK * k)):
-                weights[BLOCK * k + p] = four[p]
+        fill_vector(key0, key1, zero, word, draw, weights, width)
         fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, 1)
         for a in range(inputs):
             product = dot(source[a], weights, width)

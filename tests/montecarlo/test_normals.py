@@ -14,7 +14,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from resexpand.montecarlo.dense import rows_of
 from resexpand.montecarlo.normals import (
     LARGEST_NORMAL,
     cos_sin,
@@ -24,6 +23,7 @@ from resexpand.montecarlo.normals import (
     normals_of_words,
 )
 from resexpand.montecarlo.philox import philox4x32
+from resexpand.montecarlo.weights.entries import rows_of
 
 U = np.uint64
 EDGE_WORDS = [0, 1, 2, 2**29 - 1, 2**29, 2**30, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1]

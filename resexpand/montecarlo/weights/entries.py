@@ -7,16 +7,22 @@ one, whose two words make two entries together:
 
     uniform      sqrt(3) (2 u - 1), of variance 1 - 2^-64
     rademacher   1 if u > 1/2, else -1: the highest bit
+
+The loops that write many weights are made by factories, because a compiled function that takes
+another as an argument cannot be kept on disk.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from resexpand.montecarlo.jit import inlined
+from resexpand.montecarlo.jit import inlined, loop
 from resexpand.montecarlo.normals import (
+    BLOCK,
     INTEGER_BITS,
     INTEGER_SHIFT,
     ONE,
@@ -24,6 +30,7 @@ from resexpand.montecarlo.normals import (
     float_of,
     normals_of_words,
 )
+from resexpand.montecarlo.philox import philox4x32
 
 Entries = tuple[np.float64, np.float64, np.float64, np.float64]
 
@@ -70,3 +77,53 @@ def sign(word: np.uint64) -> np.float64:
 def rademacher(x: np.uint64, y: np.uint64, xx: np.uint64, yy: np.uint64) -> Entries:
     """Return four entries, 1 or -1."""
     return sign(x), sign(y), sign(xx), sign(yy)
+
+
+def vector_of(entries: Callable[..., Entries]) -> Callable[..., None]:
+    """Return the loop that writes a vector of weights: `fill_normals` for any law."""
+
+    @loop
+    def fill_vector(
+        key0: np.uint64,
+        key1: np.uint64,
+        c1: np.uint64,
+        c2: np.uint64,
+        c3: np.uint64,
+        out: NDArray[np.float64],
+        n: int,
+    ) -> None:
+        """Write the first n entries of the vector with counter words c1, c2, c3."""
+        for k in range((n + BLOCK - 1) // BLOCK):
+            four = entries(*philox4x32(np.uint64(k), c1, c2, c3, key0, key1))
+            for p in range(min(BLOCK, n - BLOCK * k)):
+                out[BLOCK * k + p] = four[p]
+
+    return fill_vector
+
+
+def rows_of(entries: Callable[..., Entries]) -> Callable[..., None]:
+    """Return the loop that writes a strip of the weight matrix."""
+
+    @loop
+    def fill_rows(
+        key0: np.uint64,
+        key1: np.uint64,
+        block: np.uint64,
+        row: int,
+        c2: np.uint64,
+        c3: np.uint64,
+        out: NDArray[np.float64],
+    ) -> None:
+        """Write one block of four entries for consecutive vectors: `out[p, i]`, shape (4, rows).
+
+        `out[p, i]` is entry `4 * block + p` of the vector with index `row + i`, in the order in
+        which a matrix product by columns uses them.
+        """
+        for i in range(out.shape[1]):
+            a, b, c, d = entries(*philox4x32(block, np.uint64(row + i), c2, c3, key0, key1))
+            out[0, i] = a
+            out[1, i] = b
+            out[2, i] = c
+            out[3, i] = d
+
+    return fill_rows
