@@ -74,7 +74,7 @@ def _preamble(expansion: Expansion) -> str:
 
 
 def _joined_block(scale: str, index: str) -> str:
-    return rf"1 + {_product(scale, f'f_{{{index}}}')}"
+    return f"1 {_signed(_product(scale, f'f_{{{index}}}'))}"
 
 
 def _definitions(expansion: Expansion) -> list[Equation]:
@@ -106,7 +106,7 @@ def _order(expansion: Expansion, order: int) -> Equation:
     size = expansion.size(order)
     if size > MOST_TERMS:
         return Equation(left, (rf"\cdots \quad ({size} \text{{ terms}})",))
-    terms = expansion[order]
+    terms = [term for term in expansion[order] if term.scale != 0]
     if isinstance(expansion.depth, int):
         pieces = [piece for same in _by_scales(terms) for piece in _bracketed(same)]
     else:
@@ -153,7 +153,8 @@ def _signed(piece: str) -> str:
 
 
 def _product(*factors: str) -> str:
-    return " ".join(factor for factor in factors if factor != "1")
+    sign = ["-"] if "-1" in factors else []
+    return " ".join([*sign, *(factor for factor in factors if factor not in ("1", "-1"))])
 
 
 def _number(expression: sp.Expr) -> str:

@@ -73,7 +73,7 @@ def test_derivatives_in_a_scale_are_those_of_the_expression():
     ]
     single = residual_expansion(3, 2).diff("lambda_1")
     assert str(single) == (
-        "F(x) = 0\n  + f_1\n  + lambda_2 f_2'(f_1)\n  + lambda_1*lambda_2 f_2''(f_1, f_1)"
+        "dF(x) = 0\n  + f_1\n  + lambda_2 f_2'(f_1)\n  + lambda_1*lambda_2 f_2''(f_1, f_1)"
     )
 
 

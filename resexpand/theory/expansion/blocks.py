@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sympy as sp
@@ -59,12 +60,13 @@ def formal_block(index: int) -> Block:
     """Return an undefined block: ``f_i(x)``, in more dimensions ``f_i_a(x_1, ..., x_d)``."""
     name = f"f_{index}"
 
-    def components(variables: Sequence[sp.Symbol]) -> list[sp.Expr]:
-        if len(variables) == 1:
-            return [sp.Function(name)(*variables)]
-        return [sp.Function(f"{name}_{a}")(*variables) for a in range(1, len(variables) + 1)]
+    return Block(name, partial(_formal_components, name), index)
 
-    return Block(name, components, index)
+
+def _formal_components(name: str, variables: Sequence[sp.Symbol]) -> list[sp.Expr]:
+    if len(variables) == 1:
+        return [sp.Function(name)(*variables)]
+    return [sp.Function(f"{name}_{a}")(*variables) for a in range(1, len(variables) + 1)]
 
 
 def check_independence(
@@ -161,7 +163,11 @@ def _read(
 def _of_function(function: Any, name: str) -> Block:
     check_smooth(function(sp.Dummy("x", real=True)), name, str(function))
     shown = str(function) if isinstance(function, UndefinedFunction) else name
-    return Block(shown, lambda v: [function(symbol) for symbol in v], is_pointwise=True)
+    return Block(shown, partial(_applied, function), is_pointwise=True)
+
+
+def _applied(function: Any, variables: Sequence[sp.Symbol]) -> list[sp.Expr]:
+    return [function(variable) for variable in variables]
 
 
 def _of_expression(
@@ -187,11 +193,15 @@ def _of_expression(
     _check_symbols(expression, name, own, parameters)
     check_smooth(expression.xreplace({own[0]: sp.Dummy("x", real=True)}), name, str(expression))
 
-    def components(symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
-        return [expression.xreplace({own[0]: symbol}) for symbol in symbols]
-
     used = expression.free_symbols - set(own)
+    components = partial(_pointwise, expression, own[0])
     return Block(name, components, is_pointwise=True, parameters=frozenset(used))
+
+
+def _pointwise(
+    expression: sp.Expr, variable: sp.Symbol, symbols: Sequence[sp.Symbol]
+) -> list[sp.Expr]:
+    return [expression.xreplace({variable: symbol}) for symbol in symbols]
 
 
 def _of_vector(
@@ -218,12 +228,16 @@ def _of_vector(
     reals = dict(zip(variables, _reals(len(variables)), strict=True))
     check_smooth(sp.Tuple(*entries).xreplace(reals), name, f"({', '.join(map(str, entries))})")
 
-    def components(symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
-        values = dict(zip(variables, symbols, strict=True))
-        return [entry.xreplace(values) for entry in entries]
-
     used = sp.Tuple(*entries).free_symbols - set(variables)
+    components = partial(_substituted, entries, variables)
     return Block(name, components, dimension=len(entries), parameters=frozenset(used))
+
+
+def _substituted(
+    entries: Sequence[sp.Expr], variables: Sequence[sp.Symbol], symbols: Sequence[sp.Symbol]
+) -> list[sp.Expr]:
+    values = dict(zip(variables, symbols, strict=True))
+    return [entry.xreplace(values) for entry in entries]
 
 
 def _of_callable(function: Callable[..., Any], name: str) -> Block:

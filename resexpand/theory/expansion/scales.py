@@ -76,7 +76,13 @@ def _read_for_symbolic_depth(scales: Any, depth: sp.Expr) -> Scales:
             "at symbolic depth their number is not known",
             "give one number or symbol, a sympy.IndexedBase, or the number of blocks",
         )
-    return _scale(scales)
+    return with_depth(_scale(scales), depth)
+
+
+def with_depth(scale: sp.Expr, depth: sp.Expr) -> sp.Expr:
+    """Return a scale in which a symbol that is written like the depth is the depth."""
+    same = {symbol: depth for symbol in scale.free_symbols if str(symbol) == str(depth)}
+    return scale.xreplace(same)
 
 
 def _scale(value: Any) -> sp.Expr:

@@ -53,6 +53,8 @@ class NestedSum:
         The summand is its elementary differential.
     depth : sympy.Symbol
         Largest label.
+    taken : frozenset of str, optional
+        Names that no index may have: those of the scales.
 
     Examples
     --------
@@ -66,11 +68,12 @@ class NestedSum:
 
     tree: Tree
     depth: sp.Symbol
+    taken: frozenset[str] = frozenset()
 
     @cached_property
     def indices(self) -> tuple[str, ...]:
         """Name of the index at each vertex, in preorder."""
-        letters = [letter for letter in LETTERS if letter != str(self.depth)]
+        letters = [name for name in LETTERS if name not in (str(self.depth), *self.taken)]
         names = _names(letters, self.tree.order)
         found = [""] * self.tree.order
         for name, vertex in zip(names, _postorder(self.tree, 0), strict=True):

@@ -102,7 +102,9 @@ class Term:
         return None if self.labelled is not None else self._nested()
 
     def _nested(self) -> NestedSum:
-        return NestedSum(self.tree, self._network.depth)
+        scales = self._network.scales
+        symbols = scales.free_symbols if isinstance(scales, sp.Expr) else ()
+        return NestedSum(self.tree, self._network.depth, frozenset(map(str, symbols)))
 
     def value(self, x: Any) -> Any:
         """Return coefficient times scale times elementary differential at a state.
@@ -192,3 +194,6 @@ class Term:
 
     def __repr__(self) -> str:
         return f"Term({self})"
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle {self.text(latex=True)}$"

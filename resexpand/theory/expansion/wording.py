@@ -56,9 +56,9 @@ def _condition(level: Level, latex: bool) -> str:
 
 
 def coefficient_text(coefficient: sp.Expr, latex: bool = False) -> str:
-    """Return a coefficient; nothing for one."""
-    if coefficient == 1:
-        return ""
+    """Return a coefficient; nothing for one, its sign for minus one."""
+    if abs(coefficient) == 1 and coefficient.is_real:
+        return "" if coefficient == 1 else "-"
     return str(sp.latex(coefficient)) if latex else str(coefficient)
 
 
@@ -83,17 +83,17 @@ def expansion_text(start: str, terms: Mapping[int, Any], size: Callable[[int], i
     Parameters
     ----------
     start : str
-        The term of order 0; empty for none.
+        The term of order 0; empty for a derivative in a scale, which has none.
     terms : mapping of int to sequence of Term
         The expansion.
     size : callable
         Number of terms of an order.
     """
-    lines = [f"F(x) = {start or '0'}"]
+    lines = [f"F(x) = {start}" if start else "dF(x) = 0"]
     shown = _shown_orders(terms, size)
     for order in terms:
         if order in shown:
-            lines += [f"  + {term.text()}" for term in terms[order]]
+            lines += [f"  {signed(term.text())}" for term in terms[order] if term.scale != 0]
         else:
             lines.append(f"  + order {order}: {size(order)} terms")
     return "\n".join(lines)
@@ -102,11 +102,17 @@ def expansion_text(start: str, terms: Mapping[int, Any], size: Callable[[int], i
 def expansion_latex(start: str, terms: Mapping[int, Any], size: Callable[[int], int]) -> str:
     """Return an expansion as one formula, all differentials taken at ``x``."""
     shown = _shown_orders(terms, size)
-    parts = [start] if start else []
-    parts += [term.text(latex=True) for order in shown for term in terms[order]]
+    listed = (term for order in shown for term in terms[order] if term.scale != 0)
+    parts = [*([start] if start else []), *(term.text(latex=True) for term in listed)]
     if len(shown) < len(terms):
         parts.append(r"\cdots")
-    return "F(x) = " + (" + ".join(parts) or "0")
+    head = "F(x) = " if start else r"\partial F(x) = "
+    return head + (" ".join([*parts[:1], *map(signed, parts[1:])]) or "0")
+
+
+def signed(term: str) -> str:
+    """Return a term behind others: with a plus in front, or its own minus."""
+    return f"- {term[1:].lstrip()}" if term.startswith("-") else f"+ {term}"
 
 
 def _shown_orders(orders: Iterable[int], size: Callable[[int], int]) -> list[int]:

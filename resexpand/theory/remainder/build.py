@@ -10,7 +10,7 @@ from resexpand.combinatorics.arguments import check_count, check_order
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.theory.expansion import Expansion
 from resexpand.theory.expansion.build import DEPTH
-from resexpand.theory.expansion.scales import is_list
+from resexpand.theory.expansion.scales import is_list, with_depth
 from resexpand.theory.remainder.bound import RemainderBound
 from resexpand.theory.remainder.majorant import Majorant, real
 
@@ -90,7 +90,7 @@ def _scales(scale: Any, depth: Any) -> Any:
             return scale
         return tuple(scale[i] for i in range(1, depth + 1))
     if is_list(scale):
-        found = tuple(real(value, "scale") for value in scale)
+        found = tuple(_size(value) for value in scale)
         if len(found) != depth:
             raise HyperparameterError(
                 f"{len(found)} scales for {depth} blocks",
@@ -98,4 +98,11 @@ def _scales(scale: Any, depth: Any) -> Any:
                 "give as many scales as blocks, or a common one",
             )
         return found[0] if len(set(found)) == 1 else found
-    return real(scale, "scale")
+    found = _size(scale)
+    return found if isinstance(depth, int) else with_depth(found, depth)
+
+
+def _size(scale: Any) -> sp.Expr:
+    """Return a scale, of a complex one its absolute value: no more of it enters."""
+    is_complex = isinstance(scale, sp.Expr) and scale.is_number and scale.is_real is False
+    return real(sp.Abs(scale) if is_complex else scale, "scale")
