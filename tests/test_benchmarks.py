@@ -129,3 +129,13 @@ def test_jets(tmp_path):
 def test_committed_records_are_complete():
     for script in ("routine", "startup", "samplers", "trees", "jets"):
         assert_complete(read_record(ROOT / "benchmarks" / "results" / f"{script}.json"))
+
+
+def test_mean_correction(tmp_path):
+    record = record_of("mean_correction", tmp_path)
+    assert_complete(record)
+    found = record["resolved"]
+    assert found["relative_error"] <= record["wanted_relative_error"] == 0.01
+    assert abs(found["z"]) < 5 + found["next_order_relative"] / 0.01
+    assert found["networks_without_control"] > 1000 * found["networks"]
+    assert set(record["samplers"]) == {"controlled", "function-space", "dense"}
