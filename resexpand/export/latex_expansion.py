@@ -286,6 +286,5 @@ def paths_section(paths: GatedPathSum, closed: bool) -> Section:
 
 
 def _split(line: str) -> list[str]:
-    """Split a sum of paths before its plus signs, so that it can be broken."""
-    first, *rest = line.split(" + ")
-    return [first, *(f"+ {piece}" for piece in rest)]
+    """Split a sum of paths before its signs, so that it can be broken."""
+    return re.split(r" (?=[+-] )", line)

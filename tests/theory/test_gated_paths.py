@@ -213,3 +213,23 @@ def test_text():
 def test_wrong_input_is_said(call, error, match: str):
     with pytest.raises(error, match=match):
         call()
+
+
+def test_scales_are_read_and_written_as_a_reader_would():
+    signs = gated_path_sum("relu", scales=np.array([-1.0, 0.5]))
+    assert str(signs) == (
+        "F(x) = x\n     - W_1 D_1 x + 1/2 W_2 D_2 x\n     - 1/2 W_2 D_2 W_1 D_1 x"
+    )
+    assert "x - W_{1} D_{1}" in signs._repr_latex_().replace(r" \, ", " ")
+    assert str(gated_path_sum("relu", 2, [0, 1])) == "F(x) = x\n     + W_2 D_2 x"
+    assert gated_path_sum("relu", scales=sp.Symbol("i")).indices(2) == (
+        sp.Symbol("j", integer=True, positive=True),
+        sp.Symbol("k", integer=True, positive=True),
+    )
+
+
+def test_lengths_may_be_integers_of_numpy():
+    paths = gated_path_sum("relu", 3)
+    assert paths[np.int64(2)] == paths[2]
+    for length in (2.0, "2", 4, -1):
+        assert length not in paths

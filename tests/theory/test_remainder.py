@@ -414,3 +414,12 @@ def test_orders_per_depth_agree_with_the_recursion_written_out():
     weights = fractions(unit_weights(Majorant.entire(1, 1), 4))
     orders = orders_per_depth(weights)
     assert [orders[j][2] for j in range(5)] == [0, 2, 1, sp.Rational(1, 2), sp.Rational(1, 6)]
+
+
+def test_a_numpy_array_of_scales_gives_the_depth():
+    assert remainder_bound(2, scale=np.array([0.1, 0.2])).depth == 2
+
+
+def test_complex_weights_lose_no_part_silently():
+    with pytest.raises(DescriptionError, match="real numbers"):
+        majorant_of("tanh", np.eye(2) * 1j)

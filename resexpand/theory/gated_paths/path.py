@@ -81,7 +81,7 @@ class Path:
         factors = [" ".join(indexed(word, i) for word in words) for i in reversed(passed)]
         written = self._scale_text(latex)
         thin = r" \, " if latex else " "
-        front = [] if self.scale == 1 else [written]
+        front = [] if self.scale == 1 else ["-" if self.scale == -1 else written]
         return thin.join([*front, *factors, start])
 
     def _scale_text(self, latex: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
@@ -14,8 +15,9 @@ from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.expansion.build import DEPTH
-from resexpand.theory.expansion.scales import read_scales
+from resexpand.theory.expansion.scales import is_list, read_scales
 from resexpand.theory.expansion.sums import LETTERS
+from resexpand.theory.expansion.wording import signed
 from resexpand.theory.formula import Formula
 from resexpand.theory.gated_paths.path import Path
 from resexpand.theory.gated_paths.pieces import PiecewiseLinear, piecewise_linear
@@ -92,7 +94,11 @@ class GatedPathSum(Mapping[int, tuple[Path, ...]]):
         return found * (2 if self.has_offsets and k else 1)
 
     def __getitem__(self, length: int) -> tuple[Path, ...]:
-        if not isinstance(length, int) or not 0 <= length <= self.longest:
+        try:
+            length = operator.index(length)
+        except TypeError:
+            raise KeyError(length) from None
+        if not 0 <= length <= self.longest:
             raise KeyError(length)
         if not isinstance(self.depth, int):
             choices: Iterator[tuple[Any, ...]] = iter([self.indices(length)])
@@ -107,7 +113,9 @@ class GatedPathSum(Mapping[int, tuple[Path, ...]]):
 
     def indices(self, length: int) -> tuple[sp.Symbol, ...]:
         """Return the summation indices of the paths of a length at symbolic depth, increasing."""
-        letters = [letter for letter in LETTERS if letter != str(self.depth)]
+        symbols = self.scales.free_symbols if isinstance(self.scales, sp.Expr) else ()
+        taken = {str(self.depth), *map(str, symbols)}
+        letters = [letter for letter in LETTERS if letter not in taken]
         if length > len(letters):
             letters = [f"i_{j + 1}" for j in range(length)]
         return tuple(sp.Symbol(name, integer=True, positive=True) for name in letters[:length])
@@ -169,7 +177,9 @@ class GatedPathSum(Mapping[int, tuple[Path, ...]]):
                 dots = r"\cdots" if latex else "..."
                 words = f"{self.count(length)} paths"
                 return rf"{dots} \text{{ ({words})}}" if latex else f"{dots} ({words})"
-            return " + ".join(path.text(self.words, latex=latex) for path in self[length])
+            paths = (path for path in self[length] if path.scale != 0)
+            texts = [path.text(self.words, latex=latex) for path in paths]
+            return " ".join([*texts[:1], *map(signed, texts[1:])]) or "0"
         less, most = (" < ", r" \le ") if latex else ("<", "<=")
         chain = less.join(map(str, self.indices(length)))
         sign = r"\sum" if latex else "sum"
@@ -177,7 +187,8 @@ class GatedPathSum(Mapping[int, tuple[Path, ...]]):
         return " + ".join(front + path.text(self.words, latex=latex) for path in self[length])
 
     def __str__(self) -> str:
-        rows = [f"F(x) = {self.lines()[0]}", *(f"     + {line}" for line in self.lines()[1:])]
+        start, *lines = self.lines()
+        rows = [f"F(x) = {start}", *(f"     {signed(line)}" for line in lines if line != "0")]
         if self.longest != self.depth:
             rows.append("     + ...")
         return "\n".join(rows)
@@ -187,7 +198,9 @@ class GatedPathSum(Mapping[int, tuple[Path, ...]]):
 
     def _repr_latex_(self) -> str:
         dots = r" + \cdots" if self.longest != self.depth else ""
-        return rf"$\displaystyle F(x) = {' + '.join(self.lines(latex=True))}{dots}$"
+        start, *lines = self.lines(latex=True)
+        whole = " ".join([start, *(signed(line) for line in lines if line != "0")])
+        return rf"$\displaystyle F(x) = {whole}{dots}$"
 
 
 def gated_path_sum(
@@ -267,7 +280,7 @@ def gated_path_sum(
 
 def _read_depth(depth: Any, scales: Any) -> Any:
     if depth is None:
-        return len(scales) if isinstance(scales, list | tuple) else DEPTH
+        return len(scales) if is_list(scales) and hasattr(scales, "__len__") else DEPTH
     if isinstance(depth, sp.Expr) and not depth.is_number:
         return depth
     return check_count(depth, "depth", least=1)

@@ -76,7 +76,7 @@ def remainder_bound(
 
 def _depth(depth: Any, scale: Any) -> Any:
     if depth is None:
-        return len(scale) if isinstance(scale, list | tuple) else DEPTH
+        return len(scale) if is_list(scale) and hasattr(scale, "__len__") else DEPTH
     if isinstance(depth, sp.Expr) and not depth.is_number:
         return depth
     return check_count(depth, "depth", least=1)

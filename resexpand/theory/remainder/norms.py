@@ -83,10 +83,15 @@ def upper(value: Fraction) -> sp.Rational:
 
 def _array(values: Any, name: str) -> Any:
     try:
-        array = np.asarray(values, dtype=float)
+        given = np.asarray(values)
+        if given.dtype.kind == "c":
+            raise TypeError("complex numbers")
+        array = np.asarray(given, dtype=float)
     except (TypeError, ValueError):
         raise DescriptionError(
-            f"{name} {values!r}", "they are no array of numbers", "give a NumPy array"
+            f"{name} of type {type(values).__name__}",
+            "they are no array of real numbers",
+            "give a NumPy array; matrices of one shape for several blocks",
         ) from None
     if array.ndim == 0 or not array.size or not np.isfinite(array).all():
         raise DescriptionError(
