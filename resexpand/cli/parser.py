@@ -11,6 +11,8 @@ import argparse
 import sys
 from typing import Any, NoReturn
 
+from resexpand.cli.runs_options import add_runs, carrying_out
+
 _NUMBERS = "number, list a,b,c or range first:last:count"
 _EPILOG = (
     "Numbers are exact: 0.1 is 1/10, and 1/3, sqrt(2), pi/4 are understood. Write --option=VALUE "
@@ -45,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         _one_loop,
         _order_profile,
         _sample,
+        lambda commands: add_runs(commands, _command),
         _latex,
     ):
         add(commands)
@@ -304,6 +307,12 @@ def _sample(commands: Any) -> None:
     group.add_argument(
         "--store", metavar="FILE", help="keep finished parts here and resume from them"
     )
+    group.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="draw part I = 0 ... N-1 of N, each into a store of its own; 'runs merge' joins them",
+    )
+    carrying_out(group)
 
 
 def _latex(commands: Any) -> None:

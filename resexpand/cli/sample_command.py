@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from resexpand.cli.layout import layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.values import integer
 from resexpand.errors import HyperparameterError
+from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.sample import sample
 
 
@@ -25,15 +27,25 @@ def run(arguments: argparse.Namespace) -> int:
         observables,
         method=arguments.method,
         control=arguments.control,
+        shard=_shard(arguments.shard),
+        wait=arguments.wait,
+        progress=True if arguments.progress else None,
         **sampling(arguments, width="100", draws="1000"),
         **wanted.keywords(),
     )
+    return report("sample", estimates, wanted.settings(), as_json=arguments.json)
+
+
+def report(
+    command: str, estimates: Estimates, settings: Mapping[str, object], *, as_json: bool
+) -> int:
+    """Print estimates and return the exit code."""
     for name, estimate in estimates.items():
         if estimate.status != "ok":
             warn(f"{name}: {estimate.status}")
-    if arguments.json:
-        settings = {**wanted.settings(), "sampling": dict(estimates.settings)}
-        record(command="sample", settings=settings, results=dict(estimates))
+    if as_json:
+        described = {**settings, "sampling": dict(estimates.settings)}
+        record(command=command, settings=described, results=dict(estimates))
         return 0
     for name, estimate in estimates.items():
         _show(name, estimate)
@@ -62,6 +74,18 @@ def sampling(arguments: argparse.Namespace, *, width: str, draws: str) -> dict[s
     if arguments.workers is not None:
         keywords["workers"] = integer(arguments.workers, "--workers")
     return keywords
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    """Return the two numbers of ``i/n``."""
+    if text is None:
+        return None
+    parts = text.split("/")
+    if len(parts) != 2:
+        raise HyperparameterError(
+            f"--shard {text[:60]!a}", "it is not of the form i/n", "write 0/4 ... 3/4 for 4 jobs"
+        )
+    return integer(parts[0], "--shard i/n: i", minimum=0), integer(parts[1], "--shard i/n: n")
 
 
 def _show(name: str, estimate: Any) -> None:

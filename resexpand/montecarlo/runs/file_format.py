@@ -1,8 +1,9 @@
 """How a store is laid out in its SQLite file, and what else such a file may turn out to be.
 
 Table `plan` has one row: identity and settings of the run, networks in a chunk, networks asked for
-at most, and the observables that only the caller's script knows. Table `chunk` has one row per
-chunk and observable, with the exact bytes of its sums and a digest over the whole row.
+at most, the observables that only the caller's script knows, and the shards asked for. Table
+`chunk` has one row per chunk and observable, with the exact bytes of its sums and a digest over the
+whole row.
 
 Version 1 had neither chunk length nor kinds of sums. It is read as it is and brought up to date,
 in one transaction, when a run goes on in it.
@@ -29,7 +30,8 @@ LONGEST_CHUNK = 2**31
 SCHEMA = (
     """CREATE TABLE plan (
         identity TEXT NOT NULL, settings TEXT NOT NULL,
-        chunk INTEGER NOT NULL, draws INTEGER NOT NULL, unregistered TEXT NOT NULL)""",
+        chunk INTEGER NOT NULL, draws INTEGER NOT NULL, unregistered TEXT NOT NULL,
+        shards TEXT NOT NULL)""",
     """CREATE TABLE chunk (
         first INTEGER NOT NULL, draws INTEGER NOT NULL, observable TEXT NOT NULL,
         shape TEXT NOT NULL, moments BLOB NOT NULL, digest TEXT NOT NULL,
@@ -42,6 +44,7 @@ UPGRADE = (
     "ALTER TABLE plan ADD COLUMN chunk INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE plan ADD COLUMN draws INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE plan ADD COLUMN unregistered TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE plan ADD COLUMN shards TEXT NOT NULL DEFAULT '[[0, 1]]'",
     "ALTER TABLE chunk ADD COLUMN kind TEXT NOT NULL DEFAULT 'moments'",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
@@ -62,6 +65,8 @@ class Header:
         As written; that of `plan` if its numbers belong to this version of the samplers.
     unregistered : tuple of str
         Labels of observables that a script brought along.
+    shards : tuple of (int, int)
+        Parts of the run that were asked for here.
     version : int
         Of the file format.
     """
@@ -69,6 +74,7 @@ class Header:
     plan: Plan
     identity: str
     unregistered: tuple[str, ...]
+    shards: tuple[tuple[int, int], ...]
     version: int
 
 
@@ -143,15 +149,26 @@ def read_header(file: sqlite3.Connection, path: Path) -> Header | None:
         return None
     if file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
         raise StoreError(asked, "it is damaged", "remove it and start again")
-    more = "chunk, draws, unregistered" if version > 1 else "0, 0, '[]'"
+    more = "chunk, draws, unregistered, shards" if version > 1 else "0, 0, '[]', '[[0, 1]]'"
     row = file.execute(f"SELECT identity, settings, {more} FROM plan").fetchone()
     if row is None:
         raise StoreError(asked, "it holds no plan", "remove it and start again")
-    identity, settings, chunk, draws, unregistered = row
+    identity, settings, chunk, draws, unregistered, shards = row
     plan = Plan(json.loads(settings), int(draws), int(chunk))
     if version == 1:
         plan = _first_version(file, plan, identity)
-    return Header(plan, identity, tuple(json.loads(unregistered)), version)
+    parts = tuple((int(number), int(count)) for number, count in json.loads(shards))
+    return Header(plan, identity, tuple(json.loads(unregistered)), parts, version)
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file says of itself that it is a store; it is not opened as a database."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(72)
+    except OSError:
+        return False
+    return head.startswith(SIGNATURE) and head[68:] == APPLICATION_ID.to_bytes(4, "big")
 
 
 def _first_version(file: sqlite3.Connection, plan: Plan, identity: str) -> Plan:

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from resexpand.errors import StoreError
 from resexpand.montecarlo.runs.file_format import (
@@ -138,12 +137,16 @@ class Ledger:
         with self.transaction():
             self._file.executemany("INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def ask(self, draws: int) -> None:
-        """Note that so many networks are wanted."""
-        if draws > self.plan.draws:
+    def ask(self, draws: int, shards: Iterable[tuple[int, int]]) -> None:
+        """Note that so many networks, and these parts of them, are wanted here."""
+        draws = max(draws, self.plan.draws)
+        parts = tuple(sorted({*self.header.shards, *shards}))
+        if (draws, parts) != (self.plan.draws, self.header.shards):
             with self.transaction():
-                self._file.execute("UPDATE plan SET draws = ?", (draws,))
-            self.header = replace(self.header, plan=replace(self.plan, draws=draws))
+                values = (draws, json.dumps(parts))
+                self._file.execute("UPDATE plan SET draws = ?, shards = ?", values)
+            plan = replace(self.plan, draws=draws)
+            self.header = replace(self.header, plan=plan, shards=parts)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -189,8 +192,8 @@ def _place(path: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Ledger]:
-    """Open a store to read it; it is checked first, also while a run writes to it.
+def reading(path: Path, *, verify: bool = True) -> Iterator[Ledger]:
+    """Open a store to read it, also while a run writes to it; every row is checked first.
 
     Raises
     ------
@@ -204,7 +207,8 @@ def reading(path: Path) -> Iterator[Ledger]:
         if header is None:
             raise StoreError(f"store {str(path)!r}", "it is empty", "give the store of a run")
         ledger = Ledger(path, file, header)
-        ledger.verify()
+        if verify:
+            ledger.verify()
         yield ledger
     finally:
         file.close()
@@ -266,20 +270,21 @@ def _ready(
     """Write the plan into a new file, or bring one of version 1 up to date."""
     if header is not None and header.version == SCHEMA_VERSION:
         ledger = Ledger(path, file, header)
-        ledger.ask(plan.draws)
+        ledger.ask(plan.draws, [plan.shard])
         return ledger
-    known = plan if header is None else replace(plan, chunk=header.plan.chunk)
-    known = replace(known, shard=(0, 1))
-    if header is not None:
-        known = replace(known, draws=max(plan.draws, header.plan.draws))
-    ledger = Ledger(path, file, Header(known, known.identity, tuple(unregistered), SCHEMA_VERSION))
-    values: tuple[Any, ...] = (known.chunk, known.draws, json.dumps(unregistered))
+    old = plan if header is None else header.plan
+    known = Plan(plan.settings, max(plan.draws, old.draws), old.chunk)
+    shards = (plan.shard,) if header is None else ((0, 1),)
+    new = Header(known, known.identity, tuple(unregistered), shards, SCHEMA_VERSION)
+    ledger = Ledger(path, file, new)
+    values = (known.chunk, known.draws, json.dumps(unregistered), json.dumps(shards))
     with ledger.transaction():
         for line in SCHEMA if header is None else UPGRADE:
             file.execute(line)
         if header is None:
             row = (known.identity, known.text, *values)
-            file.execute("INSERT INTO plan VALUES (?, ?, ?, ?, ?)", row)
+            file.execute("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?)", row)
         else:
-            file.execute("UPDATE plan SET chunk = ?, draws = ?, unregistered = ?", values)
+            query = "UPDATE plan SET chunk = ?, draws = ?, unregistered = ?, shards = ?"
+            file.execute(query, values)
     return ledger
