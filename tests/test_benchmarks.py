@@ -127,7 +127,7 @@ def test_jets(tmp_path):
 
 
 def test_committed_records_are_complete():
-    for script in ("routine", "startup", "samplers", "trees", "jets"):
+    for script in ("routine", "startup", "samplers", "trees", "jets", "one_loop"):
         assert_complete(read_record(ROOT / "benchmarks" / "results" / f"{script}.json"))
 
 
@@ -139,3 +139,12 @@ def test_mean_correction(tmp_path):
     assert abs(found["z"]) < 5 + found["next_order_relative"] / 0.01
     assert found["networks_without_control"] > 1000 * found["networks"]
     assert set(record["samplers"]) == {"controlled", "function-space", "dense"}
+
+
+def test_one_loop_and_the_obvious_way(tmp_path):
+    record = record_of("one_loop", tmp_path)
+    assert_complete(record)
+    peers = [row["obvious_way"] for row in record["one_loop"].values() if "obvious_way" in row]
+    assert len(peers) == 2
+    assert all(peer["relative_difference"] < 1e-3 for peer in peers)
+    assert all(row["status"] == "ok" for row in record["one_loop"].values())
