@@ -156,6 +156,8 @@ def test_other_files(call, tmp_path):
         (("--blocks", 2, "--scales", "1,2,3"), "3 scales for 2 blocks"),
         (("--scales", "1,2"), "symbolic depth"),
         (("--scales", "2*y"), "unknown name y"),
+        (("--scales", "nan"), "unknown name nan"),
+        (("--scales", "inf"), "unknown name inf"),
         (("--bounds", "1"), "give two, M,R"),
         (("--bounds", "0,1"), "M > 0"),
         (("--out", "figure.gif"), ".svg, .pdf, .png, .tex"),

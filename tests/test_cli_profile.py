@@ -46,6 +46,15 @@ def test_the_table_shows_shares(capsys: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_allclose(shares, want, rtol=1e-5)
 
 
+def test_a_network_without_signal_has_shares_of_zero(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ["--order", "1", "--K0", "0", "--depth", "2,3", "--out", str(tmp_path / "dark")]
+    code, out, _ = run(capsys, "--activation", "identity", *options)
+    assert code == 0
+    assert [line.split() for line in out.splitlines()][-1] == ["1", "0", "0", "0"]
+
+
 def test_the_figure_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     options = ["--activation", "erf", "--order", "2", "--depth", "2,4", "--remainder"]
     code, _, err = run(capsys, *options, "--out", str(tmp_path / "orders"))

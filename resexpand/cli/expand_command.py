@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MOST_LISTED = 20_000
 """Terms in a record; of more only the numbers are given."""
 LINE = 96
+RESERVED = ("n", "pi", "nan", "inf", "oo", "zoo", "infinity", "NaN", "Infinity")
+"""Names that are no symbols of a scale: the depth, and numbers."""
 PICTURES = (".svg", ".pdf", ".png")
 
 
@@ -85,7 +87,7 @@ def _scales(text: str | None, blocks: Any) -> Any:
     """Return one scale, or one per block; None for symbols."""
     if text is None:
         return None
-    if re.fullmatch(r"[A-Za-z]\w*", text) and text != "n":
+    if re.fullmatch(r"[A-Za-z]\w*", text) and text not in RESERVED:
         return sp.Symbol(text)
     found = [_scale(part, blocks) for part in split(text, ",")]
     return found[0] if len(found) == 1 else found

@@ -109,9 +109,14 @@ def _answer(
     return {"rho": scaling, "depth": depth, **last, "status": values.status}
 
 
+def _total(answer: Answer) -> float:
+    """Return what shares are in units of: of a network without any signal they are zero."""
+    return float(answer["K"]) or 1.0
+
+
 def _show(answer: Answer) -> None:
     say(f"\nrho = {answer['rho']}, depth {answer['depth']}, K(L) = {float(answer['K']):.6g}")
-    profile, total = answer["profile"], float(answer["K"])
+    profile, total = answer["profile"], _total(answer)
     orders = np.arange(len(profile))
     headers = ["order", "E|T_k|^2/N", "share", "overlap with k-2"]
     has_rest = "remainder" in answer
@@ -150,7 +155,7 @@ def _draw(arguments: argparse.Namespace, scalings: list[sp.Expr], answers: list[
     panels = []
     for scaling in scalings:
         own = sorted((a for a in answers if a["rho"] == scaling), key=lambda a: int(a["depth"]))
-        total = np.array([float(a["K"]) for a in own])
+        total = np.array([_total(a) for a in own])
         shares = np.array([np.diagonal(a["profile"]) for a in own]) / total[:, None]
         rest = (
             np.array([a["remainder"][-1] for a in own]) / total if "remainder" in own[0] else None
