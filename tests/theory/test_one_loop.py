@@ -10,7 +10,7 @@ from oracles import plane_average
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, one_loop, to_latex
 from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity
-from resexpand.theory.one_loop.formulas import LAYER, OTHER
+from resexpand.theory.one_loop.derived import LAYER, OTHER
 from resexpand.theory.one_loop.quantities import LayerQuantity, quantity
 
 RHO = sp.Symbol("rho", real=True)
