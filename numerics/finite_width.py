@@ -38,6 +38,7 @@ from resexpand.agreement.outcome import Agreement
 from resexpand.export.figures import save_figure
 from resexpand.export.one_loop_figure import Sampled, terms_figure
 from resexpand.export.record import environment, write_record
+from resexpand.montecarlo.sample import sample
 from resexpand.workflows.claims import Claim, conclude
 from resexpand.workflows.finite_width import (
     Case,
@@ -227,8 +228,8 @@ def scores_claim(findings: Findings, scale: Scale) -> Claim:
     )
 
 
-def figure(scale: Scale, out: Path) -> None:
-    """Draw the mean over depth, with and without its terms, against samples."""
+def figures(scale: Scale, out: Path) -> None:
+    """Draw mean and variance of C over depth, with and without terms, against samples."""
     case = Case("erf_unit", 1, 5 if scale is SETTINGS["smoke"] else 20, 0.3)
     theory, width = Coefficients.of(case, every_layer=True), scale.widths[-1]
     run = sample_mean(case, width, 2 * scale.draws, every_layer=True, progress=False)
@@ -241,6 +242,18 @@ def figure(scale: Scale, out: Path) -> None:
     name = case.activation.replace("_", " ")
     subtitle = rf"{name}, $L = {case.depth}$, $\rho = {case.scale}$, $N = {width}$"
     save_figure(terms_figure(layers, curves, sampled, subtitle=subtitle), out / "mean")
+    found = sample(
+        case.net, "layer_covariance", width, 2 * scale.draws, K0=case.start, progress=False
+    )["layer_covariance"]
+    variance = width * found.variance
+    spread = Sampled(layers, variance, 2 * found.stderr_uncertainty * variance)
+    curves = {
+        "all terms": np.diagonal(theory.noise),
+        "no shared noise": np.diagonal(theory.noise_unshared()),
+    }
+    label = r"$N\,\mathrm{Var}\,C^l$"
+    drawn = terms_figure(layers, curves, spread, subtitle=subtitle, quantity=label)
+    save_figure(drawn, out / "variance")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -263,7 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
     claims += [order_claim(scale, chosen.store), scores_claim(findings, scale)]
     code = conclude(claims)
     if chosen.out is not None:
-        figure(scale, chosen.out)
+        figures(scale, chosen.out)
         refuted = {
             name: {case: agreement.verdict for case, agreement in of_case.items()}
             for name, of_case in findings.wrong.items()

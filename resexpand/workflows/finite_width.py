@@ -284,14 +284,19 @@ class Coefficients:
             unconditioned,
         )
 
+    def noise_unshared(self) -> Array:
+        """Return what `noise` would be if blocks shared none."""
+        return unshared(
+            self.noise, reply(self.case.net, self.case.start), self.unconditioned.shape[-1]
+        )
+
     def reduced(self, *, every_layer: bool = False) -> dict[str, Array]:
         """Return the coefficients without conditioning term and without shared noise.
 
         ``G_cov`` is that of ``K``, and ``kurtosis`` that of the unshared noise.
         """
         case, size = self.case, self.unconditioned.shape[-1]
-        replied = reply(case.net, case.start)
-        alone = unshared(self.noise, replied, size)
+        alone = self.noise_unshared()
         summed = sums(np.full(case.depth, case.scale**2), size)
         kept = places([layer - 1 for layer in case.layers], size)
         inside = case.depth * size
