@@ -66,7 +66,7 @@ class Scale:
     scales: tuple[str, ...] = ("0.3", "1/sqrt(L)", "1")
     widths: tuple[int, ...] = (50, 100, 200, 400, 800)
     draws: int = 10_000
-    """Networks per width for fluctuations; means take up to six times as many."""
+    """Networks per width for fluctuations; means take up to ten times as many."""
     resolve: float = 0.15
     mean_resolve: float = 0.25
     order_widths: tuple[int, ...] = (8, 16, 32, 64)
@@ -140,7 +140,7 @@ def examine(case: Case, scale: Scale, findings: Findings, store: Path | None) ->
     # Fewer widths extrapolate worse.
     draws = round(scale.draws * (len(scale.widths) / len(widths)) ** 2)
     size = float(np.abs(theory.values["C_mean"]).max())
-    most, target = 6 * draws, scale.mean_resolve * size / ACCURACY
+    most, target = 10 * draws, scale.mean_resolve * size / ACCURACY
     means = [
         {"C_mean": sample_mean(case, n, most, target=target, **options_of(store, case, n, "mean"))}
         for n in straight_widths(widths, theory.parameter)
