@@ -18,8 +18,9 @@ Notation: D inputs, `h^l_a` the state of input a, `s`, `t` weight and bias varia
     covariance_response dG^l_12 / dK^0_12 for two inputs                          l = 0 ... L
     tangent             |v^l|^2 / |v^0|^2, v^0 a random direction, one input      l = 0 ... L
 
-Distances, residual ratios and logarithms are in `resexpand.montecarlo.growth`, profiles over orders
-of the residual scale and over path lengths in `resexpand.montecarlo.profiles`.
+Distances, residual ratios and logarithms are in `resexpand.montecarlo.growth`, gradients and the
+tangent kernel in `resexpand.montecarlo.gradients`, profiles over orders of the residual scale and
+over path lengths in `resexpand.montecarlo.profiles`.
 
 Derivatives are taken along each network, at fixed weights and fixed normals `z` of `h^0 = z F^T`,
 `F F^T = K^0`: `v^l = dh^l/dK^0` starts from `z dF^T/dK^0` and obeys the linearised network. Without
@@ -40,6 +41,7 @@ import numpy as np
 
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet
+from resexpand.montecarlo.gradients import BACKWARD
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.groups.twin import Twin
@@ -124,6 +126,7 @@ OBSERVABLES: Mapping[str, Observable] = MappingProxyType(
             Observable("response", _response, ("read_outs",), VARIANCE, 1),
             Observable("covariance_response", _covariance_response, ("states",), COVARIANCE, 2),
             *GROWTH,
+            *BACKWARD,
         )
     }
 )

@@ -33,7 +33,8 @@ from resexpand.network.resnet import Branch
 
 LIBRARY = (
     *("jit", "philox", "normals", "streams", "columns", "readings"),
-    *("function_space", "dense", "twin"),
+    *("function_space", "dense", "twin", "backward"),
+    *("function_space_transpose", "dense_transpose"),
     *("weights/entries", "weights/rotations", "weights/reflections"),
 )
 
@@ -70,7 +71,7 @@ def draw_networks(
     x = np.zeros((carried, length))
     y = np.zeros((carried, length))
     scratch = workspace(carried, length)
-    for n in range(draws):
+{prologue}    for n in range(draws):
         draw = np.uint64(first + n)
         start(stream, matrix, (key0, key1, 0, draw), scratch[0, :length])
         for layer in range(1, depth + 2):
@@ -86,7 +87,7 @@ def draw_networks(
             place = (key0, key1, depth + 1, draw)
             law = (read_out_law[0], read_out_law[1])
             read_out({behind}, (inputs, width), law, place, scratch, outputs[n])
-'''
+{epilogue}'''
 
 READING = """\
             if {site}.size:
@@ -150,7 +151,8 @@ def sampler_source(branch: Branch, method: str, layout: Layout, law: WeightLaw =
         for text in group.functions(j, op)
     ]
     driver = _driver(branch, layout, fused)
-    return module_source([head, *law.functions(method), *functions, driver])
+    sampler = (*law.functions(method), *(g.sampler(law.samplers[method]) for g in layout.groups))
+    return module_source([head, *filter(None, sampler), *functions, driver])
 
 
 @cache
@@ -186,6 +188,8 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
         opening=opening,
         behind=behind,
         block=_block(branch, layout, fused),
+        prologue="".join(group.prologue() for group in layout.groups),
+        epilogue="".join(group.epilogue(branch, behind) for group in layout.groups),
     )
 
 

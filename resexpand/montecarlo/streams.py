@@ -8,7 +8,9 @@ only the input `h^0`.
     0         columns z_a of the input, `h^0 = z F`
     1         the random direction of a tangent
     2, 3      read-out weights, read-out bias
+    4         function space: what the read-out weights are beyond their action on its columns
     16 + 2j   function space: the normals that stand for W and b of operation j of the branch
+    17 + 2j   function space: those that stand for the transpose of W beyond that
     130 + 2j  dense: rows of the weight matrix of operation j; 131 + 2j its biases
 """
 
@@ -18,8 +20,8 @@ import numpy as np
 
 from resexpand.montecarlo.jit import inlined
 
-INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS = 0, 1, 2, 3
-FUNCTION_SPACE_FIRST, DENSE_FIRST = 16, 130
+INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS, READ_OUT_TRANSPOSED = 0, 1, 2, 3, 4
+FUNCTION_SPACE_FIRST, TRANSPOSED_FIRST, DENSE_FIRST = 16, 17, 130
 LARGEST_BRANCH = 56
 """Most operations in a branch: their streams must fit below 256 and below each other."""
 

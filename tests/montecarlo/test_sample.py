@@ -47,7 +47,8 @@ def test_symbols_by_name_are_the_numbers() -> None:
 def test_shapes(name: str) -> None:
     pair = name == "covariance_response"
     e = sample(NET, name, width=12, draws=40, K0=PAIR if pair else 1.0)[name]
-    shape = () if name.startswith("output") else (2,) if name.startswith("residual") else (3,)
+    shapes = {"residual": (2,), "output": (), "ntk": (), "ntk_layers": (4,)}
+    shape = shapes.get(name, shapes.get(name.partition("_")[0], (3,)))
     assert e.mean.shape == e.stderr.shape == e.variance.shape == shape
     assert (e.n, e.width, e.depth, e.seed, e.method) == (40, 12, 2, 0, "function-space")
     assert np.isfinite(e.mean).all()

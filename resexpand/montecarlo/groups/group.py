@@ -111,6 +111,25 @@ class ColumnGroup(ABC):
         """Return the line that writes to a site what the branch gives before it is added, or ""."""
         return ""
 
+    def sampler(self, module: str) -> str:
+        """Return what the texts of the group need with the sampler in a module, or ""."""
+        return ""
+
+    def prologue(self) -> str:
+        """Return lines in front of the first network, or ""."""
+        return ""
+
+    def epilogue(self, branch: Branch, behind: str) -> str:
+        """Return lines at the end of each network, or "".
+
+        Parameters
+        ----------
+        branch : Branch
+        behind : str
+            Name of the columns on which the read-out acted.
+        """
+        return ""
+
     def require(self, branch: Branch, names: str) -> None:
         """Refuse branches through which the group cannot go, on behalf of these observables.
 

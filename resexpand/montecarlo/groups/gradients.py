@@ -1,0 +1,206 @@
+r"""Gradients: `p_a^l = dy_a/dh_a^l` of one output, propagated back through every network.
+
+On the way forward each network keeps, per layer and operation, the columns that met it: memory of
+`depth * operations * (columns + 1) * width` numbers per thread, where a network without gradients
+needs three times `columns * width`. On the way back
+
+    p^L = (dx/dh^L)^T w sqrt(s/N),      x = phi(h^L) or h^L, w: the weights of the read-out
+    p^{l-1} = p^l + rho_l (the branch of block l, transposed) p^l
+
+an activation multiplies by phi'(u) at the u it met, a `Linear` by the transpose of the weights that
+acted on the way forward (`function_space_transpose`, `dense_transpose`). Left behind are
+
+    gradients    p_a^l . p_b^l                                                       l = 0 ... L
+    ntk_layers   sum over the linear operations of block l+1 of C_ab (g_a . g_b),    l = 0 ... L-1
+                 g the gradient at its image, C_ab = s x_a . x_b / N + t; the read-out's, l = L
+    pairings     p^l . v^l with the tangent along a random direction; constant by the chain rule
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats, slope_source
+from resexpand.network.ops import Activation, Linear
+from resexpand.network.resnet import Branch
+
+LOOP = '''
+@chunk
+def gradients_{j}(kept, columns):
+    """Multiply gradients by phi'(u)."""
+    for a in range(columns.shape[0]):
+        u, g = kept[a], columns[a]
+        for i in range(g.size):
+            g[i] *= phi_{j}_prime(u[i])
+'''
+
+IMPORTS = """\
+from resexpand.montecarlo.backward import (
+    add_gradients, add_tangent_kernel, direction_of, keep, scaled, write_covariance,
+    write_pairing, write_products,
+)
+from resexpand.montecarlo.{module}_transpose import {names}"""
+
+NAMES = {
+    "function_space": "read_out_transposed, transpose_workspace, transposed",
+    "dense": "dense_transpose, transpose_workspace",
+}
+"""Imports from the transpose of each sampler that has one."""
+
+FACTORY = "transposed, read_out_transposed = dense_transpose(entries)"
+
+PROLOGUE = """\
+    weighted = carried - twin_roots.shape[2]
+    met = np.zeros((depth + 1, laws.shape[0], inputs, length))
+    acted_on = np.zeros((depth + 1, laws.shape[0], weighted, length))
+    p, g = np.zeros((inputs, length)), np.zeros((inputs, length))
+    back = transpose_workspace(weighted, inputs, length)
+"""
+
+TANGENT_PROLOGUE = """\
+    direction = direction_of(matrix)
+    tangents = np.zeros((depth + 1, 1, length))
+"""
+
+EPILOGUE = """\
+        place = (key0, key1, depth + 1, draw)
+        law = (read_out_law[0], read_out_law[1])
+        read_out_transposed({behind}, (inputs, width), law, place, back, p)
+        if ntk_layers.size:
+            write_covariance({behind}, width, law, ntk_layers[n, depth])
+{opening}        write_products(p, width, gradients[n, depth])
+{last_pairing}        for layer in range(depth, 0, -1):
+            place = (key0, key1, layer, draw)
+            scaled(p, scales[layer - 1], g)
+{block}
+            add_gradients(g, p)
+            write_products(p, width, gradients[n, layer - 1])
+{pairing}"""
+
+OPENING = """\
+        gradients_0(met[depth, 0], p)
+"""
+
+LINEAR = """\
+            law, source = (laws[{j}, 0], laws[{j}, 1]), acted_on[layer - 1, {k}]
+            if ntk_layers.size:
+                add_tangent_kernel(source, g, width, law, ntk_layers[n, layer - 1])
+            transposed(source, g, biased, width, law, place, {j}, back)"""
+
+ACTIVATION = """\
+            gradients_{j}(met[layer - 1, {j}], g)"""
+
+PAIRING = """\
+{space}if pairings.size:
+{space}    write_pairing(p, tangents[{layer}, 0], width, pairings[n, {layer}])
+"""
+
+
+@dataclass(frozen=True)
+class Gradients(ColumnGroup):
+    """Gradients of one output with respect to the states of the inputs.
+
+    `paired`: also multiply them with the tangent along a random direction.
+    """
+
+    name: ClassVar[str] = "gradients"
+    rank: ClassVar[int] = 6
+
+    paired: bool = False
+    count: int = 0
+
+    @property
+    def carried(self) -> int:
+        """None: gradients go the other way."""
+        return 0
+
+    @property
+    def sites(self) -> Mapping[str, tuple[int, ...]]:
+        """What is left behind by layer."""
+        square = (self.count, self.count)
+        pairings = {"pairings": (1,)} if self.paired else {}
+        return {"gradients": square, "ntk_layers": square, **pairings}
+
+    def at(self, inputs: int) -> Self:
+        """Return the group for D inputs."""
+        return replace(self, count=inputs)
+
+    def joined(self, other: Self) -> Self:
+        """Return the group that serves both."""
+        return replace(self, paired=self.paired or other.paired)
+
+    def start(self, kernel: Floats, root: Floats) -> Floats:
+        """Return no column."""
+        return np.zeros((len(kernel) + 1, 0))
+
+    def functions(self, j: int, op: Activation) -> list[str]:
+        """Return phi' and its loop."""
+        return [slope_source(j, op), LOOP.format(j=j)]
+
+    def call(self, j: int, source: str, target: str) -> str:
+        """Return the line that keeps what the activation meets."""
+        return f"keep({source}, met[layer - 1, {j}])"
+
+    def before_linear(self, site: str, k: int, source: str) -> str:
+        """Return the line that keeps what the operation acts on."""
+        return f"keep({source}, acted_on[layer - 1, {k}])" if site == "gradients" else ""
+
+    def reading(self, site: str) -> str:
+        """Return the line that keeps the tangent."""
+        kept = "keep(stream[direction : direction + 1], tangents[layer - 1])"
+        return kept if site == "pairings" else ""
+
+    def sampler(self, module: str) -> str:
+        """Return the import lines, and what makes the transpose of the dense sampler.
+
+        Raises
+        ------
+        UnsupportedError
+            If the sampler has no transpose.
+        """
+        if module not in NAMES:
+            raise UnsupportedError(
+                "gradients of networks with weights that are not independent",
+                "the transpose of these weights is not implemented",
+                'use weights="gaussian", or another law of independent weights',
+            )
+        text = IMPORTS.format(module=module, names=NAMES[module])
+        return f"{text}\n{FACTORY}" if module == "dense" else text
+
+    def prologue(self) -> str:
+        """Return the lines in front of the first network: where columns are kept."""
+        return PROLOGUE + (TANGENT_PROLOGUE if self.paired else "")
+
+    def epilogue(self, branch: Branch, behind: str) -> str:
+        """Return the lines behind the read-out: the way back."""
+        places = [j for j, op in enumerate(branch.ops) if isinstance(op, Linear)]
+        block = [
+            LINEAR.format(j=j, k=places.index(j))
+            if isinstance(op, Linear)
+            else ACTIVATION.format(j=j)
+            for j, op in reversed(list(enumerate(branch.ops)))
+        ]
+        pairing = [("        ", "depth"), ("            ", "layer - 1")] if self.paired else []
+        last, inner = [PAIRING.format(space=s, layer=at) for s, at in pairing] or ["", ""]
+        return EPILOGUE.format(
+            behind=behind,
+            opening=OPENING if branch.reads_activation else "",
+            block="\n".join(block),
+            last_pairing=last,
+            pairing=inner,
+        )
+
+    def require(self, branch: Branch, names: str) -> None:
+        """Refuse activations that jump."""
+        for op in branch.activations:
+            if op.jumps:
+                raise UnsupportedError(
+                    f"{names} of a network with activation {op.name}",
+                    f"{op.name} jumps, so its networks have no gradient",
+                    'ask for "kernel", or use a continuous activation such as Activation("erf")',
+                )
