@@ -264,7 +264,7 @@ def _overflow_sentence(overflowed: Floats, n: int) -> str:
         return "The variance of a draw exceeds the range of float64; mean and standard error hold."
     where = np.argwhere(np.atleast_1d(overflowed) > 0)
     return (
-        f"{worst} of {n} draws were infinite or NaN, first in component "
+        f"{worst} of {n} draws overflowed (infinite or NaN), first in component "
         f"{tuple(map(int, where[0]))}: no mean is given there; use a smaller residual scale, "
         "variance or depth."
     )

@@ -10,7 +10,7 @@ with numbers 0 ... draws - 1 of the ensemble with this seed, whatever the number
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.observables import needed_columns, select
+from resexpand.montecarlo.observables import judged, needed_columns, select, with_histograms
 from resexpand.montecarlo.runs.plan import Plan, Work
 from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import estimates_of, fingerprint, unregistered
+from resexpand.montecarlo.stopping import checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.resnet import ResNet
@@ -47,6 +48,8 @@ def sample(
     method: str = AUTO,
     weights: str | sp.Expr | WeightLaw = "gaussian",
     control: str | None = None,
+    histograms: Mapping[str, ArrayLike] | None = None,
+    until: float | None = None,
     target: str = "cpu",
     seed: int = 0,
     store: str | os.PathLike[str] | None = None,
@@ -72,7 +75,7 @@ def sample(
     width : int
         Width N of every layer, at least the number of columns (inputs and tangents).
     draws : int
-        Number of networks, at least 2.
+        Number of networks, at least 2; with `until`, the most that are drawn.
     K0 : float or array_like, shape (D, D), optional
         Kernel of the inputs at layer 0: the rows of :math:`h^0` are `N(0, K0)`.
     inputs : array_like, shape (D, d), optional
@@ -93,6 +96,16 @@ def sample(
         (`resexpand.montecarlo.first_order`). Means stay unbiased at every width and their standard
         deviations per draw shrink from order ``1/sqrt(N)`` to ``1/N``; ``.gain`` states how much,
         ``.plain`` is the estimate without. Function space only, branches that end in a `Linear`.
+    histograms : mapping of str to array_like, optional
+        Increasing edges by name of an observable: its draws are counted between them, as they are
+        without control, and ``.histogram`` of its estimate holds quantiles with confidence
+        intervals (`resexpand.montecarlo.histogram`). One set of edges serves all components; for
+        what grows over the layers take `numpy.geomspace`.
+    until : float, optional
+        Relative standard error at which to stop: the run ends after the first chunk at which it
+        holds for every component that fluctuates, or after `draws` networks. How many that were is
+        in ``.n`` and ``settings["draws"]``. For the rule, and what stopping costs, see
+        `resexpand.montecarlo.stopping`.
     target : str
         ``"cpu"``.
     seed : int
@@ -136,7 +149,8 @@ def sample(
     """
     numbers = concrete(net, hyperparameters)
     kernel = input_kernel(K0, inputs, numbers.read_in)
-    chosen = select(observables, len(kernel))
+    chosen = with_histograms(select(observables, len(kernel)), histograms)
+    rule = checked_until(until, judged(chosen, control), shard)
     layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
     law = weight_law(weights)
     method, reason = chosen_method(method, law)
@@ -147,6 +161,7 @@ def sample(
     _check_count("seed", seed, 0, 2**64)
     if not isinstance(workers, Executor):
         _check_count("workers", workers if workers is not None else 1, 1)
+    edges = {o.name: list(o.edges) for o in chosen if o.edges}
     settings = {
         **_description(net, numbers),
         "observables": [o.label for o in chosen],
@@ -156,6 +171,7 @@ def sample(
         "seed": seed,
         **({} if law == GAUSSIAN else {"weights": law.name}),
         **({} if control is None else {"control": control}),
+        **({"histograms": edges} if edges else {}),
     }
     work = Work(width, numbers.depth, layout.columns, len(net.branch.ops), method == "dense")
 
@@ -182,8 +198,11 @@ def sample(
         unregistered=unregistered(chosen, len(kernel)),
         wait=bool(wait),
         progress=progress,
+        enough=rule,
     )
-    more = {} if shard is None else {"shard": list(shard)}
+    more: dict[str, Any] = {} if shard is None else {"shard": list(shard)}
+    if rule is not None:
+        draws, more["until"] = sums[chosen[0].name].draws, rule.relative_error
     return estimates_of(sums, {**settings, "draws": draws, "method_reason": reason, **more})
 
 

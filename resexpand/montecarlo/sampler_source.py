@@ -83,7 +83,7 @@ def draw_networks(
                 break
             place = (key0, key1, layer, draw)
 {block}
-        if outputs.size:
+{again}        if outputs.size:
             place = (key0, key1, depth + 1, draw)
             law = (read_out_law[0], read_out_law[1])
             read_out({behind}, (inputs, width), law, place, scratch, outputs[n])
@@ -165,7 +165,8 @@ def library_digest() -> str:
 
 def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
     """Return the text of `draw_networks`."""
-    # The activation that opens the branch also stands behind the last block, before the read-out.
+    # The activation that opens the branch also stands behind the last block, before the read-out;
+    # if the branch is read once more there, `again` repeats it for the read-out.
     opening, behind = "", "h"
     if branch.reads_activation:
         opening, behind = f"{_activation(layout.groups, 0, 'h', 'x')}\n", "x"
@@ -188,6 +189,7 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
         opening=opening,
         behind=behind,
         block=_block(branch, layout, fused),
+        again=f"        if blocks > depth:\n{opening}" if opening else "",
         prologue="".join(group.prologue() for group in layout.groups),
         epilogue="".join(group.epilogue(branch, behind) for group in layout.groups),
     )

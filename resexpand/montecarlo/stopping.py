@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.estimate import HEAVY_TAIL, Estimate
 from resexpand.montecarlo.moments import Floats, Moments
 
@@ -70,16 +70,24 @@ def relative_error(moments: Moments) -> Floats:
     return np.where(error == 0, 0.0, quotient)
 
 
-def checked_until(until: object, names: Iterable[str]) -> Until | None:
+def checked_until(until: object, names: Iterable[str], shard: object = None) -> Until | None:
     """Return the rule that stops at this relative error; None for None.
 
     Raises
     ------
     HyperparameterError
         If it is not a number between 0 and 1.
+    UnsupportedError
+        If the run is one shard of several, which cannot know what the others have drawn.
     """
     if until is None:
         return None
+    if shard is not None:
+        raise UnsupportedError(
+            f"until={until!r} with shard={shard!r}",
+            "a shard does not know what the others have drawn",
+            "draw a fixed number, merge the shards, and draw more if the error is too large",
+        )
     real = isinstance(until, (int, float, np.floating)) and not isinstance(until, bool)
     if not real or not 0 < until < 1:  # type: ignore[operator]
         raise HyperparameterError(

@@ -92,7 +92,7 @@ def test_overflow_is_reported_by_component() -> None:
     x[7, 1], x[9, 1], x[9, 2] = np.inf, np.nan, -np.inf
     e = estimate(x).merge(estimate(np.ones((50, 3)), seed=1))
     assert "overflow" in e.flags
-    assert "2 of 150 draws were infinite or NaN" in e.status
+    assert "2 of 150 draws overflowed" in e.status
     np.testing.assert_array_equal(e.overflowed, [0, 2, 1])
     np.testing.assert_array_equal(np.isnan(e.mean), [False, True, True])
     assert np.isfinite(e.stderr[0])

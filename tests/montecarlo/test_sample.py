@@ -109,7 +109,7 @@ def test_deep_relu_is_a_heavy_tail() -> None:
         ({"seed": -1}, HyperparameterError, "seed=-1"),
         ({"seed": 2**64}, HyperparameterError, "seed"),
         ({"workers": 0}, HyperparameterError, "workers=0"),
-        ({"method": "exact"}, UnsupportedError, "use 'function-space' or 'dense'"),
+        ({"method": "exact"}, UnsupportedError, "'function-space' or 'dense'"),
         ({"target": "cuda"}, UnsupportedError, "use 'cpu'"),
         ({"K0": None}, HyperparameterError, "exactly one of K0 and inputs"),
         ({"inputs": [[1.0]]}, HyperparameterError, "exactly one of K0 and inputs"),
