@@ -319,6 +319,9 @@ def test_what_cannot_be_asked() -> None:
     for inputs in (0, -1, 1.5, "two", True):
         with pytest.raises(HyperparameterError, match="positive integer"):
             one_loop(linear(0), inputs=inputs)
+    clipped = Branch(Activation(sp.Max(-1, sp.Min(1, X))), Linear(1, 0))
+    with pytest.raises(UnsupportedError, match="delta functions"):
+        evaluate(one_loop(ResNet(clipped, scale=1, depth=1), inputs=2), K0=PAIR)
     with pytest.raises(HyperparameterError, match="theory is of 2"):
         evaluate(one_loop(linear(0), inputs=2), K0=np.eye(3))
 

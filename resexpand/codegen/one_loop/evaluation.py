@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.one_loop.four_point import require_averages
 from resexpand.codegen.one_loop.propagation import Covariances, covariances
 from resexpand.codegen.one_loop.sources import Sources, sources
 from resexpand.codegen.one_loop.tables import Tables, entry_index, gather, input_pairs
@@ -83,11 +84,16 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
     ------
     HyperparameterError, KernelError
         If the hyperparameters do not fit the network.
+    UnsupportedError
+        For several inputs of an activation with kinks or jumps that has no closed averages.
     """
     given = dict(hyperparameters)
     width = _width(given)
     point = _bound(theory, given)
     problem = _problem(theory, point)
+    if problem.count > 1:
+        for draw in theory.process.draws:
+            require_averages(draw.law)
     batches, mean_field = _tables(theory, problem, given, point)
     parts = [_of_points(tables, theory) for tables in batches]
     arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.codegen.one_loop.four_point_quadrature import cumulants
 from resexpand.codegen.one_loop.tables import entry_index
+from resexpand.errors import UnsupportedError
 from resexpand.gaussian import four_point_kinked, four_point_sign
 
 Array = NDArray[np.float64]
@@ -52,7 +53,13 @@ and the same later variable the derivative with respect to its variance stands f
 
 
 def four_point(law: ActivationLaw | None, asked: Average) -> Found:
-    """Return four-point averages of an activation; None stands for no activation in front."""
+    """Return four-point averages of an activation; None stands for no activation in front.
+
+    Raises
+    ------
+    UnsupportedError
+        If the activation is neither smooth nor has a closed form.
+    """
     if law is None:
         return _wick(asked.sigma, 1.0), 0.0
     amplitude, rest = law.expression.as_independent(X, as_Add=False)
@@ -64,7 +71,28 @@ def four_point(law: ActivationLaw | None, asked: Average) -> Found:
         return float(amplitude**4) * _of_signs(asked, noise), 0.0
     if (ends := _ends(law.expression)) is not None:
         return _of_kinked(asked, *ends), 0.0
+    require_averages(law)
     return cumulants(law, asked.sigma, asked.same, slopes=asked.slopes)
+
+
+def require_averages(law: ActivationLaw | None) -> None:
+    """Refuse an activation whose four-point averages are known in no way.
+
+    Raises
+    ------
+    UnsupportedError
+        If the activation has jumps or kinks that no closed form knows of.
+    """
+    if law is None or law.is_smooth or _ends(law.expression) is not None:
+        return
+    _, rest = law.expression.as_independent(X, as_Add=False)
+    if isinstance(rest, sp.sign) and not (rest.args[0] / X).has(X):
+        return
+    raise UnsupportedError(
+        f"the order 1/N of several inputs for the activation {law.name}",
+        "its second derivative holds delta functions, and no closed average is known",
+        "take one input, a smooth activation, or one that is linear on either side of zero",
+    )
 
 
 def _ends(expression: sp.Expr) -> tuple[float, float] | None:

@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw, X
@@ -74,8 +73,7 @@ def average(m1, m2, a, b, z, weights, tables, start, step, unit, out):
 def loop_source(law: ActivationLaw) -> str:
     """Return the text of the module with the loops for one activation."""
     phi, slope, bend = (law.derivative(order) for order in range(3))
-    smooth = [e.replace(sp.DiracDelta, lambda *_: sp.Integer(0)) for e in (phi, slope, bend / 2)]
-    return module_source([scalar_function("feature", [X], smooth), LOOP])
+    return module_source([scalar_function("feature", [X], [phi, slope, bend / 2]), LOOP])
 
 
 @cache
