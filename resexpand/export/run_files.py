@@ -81,7 +81,9 @@ def _npz(estimates: Estimates) -> bytes:
 
 
 def _settings(estimates: Estimates) -> str:
-    return json.dumps(dict(estimates.settings), sort_keys=True)
+    # Why a sampler was chosen is a remark, and differs between a call and its store.
+    kept = {k: value for k, value in estimates.settings.items() if k != "method_reason"}
+    return json.dumps(kept, sort_keys=True)
 
 
 def to_xarray(estimates: Estimates) -> Any:
