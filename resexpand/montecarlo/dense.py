@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.columns import Biased, Columns, Place, dot, meets_bias
 from resexpand.montecarlo.function_space import Law
-from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.jit import loop, loop_for
 from resexpand.montecarlo.normals import BLOCK, fill_normals
 from resexpand.montecarlo.streams import (
     DENSE_FIRST,
@@ -88,7 +88,7 @@ def dense_sampler(entries: Callable[..., Entries]) -> tuple[Linear, ReadOut]:
     """
     fill_rows, fill_vector = rows_of(entries), vector_of(entries)
 
-    @loop
+    @loop_for(entries)
     def linear(
         source: Columns,
         target: Columns,
@@ -118,7 +118,7 @@ def dense_sampler(entries: Callable[..., Entries]) -> tuple[Linear, ReadOut]:
                 fill_rows(key0, key1, np.uint64(block), row, word, draw, weights)
                 add_block(source, target, unit, block, row, weights)
 
-    @loop
+    @loop_for(entries)
     def read_out(
         source: Columns,
         size: tuple[int, int],

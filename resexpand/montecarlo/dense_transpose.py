@@ -13,7 +13,7 @@ import numpy as np
 from resexpand.montecarlo.columns import Biased, Columns, Place, dot
 from resexpand.montecarlo.dense import TILE, VECTOR
 from resexpand.montecarlo.function_space import Law
-from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.jit import loop, loop_for
 from resexpand.montecarlo.normals import BLOCK
 from resexpand.montecarlo.streams import DENSE_FIRST, READ_OUT_WEIGHTS, stream_word
 from resexpand.montecarlo.weights.entries import Entries, rows_of, vector_of
@@ -31,7 +31,7 @@ def dense_transpose(entries: Callable[..., Entries]) -> tuple[Transpose, Transpo
     """Return `transposed` and `read_out_transposed` for weights made by a compiled function."""
     fill_rows, fill_vector = rows_of(entries), vector_of(entries)
 
-    @loop
+    @loop_for(entries)
     def transposed(
         source: Columns,
         gradients: Columns,
@@ -69,7 +69,7 @@ def dense_transpose(entries: Callable[..., Entries]) -> tuple[Transpose, Transpo
             for i in range(width):
                 gradients[a, i] = unit * result[a, i]
 
-    @loop
+    @loop_for(entries)
     def read_out_transposed(
         source: Columns,
         size: tuple[int, int],

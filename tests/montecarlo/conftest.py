@@ -12,6 +12,7 @@ from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.observables import select
+from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.resnet import ResNet
 
 
@@ -23,6 +24,7 @@ def sampler(
     method: str = "function-space",
     seed: int = 1,
     control: bool = False,
+    weights: Any = "gaussian",
 ) -> Sampler:
     """Return the sampler of an ensemble, to look at single draws."""
     numbers = concrete(net, {})
@@ -37,6 +39,7 @@ def sampler(
         method=method,
         seed=seed,
         control=control,
+        law=weight_law(weights),
     )
 
 

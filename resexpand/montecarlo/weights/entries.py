@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.jit import inlined, loop_for
 from resexpand.montecarlo.normals import (
     BLOCK,
     INTEGER_BITS,
@@ -82,7 +82,7 @@ def rademacher(x: np.uint64, y: np.uint64, xx: np.uint64, yy: np.uint64) -> Entr
 def vector_of(entries: Callable[..., Entries]) -> Callable[..., None]:
     """Return the loop that writes a vector of weights: `fill_normals` for any law."""
 
-    @loop
+    @loop_for(entries)
     def fill_vector(
         key0: np.uint64,
         key1: np.uint64,
@@ -104,7 +104,7 @@ def vector_of(entries: Callable[..., Entries]) -> Callable[..., None]:
 def rows_of(entries: Callable[..., Entries]) -> Callable[..., None]:
     """Return the loop that writes a strip of the weight matrix."""
 
-    @loop
+    @loop_for(entries)
     def fill_rows(
         key0: np.uint64,
         key1: np.uint64,
