@@ -286,9 +286,17 @@ def _sample(commands: Any) -> None:
     group = _sampling(parser)
     group.add_argument(
         "--method",
-        choices=("function-space", "dense"),
-        default="function-space",
-        help="exact in law either way; dense draws every weight (default: function-space)",
+        choices=("auto", "function-space", "dense"),
+        default="auto",
+        help="exact in law either way; dense draws every weight, auto only where it must "
+        "(default: auto)",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="LAW",
+        default="gaussian",
+        help="gaussian, uniform, rademacher, orthogonal, or the inverse distribution function of "
+        "independent weights as an expression in u, 0 < u < 1 (default: gaussian)",
     )
     group.add_argument(
         "--observables",

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.values import integer
 from resexpand.errors import HyperparameterError
+from resexpand.expressions import parse_expression
 from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.sample import sample
+from resexpand.montecarlo.weights.law import LAWS
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         wanted.net(wanted.depths[0]),
         observables,
         method=arguments.method,
+        weights=law_of(arguments.weights),
         control=arguments.control,
         shard=_shard(arguments.shard),
         wait=arguments.wait,
@@ -50,6 +54,11 @@ def report(
     for name, estimate in estimates.items():
         _show(name, estimate)
     return 0
+
+
+def law_of(text: str) -> str | sp.Expr:
+    """Return the name of a law of weights, or an inverse distribution function in u."""
+    return text if text in LAWS else parse_expression(text, ("u",))
 
 
 def check_one_point(wanted: Request) -> None:
