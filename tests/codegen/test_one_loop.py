@@ -307,6 +307,19 @@ def test_validity() -> None:
     assert evaluate(theory, K0=1.0).status == "ok"
 
 
+@pytest.mark.parametrize(("share", "depth"), [(0.05, 5), (0.05, 20), (0.2, 20), (1.0, 10)])
+@pytest.mark.parametrize("width", [200, 2000])
+def test_the_next_order_is_as_large_as_stated(share: float, depth: int, width: int) -> None:
+    """Linear networks are exact at every width: what is neglected is 0.2 to 0.5 of v/N."""
+    net = ResNet(Branch(Linear(1, 0)), scale=np.sqrt(share), depth=depth)
+    values = evaluate(one_loop(net), K0=1.0, width=width)
+    square = (1 + share) ** 2 + (4 * share + 2 * share**2) / width
+    exact = (1 + 2 / width) * square**depth - (1 + share) ** (2 * depth)
+    first = values["G_cov"][-1, -1] / width
+    neglected = (exact - first) / first
+    assert 0.2 < neglected / values["relative_error"][-1] < 0.5
+
+
 @pytest.mark.parametrize("width", [0, -3, 2.5, "wide", True])
 def test_widths_that_are_none(width) -> None:
     with pytest.raises(HyperparameterError, match="positive integer"):
