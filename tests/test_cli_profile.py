@@ -63,6 +63,20 @@ def test_the_figure_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert {p.suffix for p in tmp_path.iterdir()} == {".pdf", ".png"}
 
 
+def test_few_depths_are_labelled_themselves() -> None:
+    def labels(*depths: float) -> list[str]:
+        found = np.array(depths)
+        figure = profile_figure([Shares("1/L", found, np.ones((len(found), 2)))])
+        figure.canvas.draw()
+        axis = figure.axes[0].xaxis
+        assert not any(label.get_text() for label in axis.get_ticklabels(minor=True))
+        return [label.get_text() for label in axis.get_ticklabels()]
+
+    assert labels(4, 16, 64) == ["4", "16", "64"]
+    assert labels(2, 3, 4, 5, 6, 7, 8) == ["2", "5", "8"]
+    assert "4" not in labels(4, 4000)
+
+
 def test_a_figure_of_nothing_is_refused() -> None:
     with pytest.raises(HyperparameterError, match="0 scalings"):
         profile_figure([])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 MOST_PANELS = 4
+MOST_LABELS = 6
+"""Depths that fit beside each other under one panel."""
 FLOOR = 1e-6
 """Shares below this are left out of sight: the axis would be all emptiness."""
 
@@ -94,11 +96,21 @@ def profile_figure(shares: Sequence[Shares], *, subtitle: str = "") -> Figure:
             _draw(panel, series)
         if any(series.remainder is not None for series in shares):
             axes[0].plot([], [], color=FAINT, linestyle="--", label="left out by all of them")
-            axes[0].legend(loc="upper left")
+            axes[0].legend(loc="best")
         axes[0].set_ylabel(r"share of order $k$")
         if subtitle:
             figure.suptitle(subtitle, fontsize=9)
     return figure
+
+
+def _label_depths(axes: Axes, depths: Array) -> None:
+    """Label the depths themselves where there are too few decades to be labelled."""
+    from matplotlib.ticker import NullFormatter
+
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if depths.max() < 100 * depths.min():
+        few = depths if len(depths) <= MOST_LABELS else depths[[0, len(depths) // 2, -1]]
+        axes.set_xticks(few, [f"{depth:g}" for depth in few])
 
 
 def _draw(axes: Axes, series: Shares) -> None:
@@ -121,6 +133,7 @@ def _draw(axes: Axes, series: Shares) -> None:
     axes.axhline(1.0, color=FAINT, linewidth=0.6, linestyle=":")
     if series.remainder is not None:
         axes.plot(series.depths, series.remainder, color=FAINT, linestyle="--")
+    _label_depths(axes, series.depths)
     axes.set_xlabel(r"depth  $L$")
     axes.set_title(series.scaling, fontsize=9)
     axes.margins(x=0.02)
