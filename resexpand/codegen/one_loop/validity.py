@@ -1,7 +1,7 @@
 """Where the order 1/N can be trusted, and what is said where it cannot.
 
-The order that is neglected is about ``v/N`` of the one that is given, ``v = N Var G/K^2``. In linear
-and rectifier networks, which are solvable at every width, it is 0.2 to 0.5 of that.
+The order that is neglected is about ``v/N`` of the one that is given, ``v = N Var G/K^2``. In
+linear networks and ``V relu(W h)``, which are solvable at every width, it is 0.2 to 0.5 of that.
 """
 
 from __future__ import annotations
