@@ -17,7 +17,7 @@ from pathlib import Path
 from resexpand.montecarlo.runs.crew import make_crew
 from resexpand.montecarlo.runs.ledger import Ledger, writing
 from resexpand.montecarlo.runs.plan import Plan
-from resexpand.montecarlo.runs.progress import Progress, reporting
+from resexpand.montecarlo.runs.progress import Meter, Progress, reporting
 from resexpand.montecarlo.runs.recipe import Recipe
 from resexpand.montecarlo.runs.sums import Enough, InOrder, Sums
 
@@ -70,6 +70,8 @@ def run_plan(
             plan = replace(plan, chunk=ledger.plan.chunk)
         order = InOrder(plan.chunks(), None if ledger is None else ledger.sums, enough)
         known = _recall(order, plan, ledger)
+        if isinstance(report, Meter):
+            report.known = order.done
         if order.done:
             report(order.done, plan.own_draws)
         if order.finished:

@@ -57,21 +57,23 @@ class Meter:
     patience : float
         Seconds before anything is shown.
     display : Bar or Lines
+
+    Attributes
+    ----------
+    known : int
+        Networks that were in the store: done, but not in this time.
     """
 
     def __init__(self, patience: float, display: Bar | Lines) -> None:
         self._begun = time.monotonic()
         self._next = self._begun + patience
         self._display = display
-        self._known: int | None = None
+        self.known = 0
         self._last = (0, 0)
 
     def __call__(self, done: int, total: int) -> None:
         """Take the number of networks done and wanted."""
         now = time.monotonic()
-        if self._known is None:
-            # The first report is of what was in the store, or so early that it hardly counts.
-            self._known = done
         self._last = done, total
         if now >= self._next:
             self._next = now + self._display.every
@@ -80,7 +82,7 @@ class Meter:
     def _pace(self, now: float) -> tuple[float, float]:
         """Return networks per second and seconds left; NaN while unknown."""
         done, total = self._last
-        drawn, spent = done - (self._known or 0), now - self._begun
+        drawn, spent = done - self.known, now - self._begun
         if drawn <= 0 or spent <= 0:
             return float("nan"), float("nan")
         return drawn / spent, (total - done) * spent / drawn

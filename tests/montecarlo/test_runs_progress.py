@@ -1,0 +1,123 @@
+"""Progress: a bar on terminals, few plain lines elsewhere, nothing where nothing was asked."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import sys
+
+import pytest
+
+from resexpand.montecarlo.runs import progress as module
+from resexpand.montecarlo.runs.progress import duration, reporting, sentence
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time as a list of one number, to be set."""
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def shown(monkeypatch, clock, stream, progress, *, known: int = 0, notebook: bool = False) -> str:
+    """Return what a run of 100 steps, one second each, writes."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", io)
+    with reporting(progress) as report:
+        if known:
+            report.known = known
+            report(known, 100)
+        for done in range(known + 1, 101):
+            clock[0] += 1.0
+            report(done, 100)
+    return stream.getvalue()
+
+
+def test_nothing_is_written_unasked(monkeypatch, clock) -> None:
+    assert shown(monkeypatch, clock, io.StringIO(), None) == ""
+    assert shown(monkeypatch, clock, io.StringIO(), False) == ""
+    assert shown(monkeypatch, clock, Terminal(), False) == ""
+
+
+def test_a_pipe_gets_few_plain_lines(monkeypatch, clock) -> None:
+    lines = shown(monkeypatch, clock, io.StringIO(), True).splitlines()
+    assert 100 / module.LINE_SECONDS <= len(lines) <= 100 / module.LINE_SECONDS + 2
+    assert not any("\x1b" in line or "\r" in line for line in lines)
+    assert lines[-1] == "100 of 100 networks (100%), 1 per second, 0 s left"
+
+
+def test_a_notebook_gets_lines_of_a_long_run(monkeypatch, clock) -> None:
+    lines = shown(monkeypatch, clock, io.StringIO(), None, notebook=True).splitlines()
+    assert lines[0].startswith("3 of 100 networks (3%)")
+
+
+def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch, clock) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    written = shown(monkeypatch, clock, Terminal(), None)
+    assert "\x1b" in written
+    assert "of 100 networks" in written
+    assert written.count("\n") < 10
+
+
+def test_what_was_stored_counts_as_done_but_not_towards_the_rate(monkeypatch, clock) -> None:
+    lines = shown(monkeypatch, clock, io.StringIO(), True, known=50).splitlines()
+    assert lines[0].startswith("50 of 100 networks (50%)")
+    assert "60 of 100 networks (60%), 1 per second, 40 s left" in lines
+
+
+def test_a_short_run_on_a_terminal_shows_nothing(monkeypatch, clock) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with reporting(None) as report:
+        for done in range(10):
+            clock[0] += 0.01
+            report(done, 10)
+    assert stream.getvalue() == ""
+
+
+def test_a_callable_is_called_as_it_is() -> None:
+    calls: list[tuple[int, int]] = []
+    with reporting(lambda *call: calls.append(call)) as report:
+        report(1, 2)
+    assert calls == [(1, 2)]
+
+
+def test_an_error_closes_the_bar(monkeypatch, clock) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with pytest.raises(TypeError), reporting(True) as report:
+        report(1, "many")
+    assert "\x1b[?25h" in stream.getvalue()  # the cursor is visible again
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7300, "2 h 1 min"), (200_000, "2 d 7 h")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_words() -> None:
+    assert sentence(0, 0, float("nan"), 0.0) == "0 of 0 networks (0%)"
+    assert sentence(1500, 3000, 12.5, 120.0) == (
+        "1,500 of 3,000 networks (50%), 12.5 per second, 2 min 0 s left"
+    )
+
+
+def test_wall_clock_jumps_do_not_matter(monkeypatch) -> None:
+    jumps = itertools.cycle([4e9, 0.0])
+    monkeypatch.setattr(module.time, "time", lambda: next(jumps))
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with reporting(True) as report:
+        report(1, 2)
+        report(2, 2)
+    assert "left" in stream.getvalue()
