@@ -126,7 +126,7 @@ def compare_laws(label: str, first: Array, second: Array) -> list[Comparison]:
     Raises
     ------
     HyperparameterError
-        If the draws are too few, not finite, or not of one shape.
+        If the draws are too few, NaN, or not of one shape. Infinite draws are values as others.
     """
     x, y = (np.asarray(s, dtype=float).reshape(len(s), -1) for s in (first, second))
     fewest = BLOCK * FEWEST_BLOCKS
@@ -136,9 +136,9 @@ def compare_laws(label: str, first: Array, second: Array) -> list[Comparison]:
             f"{len(x)} draws of {x.shape[1]} and {len(y)} of {y.shape[1]} components",
             f"give {fewest} or more draws of the same components",
         )
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+    if np.isnan(x).any() or np.isnan(y).any():
         raise HyperparameterError(
-            f"comparing two samples of {label}", "some draws are infinite or NaN", "leave them out"
+            f"comparing two samples of {label}", "some draws are NaN", "leave them out"
         )
     x, y = _rounded(x), _rounded(y)
     return [
@@ -166,7 +166,8 @@ def _kolmogorov_tail(a: float) -> float:
 
 def energy(x: Array, y: Array, block: int = BLOCK) -> tuple[float, float]:
     """Return the mean energy distance of the ranks, and its p-value; samples of shape (n, d)."""
-    moves = np.ptp(np.concatenate([x, y]), axis=0) > 0
+    pooled = np.concatenate([x, y])
+    moves = pooled.max(axis=0) > pooled.min(axis=0)
     if not moves.any():
         return 0.0, 1.0
     a, b = _ranks(x[:, moves], y[:, moves])
@@ -206,7 +207,7 @@ def _rounded(rows: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         unit = 10.0 ** (np.ceil(np.log10(np.abs(rows))) - DIGITS)
         rounded = np.round(rows / unit) * unit
-    return np.where(np.isfinite(rounded), rounded, 0.0)
+    return np.where(np.isinf(rows), rows, np.where(np.isfinite(rounded), rounded, 0.0))
 
 
 def judged_together(found: Iterable[Sequence[Comparison]], level: float = 0.0027) -> LawAgreement:

@@ -70,6 +70,15 @@ def test_rounding_errors_do_not_split_atoms() -> None:
     assert judged_together([compare_laws("atoms", x, apart)]).verdict == "disagrees"
 
 
+def test_infinite_draws_are_an_atom() -> None:
+    x, y, more = (
+        np.where(RANDOM.random((3200, 2)) < share, -np.inf, RANDOM.normal(size=(3200, 2)))
+        for share in (0.2, 0.2, 0.3)
+    )
+    assert judged_together([compare_laws("atoms", x, y)]).verdict == "agrees"
+    assert judged_together([compare_laws("atoms", x, more)]).verdict == "disagrees"
+
+
 def test_constants_agree() -> None:
     ones = np.ones((700, 2))
     assert [c.p for c in compare_laws("constant", ones, ones)] == [1.0, 1.0]
