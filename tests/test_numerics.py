@@ -28,7 +28,9 @@ def loaded(path: Path) -> ModuleType:
 
 
 def test_scripts_were_found() -> None:
-    assert [path.stem for path in CLAIMS] == ["dherin_2025", "finite_width", "fischer_2023"]
+    assert [path.stem for path in CLAIMS] == [
+        *("coverage", "dherin_2025", "finite_width", "fischer_2023", "sampler_laws"),
+    ]
 
 
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
