@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 SIZE = (7.0, 4.8)  # inches
+DEEPEST = 10**15
 MOST_ORDERS = 6
 TITLES = (
     r"number of terms  $\sim n^k/k$",
@@ -45,7 +46,7 @@ def counting_figure(order: int = 6, depth: int = 10**6, *, points: int = 97) -> 
     order : int, optional
         Highest order, from 1 to 6.
     depth : int, optional
-        Largest depth, at least 10.
+        Largest depth, from 10 to 10**15.
     points : int, optional
         Depths per curve, evenly spaced on a logarithmic axis.
 
@@ -65,7 +66,12 @@ def counting_figure(order: int = 6, depth: int = 10**6, *, points: int = 97) -> 
             f"there are colours for {MOST_ORDERS} curves",
             f"give an order up to {MOST_ORDERS}",
         )
-    check_count(depth, "depth", least=10)
+    if check_count(depth, "depth", least=10) > DEEPEST:
+        raise HyperparameterError(
+            f"a counting plot up to depth {depth}",
+            "doubles do not hold such depths exactly",
+            f"give a depth up to {DEEPEST:.0e}; counts() has no bound",
+        )
     check_count(points, "points", least=2)
     depths = _depths(depth, points)
     orders = range(1, highest + 1)

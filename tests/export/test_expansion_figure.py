@@ -46,7 +46,7 @@ def test_figure_is_saved_as_it_stands(tmp_path):
     assert [path.name for path in written] == ["counts.pdf", "counts.png"]
 
 
-@pytest.mark.parametrize("call", [(0, 100), (7, 100), (3, 5), (3, 2.5)])
+@pytest.mark.parametrize("call", [(0, 100), (7, 100), (3, 5), (3, 2.5), (3, 10**30)])
 def test_wrong_ranges_are_said(call):
     with pytest.raises(HyperparameterError):
         counting_figure(*call)

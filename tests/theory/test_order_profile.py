@@ -18,7 +18,7 @@ from mpmath import mp
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, order_profile
 from resexpand.conventions import DEPTH, K0, RHO, SIGMA_B2, SIGMA_W2
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 
 HOMOGENEOUS = {"identity": 1.0, "relu": 0.5, "leaky_relu": 0.50005}
 BRANCHES = {
@@ -256,6 +256,18 @@ def test_symbolic_at_small_depth() -> None:
 def test_orders_that_do_not_exist(order: object) -> None:
     with pytest.raises(HyperparameterError, match="order"):
         order_profile(linear_net(scale=1, depth=2), order)
+
+
+def test_orders_may_be_integers_of_numpy_or_sympy() -> None:
+    net = linear_net(scale=1, depth=2)
+    for order in (np.int64(2), sp.Integer(2)):
+        assert order_profile(net, order).update == order_profile(net, 2).update
+
+
+@pytest.mark.parametrize("basis", ["taylor", "chaos", "paths"])
+def test_what_is_no_network(basis: str) -> None:
+    with pytest.raises(DescriptionError, match="str"):
+        order_profile("erf", 2, basis)
 
 
 def test_bases_that_do_not_exist() -> None:

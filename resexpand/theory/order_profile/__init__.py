@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.combinatorics.arguments import check_order
+from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
 from resexpand.theory.order_profile.chaos import chaos_profile
@@ -55,6 +56,8 @@ def order_profile(
 
     Raises
     ------
+    DescriptionError
+        If `net` is no `ResNet`.
     HyperparameterError
         If the order or the basis is none of those above.
     UnsupportedError
@@ -72,7 +75,13 @@ def order_profile(
     >>> evaluate(order_profile(net, 2), K0=1.0)["profile"][-1].diagonal()
     array([1.   , 1.   , 0.375])
     """
-    _require_order(order)
+    if not isinstance(net, ResNet):
+        raise DescriptionError(
+            f"the order profile of {net!r}",
+            f"it is of type {type(net).__name__}",
+            "give ResNet(Branch(...), scale=..., depth=...)",
+        )
+    order = _checked_order(order)
     if basis not in get_args(Basis):
         raise HyperparameterError(
             f"a profile in the basis {basis!r}", "it is unknown", f"use one of {get_args(Basis)}"
@@ -85,13 +94,15 @@ def order_profile(
     return taylor_profile(net, order, remainder)
 
 
-def _require_order(order: int) -> None:
-    if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= HIGHEST_ORDER:
+def _checked_order(order: int) -> int:
+    checked = check_order(order)
+    if checked > HIGHEST_ORDER:
         raise HyperparameterError(
             f"a profile up to order {order!r}",
             f"the equations are derived for orders 1 to {HIGHEST_ORDER}",
             "sample the observable order_profile for higher ones",
         )
+    return checked
 
 
 def _require_smooth(net: ResNet) -> None:
