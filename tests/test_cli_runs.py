@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from resexpand.cli import main
+from resexpand.errors import StoreError
 from resexpand.montecarlo.runs import plan as plan_module
 from resexpand.montecarlo.runs.lock import held
+from resexpand.montecarlo.runs.stored import look
 
 SAMPLE = ["sample", "--depth", "3", "--width", "30", "--seed", "3"]
 
@@ -155,6 +162,35 @@ def test_what_is_missing_is_told(arguments: list[str], capsys) -> None:
         main(arguments)
     assert stopped.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def kept_in(name: str) -> int:
+    """Return the number of networks in a store that may be about to be made."""
+    try:
+        return look(name).done
+    except StoreError:
+        return 0
+
+
+def test_interrupted_by_the_keyboard(call) -> None:
+    """A real signal: one line says what was kept, and the same command completes the run."""
+    arguments = ["--draws", "3000000", "--store", "run.sqlite", "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "resexpand", *SAMPLE, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not kept_in("run.sqlite"):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, "")
+    assert "are in run.sqlite; the same call resumes there" in err
+    assert err.count("\n") == 1
+    kept = look("run.sqlite").done
+    assert 0 < kept < 3_000_000
+    assert os.listdir(".") == ["run.sqlite"]
 
 
 @pytest.mark.parametrize("action", ["list", "show", "resume", "merge", "export"])

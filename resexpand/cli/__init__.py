@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`head`, say) has what it wants; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        _fail("interrupted")
+    except KeyboardInterrupt as error:
+        _fail(str(error) or "interrupted")
         return INTERRUPTED
     except MemoryError:
         return _fail("the run needs more memory than there is; use a smaller width, depth or grid")
