@@ -247,3 +247,9 @@ def test_poles_and_overflow_give_no_number(block, at):
 def test_ragged_states(state):
     with pytest.raises(HyperparameterError, match="length"):
         residual_expansion(2, [x**2]).expression(state)
+
+
+@pytest.mark.parametrize("block", [sp.Abs(x), sp.Abs(x) ** 3])
+def test_what_is_said_of_kinks_is_true_of_curved_pieces_too(block):
+    with pytest.raises(UnsupportedError, match="no derivatives of every order"):
+        residual_expansion(2, [block])
