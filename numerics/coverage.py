@@ -54,7 +54,7 @@ class Scale:
     widths: tuple[int, ...] = (8, 32)
     draws: tuple[int, ...] = (100, 400)
     runs: int = 5_000
-    asked: tuple[float, ...] = (0.01, 0.02)
+    asked: tuple[float, ...] = (0.02,)
     stopped_runs: int = 2_000
 
 
