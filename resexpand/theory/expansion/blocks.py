@@ -316,8 +316,8 @@ def check_smooth(expression: sp.Basic, name: str, shown: str) -> None:
     if kinked:
         raise UnsupportedError(
             f"Taylor terms of the block {name} = {shown}",
-            f"it is not smooth ({', '.join(kinked)}): where its pieces meet it has no derivatives of "
-            "every order, and the series ends to hold at the first gate that flips",
+            f"it is not smooth ({', '.join(kinked)}): where its pieces meet it has no derivatives "
+            "of every order, and the series ends to hold at the first gate that flips",
             "use gated_path_sum(), which is exact for every scale, for piecewise-linear blocks",
         )
 
