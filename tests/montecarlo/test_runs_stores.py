@@ -173,7 +173,13 @@ NETS = {
 }
 
 
-@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
+@pytest.mark.parametrize(
+    "net",
+    [
+        pytest.param(net, id=name, marks=[pytest.mark.slow] if "maps" in name else [])
+        for name, net in NETS.items()
+    ],
+)
 def test_a_plan_read_back_is_the_same_run(net: ResNet, tmp_path: Path) -> None:
     path = tmp_path / "run.sqlite"
     draw(path, draws=100, net=net)

@@ -73,7 +73,7 @@ class Crew:
         self._recipe, self._executor = recipe, executor
         self._version = version()
         self.window, self._own = window, own
-        self.group = 1
+        self.group, self._size = 1, 0
         self._target = next(
             (s for kind, s in TASK_SECONDS.items() if isinstance(executor, kind)),
             REMOTE_TASK_SECONDS,
@@ -164,8 +164,9 @@ class Crew:
         """Adapt group and window to how long a task took and how much it sent."""
         count, waited = len(task.chunks), time.monotonic() - task.sent
         pace = max(done.drawing / count, 1e-6)
-        size = max(sum(len(s.to_bytes()) for s in done.sums[0].values()), 1)
-        self.group = max(min(int(self._target / pace), LARGEST_RESULT // size), 1)
+        if not self._size:
+            self._size = max(sum(len(s.to_bytes()) for s in done.sums[0].values()), 1)
+        self.group = max(min(int(self._target / pace), LARGEST_RESULT // self._size), 1)
         busy = done.building + done.drawing
         if not self._own and waited < 1.5 * busy + 0.05 and self.window < LARGEST_WINDOW:
             self.window += 1
