@@ -3,17 +3,30 @@
 A sampler leaves arrays behind, by *site* (`resexpand.montecarlo.sampler_source`): Gram matrices of
 its columns by layer, outputs, and what groups of columns add of their own. An observable names the
 sites it reads, the groups of columns it needs beside the inputs, and a function that turns the
-record of n networks into n rows. That is all there is to writing one; this is how much the stream
-of one input has grown:
+record of n networks into n rows. That is all there is to writing one. How much the stream of one
+input has grown, and the cosine between the stream and a tangent, for which a column is needed:
 
+>>> import numpy as np
+>>> from resexpand import Activation, Branch, Linear, ResNet, sample
+>>> from resexpand.montecarlo.groups.tangents import Tangents
 >>> from resexpand.montecarlo.observable import Observable
 >>> def growth(record):
 ...     kernel = record.of_inputs(record.sites["states"])
 ...     return kernel[:, -1] / kernel[:, 0]
->>> observable = Observable("growth", growth, ("states",), inputs=1)
+>>> def cosine(record):
+...     gram, v = record.sites["states"], record.tangent("direction")
+...     return gram[:, :, 0, v] / np.sqrt(gram[:, :, 0, 0] * gram[:, :, v, v])
+>>> mine = [
+...     Observable("growth", growth, ("states",), inputs=1),
+...     Observable("cosine", cosine, ("states",), (Tangents(("direction",)),), inputs=1),
+... ]
+>>> net = ResNet(Branch(Activation("erf"), Linear(1, 0)), scale=0.5, depth=3)
+>>> found = sample(net, [*mine, "kernel"], width=32, draws=200, K0=1.0)
+>>> found["cosine"].mean.shape, found["growth"].n
+((4,), 200)
 
-and `sample(net, [observable, "kernel"], ...)` takes it beside the names of the registered ones. A
-store knows an observable by its label alone: give another function another name.
+They stand beside the names of the registered ones. A store knows an observable by its label alone:
+give another function another name.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ Notation: D inputs, `h^l_a` the state of input a, `s`, `t` weight and bias varia
                         or, for l = L+1, the read-out (the branch if there is none); l = 1 ... L+1
     output              y_a = w . phi(h^L_a) + b, one component of the read-out
     output_squared      y_a y_b
+    output_variance     variance of y_a given the stream; for its cumulants see
+                        `resexpand.montecarlo.cumulants.output_cumulants`
     chi                 dG^l / dK^0 for one input                                 l = 0 ... L
     response            eta^l = s_out d[phi(h^l) . phi(h^l) / N] / dK^0           l = 0 ... L
     covariance_response dG^l_12 / dK^0_12 for two inputs                          l = 0 ... L
@@ -41,6 +43,7 @@ import numpy as np
 
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet
+from resexpand.montecarlo.cumulants import VARIANCE_OF_OUTPUT
 from resexpand.montecarlo.gradients import BACKWARD
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
@@ -125,6 +128,7 @@ OBSERVABLES: Mapping[str, Observable] = MappingProxyType(
             Observable("chi", _chi, ("states",), VARIANCE, 1),
             Observable("response", _response, ("read_outs",), VARIANCE, 1),
             Observable("covariance_response", _covariance_response, ("states",), COVARIANCE, 2),
+            VARIANCE_OF_OUTPUT,
             *GROWTH,
             *BACKWARD,
         )
