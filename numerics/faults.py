@@ -319,7 +319,7 @@ def two_processes(folder: Path, reference: bytes) -> Claim:
     return Claim(
         "of two processes on one store one is refused; if it waits, every network is drawn once",
         holds,
-        f"the second was told: {told}; two that wait drew {waited} of {draws()} networks",
+        f"the second was told: {str(told).replace(f'{folder}/', '')}; two that wait drew {waited} of {draws()} networks",
         "no lock",
         unlocked != draws(),
     )
