@@ -316,10 +316,11 @@ def two_processes(folder: Path, reference: bytes) -> Claim:
     waited = drawn_by_two(both, None)
     holds &= waited == draws() and exported(look(both).estimates, folder) == reference
     unlocked = drawn_by_two(folder / "unlocked.sqlite", "unlocked")
+    words = str(told).replace(f"{folder}/", "")
     return Claim(
         "of two processes on one store one is refused; if it waits, every network is drawn once",
         holds,
-        f"the second was told: {str(told).replace(f'{folder}/', '')}; two that wait drew {waited} of {draws()} networks",
+        f"the second was told: {words}; two that wait drew {waited} of {draws()} networks",
         "no lock",
         unlocked != draws(),
     )
