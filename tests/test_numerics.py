@@ -29,7 +29,7 @@ def loaded(path: Path) -> ModuleType:
 
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
-        *("coverage", "dherin_2025", "finite_width", "fischer_2023", "sampler_laws"),
+        *("dherin_2025", "finite_width", "fischer_2023", "interval_coverage", "sampler_laws"),
     ]
 
 

@@ -13,7 +13,7 @@ Stopping when the sample says so is not free: the rule favours samples whose spr
 so intervals cover slightly less than they claim and, for skewed laws, means lean towards the side
 of small spread. Both effects are of relative order `1/n` of the draws at the stop, not of
 `1/sqrt(n)`: with `LEAST_DRAWS` and errors below a percent they are not seen (measured:
-`numerics/coverage.py`). Where a stop after few draws matters, draw a fixed number instead.
+`numerics/interval_coverage.py`). Where a stop after few draws matters, draw a fixed number instead.
 
 Source: Y. S. Chow, H. Robbins, Ann. Math. Statist. 36 (1965) 457, doi:10.1214/aoms/1177700156.
 """

@@ -188,3 +188,20 @@ def test_intervals() -> None:
     for wrong in (0, 1, 1.5, "95%"):
         with pytest.raises(HyperparameterError, match=r"0\.95"):
             runs[0].interval(wrong)
+
+
+def test_intervals_of_skewed_draws_cover_better_than_symmetric_ones() -> None:
+    random = np.random.default_rng(13)
+    skewed = estimate(random.lognormal(sigma=1.0, size=(60, 4000)))
+    exact = np.exp(0.5)
+    low, high = skewed.interval()
+    half = 2.0 * skewed.stderr
+    covered = np.mean((low <= exact) & (exact <= high))
+    symmetric = np.mean(np.abs(skewed.mean - exact) <= half)
+    assert symmetric < 0.90
+    assert covered > symmetric + 0.02
+    # Without skewness it is Student's interval.
+    even = estimate(np.concatenate([x := random.normal(size=(20, 3)), -x]))
+    low, high = even.interval()
+    np.testing.assert_allclose(high, -low, rtol=1e-6)
+    np.testing.assert_allclose(high / even.stderr, 2.0227, rtol=1e-4)
