@@ -9,8 +9,8 @@ sampled in thousands of independent runs, and the 95 percent interval of every r
 - stopping: intervals of runs that stop at an asked relative error (`until`). Control: runs that may
   stop after four draws, with no least number of draws.
 
-Usage: ``python numerics/interval_coverage.py [--scale smoke|full] [--out FOLDER]``. Exit code 0 if all
-claims agree, 1 if one disagrees (or a control slips through), 2 if undecided.
+Usage: ``python numerics/interval_coverage.py [--scale smoke|full] [--out FOLDER]``. Exit code 0 if
+all claims agree, 1 if one disagrees (or a control slips through), 2 if undecided.
 """
 
 from __future__ import annotations

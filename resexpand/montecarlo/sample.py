@@ -67,11 +67,14 @@ def sample(
         The description.
     observables : str, Observable, or iterable of these
         Names from `resexpand.montecarlo.observables.OBSERVABLES`: ``kernel layer_covariance
-        output output_squared chi response covariance_response tangent``; with a parameter, as
-        text or made by the function of that name in `resexpand.montecarlo.profiles`:
-        ``order_profile(k) order_remainder(k) path_profile(k) path_remainder(k)``; or an
-        `resexpand.montecarlo.observable.Observable` of your own. The parameter is no part of the
-        name under which the estimate is found.
+        output output_squared output_variance chi response covariance_response``; of
+        `resexpand.montecarlo.growth`: ``tangent distance distance_squared residual_ratio
+        residual_share log_kernel log_growth log_tangent``; propagated back, of
+        `resexpand.montecarlo.gradients`: ``gradient log_gradient directional_derivative ntk
+        ntk_layers``; with a parameter, as text or made by the function of that name in
+        `resexpand.montecarlo.profiles`: ``order_profile(k) order_remainder(k) path_profile(k)
+        path_remainder(k)``; or an `resexpand.montecarlo.observable.Observable` of your own. The
+        parameter is no part of the name under which the estimate is found.
     width : int
         Width N of every layer, at least the number of columns (inputs and tangents).
     draws : int
@@ -132,7 +135,8 @@ def sample(
     -------
     Estimates
         Mapping from name to `Estimate`: arrays of shape (L+1,) for one input, (L+1, D, D) for
-        kernels of D inputs, () or (D,) for outputs, (L+1, k+1, k+1) for profiles.
+        kernels of D inputs, () or (D,) for outputs, (L+1, k+1, k+1) for profiles; others as
+        their modules say.
 
     Raises
     ------

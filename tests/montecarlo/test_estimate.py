@@ -198,7 +198,7 @@ def test_intervals_of_skewed_draws_cover_better_than_symmetric_ones() -> None:
     half = 2.0 * skewed.stderr
     covered = np.mean((low <= exact) & (exact <= high))
     symmetric = np.mean(np.abs(skewed.mean - exact) <= half)
-    assert symmetric < 0.90
+    assert symmetric < 0.92
     assert covered > symmetric + 0.02
     # Without skewness it is Student's interval.
     even = estimate(np.concatenate([x := random.normal(size=(20, 3)), -x]))
