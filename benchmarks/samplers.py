@@ -139,8 +139,8 @@ def rates(options: argparse.Namespace, rounds: int) -> dict[str, dict[str, Any]]
     }
     for activation in ("relu", "identity", "erf", "tanh"):
         name = f"{FUNCTION_SPACE}, {activation}"
-        counts[name] = 5 * thin
-        ways[name] = sampling(FUNCTION_SPACE, WIDTH, DEPTH, 5 * DRAWS, activation)
+        counts[name] = 20 * thin
+        ways[name] = sampling(FUNCTION_SPACE, WIDTH, DEPTH, 20 * DRAWS, activation)
     with ExitStack() as stack:
         for kind, python in (
             ("torch32", options.torch),
@@ -168,7 +168,7 @@ def rates(options: argparse.Namespace, rounds: int) -> dict[str, dict[str, Any]]
 
 def over_dense(rounds: int) -> dict[str, Any]:
     """Return how many function-space networks are drawn in the time of a dense one."""
-    draws = 400
+    draws = 3000
     ways = {
         DENSE: sampling(DENSE, WIDTH, DEPTH, 2),
         FUNCTION_SPACE: sampling(FUNCTION_SPACE, WIDTH, DEPTH, draws),
@@ -235,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--neural-tangents", metavar="PYTHON")
     parser.add_argument("--quick", action="store_true", help="few rounds")
     options = parser.parse_args(arguments)
-    rounds = 3 if options.quick else 7
+    rounds = 3 if options.quick else 5
     peers = {"torch": options.torch, "neural-tangents": options.neural_tangents}
     write_record(
         options.out,
