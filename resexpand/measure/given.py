@@ -182,10 +182,19 @@ def _check_biases(biases: Blocks, weights: Blocks) -> None:
                 )
 
 
+def _without_symbols(values: Any) -> Any:
+    """Return exact numbers as doubles: 1/sqrt(100) is as good a scale as 0.1."""
+    if isinstance(values, sp.Expr):
+        return float(sp.N(values, 17)) if values.is_number and values.is_real else values
+    if isinstance(values, list | tuple):
+        return [_without_symbols(value) for value in values]
+    return values
+
+
 def _scales(net: ResNet, scales: Any, depth: int) -> tuple[float, ...]:
     """Return one number per block, from the argument or else from the network."""
     if scales is not None:
-        array = numbers(scales, "scales")
+        array = numbers(_without_symbols(scales), "scales")
         if array.ndim > 1 or (array.ndim == 1 and array.shape != (depth,)):
             raise HyperparameterError(
                 f"scales of shape {array.shape}",

@@ -75,6 +75,9 @@ class MeasuredOrders:
         powers = float(factor) ** np.arange(len(self.terms))
         return np.asarray(np.tensordot(powers, self.terms, axes=1))
 
+    def __repr__(self) -> str:
+        return f"<MeasuredOrders\n{self}>"
+
     def __str__(self) -> str:
         return f"{table(self.energies, self.shares, 'order', self.residual)}\n{self.status}"
 

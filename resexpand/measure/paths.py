@@ -62,6 +62,9 @@ class MeasuredPaths:
         """Largest length kept."""
         return len(self.terms) - 1
 
+    def __repr__(self) -> str:
+        return f"<MeasuredPaths\n{self}>"
+
     def __str__(self) -> str:
         return table(self.energies, self.shares, "length", self.residual)
 

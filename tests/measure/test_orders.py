@@ -178,6 +178,7 @@ def test_results_fit_together():
     assert one.shares.sum() + missing == pytest.approx(1, abs=1e-14)
     assert np.allclose(one.at(2), sum(2**k * t for k, t in enumerate(one.terms)))
     assert "order 4: energy" in str(one)
+    assert repr(one) == f"<MeasuredOrders\n{one}>"
     assert "dherin2025" in cite(one)
     without = measure_orders(net, weights, np.zeros(6), 3)
     assert without.residual == 0
@@ -193,6 +194,8 @@ def test_scales_of_the_network_or_of_the_call():
         (network("sin", 1 / sp.sqrt(depth), depth), None),
         (network("sin", [0.5] * 4), None),
         (network("sin", 7, depth), [0.5] * 4),
+        (network("sin", 7, depth), 1 / sp.sqrt(4)),
+        (network("sin", 7, depth), [sp.Rational(1, 2)] * 4),
     ]:
         assert np.array_equal(measure_orders(net, weights, x, 2, scales=scales).terms, fixed)
 
