@@ -52,6 +52,7 @@ def test_there_are_commands() -> None:
         "optimal-scale",
         "expand",
         "order-profile",
+        "one-loop",
         "sample",
         "latex",
         "validate",
