@@ -43,7 +43,7 @@ def run(script: Path, out: Path, seed: str = "0") -> subprocess.CompletedProcess
 
 
 def test_there_are_scripts():
-    assert {script.stem for script in SCRIPTS} >= {"dherin_2025", "fischer_2023"}
+    assert [s.stem for s in SCRIPTS] == ["dherin_2025", "finite_width", "fischer_2023"]
 
 
 @pytest.mark.parametrize("seed", ["0", "1"])
