@@ -381,8 +381,8 @@ derivation.step(
     r"$n^k / T!$. At $\lambda = 1/n$ the sum over layers becomes the integral of the flow $dx/ds = "
     r"f(x)$, and the weighted number of terms times $\lambda^k$ tends to $\sum_T 1/(T! \, "
     r"|\mathrm{Aut}\, T|) = 1/k$: every order survives, none explodes. Independent random linear "
-    r"blocks add up in squares, so that $\lambda = 1/\sqrt{n}$ is enough: the $n (n-1) \cdots (n-k+1) / "
-    r"k!$ chains, divided by $n^k$, tend to $1/k!$.",
+    r"blocks add up in squares, so that $\lambda = 1/\sqrt{n}$ is enough: the "
+    r"$n (n-1) \cdots (n-k+1) / k!$ chains, divided by $n^k$, tend to $1/k!$.",
     check={
         f"order {order}: $\\lambda^k$ times the weighted number at $n \\to \\infty$": (
             leading(weighted_count, order),
