@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.cli import main
 from resexpand.errors import HyperparameterError
 from resexpand.export.profile_figure import Shares, profile_figure
@@ -122,3 +123,14 @@ def test_sampled_orders_count_from_zero(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["sample", *sizes, "--observables", "order_profile(1)"]) == 0
     header = capsys.readouterr().out.splitlines()[1].split()
     assert header[1::2] == ["mean_00", "mean_01", "mean_11"]
+
+
+def test_an_estimate_is_found_under_the_text_it_was_asked_for() -> None:
+    net = ResNet(Branch(Activation("erf"), Linear(1, 0)), scale=0.3, depth=2)
+    found = sample(net, ["order_profile(1)", "kernel"], 20, 10, K0=1.0)
+    assert found["order_profile(1)"] is found["order_profile"]
+    assert "order_profile" in found
+    with pytest.raises(KeyError):
+        found["order_profile(2)"]
+    with pytest.raises(KeyError):
+        found["kernel(2)"]

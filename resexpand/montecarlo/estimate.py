@@ -296,6 +296,12 @@ class Estimates(Mapping[str, Estimate]):
         return Estimates, (dict(self.estimates), dict(self.settings))
 
     def __getitem__(self, name: str) -> Estimate:
+        # What was asked for as "order_profile(4)" is found under that text, too.
+        bare = name.partition("(")[0]
+        if bare != name and bare.startswith(("order_", "path_")) and bare in self.estimates:
+            found = self.estimates[bare]
+            if name == f"{bare}({found.mean.shape[-1] - 1})":
+                return found
         return self.estimates[name]
 
     def __iter__(self) -> Iterator[str]:
