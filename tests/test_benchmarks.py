@@ -102,8 +102,9 @@ def test_startup(tmp_path):
 def test_samplers(tmp_path):
     record = record_of("samplers", tmp_path)
     assert_complete(record)
-    names = {name.split(",")[0] for name in record["samplers"]}
-    assert {"own normals", "NumPy normals", "function-space", "dense"} <= names
+    names = {name.split(",")[0] for name in record["rates"]}
+    assert {"own normals", "NumPy loop", "function-space", "dense"} <= names
+    assert set(record["exponents"]) == {"width", "depth", "draws"}
 
 
 def test_trees_and_their_peers_make_the_same(tmp_path):
