@@ -70,7 +70,7 @@ class Scale:
     resolve: float = 0.2
     mean_resolve: float = 0.3
     order_widths: tuple[int, ...] = (8, 16, 32, 64)
-    order_draws: int = 1_000_000
+    order_draws: int = 3_000_000
     order_resolve: float = 0.25
 
     def cases(self) -> Iterator[Case]:
