@@ -297,8 +297,10 @@ class Estimates(Mapping[str, Estimate]):
 
     def __getitem__(self, name: str) -> Estimate:
         # What was asked for as "order_profile(4)" is found under that text, too.
+        if name in self.estimates:
+            return self.estimates[name]
         bare = name.partition("(")[0]
-        if bare != name and bare.startswith(("order_", "path_")) and bare in self.estimates:
+        if bare.startswith(("order_", "path_")) and bare in self.estimates:
             found = self.estimates[bare]
             if name == f"{bare}({found.mean.shape[-1] - 1})":
                 return found
