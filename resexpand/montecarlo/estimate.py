@@ -299,7 +299,7 @@ class Estimates(Mapping[str, Estimate]):
         # What was asked for as "order_profile(4)" is found under that text, too.
         if name in self.estimates:
             return self.estimates[name]
-        bare = name.partition("(")[0]
+        bare = str(name).partition("(")[0]
         if bare.startswith(("order_", "path_")) and bare in self.estimates:
             found = self.estimates[bare]
             if name == f"{bare}({found.mean.shape[-1] - 1})":
