@@ -51,13 +51,12 @@ from resexpand.agreement.outcome import Agreement
 from resexpand.conventions import DEPTH, RHO
 from resexpand.export.figures import save_figure
 from resexpand.export.orders_figure import Neglect, neglect_figure
-from resexpand.export.record import environment, write_record
 from resexpand.measure.radius import ConvergenceWarning
 from resexpand.montecarlo import profiles
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.moments import Moments
 from resexpand.theory.recursion import Recursion
-from resexpand.workflows.claims import Claim, conclude
+from resexpand.workflows.claims import Claim, conclude, record_claims
 
 Array = NDArray[np.float64]
 
@@ -389,14 +388,13 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\nhow large the orders from 3 on are, K0 = {K0:g}:\n{shown(rows)}")
     if chosen.out is not None:
         figure(settings, chosen.out)
-        write_record(
-            chosen.out / "record.json",
-            environment=environment(),
+        record_claims(
+            chosen.out,
+            claims,
             scale=chosen.scale,
             settings=asdict(settings),
-            claims={claim.name: claim.to_dict() for claim in claims},
-            orders_from_three=rows,
             exit_code=code,
+            orders_from_three=rows,
         )
     return code
 

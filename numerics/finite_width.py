@@ -37,9 +37,8 @@ from resexpand.agreement.comparison import combine, compare
 from resexpand.agreement.outcome import Agreement
 from resexpand.export.figures import save_figure
 from resexpand.export.one_loop_figure import Sampled, terms_figure
-from resexpand.export.record import environment, write_record
 from resexpand.montecarlo.sample import sample
-from resexpand.workflows.claims import Claim, conclude
+from resexpand.workflows.claims import Claim, conclude, record_claims
 from resexpand.workflows.finite_width import (
     Case,
     Coefficients,
@@ -284,15 +283,14 @@ def main(arguments: list[str] | None = None) -> int:
             name: {case: agreement.verdict for case, agreement in of_case.items()}
             for name, of_case in findings.wrong.items()
         }
-        write_record(
-            chosen.out / "record.json",
-            environment=environment(),
+        record_claims(
+            chosen.out,
+            claims,
             scale=chosen.scale,
             settings=asdict(scale),
-            claims={claim.name: claim.to_dict() for claim in claims},
+            exit_code=code,
             controls_by_case=refuted,
             left_out=findings.outside,
-            exit_code=code,
         )
     return code
 

@@ -25,8 +25,7 @@ import numpy as np
 
 from resexpand import Activation, Branch, Linear, ResNet, compare, evaluate, response, sample
 from resexpand.agreement.comparison import combine
-from resexpand.export.record import environment, write_record
-from resexpand.workflows.claims import Claim, conclude
+from resexpand.workflows.claims import Claim, conclude, record_claims
 from resexpand.workflows.results import write
 from resexpand.workflows.settings import Settings
 from resexpand.workflows.validate import derive, judge_responses, sample_responses, validate
@@ -118,14 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     code = conclude(claims)
     if chosen.out is not None:
-        sections = {claim.name: claim.to_dict() for claim in claims}
-        write_record(
-            chosen.out / "record.json",
-            environment=environment(),
-            scale=chosen.scale,
-            settings=settings.to_dict(),
-            claims=sections,
-            exit_code=code,
+        record_claims(
+            chosen.out, claims, scale=chosen.scale, settings=settings.to_dict(), exit_code=code
         )
     return code
 

@@ -26,14 +26,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, exact_moments
-from resexpand.export.record import environment, write_record
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import make_sampler
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.observables import select
 from resexpand.montecarlo.stopping import LEAST_DRAWS, Until
-from resexpand.workflows.claims import Claim, conclude
+from resexpand.workflows.claims import Claim, conclude, record_claims
 
 CONFIDENCE = 0.95
 LOWEST, HIGHEST = 0.935, 0.965
@@ -236,14 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
     claims = [means_claim(scale), stopping_claim(scale)]
     code = conclude(claims)
     if chosen.out is not None:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        write_record(
-            chosen.out / "record.json",
-            environment=environment(),
-            scale=chosen.scale,
-            settings=asdict(scale),
-            claims={claim.name: claim.to_dict() for claim in claims},
-            exit_code=code,
+        record_claims(
+            chosen.out, claims, scale=chosen.scale, settings=asdict(scale), exit_code=code
         )
     return code
 

@@ -41,14 +41,13 @@ from resexpand.agreement.two_samples import (
 )
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
-from resexpand.export.record import environment, write_record
 from resexpand.montecarlo.columns import triangular_factor
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.gradients import BACKWARD
 from resexpand.montecarlo.observables import OBSERVABLES, select
 from resexpand.montecarlo.sampler_source import sampler_source
-from resexpand.workflows.claims import Claim, conclude
+from resexpand.workflows.claims import Claim, conclude, record_claims
 
 PAIR = np.array([[1.2, 0.5], [0.5, 0.9]])
 ONE = np.array([[0.8]])
@@ -325,14 +324,8 @@ def main(arguments: list[str] | None = None) -> int:
     claims = claims_of(scale)
     code = conclude(claims)
     if chosen.out is not None:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        write_record(
-            chosen.out / "record.json",
-            environment=environment(),
-            scale=chosen.scale,
-            settings=asdict(scale),
-            claims={claim.name: claim.to_dict() for claim in claims},
-            exit_code=code,
+        record_claims(
+            chosen.out, claims, scale=chosen.scale, settings=asdict(scale), exit_code=code
         )
     return code
 

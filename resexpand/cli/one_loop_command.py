@@ -17,7 +17,7 @@ import numpy.typing as npt
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import Array, Column, Table, grid_table, layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
-from resexpand.cli.theory_commands import formulas
+from resexpand.cli.theory_commands import formulas, head
 from resexpand.cli.values import integer, split
 from resexpand.codegen.evaluation import evaluate
 from resexpand.codegen.one_loop.validity import LIMIT
@@ -46,11 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _record(wanted, theory, widths, answers)
         return 0
-    say(f"order 1/N, up to {theory.neglects}")
-    equations = _equations(theory)
-    longest = max(map(len, equations))
-    for left, right in equations.items():
-        say(f"  {left:<{longest}} = {right}")
+    head("order 1/N", _equations(theory), theory.neglects)
     for answer in answers:
         if wanted.axes:
             _show_grid(answer, wanted, widths)

@@ -14,7 +14,7 @@ import sympy as sp
 
 from resexpand.cli.description import Request, request
 from resexpand.cli.show import record, say, table, warn
-from resexpand.cli.theory_commands import formulas
+from resexpand.cli.theory_commands import formulas, head
 from resexpand.cli.values import integer, split
 from resexpand.codegen.evaluation import evaluate
 from resexpand.conventions import DEPTH
@@ -39,22 +39,19 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.rho = None
     wanted = request(arguments)
     _require_one_input(wanted)
+    places = [(scaling, depth) for scaling in scalings for depth in wanted.depths]
+    recursions = [_derive(arguments, wanted, order, *place) for place in places]
     answers = [
-        _answer(arguments, wanted, order, scaling, depth)
-        for scaling in scalings
-        for depth in wanted.depths
+        _answer(recursion, wanted, *place)
+        for recursion, place in zip(recursions, places, strict=True)
     ]
-    recursion = _derive(arguments, wanted, order, scalings[0], wanted.depths[0])
+    recursion = recursions[0]
     if arguments.out is not None:
         _draw(arguments, scalings, answers)
     if arguments.json:
         _record(arguments, wanted, order, recursion, answers)
         return 0
-    say(f"{recursion.title}, up to {recursion.neglects}")
-    equations = formulas(recursion)
-    width = max(map(len, equations))
-    for left, right in equations.items():
-        say(f"  {left:<{width}} = {right}")
+    head(recursion.title, formulas(recursion), recursion.neglects)
     for answer in answers:
         _show(answer)
     return 0
@@ -98,10 +95,7 @@ def _derive(
     return order_profile(at.net(depth), order, arguments.basis, remainder=arguments.remainder)
 
 
-def _answer(
-    arguments: argparse.Namespace, wanted: Request, order: int, scaling: sp.Expr, depth: int
-) -> Answer:
-    recursion = _derive(arguments, wanted, order, scaling, depth)
+def _answer(recursion: Recursion, wanted: Request, scaling: sp.Expr, depth: int) -> Answer:
     values = evaluate(recursion, **wanted.keywords())
     if values.problems:
         warn(f"rho = {scaling}, depth {depth}: {values.status}")

@@ -16,6 +16,7 @@ from resexpand.cli.values import integer
 from resexpand.errors import HyperparameterError
 from resexpand.expressions import parse_expression
 from resexpand.montecarlo.estimate import Estimates
+from resexpand.montecarlo.profiles import FAMILIES
 from resexpand.montecarlo.sample import sample
 from resexpand.montecarlo.weights.law import LAWS
 
@@ -108,7 +109,7 @@ def _show(name: str, estimate: Any) -> None:
     # Outputs have no layer axis: one number, or one per input.
     over_layers = len(np.shape(estimate.mean)) > 0 and len(estimate.mean) == estimate.depth + 1
     axes = 1 if over_layers else 0
-    first = 0 if name.startswith(("order_", "path_")) else 1
+    first = 0 if name in FAMILIES else 1
     means = pairs("mean", estimate.mean, axes, first)
     errors = pairs("stderr", estimate.stderr, axes, first)
     columns = [column for both in zip(means, errors, strict=True) for column in both]

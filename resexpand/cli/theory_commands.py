@@ -51,7 +51,7 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     if arguments.json:
         _record(arguments, wanted, equations, recursion, answers)
         return
-    _head(recursion.title, equations, recursion.neglects)
+    head(recursion.title, equations, recursion.neglects)
     for answer in answers:
         say()
         _show(answer, wanted)
@@ -89,7 +89,7 @@ def _optimal_scale_command(arguments: argparse.Namespace) -> None:
     if arguments.json:
         _record(arguments, wanted, equations, first, answers)
         return
-    _head(f"optimal residual scale of the {arguments.kind} response", equations, "")
+    head(f"optimal residual scale of the {arguments.kind} response", equations, "")
     for answer in answers:
         say()
         _show(answer, wanted)
@@ -156,7 +156,8 @@ def _optimum_formulas(optimum: OptimalScale) -> dict[str, str]:
     return found
 
 
-def _head(title: str, equations: Mapping[str, str], neglects: str) -> None:
+def head(title: str, equations: Mapping[str, str], neglects: str) -> None:
+    """Print what an answer is, and its equations with their signs of equality aligned."""
     say(title + (f", up to {neglects}" if neglects else ""))
     width = max(map(len, equations))
     for left, right in equations.items():

@@ -31,6 +31,7 @@ from sympy.core.function import AppliedUndef
 from resexpand.codegen.functions import unsupported
 from resexpand.codegen.literals import constant, identifiers
 from resexpand.codegen.lowering import Lowering, Statement
+from resexpand.theory.recursion import Definitions, needed
 
 __all__ = [
     "OPERATION_CAP",
@@ -50,7 +51,6 @@ CSE_LIMIT = 2000
 CSE_LEVELS = 100
 
 Outputs = Sequence[sp.Expr] | Mapping[str, sp.Expr]
-Definitions = Sequence[tuple[sp.Symbol, sp.Expr]]
 
 
 def scalar_function(
@@ -123,21 +123,6 @@ def operation_count(outputs: Outputs, definitions: Definitions = ()) -> int:
     undefined = {f.func.__name__ for e in everything for f in e.atoms(AppliedUndef)}
     lowering, _ = _lowered(expressions, names, {f: f for f in undefined}, used)
     return sum(statement.operations for statement in lowering.statements)
-
-
-def needed(
-    definitions: Definitions, expressions: Iterable[sp.Expr]
-) -> list[tuple[sp.Symbol, sp.Expr]]:
-    """Return the definitions that some expressions are made of, in their order."""
-    if not definitions:
-        return []
-    wanted = {s for e in expressions for s in e.free_symbols}
-    kept = []
-    for symbol, value in reversed(definitions):
-        if symbol in wanted:
-            wanted |= value.free_symbols
-            kept.append((symbol, value))
-    return kept[::-1]
 
 
 def module_source(functions: Iterable[str], target: str = "cpu") -> str:

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from resexpand.theory.recursion import Recursion
+from resexpand.theory.recursion import Recursion, always_zero
 
 
 def jacobian(recursion: Recursion) -> sp.ImmutableMatrix:
@@ -65,14 +65,9 @@ def vanishing_tangents(
     With two inputs, for instance, moving ``K_12`` at the input never moves ``K_11``.
     """
     moved = [total_derivative(u, recursion, parameter, symbols) for u in recursion.flat_update]
-    started = zip(symbols, recursion.initial, strict=True)
-    zero = {t for t, initial in started if initial.diff(parameter) == 0}
-    while True:
-        at = dict.fromkeys(zero, sp.Integer(0))
-        fed = {t for t, u in zip(symbols, moved, strict=True) if u.xreplace(at) != 0}
-        if not fed & zero:
-            return zero
-        zero -= fed
+    started = (initial.diff(parameter) for initial in recursion.initial)
+    initial = dict(zip(symbols, started, strict=True))
+    return set(always_zero(initial, dict(zip(symbols, moved, strict=True))))
 
 
 def total_derivative(

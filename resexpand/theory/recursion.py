@@ -8,7 +8,7 @@ of other modules.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
 from typing import Literal
@@ -23,6 +23,7 @@ from resexpand.theory.notation import in_notation, symbol_latex
 
 OutputKind = Literal["trajectory", "layer", "final", "propagator"]
 Bindings = tuple[tuple[sp.Symbol, sp.Expr], ...]
+Definitions = Sequence[tuple[sp.Symbol, sp.Expr]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,47 @@ class Output:
             return (count,)
         size = triangle_size(count)
         return () if size == 1 or self.kind == "propagator" else (size, size)
+
+
+def needed(
+    definitions: Definitions, expressions: Iterable[sp.Expr]
+) -> list[tuple[sp.Symbol, sp.Expr]]:
+    """Return the definitions that some expressions are made of, in their order."""
+    if not definitions:
+        return []
+    wanted = {s for e in expressions for s in e.free_symbols}
+    kept = []
+    for symbol, value in reversed(definitions):
+        if symbol in wanted:
+            wanted |= value.free_symbols
+            kept.append((symbol, value))
+    return kept[::-1]
+
+
+def always_zero(
+    initial: Mapping[sp.Symbol, sp.Expr],
+    update: Mapping[sp.Symbol, sp.Expr],
+    definitions: Definitions = (),
+) -> dict[sp.Symbol, sp.Expr]:
+    """Return zero for every symbol that starts at zero and is fed only by what is zero.
+
+    Parameters
+    ----------
+    initial, update : mapping
+        Values at layer 0 and behind a block, by symbol.
+    definitions : sequence of (sympy.Symbol, sympy.Expr)
+        What the updates are written in; those that vanish are returned, too.
+    """
+    zero = {symbol for symbol, value in initial.items() if value == 0}
+    while True:
+        at = dict.fromkeys(zero, sp.Integer(0))
+        for symbol, value in definitions:
+            if value.xreplace(at) == 0:
+                at[symbol] = sp.Integer(0)
+        fed = {symbol for symbol in zero if update[symbol].xreplace(at) != 0}
+        if not fed:
+            return at
+        zero -= fed
 
 
 def triangle_size(count: int) -> int:

@@ -7,11 +7,13 @@ nothing is wrong but something, a control included, could not be decided.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from resexpand.agreement.outcome import Agreement
+from resexpand.export.record import environment, write_record
 
 AGREES, DISAGREES, INCONCLUSIVE = 0, 1, 2
 
@@ -82,3 +84,39 @@ def conclude(claims: Sequence[Claim], say: Callable[[str], None] = print) -> int
     if DISAGREES in codes:
         return DISAGREES
     return INCONCLUSIVE if INCONCLUSIVE in codes else AGREES
+
+
+def record_claims(
+    folder: Path,
+    claims: Sequence[Claim],
+    *,
+    scale: str,
+    settings: Mapping[str, Any],
+    exit_code: int,
+    **sections: Any,
+) -> Path:
+    """Write ``record.json`` into a folder, which is made if need be: every claim, every z-score.
+
+    Parameters
+    ----------
+    folder : Path
+    claims : sequence of Claim
+    scale : str
+        Name of the sizes the script ran at.
+    settings : mapping
+        These sizes.
+    exit_code : int
+        What `conclude` returned.
+    **sections
+        Whatever else the record holds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_record(
+        folder / "record.json",
+        environment=environment(),
+        scale=scale,
+        settings=settings,
+        claims={claim.name: claim.to_dict() for claim in claims},
+        **sections,
+        exit_code=exit_code,
+    )

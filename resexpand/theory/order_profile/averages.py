@@ -30,6 +30,10 @@ from resexpand.series.truncated import Truncated
 
 Triple = tuple[sp.Expr, sp.Expr, sp.Expr]
 SeriesTriple = tuple[Truncated, Truncated, Truncated]
+NAMED_FROM = 5
+"""Order from which on the coefficients of powers get names of their own: below it the polynomials
+are short enough to be read."""
+
 Definitions = list[tuple[sp.Symbol, sp.Expr]]
 
 
@@ -43,15 +47,11 @@ class Averages:
         Hyperparameters and the kernel at layer 0: an average of these alone is a constant.
     constants, definitions : list of (sympy.Symbol, sympy.Expr)
         Averages that are the same at all layers, and what is made of the state of a layer.
-    named_from : int
-        Order from which on the coefficients of powers get names of their own: below it the
-        polynomials are short enough to be read.
     """
 
     fixed: set[sp.Symbol]
     constants: Definitions = field(default_factory=list)
     definitions: Definitions = field(default_factory=list)
-    named_from: int = 5
     known: dict[sp.Expr, sp.Symbol] = field(default_factory=dict)
 
     def symbol(self, node: sp.Expr, name: str) -> sp.Symbol:
@@ -127,7 +127,7 @@ class Averages:
 
     def shortened(self, series: Truncated) -> Truncated:
         """Return a series with names for its longer coefficients, if its order asks for it."""
-        return self.renamed(series) if series.order + 1 >= self.named_from else series
+        return self.renamed(series) if series.order + 1 >= NAMED_FROM else series
 
     def renamed(self, series: Truncated) -> Truncated:
         """Return a series with names for all coefficients that are sums or products."""

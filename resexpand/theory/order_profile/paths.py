@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import sympy as sp
 
-from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.expectation import slope_moment
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
+from resexpand.theory.gated_paths.pieces import piecewise_linear
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.mean_field import activation_labels, kernel
 from resexpand.theory.order_profile.averages import Averages
@@ -92,7 +92,7 @@ def _through_branch(
 
 def _require_two_slopes(net: ResNet) -> None:
     for op in net.branch.ops:
-        if isinstance(op, Activation) and not has_two_slopes(op.law):
+        if isinstance(op, Activation) and not _has_two_slopes(op):
             raise UnsupportedError(
                 f"the path profile of a network with activation {op.name}",
                 "the gates act by their mean square only if phi has two slopes that meet at 0",
@@ -106,8 +106,9 @@ def _require_two_slopes(net: ResNet) -> None:
         )
 
 
-def has_two_slopes(law: ActivationLaw) -> bool:
+def _has_two_slopes(activation: Activation) -> bool:
     """Return whether ``phi(x) = a x`` for ``x > 0`` and ``b x`` for ``x < 0``."""
-    t = sp.Symbol("t", positive=True)
-    slopes = (sp.simplify(law.expression.subs(X, sign * t) / t) for sign in (1, -1))
-    return not law.jumps and all(slope.is_number for slope in slopes)
+    try:
+        return piecewise_linear(activation).is_homogeneous
+    except UnsupportedError:
+        return False

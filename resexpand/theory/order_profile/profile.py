@@ -10,7 +10,7 @@ import sympy as sp
 
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.order_profile.averages import Averages
-from resexpand.theory.recursion import Bindings, Output, Recursion
+from resexpand.theory.recursion import Output, Recursion, always_zero, needed
 
 
 def profile_recursion(
@@ -74,23 +74,13 @@ def remainder_output(rests: Sequence[sp.Expr]) -> Output:
 
 
 def _without_zeros(recursion: Recursion) -> Recursion:
-    """Leave out what is zero in all layers: overlaps of orders of different parity, say.
-
-    A state is zero if it starts so and is fed only by what is zero.
-    """
-    start = zip(recursion.state, recursion.initial, strict=True)
-    zero = {symbol for symbol, initial in start if initial == 0}
-    while True:
-        at = dict.fromkeys(zero, sp.Integer(0))
-        for symbol, value in recursion.definitions:
-            if value.xreplace(at) == 0:
-                at[symbol] = sp.Integer(0)
-        updates = zip(recursion.state, recursion.update, strict=True)
-        fed = {symbol for symbol, update in updates if symbol in zero and update.xreplace(at) != 0}
-        if not fed:
-            break
-        zero -= fed
-    kept = [index for index, symbol in enumerate(recursion.state) if symbol not in zero]
+    """Leave out what is zero in all layers: overlaps of orders of different parity, say."""
+    at = always_zero(
+        dict(zip(recursion.state, recursion.initial, strict=True)),
+        dict(zip(recursion.state, recursion.update, strict=True)),
+        recursion.definitions,
+    )
+    kept = [index for index, symbol in enumerate(recursion.state) if symbol not in at]
     return replace(
         recursion,
         state=tuple(recursion.state[i] for i in kept),
@@ -105,14 +95,9 @@ def _without_zeros(recursion: Recursion) -> Recursion:
 
 def _without_unused(recursion: Recursion) -> Recursion:
     """Leave out constants and definitions that nothing is made of."""
-    wanted = {s for u in recursion.update for s in u.free_symbols}
-    wanted |= {s for o in recursion.outputs for e in o.entries for s in e.free_symbols}
-    kept: list[tuple[sp.Symbol, sp.Expr]] = []
-    for symbol, value in reversed((*recursion.constants, *recursion.definitions)):
-        if symbol in wanted:
-            wanted |= value.free_symbols
-            kept.insert(0, (symbol, value))
-    names = {symbol for symbol, _ in recursion.constants}
-    constants: Bindings = tuple(d for d in kept if d[0] in names)
-    definitions: Bindings = tuple(d for d in kept if d[0] not in names)
+    everything = (*recursion.constants, *recursion.definitions)
+    read = [entry for output in recursion.outputs for entry in output.entries]
+    used = {symbol for symbol, _ in needed(everything, [*recursion.update, *read])}
+    constants = tuple(d for d in recursion.constants if d[0] in used)
+    definitions = tuple(d for d in recursion.definitions if d[0] in used)
     return replace(recursion, constants=constants, definitions=definitions)
