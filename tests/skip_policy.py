@@ -16,6 +16,9 @@ ALLOWED_SKIPS: dict[str, int] = {
     r"dask and distributed are not installed": 2,
     r"mpi4py or mpiexec is not installed": 2,
     r"no folder that even root cannot write": 1,
+    r"numba-cuda is not installed": 200,
+    r"ptxas is not installed": 100,
+    r"there is no CUDA device": 50,
 }
 
 
