@@ -95,11 +95,7 @@ def counting_figure(order: int = 6, depth: int = 10**6, *, points: int = 97) -> 
 
 def _panels() -> tuple[Figure, Sequence[Axes]]:
     """Make the figure: growing sums on the left, those with a limit on the right."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0.04, wspace=0.04)
-    figure = Figure(figsize=SIZE, layout=layout)
+    figure = panels.canvas(SIZE, gap=0.04)
     left, right, below, corner = figure.subplots(2, 2, sharex=True).flat
     left.set_xscale("log")
     for axes in (left, below):

@@ -168,7 +168,8 @@ def neglect_figure(
     if not curves:
         raise HyperparameterError("a figure without curves", "nothing to draw", "give one")
     with house_style():
-        figure, axes = _single()
+        figure = panels.canvas(SIZE)
+        axes = figure.subplots()
         for curve in curves.values():
             axes.plot(
                 curve.depths, curve.share, color=colour(curve.family), ls=DASHES[curve.dashed]
@@ -186,11 +187,3 @@ def neglect_figure(
         axes.set_ylabel(ylabel)
         axes.set_title(subtitle, loc="left", color=FAINT, fontsize=8.5)
     return figure
-
-
-def _single() -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure = Figure(figsize=SIZE, layout=ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03))
-    return figure, figure.subplots()

@@ -24,13 +24,18 @@ SIGMA_MOST = 8.0  # z-scores beyond are drawn as arrows at the edge
 PHRASES = {"agrees": " agree", "disagrees": " disagree", "inconclusive": ": inconclusive"}
 
 
-def two_panels() -> tuple[Figure, Axes, Axes]:
-    """Make a figure with a main panel and a lower one for z-scores on the same x axis."""
+def canvas(size: tuple[float, float], gap: float = 0.02) -> Figure:
+    """Make an empty figure of a size in inches whose panels stand a share of it apart."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    layout = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0.02)
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout=layout)
+    layout = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=gap, wspace=gap)
+    return Figure(figsize=size, layout=layout)
+
+
+def two_panels() -> tuple[Figure, Axes, Axes]:
+    """Make a figure with a main panel and a lower one for z-scores on the same x axis."""
+    figure = canvas((WIDTH, HEIGHT))
     main, sigma = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1.0))
     return figure, main, sigma
 
