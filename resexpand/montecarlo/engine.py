@@ -22,6 +22,8 @@ from resexpand.montecarlo.first_order import FirstOrder, first_order
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.twin import Twin
+from resexpand.montecarlo.groups.units import SITE as UNITS
+from resexpand.montecarlo.groups.units import in_true_units
 from resexpand.montecarlo.histogram import Counts
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.observable import GRAMS, Observable, Record, read_out_law
@@ -117,7 +119,12 @@ class Sampler:
             self.net.depth + behind,
             *sites.values(),
         )
-        return Record(self.net, self.layout, self.kernel, sites)
+        exponents = sites.get(UNITS)
+        if exponents is None or not exponents.any():
+            return Record(self.net, self.layout, self.kernel, sites)
+        with np.errstate(over="ignore"):
+            true = in_true_units(sites, exponents)
+        return Record(self.net, self.layout, self.kernel, true, sites, exponents)
 
     def _sites(self, draws: int, wanted: set[str]) -> dict[str, Floats]:
         """Return arrays for what the networks leave behind, in the order of the generated text."""
@@ -160,7 +167,8 @@ def make_sampler(
         raise UnsupportedError(
             f"a branch of {len(branch.ops)} operations", f"at most {LARGEST_BRANCH} can be sampled"
         )
-    layout = needed_columns(observables, len(kernel), twin_of=branch if control else None)
+    twin_of = branch if control else None
+    layout = needed_columns(observables, len(kernel), twin_of=twin_of, units_of=branch)
     layout.require(branch, _askers(observables))
     return Sampler(
         net=net,

@@ -227,7 +227,7 @@ class Estimate:
         found = {}
         overflowed = self.overflowed
         if overflowed.any() or not np.isfinite(self.variance).all():
-            found["overflow"] = _overflow_sentence(overflowed, self.n)
+            found["overflow"] = _overflow_sentence(overflowed, self.n, self._alternative())
         uncertainty = np.max(self.stderr_uncertainty, initial=0.0, where=overflowed == 0)
         if self.n < FEW_DRAWS:
             found["few-draws"] = (
@@ -235,18 +235,19 @@ class Estimate:
             )
         elif uncertainty > np.sqrt(HEAVY_TAIL) / 2:
             effective = np.min(self.effective_draws, initial=np.inf, where=overflowed == 0)
+            note = ", whose spread is not carried by a few" if self._alternative() else ""
             found["heavy-tail"] = (
                 f"A few of the {self.n} draws carry most of the spread (effective number of draws "
                 f"{effective:.2g}): the standard error is known to {uncertainty:.0%} at best and "
                 "the mean may lie far beyond it; more draws, a larger width or a smaller residual "
-                f"scale would help{self._alternative()}."
+                f"scale would help{self._alternative()}{note}."
             )
         return found
 
     def _alternative(self) -> str:
         """Return which observable to ask for instead, if there is one."""
         other = LOGARITHMS.get(self.name)
-        return f', or ask for "{other}", whose spread is not carried by a few' if other else ""
+        return f', or ask for "{other}"' if other else ""
 
     def __repr__(self) -> str:
         mean = np.array2string(self.mean, precision=4, threshold=6, edgeitems=2)
@@ -262,7 +263,7 @@ def _unscaled(values: Floats, exponent: Any) -> Floats:
         return np.asarray(np.ldexp(values, exponent))
 
 
-def _overflow_sentence(overflowed: Floats, n: int) -> str:
+def _overflow_sentence(overflowed: Floats, n: int, alternative: str) -> str:
     worst = int(overflowed.max(initial=0))
     if not worst:
         return "The variance of a draw exceeds the range of float64; mean and standard error hold."
@@ -270,7 +271,7 @@ def _overflow_sentence(overflowed: Floats, n: int) -> str:
     return (
         f"{worst} of {n} draws overflowed (infinite or NaN), first in component "
         f"{tuple(map(int, where[0]))}: no mean is given there; use a smaller residual scale, "
-        "variance or depth."
+        f"variance or depth{alternative}."
     )
 
 

@@ -14,8 +14,10 @@ Shapes (L+1,) or (L,) for one input, (L+1, D) or (L, D) for several.
 
 Logarithms are what to ask for when a mean is carried by few networks: the stream of a deep relu
 network is a product of nearly independent factors, its logarithm nearly normal, and the mean of
-the product then lies far above what a typical network does. A stream that is exactly zero has no
-logarithm; such draws are reported as not finite.
+the product then lies far above what a typical network does. Where the activations have two slopes
+that meet at 0, they and the residual ratios stay finite however far the stream outgrows float64
+(`resexpand.montecarlo.groups.units`). A stream that is exactly zero has no logarithm; such draws
+are reported as not finite.
 
 Source: distances, Marion, Fermanian, Biau & Vert, arXiv:2206.06929; residual ratios, Dotzel et al.,
 arXiv:2404.04900, whose ratio is `residual_share`.
@@ -28,16 +30,31 @@ import numpy as np
 from resexpand.montecarlo.groups.origin import Origin
 from resexpand.montecarlo.groups.steps import Steps
 from resexpand.montecarlo.groups.tangents import Tangents
+from resexpand.montecarlo.groups.units import SITE as UNITS
 from resexpand.montecarlo.observable import Floats, Observable, Record
 
 ORIGIN, STEPS = (Origin(),), (Steps(),)
 DIRECTION = (Tangents(("direction",)),)
+LOG_UNIT = np.log(4.0)
 
 
 def squares(record: Record) -> Floats:
     """Return `|h_a|^2 / N` of the inputs, shape (n, L+1, D)."""
     inputs = np.arange(record.inputs)
     return np.asarray(record.sites["states"][:, :, inputs, inputs])
+
+
+def _squares_in_units(record: Record) -> tuple[Floats, Floats]:
+    """Return `|h_a|^2 / N` in units of `4**e`, and these e, shapes (n, L+1, D) and (n, L+1, 1)."""
+    states, exponents = record.in_units("states")
+    inputs = np.arange(record.inputs)
+    return np.asarray(states[:, :, inputs, inputs]), exponents[:, :, None]
+
+
+def _log_squares(record: Record) -> Floats:
+    """Return `ln(|h_a|^2 / N)`, also where the squares leave float64."""
+    values, exponents = _squares_in_units(record)
+    return np.asarray(np.log(values) + LOG_UNIT * exponents)
 
 
 def _per_input(record: Record, rows: Floats) -> Floats:
@@ -54,27 +71,28 @@ def _distance(record: Record) -> Floats:
 
 
 def _steps(record: Record) -> Floats:
-    """Return |f^l|^2 / N."""
+    """Return `|f^l|^2 / N` in the units of the layer before."""
     scales = np.square(record.net.scales)[:, None]
-    return np.asarray(scales * record.sites["squared_steps"][:, :-1])
+    return np.asarray(scales * record.in_units("squared_steps")[0][:, :-1])
 
 
 def _residual_ratio(record: Record) -> Floats:
-    before = squares(record)[:, :-1]
-    return _per_input(record, np.sqrt(_steps(record) / before))
+    values, _ = _squares_in_units(record)
+    return _per_input(record, np.sqrt(_steps(record) / values[:, :-1]))
 
 
 def _residual_share(record: Record) -> Floats:
-    behind = squares(record)[:, 1:]
-    return _per_input(record, np.sqrt(_steps(record) / behind))
+    values, exponents = _squares_in_units(record)
+    units = np.exp2(exponents[:, :-1] - exponents[:, 1:])
+    return _per_input(record, units * np.sqrt(_steps(record) / values[:, 1:]))
 
 
 def _log_kernel(record: Record) -> Floats:
-    return _per_input(record, np.log(squares(record)))
+    return _per_input(record, _log_squares(record))
 
 
 def _log_growth(record: Record) -> Floats:
-    logs = np.log(squares(record))
+    logs = _log_squares(record)
     return _per_input(record, (logs - logs[:, :1]) / 2)
 
 
@@ -86,17 +104,20 @@ def tangent_growth(record: Record) -> Floats:
 
 
 def _log_tangent(record: Record) -> Floats:
-    return np.log(tangent_growth(record))
+    states, exponents = record.in_units("states")
+    v = record.tangent("direction")
+    logs = np.log(states[:, :, v, v]) + LOG_UNIT * exponents
+    return np.asarray(logs - logs[:, :1])
 
 
 GROWTH = (
     Observable("tangent", tangent_growth, ("states",), DIRECTION, 1),
     Observable("distance", _distance, ("states", "distances"), ORIGIN),
     Observable("distance_squared", _distance_squared, ("states", "distances"), ORIGIN),
-    Observable("residual_ratio", _residual_ratio, ("states", "squared_steps"), STEPS),
-    Observable("residual_share", _residual_share, ("states", "squared_steps"), STEPS),
-    Observable("log_kernel", _log_kernel, ("states",)),
-    Observable("log_growth", _log_growth, ("states",)),
-    Observable("log_tangent", _log_tangent, ("states",), DIRECTION, 1),
+    Observable("residual_ratio", _residual_ratio, ("states", "squared_steps", UNITS), STEPS),
+    Observable("residual_share", _residual_share, ("states", "squared_steps", UNITS), STEPS),
+    Observable("log_kernel", _log_kernel, ("states", UNITS)),
+    Observable("log_growth", _log_growth, ("states", UNITS)),
+    Observable("log_tangent", _log_tangent, ("states", UNITS), DIRECTION, 1),
 )
 """The observables of this file."""

@@ -61,13 +61,21 @@ class Record:
         The kernel K^0.
     sites : mapping
         ``"states"``: (n, L+1, S, S). ``"features"``, ``"read_outs"``: (n, L+1, F, F).
-        ``"outputs"``: (n, D). Sites of a group: (n, L+1, ...). Empty where not wanted.
+        ``"outputs"``: (n, D). Sites of a group: (n, L+1, ...). Empty where not wanted; infinite
+        beyond the range of float64.
+    scaled : mapping or None
+        The same in units of ``4**exponents`` per layer, finite at any depth; None: in those of
+        `sites`.
+    exponents : ndarray, shape (n, L+1), or None
+        See `resexpand.montecarlo.groups.units`; None: zero.
     """
 
     net: ConcreteNet
     layout: Layout
     start: Floats
     sites: Mapping[str, Floats]
+    scaled: Mapping[str, Floats] | None = None
+    exponents: Floats | None = None
 
     @property
     def inputs(self) -> int:
@@ -82,6 +90,11 @@ class Record:
     def of_inputs(self, site: Floats) -> Floats:
         """Return the entries between inputs: (n, L+1, D, D), or (n, L+1) for one input."""
         return site[:, :, 0, 0] if self.inputs == 1 else site[:, :, : self.inputs, : self.inputs]
+
+    def in_units(self, site: str) -> tuple[Floats, Floats]:
+        """Return a site in units of ``4**e`` per layer, and these e, shape (n, L+1)."""
+        values = (self.scaled or self.sites)[site]
+        return values, np.zeros(values.shape[:2]) if self.exponents is None else self.exponents
 
     def of_group(self, kind: type[ColumnGroup]) -> Floats:
         """Return the Gram matrices of the stream columns of a group, (n, L+1, m, m)."""

@@ -45,9 +45,12 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet
 from resexpand.montecarlo.cumulants import VARIANCE_OF_OUTPUT
 from resexpand.montecarlo.gradients import BACKWARD
+from resexpand.montecarlo.groups.gradients import Gradients
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.groups.twin import Twin
+from resexpand.montecarlo.groups.units import SITE as UNITS
+from resexpand.montecarlo.groups.units import Units, has_units
 from resexpand.montecarlo.growth import GROWTH
 from resexpand.montecarlo.histogram import checked_histograms
 from resexpand.montecarlo.observable import Floats, Observable, Record
@@ -144,11 +147,24 @@ def needed_sites(observables: Sequence[Observable], net: ConcreteNet) -> set[str
 
 
 def needed_columns(
-    observables: Sequence[Observable], inputs: int, twin_of: Branch | None = None
+    observables: Sequence[Observable],
+    inputs: int,
+    twin_of: Branch | None = None,
+    units_of: Branch | None = None,
 ) -> Layout:
-    """Return the columns that some observables of D inputs need, with a twin for a branch."""
-    twins = [Twin(inputs, len(twin_of.linears))] if twin_of is not None else []
-    return Layout.of(inputs, (*(group for o in observables for group in o.groups), *twins))
+    """Return the columns that some observables of D inputs need.
+
+    With a twin for a branch, and in units of their own where one of them asks for that and the
+    branch allows it.
+    """
+    groups = [group for observable in observables for group in observable.groups]
+    if twin_of is not None:
+        groups.append(Twin(inputs, len(twin_of.linears)))
+    asked = any(UNITS in observable.sites for observable in observables)
+    fixed = any(isinstance(group, Twin | Gradients) for group in groups)
+    if asked and not fixed and units_of is not None and has_units(units_of):
+        groups.append(Units())
+    return Layout.of(inputs, groups)
 
 
 def controlled(name: str) -> str:

@@ -27,12 +27,14 @@ from importlib import resources
 from resexpand.codegen.source import module_source
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.units import Units
+from resexpand.montecarlo.single_source import is_single, single_source
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
 
 LIBRARY = (
-    *("jit", "philox", "normals", "streams", "columns", "readings"),
+    *("jit", "philox", "normals", "streams", "columns", "readings", "units"),
     *("function_space", "dense", "twin", "backward"),
     *("function_space_transpose", "dense_transpose"),
     *("weights/entries", "weights/rotations", "weights/reflections"),
@@ -45,6 +47,7 @@ from resexpand.montecarlo.columns import add_scaled, gram, padded, remainders, s
 from resexpand.montecarlo.readings import write_distances, write_squares
 {imports}
 from resexpand.montecarlo.twin import linear_with_twin
+from resexpand.montecarlo.units import in_new_units
 """
 
 DRIVER = '''
@@ -85,7 +88,7 @@ def draw_networks(
 {block}
 {again}        if outputs.size:
             place = (key0, key1, depth + 1, draw)
-            law = (read_out_law[0], read_out_law[1])
+            law = (read_out_law[0], {shrink}read_out_law[1])
             read_out({behind}, (inputs, width), law, place, scratch, outputs[n])
 {epilogue}'''
 
@@ -100,7 +103,7 @@ FEATURES = """\
                 break"""
 
 LINEAR = """\
-            law = (laws[{j}, 0], laws[{j}, 1])
+            law = (laws[{j}, 0], {shrink}laws[{j}, 1])
             linear({source}, {target}, biased, width, law, place, {j}, scratch)"""
 
 CLOSING = """\
@@ -108,13 +111,13 @@ CLOSING = """\
 
 # Where nobody reads the branch by itself, its normals are added without being written down.
 LINEAR_CLOSING = """\
-            law, scale = (laws[{j}, 0], laws[{j}, 1]), scales[layer - 1]
+            law, scale = (laws[{j}, 0], {shrink}laws[{j}, 1]), scales[layer - 1]
             add_linear(
                 {source}, stream, scale, added_to, biased, width, law, place, {j}, scratch
             )"""
 
 TWIN_LINEAR = """\
-            law, root = (laws[{j}, 0], laws[{j}, 1]), twin_roots[layer - 1, {k}]
+            law, root = (laws[{j}, 0], {shrink}laws[{j}, 1]), twin_roots[layer - 1, {k}]
             linear_with_twin({source}, {target}, biased, width, law, root, place, {j}, scratch)"""
 
 
@@ -128,10 +131,13 @@ def sampler_source(branch: Branch, method: str, layout: Layout, law: WeightLaw =
     method : str
         ``"function-space"`` or ``"dense"``.
     layout : Layout
-        The columns to propagate. The number of inputs and tangents does not change the text.
+        The columns to propagate. The number of inputs and tangents does not change the text, save
+        that one input alone has a shorter one (`resexpand.montecarlo.single_source`).
     law : WeightLaw
         The law of the weights.
     """
+    if is_single(branch, method, layout, law):
+        return single_source(branch, library_digest())
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
     gaussian = law == GAUSSIAN and method == "function-space"
     fused = gaussian and layout.weighted == layout.carried and not read
@@ -189,6 +195,7 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
         opening=opening,
         behind=behind,
         block=_block(branch, layout, fused),
+        shrink=_shrink(layout),
         again=f"        if blocks > depth:\n{opening}" if opening else "",
         prologue="".join(group.prologue() for group in layout.groups),
         epilogue="".join(group.epilogue(branch, behind) for group in layout.groups),
@@ -200,20 +207,25 @@ def _biased(layout: Layout) -> list[str]:
     return ["inputs - 1", *(f"{group.name}_at" for group in layout.groups[1:] if group.biased)]
 
 
+def _shrink(layout: Layout) -> str:
+    """Return the factor that brings variances of biases to the units of the stream."""
+    return "shrink * " if layout.of_kind(Units) else ""
+
+
 def _block(branch: Branch, layout: Layout, fused: bool) -> str:
     """Return the lines of one block, up to the addition to the stream."""
     places = [j for j, op in enumerate(branch.ops) if isinstance(op, Linear)]
     last = len(branch.ops) - 1
-    lines, source = [], "h"
+    lines, source, shrink = [], "h", _shrink(layout)
     for j, op in enumerate(branch.ops):
         target = "y" if source == "x" else "x"
         if isinstance(op, Linear):
             lines += _before_linear(layout, source, j, places)
             if fused and j == last:
-                return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j)])
+                return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = places.index(j)
-            lines.append(template.format(source=source, target=target, j=j, k=k))
+            lines.append(template.format(source=source, target=target, j=j, k=k, shrink=shrink))
         elif j > 0:
             lines.append(_activation(layout.groups, j, source, target))
         source = target

@@ -109,7 +109,7 @@ class Gradients(ColumnGroup):
     """
 
     name: ClassVar[str] = "gradients"
-    rank: ClassVar[int] = 6
+    rank: ClassVar[int] = 7
 
     paired: bool = False
     count: int = 0

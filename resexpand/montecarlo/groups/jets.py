@@ -45,7 +45,7 @@ class Jets(ColumnGroup):
     """The Taylor coefficients `J_0 ... J_k` of one input, k the order."""
 
     name: ClassVar[str] = "jets"
-    rank: ClassVar[int] = 2
+    rank: ClassVar[int] = 3
     shift: ClassVar[int] = 1
     biased: ClassVar[bool] = True
 

@@ -17,7 +17,7 @@ class Origin(ColumnGroup):
     """One column per input that nothing is added to and no branch acts on."""
 
     name: ClassVar[str] = "origin"
-    rank: ClassVar[int] = 4
+    rank: ClassVar[int] = 5
 
     count: int = 0
 

@@ -54,7 +54,7 @@ class Paths(ColumnGroup):
     """The sums over gated paths of length 0 ... k of one input."""
 
     name: ClassVar[str] = "paths"
-    rank: ClassVar[int] = 3
+    rank: ClassVar[int] = 4
     shift: ClassVar[int] = 1
     biased: ClassVar[bool] = True
 

@@ -17,7 +17,7 @@ class Steps(ColumnGroup):
     """No columns of its own: it reads the images of the inputs where the block ends."""
 
     name: ClassVar[str] = "steps"
-    rank: ClassVar[int] = 5
+    rank: ClassVar[int] = 6
 
     count: int = 0
 

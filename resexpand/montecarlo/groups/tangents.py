@@ -40,7 +40,7 @@ class Tangents(ColumnGroup):
     """One tangent column per kind: ``"variance"``, ``"covariance"``, ``"direction"``."""
 
     name: ClassVar[str] = "tangents"
-    rank: ClassVar[int] = 1
+    rank: ClassVar[int] = 2
 
     kinds: tuple[str, ...]
 

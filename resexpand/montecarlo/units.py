@@ -1,0 +1,48 @@
+"""The loop that brings a stream of columns back to its units (see `groups.units`)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.columns import Columns
+from resexpand.montecarlo.jit import loop
+
+LARGEST = 2.0**256
+"""Largest squared norm over N that is left as it is: its square still fits."""
+
+
+@loop
+def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> int:
+    """Divide columns and their Gram matrix by powers of two where the latter is too large.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (S, P)
+        In units of `2**exponent`; changed in place.
+    gram : ndarray, shape (S, S)
+        Their Gram matrix, in units of `4**exponent`; changed in place.
+    exponent : int
+
+    Returns
+    -------
+    int
+        The exponent from now on. It does not change for columns that are infinite or NaN.
+    """
+    top = 0.0
+    for c in range(gram.shape[0]):
+        top = max(top, gram[c, c])
+    if not LARGEST < top < np.inf:
+        return exponent
+    factor = 1.0
+    while top * (factor * factor) > 4.0:
+        factor *= 0.5
+        exponent += 1
+    for c in range(columns.shape[0]):
+        x = columns[c]
+        for i in range(x.size):
+            x[i] *= factor
+    for a in range(gram.shape[0]):
+        for b in range(gram.shape[1]):
+            gram[a, b] *= factor * factor
+    return exponent
