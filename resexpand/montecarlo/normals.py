@@ -204,3 +204,28 @@ def add_normals(
         out[4 * k + 1] += factor * b
         out[4 * k + 2] += factor * c
         out[4 * k + 3] += factor * d
+
+
+@loop
+def add_in_quarters(
+    key0: np.uint64,
+    key1: np.uint64,
+    block: int,
+    c2: np.uint64,
+    c3: np.uint64,
+    out: NDArray[np.float64],
+    factor: float,
+) -> None:
+    """Add factor times entries `4 * block ...` of vector 0 of normals, in another order.
+
+    The order in which the four normals of neighbouring counters come out of the vector units: entry
+    `4 k + p` is added to entry `p n/4 + k` of `out`, whose size n is a multiple of 4.
+    """
+    quarter = out.size // BLOCK
+    w, x, y, z = out[:quarter], out[quarter:], out[2 * quarter :], out[3 * quarter :]
+    for k in range(quarter):
+        a, b, c, d = normals4(np.uint64(block + k), np.uint64(0), c2, c3, key0, key1)
+        w[k] += factor * a
+        x[k] += factor * b
+        y[k] += factor * c
+        z[k] += factor * d

@@ -1,0 +1,121 @@
+"""The text of a sampler for one column, Gaussian weights and the branch Activation -> Linear.
+
+With one column the whole of a layer enters the next through one number: the images of the weights
+are `sqrt(s |phi(h)|^2/N + t)` times fresh normals (`resexpand.montecarlo.function_space`), so
+
+    h^l = h^(l-1) + rho_l sqrt(s/N |phi(h^(l-1))|^2 + t) z_l,        h^0 = F z_0 .
+
+Nothing but `|h|^2` and `|phi(h)|^2` is read off, so nobody asks which neuron stands where. The
+column therefore lies in memory as its normals are made, quarter by quarter within pieces
+(`add_in_quarters`), which spares the vector units the sorting; each piece is finished, sums
+included, while it is in the first-level cache. The networks are those of the text for several
+columns, up to the order of the sums.
+"""
+
+from __future__ import annotations
+
+from resexpand.codegen.source import module_source
+from resexpand.montecarlo.groups.group import phi_source
+from resexpand.montecarlo.groups.inputs import Inputs
+from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
+from resexpand.network.ops import Activation, Linear
+from resexpand.network.resnet import Branch
+
+HEADER = """\
+# Residual networks drawn one after another, function-space sampler of one column, library {digest}.
+# Branch: Activation {activation} -> Linear.
+from resexpand.montecarlo.columns import LANES, add_piece, padded
+from resexpand.montecarlo.function_space import PIECE
+from resexpand.montecarlo.normals import BLOCK, add_in_quarters, fill_normals, fill_piece
+from resexpand.montecarlo.streams import (
+    FUNCTION_SPACE_FIRST, INPUT, READ_OUT_WEIGHTS, stream_word,
+)
+"""
+
+LOOPS = '''
+@reduction
+def squares(h):
+    """Return the sums of phi(h)^2 and of h^2."""
+    image, square = 0.0, 0.0
+    for i in range(h.size):
+        x = phi_0(h[i])
+        image += x * x
+        square += h[i] * h[i]
+    return image, square
+
+
+@chunk
+def advance(h, normals, width, word, draw, key0, key1, factor):
+    """Add factor times fresh normals to the column; return the sums of phi(h)^2 and h^2."""
+    image, square = 0.0, 0.0
+    whole = width // LANES * LANES
+    for first in range(0, whole, PIECE):
+        piece = h[first : min(first + PIECE, whole)]
+        add_in_quarters(key0, key1, first // BLOCK, word, draw, piece, factor)
+        new_image, new_square = squares(piece)
+        image += new_image
+        square += new_square
+    if whole < width:
+        piece = h[whole:width]
+        fill_piece(key0, key1, whole // BLOCK, np.uint64(0), word, draw, normals, LANES)
+        add_piece(piece, factor, normals)
+        new_image, new_square = squares(piece)
+        image += new_image
+        square += new_square
+    return image, square
+'''
+
+DRIVER = '''
+@driver
+def draw_networks(
+    first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
+    twin_roots, blocks, states, features, read_outs, outputs,
+):
+    """Draw networks first ... first + draws - 1 and write what they leave behind.
+
+    matrix[0, 0] makes the column at layer 0. Results of size zero are not wanted. blocks is L, or
+    L+1 to read the branch once more. The other arguments matter where there are more columns.
+    """
+    depth = scales.size
+    h = np.empty(padded(width))
+    normals = np.empty(LANES)
+    for n in range(draws):
+        draw = np.uint64(first + n)
+        h[:] = 0.0
+        word, factor = stream_word(0, INPUT), matrix[0, 0]
+        for layer in range(1, depth + 2):
+            image, square = advance(h, normals, width, word, draw, key0, key1, factor)
+            if states.size:
+                states[n, layer - 1, 0, 0] = square / width
+            if read_outs.size:
+                read_outs[n, layer - 1, 0, 0] = image / width
+            if features.size and layer <= blocks:
+                features[n, layer - 1, 0, 0] = image / width
+            if layer <= depth:
+                word = stream_word(layer, FUNCTION_SPACE_FIRST + 2)
+                length = np.sqrt(laws[1, 0] / width * image + laws[1, 1])
+                factor = scales[layer - 1] * length
+        if outputs.size:
+            word = stream_word(depth + 1, READ_OUT_WEIGHTS)
+            fill_normals(key0, key1, np.uint64(0), word, draw, normals, 1)
+            length = np.sqrt(read_out_law[0] / width * image + read_out_law[1])
+            outputs[n, 0] = length * normals[0]
+'''
+
+
+def is_single(branch: Branch, method: str, layout: Layout, law: WeightLaw) -> bool:
+    """Return whether this text draws the networks: one input, alone, one activation, Gaussian."""
+    kinds = [type(op) for op in branch.ops]
+    alone = layout.groups == (Inputs(1),)
+    return (
+        alone and kinds == [Activation, Linear] and method == "function-space" and law == GAUSSIAN
+    )
+
+
+def single_source(branch: Branch, digest: str) -> str:
+    """Return the text of the module that draws networks of one column with this branch."""
+    activation = branch.ops[0]
+    assert isinstance(activation, Activation)
+    head = HEADER.format(digest=digest, activation=activation.expression)
+    return module_source([head, phi_source(0, activation), LOOPS, DRIVER])

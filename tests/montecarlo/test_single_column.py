@@ -1,0 +1,75 @@
+"""One input alone has a sampler of its own: it must draw the networks of the one for several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from resexpand import Activation, Branch, Linear, ResNet
+from resexpand.montecarlo.groups.inputs import Inputs
+from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.tangents import Tangents
+from resexpand.montecarlo.normals import add_in_quarters, fill_normals
+from resexpand.montecarlo.single_source import is_single
+from resexpand.montecarlo.weights.law import GAUSSIAN, ORTHOGONAL
+
+W = Linear(sp.Rational(7, 5), sp.Rational(3, 10))
+# Below one block of 32 neurons, between two, no multiple of four, more than one piece.
+WIDTHS = (5, 33, 64, 1000, 1024, 2077)
+NAMES = ["kernel", "layer_covariance", "output"]
+
+
+@pytest.mark.parametrize(
+    "name", ["erf", *(pytest.param(a, marks=pytest.mark.slow) for a in ("relu", "gelu"))]
+)
+def test_the_first_of_two_inputs_is_the_only_one(make: Callable[..., object], name: str) -> None:
+    net = ResNet(Branch(Activation(name), W), scale=[0.9, 0.5, 0.7], read_out=Linear(2, 1))
+    for width in WIDTHS:
+        alone, beside = (
+            make(net, NAMES, width, K0=K0, method="function-space", seed=7).rows(3, 4)
+            for K0 in (0.8, [[0.8, 0.3], [0.3, 1.5]])
+        )
+        for observable in NAMES:
+            first = beside[observable]
+            first = first[..., 0] if observable == "output" else first[..., 0, 0]
+            np.testing.assert_allclose(
+                alone[observable].reshape(first.shape), first, rtol=1e-13, err_msg=str(width)
+            )
+
+
+def test_the_branch_is_read_once_more_without_a_read_out(make: Callable[..., object]) -> None:
+    net = ResNet(Branch(Activation("erf"), W), scale=[0.9, 0.5, 0.7])
+    alone, beside = (
+        make(net, ["layer_covariance"], 40, K0=K0, method="function-space").rows(0, 3)
+        for K0 in (0.8, [[0.8, 0.3], [0.3, 1.5]])
+    )
+    found, known = alone["layer_covariance"], beside["layer_covariance"][..., 0, 0]
+    np.testing.assert_allclose(found.reshape(known.shape), known, rtol=1e-13)
+
+
+def test_quarters_hold_the_normals_in_another_order() -> None:
+    n, word = 96, np.uint64
+    ordered, quarters = np.empty(n), np.zeros(n)
+    fill_normals(word(1), word(2), word(0), word(4), word(5), ordered, n)
+    add_in_quarters(word(1), word(2), 0, word(4), word(5), quarters, 2.0)
+    np.testing.assert_array_equal(quarters.reshape(4, -1).T.ravel(), 2.0 * ordered)
+    assert not np.array_equal(quarters, 2.0 * ordered)
+    # A piece that starts later continues the vector.
+    later = np.zeros(32)
+    add_in_quarters(word(1), word(2), 16, word(4), word(5), later, 1.0)
+    np.testing.assert_array_equal(later.reshape(4, -1).T.ravel(), ordered[64:])
+
+
+def test_what_else_is_asked_takes_the_general_text() -> None:
+    act, one = Activation("relu"), Layout.of(1, ())
+    assert is_single(Branch(act, W), "function-space", one, GAUSSIAN)
+    assert one.groups == (Inputs(1),)
+    assert not is_single(Branch(act, W), "dense", one, GAUSSIAN)
+    assert not is_single(Branch(act, W), "function-space", one, ORTHOGONAL)
+    assert not is_single(Branch(W, act, W), "function-space", one, GAUSSIAN)
+    assert not is_single(Branch(act, W), "function-space", Layout.of(2, ()), GAUSSIAN)
+    tangents = Layout.of(1, [Tangents(("direction",))])
+    assert not is_single(Branch(act, W), "function-space", tangents, GAUSSIAN)
