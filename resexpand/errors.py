@@ -52,3 +52,11 @@ class StoreError(ResexpandError, OSError):
 
 class WorkerError(ResexpandError, RuntimeError):
     """Workers failed: a chunk raised twice, or the executor itself is gone."""
+
+
+class DeviceError(ResexpandError, RuntimeError):
+    """No GPU can be used: a package, a driver or a device is missing, or too old."""
+
+
+class DeviceMemoryError(ResexpandError, MemoryError):
+    """The memory of a GPU does not hold even the smallest piece of the work."""

@@ -17,11 +17,13 @@ import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -81,13 +83,19 @@ def key(source: str) -> str:
 @cache
 def _foundation() -> str:
     """Return a hash of everything beside its text that a compiled module depends on."""
-    digest = hashlib.sha256(f"{_version('numba')} {_version('resexpand')}".encode())
+    versions = " ".join(map(_version, ("numba", "numba-cuda", "resexpand")))
+    digest = hashlib.sha256(versions.encode())
     package = files("resexpand.codegen")
-    sources = [*package.joinpath("elementary").iterdir(), package.joinpath("targets.py")]
-    for path in sorted(sources, key=lambda path: path.name):
+    own = [package.joinpath(f"{name}.py") for name in ("target", "targets")]
+    device = [package.joinpath("cuda").joinpath(f"{name}.py") for name in ("target", "single")]
+    for path in [*_by_name(package.joinpath("elementary").iterdir()), *own, *device]:
         if path.name.endswith(".py"):
             digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _by_name(paths: Iterable[Traversable]) -> list[Traversable]:
+    return sorted(paths, key=lambda path: path.name)
 
 
 def _version(package: str) -> str:

@@ -41,9 +41,6 @@ Array = NDArray[np.float64]
 VANISHING = re.compile(r"(response|curvature)_\d+_1_|(response|curvature)_\d+_2_")
 """Derivatives of a covariance, which may vanish: a relative error of them says nothing."""
 
-EQUAL = 1e-14
-"""Squared distance of two inputs, relative to their length, at which they are the same."""
-
 MEMORY = 30_000_000
 """Doubles that the matrices of one batch of points may hold."""
 
@@ -118,64 +115,6 @@ def _unhealthy(arrays: Mapping[str, Array], error: float) -> list[str]:
     if error > QUADRATURE_LIMIT:
         found.append(f"the quadrature did not converge: its relative error is about {error:.1g}")
     return [sentence for sentence in found if sentence]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """The inputs that are computed: of several equal ones the first.
-
-    Attributes
-    ----------
-    kernel : ndarray
-        Kernel at layer 0: ``(...,)`` for one input, ``(..., d, d)`` for d different ones.
-    places : list of int
-        Which of these each input is.
-    layers : Recursion
-        The recursion of one or of two inputs.
-    """
-
-    kernel: Array
-    places: list[int]
-    layers: Recursion
-
-    @property
-    def count(self) -> int:
-        """Number of inputs that are computed."""
-        return max(self.places) + 1
-
-    def expanded(self, name: str, array: Array) -> Array:
-        """Return a result for all inputs."""
-        index = np.array(self.places)
-        one = array[..., None, None] if self.count == 1 else array
-        if not name.endswith("_cov"):
-            return one[..., index[:, None], index]
-        if self.count == 1:
-            one = array[:, :, None, None, :, None, None]
-        return one[:, :, index[:, None], index][..., index[:, None], index]
-
-
-def _problem(theory: OneLoop, point: Point) -> Problem:
-    """Find equal inputs, whose kernels are singular and stay so."""
-    kernel = point.kernel
-    if theory.inputs == 1:
-        return Problem(kernel, [0], theory.layers)
-    places: list[int] = []
-    first: list[int] = []
-    for i in range(theory.inputs):
-        equal = [n for n, j in enumerate(first) if _are_equal(kernel, i, j)]
-        places.append(equal[0] if equal else len(first))
-        if not equal:
-            first.append(i)
-    if len(first) == 1:
-        single = layers(mean_field_kernel(theory.net), theory.process)
-        return Problem(kernel[..., 0, 0], places, single)
-    return Problem(kernel[..., first, :][..., first], places, theory.layers)
-
-
-def _are_equal(kernel: Array, i: int, j: int) -> bool:
-    """Whether two inputs are equal at all points of the grid."""
-    distance = kernel[..., i, i] + kernel[..., j, j] - 2 * kernel[..., i, j]
-    return bool((distance <= EQUAL * kernel[..., i, i]).all())
 
 
 def _width(given: dict[str, Any]) -> int | None:
@@ -326,41 +265,3 @@ def _wick(tables: Tables) -> Array:
     return wick
 
 
-def _matrices(inputs: int, name: str, array: Array) -> Array:
-    """Return entries as D x D matrices; as plain numbers for one input."""
-    if name in ("K", "C"):
-        return array[..., 0, 0] if inputs == 1 else array
-    index = entry_index(inputs)
-    if inputs == 1:
-        return array[:, :, 0, :, 0] if name.endswith("_cov") else array[..., 0]
-    square = np.array([[index[i, j] for j in range(inputs)] for i in range(inputs)])
-    return array[:, :, square] if array.ndim == 3 else array[:, :, square][..., square]
-
-
-def _outputs(inputs: int, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return what is made of the others: cumulants of the outputs, and the validity."""
-    kernel, spread = arrays["K"], arrays["G_cov"]
-    if inputs == 1:
-        variance = np.diagonal(spread, axis1=1, axis2=2)
-        last, final = arrays["C_cov"][:, -1, -1], arrays["C"][:, -1]
-        return {
-            "kurtosis": _relative(3 * last, final**2),
-            "validity": _relative(variance, kernel**2),
-        }
-    each, blocks = np.arange(inputs), np.arange(kernel.shape[1])
-    own = np.moveaxis(spread[:, blocks, :, :, blocks], 0, 1)
-    variance = own[..., each, each, each, each]
-    covariance = arrays["C_cov"][:, -1, :, :, -1]
-    four = covariance + covariance.swapaxes(2, 3) + covariance.transpose(0, 1, 4, 3, 2)
-    final = arrays["C"][:, -1][..., each, each]
-    relative = _relative(variance, kernel[..., each, each] ** 2)
-    return {
-        "four_point": four,
-        "kurtosis": _relative(four[..., each, each, each, each], final**2),
-        "validity": relative.max(axis=-1),
-    }
-
-
-def _relative(value: Array, scale: Array) -> Array:
-    """Return a quotient, 0 where both vanish (an input of length zero)."""
-    return np.divide(value, scale, out=np.zeros_like(value), where=scale > 0)

@@ -1,0 +1,77 @@
+"""Which inputs are computed: equal ones once, since their kernels are singular and stay so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.codegen.binding import Point
+from resexpand.theory.mean_field import kernel as mean_field_kernel
+from resexpand.theory.one_loop import OneLoop
+from resexpand.theory.one_loop.layers import layers
+from resexpand.theory.recursion import Recursion
+
+Array = NDArray[np.float64]
+
+EQUAL = 1e-14
+"""Squared distance of two inputs, relative to their length, at which they are the same."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The inputs that are computed: of several equal ones the first.
+
+    Attributes
+    ----------
+    kernel : ndarray
+        Kernel at layer 0: ``(...,)`` for one input, ``(..., d, d)`` for d different ones.
+    places : list of int
+        Which of these each input is.
+    layers : Recursion
+        The recursion of one or of two inputs.
+    """
+
+    kernel: Array
+    places: list[int]
+    layers: Recursion
+
+    @property
+    def count(self) -> int:
+        """Number of inputs that are computed."""
+        return max(self.places) + 1
+
+    def expanded(self, name: str, array: Array) -> Array:
+        """Return a result for all inputs."""
+        index = np.array(self.places)
+        one = array[..., None, None] if self.count == 1 else array
+        if not name.endswith("_cov"):
+            return one[..., index[:, None], index]
+        if self.count == 1:
+            one = array[:, :, None, None, :, None, None]
+        return one[:, :, index[:, None], index][..., index[:, None], index]
+
+
+def distinct_inputs(theory: OneLoop, point: Point) -> Problem:
+    """Find equal inputs, whose kernels are singular and stay so."""
+    kernel = point.kernel
+    if theory.inputs == 1:
+        return Problem(kernel, [0], theory.layers)
+    places: list[int] = []
+    first: list[int] = []
+    for i in range(theory.inputs):
+        equal = [n for n, j in enumerate(first) if _are_equal(kernel, i, j)]
+        places.append(equal[0] if equal else len(first))
+        if not equal:
+            first.append(i)
+    if len(first) == 1:
+        single = layers(mean_field_kernel(theory.net), theory.process)
+        return Problem(kernel[..., 0, 0], places, single)
+    return Problem(kernel[..., first, :][..., first], places, theory.layers)
+
+
+def _are_equal(kernel: Array, i: int, j: int) -> bool:
+    """Whether two inputs are equal at all points of the grid."""
+    distance = kernel[..., i, i] + kernel[..., j, j] - 2 * kernel[..., i, j]
+    return bool((distance <= EQUAL * kernel[..., i, i]).all())
