@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resexpand.theory.order_profile import order_profile
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
+    from resexpand.workflows.doctor.examine import doctor
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ _HOMES = {
     "cite": "resexpand.references",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
+    "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.codegen.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
     "gated_path_sum": "resexpand.theory.gated_paths",
@@ -69,6 +71,7 @@ __all__ = [
     "cite",
     "compare",
     "compile_routine",
+    "doctor",
     "evaluate",
     "exact_moments",
     "gated_path_sum",

@@ -1,0 +1,168 @@
+"""Every probe in another process, and what became of it.
+
+A library that crashes, hangs or does not import is a line on the page and not the end of it. This
+file and the command that prints the page load the standard library alone. A target *works* if a
+routine and a sampler were compiled for it, run, and gave what they must. Without a device the CUDA
+routines are compiled for compute capability 9.0 and assembled, which shows that everything but the
+device is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import resexpand
+from resexpand.errors import HyperparameterError
+from resexpand.workflows.doctor.page import LIBRARIES, Examination, Finding, TargetHealth
+
+SECONDS = 180
+"""A process that takes longer is stopped: the first start compiles, on a slow disk too."""
+
+TARGETS = ("auto", "cpu", "cuda")
+
+CPU = ("folder", "compiler", "routine", "sampler")
+FOUND = ("driver", "devices")
+TOOLS = ("package", "toolkit")
+OFFLINE = ("assembled",)
+ON_DEVICE = ("device routine", "device sampler")
+NEEDS = {
+    "routine": "compiler",
+    "sampler": "compiler",
+    "devices": "driver",
+    "toolkit": "package",
+    "assembled": "toolkit",
+    "device routine": "toolkit",
+    "device sampler": "device routine",
+}
+
+
+def doctor(target: str = "auto") -> Examination:
+    """Look at this machine, and try each target with a tiny routine and a tiny sample.
+
+    Parameters
+    ----------
+    target : {"auto", "cpu", "cuda"}
+        What `Examination.works` is about. Everything is looked at in any case.
+
+    Returns
+    -------
+    Examination
+        A page to print, with the findings behind it.
+
+    Raises
+    ------
+    HyperparameterError
+        If there is no such target. What is wrong with the machine is never raised.
+
+    Examples
+    --------
+    >>> page = doctor()
+    >>> page.cpu.works
+    True
+    """
+    if target not in TARGETS:
+        raise HyperparameterError(
+            f"the target {target!r}", "there is none of that name", f"use one of {TARGETS}"
+        )
+    with ThreadPoolExecutor(2) as pool:
+        cpu, cuda = pool.submit(_cpu), pool.submit(_cuda)
+        return Examination(target, _machine(), cpu.result(), cuda.result())
+
+
+def _machine() -> dict[str, Any]:
+    usable = getattr(os, "sched_getaffinity", None)
+    return {
+        "resexpand": resexpand.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processors": len(usable(0)) if usable else os.cpu_count() or 1,
+        "libraries": {name: _version(name) for name in LIBRARIES},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> TargetHealth:
+    findings = _probe(CPU)
+    # A folder that cannot be written to costs time, not results.
+    return TargetHealth("cpu", all(f.state == "ok" for f in findings[1:]), findings)
+
+
+def _cuda() -> TargetHealth:
+    found = _probe(FOUND)
+    present = all(f.state == "ok" for f in found)
+    findings = found + _probe(TOOLS + (ON_DEVICE if present else OFFLINE))
+    return TargetHealth("cuda", all(f.state == "ok" for f in findings) and present, findings)
+
+
+def _probe(names: Sequence[str]) -> tuple[Finding, ...]:
+    """Run probes in other processes; after one that fails, what rests on it is not tried."""
+    done: dict[str, Finding] = {}
+    while left := [name for name in names if name not in done]:
+        blocked = [n for n in left if n in NEEDS and _failed(done, NEEDS[n])]
+        for name in blocked:
+            done[name] = Finding(name, "not tried", f"not tried without: {NEEDS[name]}")
+        if not blocked:
+            done.update(_ask(left))
+    return tuple(done[name] for name in names)
+
+
+def _failed(done: Mapping[str, Finding], name: str) -> bool:
+    return name in done and done[name].state != "ok"
+
+
+def _ask(names: Sequence[str]) -> dict[str, Finding]:
+    """Return what one process says of the probes, up to the first that fails."""
+    parent = str(Path(resexpand.__file__).resolve().parents[1])
+    paths = [parent, *filter(None, [os.environ.get("PYTHONPATH")])]
+    # -P: a file `numba.py` in the current folder is nobody's Numba.
+    command = [sys.executable, "-P", "-m", "resexpand.workflows.doctor.probes", *names]
+    try:
+        run = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=SECONDS,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+        said, end = run.stdout, _last_words(run.returncode, run.stderr)
+    except subprocess.TimeoutExpired as error:
+        said, end = _text(error.stdout), f"no answer in {SECONDS} s"
+    except OSError as error:
+        said, end = "", f"no process could be started ({error.strerror})"
+    found = [Finding(**json.loads(line)) for line in said.splitlines()]
+    if len(found) < len(names) and all(f.state == "ok" for f in found):
+        found.append(Finding(names[len(found)], "failed", end))
+    return {f.name: f for f in found}
+
+
+def _text(output: str | bytes | None) -> str:
+    text = output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+    return text[: text.rfind("\n") + 1]
+
+
+def _last_words(code: int, complaint: str) -> str:
+    if code < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        return f"the process was ended by {names.get(-code, f'signal {-code}')}"
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    return lines[-1] if lines else f"the process ended with code {code}"

@@ -1,0 +1,105 @@
+"""Probes of the software: the folder of generated code, Numba, numba-cuda and the toolkit."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from resexpand.workflows.doctor.missing import Found, Missing
+
+EXTRA = "pip install 'resexpand[cuda]'"
+
+LIBRARIES = {"nvvm": "nvvmVersion", "nvrtc": "nvrtcVersion", "nvJitLink": "nvJitLinkVersion"}
+"""What numba-cuda compiles and links with, and the function that says which version it is."""
+
+
+def folder() -> Found:
+    """Look where generated code is kept, and write there."""
+    from resexpand.codegen import store
+
+    path = store.folder()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        modules = sum(name.endswith(".py") for name in os.listdir(path))
+        free = shutil.disk_usage(path).free
+    except OSError as error:
+        raise Missing(
+            f"{_short(path)} cannot be written to ({error.strerror}): every process compiles anew",
+            f"set {store.VARIABLE} to a folder that can be written to",
+        ) from error
+    facts = {"path": str(path), "modules": modules, "free_bytes": free}
+    return f"{_short(path)}, writable, {modules} modules, {free / 1e9:.1f} GB free", facts
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(Path("~") / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return str(path)
+
+
+def compiler() -> Found:
+    """Compile one function anew and run it."""
+    import numba
+
+    found = numba.njit(lambda x: x * x + 1.0)(3.0)
+    if found != 10.0:
+        raise Missing(f"a compiled function returned {found} instead of 10.0")
+    threads = numba.get_num_threads()
+    return f"Numba {numba.__version__}, threads: {threads}", {"threads": threads}
+
+
+def package() -> Found:
+    """Look for numba-cuda: the `numba.cuda` that Numba itself has is not it."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        raise Missing("numba-cuda is not installed", EXTRA)
+    facts = {name: _version(name) for name in ("numba-cuda", "cuda-bindings", "cuda-toolkit")}
+    return ", ".join(f"{name} {found or '(missing)'}" for name, found in facts.items()), facts
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def toolkit() -> Found:
+    """Load the libraries of the toolkit and ask each for its version."""
+    from cuda import pathfinder
+
+    facts: dict[str, Any] = {}
+    for name, question in LIBRARIES.items():
+        try:
+            path = pathfinder.load_nvidia_dynamic_lib(name).abs_path
+        except pathfinder.DynamicLibNotFoundError as error:
+            raise Missing(f"the library {name} of the CUDA toolkit was not found", EXTRA) from error
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        getattr(ctypes.CDLL(path), question)(ctypes.byref(major), ctypes.byref(minor))
+        facts[name] = f"{major.value}.{minor.value}"
+    facts["ptxas"] = _assembler()
+    words = [f"{name} {found}" for name, found in facts.items() if found]
+    return ", ".join(words if facts["ptxas"] else [*words, "no ptxas"]), facts
+
+
+def _assembler() -> str | None:
+    from resexpand.codegen.cuda.offline import assembler
+
+    program = assembler()
+    if program is None:
+        return None
+    run = subprocess.run(
+        [os.fspath(program), "--version"], capture_output=True, text=True, check=False
+    )
+    release = re.search(r"release ([\d.]+)", run.stdout)
+    return release[1] if release else None

@@ -1,0 +1,292 @@
+"""The page about a machine: it stands when libraries are broken, and it does not flatter."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from resexpand import doctor
+from resexpand.cli import main
+from resexpand.errors import HyperparameterError
+from resexpand.workflows.doctor import driver, examine, probes, software, trials
+from resexpand.workflows.doctor.missing import Missing
+from resexpand.workflows.doctor.page import Examination, Finding, TargetHealth
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def page() -> Examination:
+    """What is found where the tests run."""
+    return doctor()
+
+
+def found(health: TargetHealth) -> dict[str, Finding]:
+    return {f.name: f for f in health.findings}
+
+
+def test_the_cpu_works_and_everything_was_tried(page):
+    assert page.cpu.works, page
+    assert [f.name for f in page.cpu.findings] == list(examine.CPU)
+    facts = found(page.cpu)
+    assert facts["routine"].facts["relative_error"] < 1e-14
+    assert abs(facts["sampler"].facts["z"]) < 6
+    assert facts["sampler"].facts["networks"] == 256
+    assert page.machine["libraries"]["numba"]
+
+
+def test_the_page_has_every_finding_and_fits(page):
+    text = str(page)
+    for health in (page.cpu, page.cuda):
+        assert f"{health.name} {health.verdict}" in text
+        assert all(f.text in text for f in health.findings)
+        assert all(remedy in text for remedy in health.remedies)
+    assert "Traceback" not in text
+    assert len(text.splitlines()) <= 24
+
+
+def test_the_gpu_works_or_a_reason_and_a_remedy_are_given(page):
+    facts = found(page.cuda)
+    assert set(examine.FOUND + examine.TOOLS) < set(facts)
+    if page.cuda.works:
+        assert facts["device sampler"].facts["relative_difference"] < 1e-9
+        return
+    broken = next(f for f in page.cuda.findings if f.state == "failed")
+    assert page.cuda.verdict == f"does not work here: {broken.name}"
+    assert broken.text
+    assert page.cuda.remedies
+
+
+def test_the_record_is_strict_json_and_says_the_same(page, monkeypatch, capsys):
+    monkeypatch.setattr("resexpand.cli.doctor_command.doctor", lambda target: page)
+    assert main(["doctor", "--json"]) == (0 if page.works else 1)
+    record = json.loads(capsys.readouterr().out)
+    assert record["schema"]["name"] == "resexpand-record"
+    assert record["works"] is page.works
+    assert list(record["targets"]) == ["cpu", "cuda"]
+    assert record["targets"]["cpu"]["findings"]["routine"]["state"] == "ok"
+    assert main(["doctor"]) == (0 if page.works else 1)
+    assert capsys.readouterr().out == f"{page}\n"
+
+
+def health(name: str, *states: str) -> TargetHealth:
+    names = examine.CPU if name == "cpu" else examine.FOUND
+    findings = tuple(Finding(n, s, s) for n, s in zip(names, states, strict=False))
+    return TargetHealth(name, all(s == "ok" for s in states), findings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpu", "cuda", "works"),
+    [
+        ("auto", ["ok"], ["failed", "not tried"], True),
+        ("auto", ["failed"], ["ok", "ok"], False),
+        ("cpu", ["ok"], ["failed"], True),
+        ("cuda", ["ok"], ["failed"], False),
+        ("cuda", ["failed"], ["ok", "ok"], True),
+    ],
+)
+def test_the_exit_code_is_about_what_was_asked(asked, cpu, cuda, works, monkeypatch, capsys):
+    page = Examination(asked, examine._machine(), health("cpu", *cpu), health("cuda", *cuda))
+    assert page.works is works
+    monkeypatch.setattr("resexpand.cli.doctor_command.doctor", lambda target: page)
+    assert main(["doctor", "--target", asked]) == (0 if works else 1)
+    assert str(page) in capsys.readouterr().out
+
+
+def test_a_device_that_cannot_be_used_is_not_passed_over():
+    """With ``auto`` a GPU is asked for where there is one."""
+    findings = (Finding("devices", "ok", "one"), Finding("toolkit", "failed", "too old"))
+    page = Examination("auto", {}, health("cpu", "ok"), TargetHealth("cuda", False, findings))
+    assert not page.works
+
+
+def test_there_is_no_other_target():
+    with pytest.raises(HyperparameterError, match="'tpu': there is none of that name"):
+        doctor("tpu")
+    with pytest.raises(SystemExit):
+        main(["doctor", "--target", "tpu"])
+
+
+def broken(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
+    """Put modules of these texts before all others, for other processes."""
+    for name, text in modules.items():
+        (folder / f"{name}.py").write_text(text)
+    rest = filter(None, [os.environ.get("PYTHONPATH")])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *rest]))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise ImportError('no llvm here', name='llvmlite.binding')", "no llvm here"),
+        ("raise RuntimeError('of another kind')", "RuntimeError: of another kind"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
+        ("import os; os._exit(7)", "ended with code 7"),
+        ("import os; os.write(1, b'{\"name\": 1}\\n'); raise SystemExit('end')", "end"),
+        ("import time; time.sleep(600)", "no answer in 2 s"),
+        ("njit = lambda f: lambda x: 9.0", "returned 9.0 instead of 10.0"),
+    ],
+    ids=["import", "raise", "crash", "exit", "noise", "hang", "wrong"],
+)
+def test_a_broken_library_is_a_line_on_the_page(text, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(examine, "SECONDS", 2)
+    broken(tmp_path, monkeypatch, numba=text)
+    folder, compiler, routine, sampler = examine._probe(examine.CPU)
+    assert folder.state == "ok"
+    assert compiler.state == "failed"
+    assert said in compiler.text
+    assert {routine.state, sampler.state} == {"not tried"}
+    assert routine.text == "not tried without: compiler"
+    if "llvmlite" in text:
+        assert compiler.remedy == "pip install --force-reinstall llvmlite"
+
+
+def test_the_command_stands_without_its_libraries(tmp_path):
+    """With NumPy, SymPy and Numba broken there is a page, an exit code, and no traceback."""
+    for name in ("numpy", "sympy", "numba", "numba_cuda", "platformdirs"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is broken')")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", "resexpand", "doctor", "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (run.returncode, run.stderr) == (1, "")
+    findings = json.loads(run.stdout)["targets"]["cpu"]["findings"]
+    assert findings["folder"]["text"] == "ImportError: platformdirs is broken"
+    assert findings["compiler"]["text"] == "ImportError: numba is broken"
+
+
+def test_a_folder_that_is_none(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RESEXPAND_CACHE", str(tmp_path / "file" / "folder"))
+    with pytest.raises(Missing, match="cannot be written to") as caught:
+        software.folder()
+    assert "RESEXPAND_CACHE" in caught.value.remedy
+
+
+def test_without_the_extra_the_line_to_install_is_given(monkeypatch):
+    monkeypatch.setattr(software.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Missing, match="numba-cuda is not installed") as caught:
+        software.package()
+    assert caught.value.remedy == "pip install 'resexpand[cuda]'"
+
+
+class Library:
+    """A driver as `ctypes` shows it: writes through pointers, returns error codes."""
+
+    def __init__(self, cuda: int = 13000, names: tuple[str, ...] = (), code: int = 0) -> None:
+        self._cuda, self._names, self._code = cuda, names, code
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked")
+
+    @staticmethod
+    def _write(pointer: Any, value: int) -> None:
+        pointer._obj.value = value
+
+    def cuGetErrorName(self, code: int, pointer: Any) -> int:
+        names = {100: b"CUDA_ERROR_NO_DEVICE", 999: b"CUDA_ERROR_UNKNOWN"}
+        pointer._obj.value = names[code]
+        return 0
+
+    def cuDriverGetVersion(self, pointer: Any) -> int:
+        self._write(pointer, self._cuda)
+        return 0
+
+    def cuInit(self, flags: int) -> int:
+        return self._code
+
+    def cuDeviceGetCount(self, pointer: Any) -> int:
+        self._write(pointer, len(self._names))
+        return 0
+
+    def cuDeviceGet(self, pointer: Any, index: int) -> int:
+        self._write(pointer, index + 40)
+        return 0
+
+    def cuDeviceGetName(self, buffer: Any, size: int, handle: Any) -> int:
+        buffer.value = self._names[handle.value - 40].encode()
+        return 0
+
+    def cuDeviceGetAttribute(self, pointer: Any, which: int, handle: Any) -> int:
+        self._write(pointer, {75: 9, 76: 0}[which])
+        return 0
+
+    def cuDeviceTotalMem_v2(self, pointer: Any, handle: Any) -> int:
+        self._write(pointer, 80 * 2**30)
+        return 0
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch):
+    """Install a driver."""
+
+    def install(**how: Any) -> None:
+        loaded = {driver.DRIVER.get(sys.platform, "libcuda.so.1"): Library(**how)}
+
+        def load(name: str) -> Any:
+            if name not in loaded:
+                raise OSError(name)
+            return loaded[name]
+
+        fields = {name: getattr(ctypes, name) for name in dir(ctypes) if not name.startswith("_")}
+        monkeypatch.setattr(driver, "ctypes", SimpleNamespace(**{**fields, "CDLL": load}))
+
+    return install
+
+
+def test_devices_are_listed(installed):
+    installed(names=("First", "Second"))
+    text, facts = driver.version()
+    assert facts["cuda"] == "13.0"
+    text, facts = driver.devices()
+    assert text == "First, sm_90, 80 GiB; Second, sm_90, 80 GiB"
+    assert facts["devices"][1]["bytes"] == 80 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("how", "ask", "why", "remedy"),
+    [
+        ({"cuda": 12040}, "version", "speaks CUDA 12.4, the cuda extra brings 13", "580 or later"),
+        ({"code": 100}, "devices", "the driver finds no device", "CUDA_VISIBLE_DEVICES"),
+        ({"names": ()}, "devices", "the driver finds no device", "nvidia-smi"),
+        ({"code": 999}, "devices", r"cuInit with CUDA_ERROR_UNKNOWN \(999\)", "nvidia-smi"),
+    ],
+)
+def test_a_driver_that_is_no_use(installed, how, ask, why, remedy):
+    installed(**how)
+    with pytest.raises(Missing, match=why) as caught:
+        getattr(driver, ask)()
+    assert remedy in caught.value.remedy
+
+
+def test_no_driver(monkeypatch):
+    monkeypatch.setitem(driver.DRIVER, sys.platform, "no-such-library.so")
+    with pytest.raises(Missing, match="no NVIDIA driver") as caught:
+        driver.version()
+    assert "580 or later" in caught.value.remedy
+
+
+def test_control_wrong_numbers_are_no_health(monkeypatch):
+    monkeypatch.setattr(trials, "EXACT", -1.0)
+    with pytest.raises(Missing, match="is off by"):
+        trials.routine()
+    monkeypatch.setattr(trials, "SURPRISE", 0.0)
+    with pytest.raises(Missing, match="standard errors from the exact kernel"):
+        trials.sampler()
+    estimates = {"cpu": [1.0, 2.0], "cuda": [1.0, 2.0 + 1e-8]}
+    monkeypatch.setattr(trials, "_estimate", lambda t: SimpleNamespace(mean=estimates[t]))
+    with pytest.raises(Missing, match=r"networks of one seed differ .* by 5\.0e-09"):
+        trials.device_sampler()
+
+
+def test_every_probe_is_asked_somewhere():
+    asked = examine.CPU + examine.FOUND + examine.TOOLS + examine.OFFLINE + examine.ON_DEVICE
+    assert set(asked) == set(probes.PROBES)
+    assert set(examine.NEEDS) | set(examine.NEEDS.values()) <= set(asked)
