@@ -1,0 +1,143 @@
+"""Who works on a network: one thread, or a group of them in step.
+
+The loops over neurons of this folder are written once, for both targets. On the CPU one thread
+draws a network; on a GPU the threads of one block do, its *lanes*. Each of them runs the whole
+text, loops take every entry that is its own,
+
+    for i in range(lane(), n, lanes()):
+
+and everything beside these loops is done by all lanes alike. Three rules make that one program:
+
+- A function that writes entries of columns meets at its end (`meet`), so that whoever comes next
+  may read what other lanes wrote. Within it, an entry may be read by the lane that wrote it.
+- A sum over neurons is the sum of the lanes' sums (`over_lanes`), in the same order every time;
+  all lanes get it, after they met. What follows from such sums alone is the same for all lanes,
+  so they take the same branches and meet at the same places.
+- A number that is no entry of a column, such as one of a triangular factor, is written by the lane
+  that leads (`leads`) and read after the next meeting.
+
+On the CPU `lane()` is 0 and `lanes()` is 1, the others vanish, and the compiled loops are those
+of `range(n)`. What stands for them on a GPU is in `resexpand.montecarlo.cuda.lanes`.
+
+Memory comes from two flat arrays that the caller of a sampler hands out: one far, large; one near,
+the shared memory of a block, empty on the CPU. `room` takes from the near one what fits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.jit import inlined, loop
+
+Floats = NDArray[np.float64]
+Shape = tuple[int, ...]
+
+
+@inlined
+def lane() -> int:
+    """Return the number of this lane."""
+    return 0
+
+
+@inlined
+def lanes() -> int:
+    """Return how many lanes work on a network."""
+    return 1
+
+
+@inlined
+def leads() -> bool:
+    """Return whether this lane writes what is written once."""
+    return lane() == 0
+
+
+@inlined
+def meet() -> None:
+    """Wait until all lanes are here; each then sees what the others wrote."""
+    return
+
+
+@inlined
+def over_lanes(number: float) -> float:
+    """Return the sum of a number over the lanes, always in the same order, to all of them."""
+    return number
+
+
+@inlined
+def group() -> int:
+    """Return the number of this group of lanes."""
+    return 0
+
+
+@inlined
+def groups() -> int:
+    """Return how many groups there are: each takes every so many-th network."""
+    return 1
+
+
+@inlined
+def at_once(size: int, cached: int) -> int:
+    """Return how much of a loop is done before the next begins: what the cache holds, or all."""
+    return min(size, cached)
+
+
+@inlined
+def near_memory(far: Floats) -> Floats:
+    """Return the memory that only this group can see; empty on the CPU."""
+    return far[:0]
+
+
+@inlined
+def entries_of(shape: Shape) -> int:
+    """Return the number of entries of an array."""
+    product = 1
+    for length in shape:
+        product *= length
+    return product
+
+
+@inlined
+def shaped(flat: Floats, shape: Shape) -> Floats:
+    """Return the first entries of a flat array, as an array of that shape."""
+    return flat[: entries_of(shape)].reshape(shape)
+
+
+@loop
+def clear(flat: Floats) -> None:
+    """Write zeros."""
+    for i in range(lane(), flat.size, lanes()):
+        flat[i] = 0.0
+    meet()
+
+
+@loop
+def room(near: Floats, far: Floats, shape: Shape) -> tuple[Floats, Floats, Floats]:
+    """Return an array of zeros, and what is left of the two memories."""
+    size = entries_of(shape)
+    if size <= near.size:
+        clear(near[:size])
+        return shaped(near, shape), near[size:], far
+    clear(far[:size])
+    return shaped(far, shape), near, far[size:]
+
+
+def host_room(near: int, shapes: tuple[Shape, ...]) -> tuple[int, int]:
+    """Return how many entries of the near and of the far memory some arrays take, in this order.
+
+    Parameters
+    ----------
+    near : int
+        Entries that the near memory may have.
+    shapes : tuple of tuple of int
+        As the sampler asks `room` for them.
+    """
+    used = far = 0
+    for size in map(math.prod, shapes):
+        if size <= near - used:
+            used += size
+        else:
+            far += size
+    return used, far
