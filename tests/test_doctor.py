@@ -66,7 +66,7 @@ def test_the_gpu_works_or_a_reason_and_a_remedy_are_given(page):
 
 
 def test_the_record_is_strict_json_and_says_the_same(page, monkeypatch, capsys):
-    monkeypatch.setattr("resexpand.cli.doctor_command.doctor", lambda target: page)
+    monkeypatch.setattr("resexpand.workflows.doctor.examine.doctor", lambda target: page)
     assert main(["doctor", "--json"]) == (0 if page.works else 1)
     record = json.loads(capsys.readouterr().out)
     assert record["schema"]["name"] == "resexpand-record"
@@ -96,7 +96,7 @@ def health(name: str, *states: str) -> TargetHealth:
 def test_the_exit_code_is_about_what_was_asked(asked, cpu, cuda, works, monkeypatch, capsys):
     page = Examination(asked, examine._machine(), health("cpu", *cpu), health("cuda", *cuda))
     assert page.works is works
-    monkeypatch.setattr("resexpand.cli.doctor_command.doctor", lambda target: page)
+    monkeypatch.setattr("resexpand.workflows.doctor.examine.doctor", lambda target: page)
     assert main(["doctor", "--target", asked]) == (0 if works else 1)
     assert str(page) in capsys.readouterr().out
 

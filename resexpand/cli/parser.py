@@ -11,7 +11,8 @@ import argparse
 import sys
 from typing import Any, NoReturn
 
-from resexpand.cli.runs_options import add_runs, carrying_out
+from resexpand.cli.doctor_command import add_doctor
+from resexpand.cli.runs_options import OBSERVABLES, add_runs, carrying_out
 
 _NUMBERS = "number, list a,b,c or range first:last:count"
 _EPILOG = (
@@ -49,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         _sample,
         lambda commands: add_runs(commands, _command),
         _latex,
-        _doctor,
+        lambda commands: add_doctor(commands, _command),
     ):
         add(commands)
     return parser
@@ -303,17 +304,7 @@ def _sample(commands: Any) -> None:
         "--observables",
         metavar="LIST",
         default="kernel",
-        help="of kernel, layer_covariance, output, output_squared, output_variance, chi, response, "
-        "covariance_response, tangent, distance, distance_squared, residual_ratio, residual_share, "
-        "log_kernel, log_growth, log_tangent, gradient, log_gradient, directional_derivative, ntk, "
-        "ntk_layers, order_profile(K), order_remainder(K), path_profile(K), path_remainder(K) "
-        "(default: kernel)",
-    )
-    group.add_argument(
-        "--until",
-        metavar="EPS",
-        help="stop where every standard error is below this share of its mean, such as 0.1%%; "
-        "--draws is the most then",
+        help=f"of {OBSERVABLES} (default: kernel)",
     )
     group.add_argument(
         "--control",
@@ -353,23 +344,6 @@ def _latex(commands: Any) -> None:
         "--closed", action="store_true", help="averages in closed form, where one is known"
     )
     parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
-
-
-def _doctor(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "doctor",
-        "doctor_command",
-        "What this machine has, whether each target works here, and what to install if not.",
-        network=False,
-    )
-    parser.add_argument(
-        "--target",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="what must work for the exit code 0; auto: the CPU, and a GPU if there is one "
-        "(default: auto)",
-    )
 
 
 def _validate(commands: Any) -> None:

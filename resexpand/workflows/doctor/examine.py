@@ -21,7 +21,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import resexpand
 from resexpand.errors import HyperparameterError
 from resexpand.workflows.doctor.page import LIBRARIES, Examination, Finding, TargetHealth
 
@@ -82,7 +81,7 @@ def doctor(target: str = "auto") -> Examination:
 def _machine() -> dict[str, Any]:
     usable = getattr(os, "sched_getaffinity", None)
     return {
-        "resexpand": resexpand.__version__,
+        "resexpand": str(sys.modules["resexpand"].__version__),
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
@@ -129,7 +128,7 @@ def _failed(done: Mapping[str, Finding], name: str) -> bool:
 
 def _ask(names: Sequence[str]) -> dict[str, Finding]:
     """Return what one process says of the probes, up to the first that fails."""
-    parent = str(Path(resexpand.__file__).resolve().parents[1])
+    parent = str(Path(__file__).resolve().parents[3])
     paths = [parent, *filter(None, [os.environ.get("PYTHONPATH")])]
     # -P: a file `numba.py` in the current folder is nobody's Numba.
     command = [sys.executable, "-P", "-m", "resexpand.workflows.doctor.probes", *names]
