@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from resexpand import doctor
 from resexpand.cli import main
+from resexpand.codegen.cuda import device
 from resexpand.errors import HyperparameterError
 from resexpand.workflows.doctor import driver, examine, probes, software, trials
 from resexpand.workflows.doctor.missing import Missing
@@ -177,6 +179,36 @@ def test_without_the_extra_the_line_to_install_is_given(monkeypatch):
     assert caught.value.remedy == "pip install 'resexpand[cuda]'"
 
 
+def test_without_the_extra_an_older_driver_gets_a_line_of_its_own(monkeypatch, installed):
+    installed(cuda=12040)
+    assert driver.version()[1]["cuda"] == "12.4"
+    monkeypatch.setattr(software.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Missing) as caught:
+        software.package()
+    assert "'numba-cuda[cu12]' 'cuda-toolkit[nvcc]==12.*'" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ({}, None),
+        ({"driver": (12, 4)}, "serves CUDA 12.4, the toolkit is 13.5"),
+        ({"toolkit": (11, 8)}, "is older than 12.0"),
+        ({"devices": (device.Device("Next", (99, 0), 1),)}, "too old for the Next"),
+        ({"toolkit": None, "trouble": "no library"}, "cannot be loaded"),
+    ],
+)
+def test_the_toolkit_must_suit_driver_and_device(what, why, monkeypatch):
+    good = device.Machine("0.30", (13, 5), (12, 1))
+    monkeypatch.setattr(device, "machine", lambda: replace(good, **what))
+    if why is None:
+        software._judge()
+        return
+    with pytest.raises(Missing, match=why) as caught:
+        software._judge()
+    assert "pip install" in caught.value.remedy
+
+
 class Library:
     """A driver as `ctypes` shows it: writes through pointers, returns error codes."""
 
@@ -253,7 +285,6 @@ def test_devices_are_listed(installed):
 @pytest.mark.parametrize(
     ("how", "ask", "why", "remedy"),
     [
-        ({"cuda": 12040}, "version", "speaks CUDA 12.4, the cuda extra brings 13", "580 or later"),
         ({"code": 100}, "devices", "the driver finds no device", "CUDA_VISIBLE_DEVICES"),
         ({"names": ()}, "devices", "the driver finds no device", "nvidia-smi"),
         ({"code": 999}, "devices", r"cuInit with CUDA_ERROR_UNKNOWN \(999\)", "nvidia-smi"),

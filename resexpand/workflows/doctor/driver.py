@@ -19,8 +19,6 @@ CAPABILITY = (75, 76)
 """Attributes of a device: major and minor compute capability."""
 NO_DEVICE = 100
 """The driver's error code where it finds none."""
-NEWEST = 13
-"""The version of CUDA that the `cuda` extra brings."""
 
 
 class _Driver:
@@ -71,13 +69,6 @@ def version() -> Found:
     number = asked.ask("cuDriverGetVersion")
     cuda = (number // 1000, number % 1000 // 10)
     name = _management_version()
-    if cuda[0] < NEWEST:
-        raise Missing(
-            f"the driver{f' {name}' if name else ''} speaks CUDA {cuda[0]}.{cuda[1]}, "
-            f"the cuda extra brings {NEWEST}",
-            f"update the driver to 580 or later, or pip install 'numba-cuda[cu{cuda[0]}]' "
-            f"'cuda-toolkit[nvcc]=={cuda[0]}.*'",
-        )
     facts = {"cuda": f"{cuda[0]}.{cuda[1]}", "version": name}
     return f"{name or 'version unknown'}, CUDA {facts['cuda']}", facts
 

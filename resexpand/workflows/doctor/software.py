@@ -9,13 +9,18 @@ import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from resexpand.workflows.doctor import driver
 from resexpand.workflows.doctor.missing import Found, Missing
 
 EXTRA = "pip install 'resexpand[cuda]'"
+OLDER = "pip install 'numba-cuda[cu{0}]' 'cuda-toolkit[nvcc]=={0}.*', or update the driver to 580"
+NEWEST = 13
+"""The version of CUDA that the `cuda` extra brings; it needs a driver that serves it."""
 
 LIBRARIES = {"nvvm": "nvvmVersion", "nvrtc": "nvrtcVersion", "nvJitLink": "nvJitLinkVersion"}
 """What numba-cuda compiles and links with, and the function that says which version it is."""
@@ -62,9 +67,18 @@ def compiler() -> Found:
 def package() -> Found:
     """Look for numba-cuda: the `numba.cuda` that Numba itself has is not it."""
     if importlib.util.find_spec("numba_cuda") is None:
-        raise Missing("numba-cuda is not installed", EXTRA)
+        raise Missing("numba-cuda is not installed", _extra())
     facts = {name: _version(name) for name in ("numba-cuda", "cuda-bindings", "cuda-toolkit")}
     return ", ".join(f"{name} {found or '(missing)'}" for name, found in facts.items()), facts
+
+
+def _extra() -> str:
+    """Return the line that installs what suits the driver."""
+    try:
+        served = int(driver.version()[1]["cuda"].partition(".")[0])
+    except Missing:
+        served = NEWEST
+    return EXTRA if served >= NEWEST else OLDER.format(served)
 
 
 def _version(name: str) -> str | None:
@@ -87,9 +101,28 @@ def toolkit() -> Found:
         major, minor = ctypes.c_int(), ctypes.c_int()
         getattr(ctypes.CDLL(path), question)(ctypes.byref(major), ctypes.byref(minor))
         facts[name] = f"{major.value}.{minor.value}"
+    _judge()
     facts["ptxas"] = _assembler()
     words = [f"{name} {found}" for name, found in facts.items() if found]
     return ", ".join(words if facts["ptxas"] else [*words, "no ptxas"]), facts
+
+
+def _judge() -> None:
+    """Raise what keeps the toolkit from serving this machine's driver and device.
+
+    Where there are none, those that suit it best are taken: they have a line of their own.
+    """
+    from resexpand.codegen.cuda.device import Device, machine, obstacle
+
+    found = machine()
+    found = replace(
+        found,
+        driver=found.driver or found.toolkit,
+        devices=found.devices or (Device("device", found.newest_capability or (9, 0), 0),),
+    )
+    reason = obstacle(found)
+    if reason is not None:
+        raise Missing(reason.why, reason.remedy)
 
 
 def _assembler() -> str | None:
