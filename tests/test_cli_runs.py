@@ -103,6 +103,27 @@ def test_resume(stores: list[str], call) -> None:
     assert record["results"]["kernel"]["n"] == 1500
 
 
+def test_a_target_in_per_cent(call) -> None:
+    options = ("--draws", "1e6", "--until", "2%", "--store", "run.sqlite")
+    assert call(*SAMPLE, *options)[0] == 0
+    code, out, _ = call("runs", "show", "run.sqlite")
+    assert code == 0
+    assert "until errors are 0.02 of the means" in out
+    assert "the run is complete" in out
+    code, _, err = call("runs", "export", "run.sqlite", "--out", "run.csv")
+    assert (code, err) == (0, "resexpand: wrote run.csv\n")
+    before = json.loads(call("runs", "show", "run.sqlite", "--json")[1])["run"]
+    assert call("runs", "resume", "run.sqlite")[0] == 0
+    assert call("runs", "resume", "run.sqlite", "--until", "1 %")[0] == 0
+    after = json.loads(call("runs", "show", "run.sqlite", "--json")[1])["run"]
+    assert (before["until"], before["complete"]) == (0.02, True)
+    assert (after["until"], after["complete"]) == (0.01, True)
+    assert after["draws_done"] > before["draws_done"]
+    code, _, err = call("runs", "resume", "run.sqlite", "--until", "1%x")
+    assert code == 2
+    assert "0.1%" in err
+
+
 def test_export_of_a_part_warns(call) -> None:
     call(*SAMPLE, "--draws", "1000", "--store", "part.sqlite", "--shard", "0/3")
     call(*SAMPLE, "--draws", "1000", "--store", "other.sqlite", "--shard", "1/3")

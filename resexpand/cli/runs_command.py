@@ -6,8 +6,9 @@ import argparse
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from resexpand.cli.sample_command import report
+from resexpand.cli.sample_command import relative_error, report
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.values import integer
 from resexpand.errors import StoreError
@@ -53,19 +54,28 @@ def _show(arguments: argparse.Namespace) -> int:
     say(str(found.path))
     for line in found.words:
         say(f"  {line}")
-    share = math.floor(100 * found.done / max(found.asked, 1))
-    say(f"  {found.done} of {found.asked} networks drawn ({share} %)")
+    say(f"  {_progress(found)}")
     for name, status in health.items():
         say(f"  {name}: {status}")
     return 0
 
 
+def _progress(found: StoredRun) -> str:
+    """Return how far a run is, in words."""
+    if found.header.until is not None and found.complete:
+        return f"{found.done} networks drawn, the run is complete"
+    share = math.floor(100 * found.done / max(found.asked, 1))
+    return f"{found.done} of {found.asked} networks drawn ({share} %)"
+
+
 def _resume(arguments: argparse.Namespace) -> int:
-    keywords = {
+    keywords: dict[str, Any] = {
         name: integer(text, f"--{name}")
         for name in ("draws", "workers")
         if (text := getattr(arguments, name)) is not None
     }
+    if arguments.until is not None:
+        keywords["until"] = relative_error(arguments.until)
     estimates = resume(
         arguments.store,
         wait=arguments.wait,
@@ -88,7 +98,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from resexpand.export.run_files import write_estimates
 
     found = look(arguments.store)
-    if found.done < found.asked:
+    if not found.complete:
         warn(f"{found.path}: only {found.done} of {found.asked} networks are drawn")
     path = write_estimates(Path(arguments.out), found.estimates)
     warn(f"wrote {path}")
@@ -107,6 +117,8 @@ def _plain(found: StoredRun) -> dict[str, object]:
         "chunk": plan.chunk,
         "chunks_missing": found.missing,
         "shard": list(plan.shard),
+        "until": found.header.until,
+        "complete": found.complete,
         "identity": found.header.identity,
     }
 

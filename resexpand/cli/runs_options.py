@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+OBSERVABLES = (
+    "kernel, layer_covariance, output, output_squared, output_variance, chi, response, "
+    "covariance_response, tangent, distance, distance_squared, residual_ratio, residual_share, "
+    "log_kernel, log_growth, log_tangent, gradient, log_gradient, directional_derivative, ntk, "
+    "ntk_layers, order_profile(K), order_remainder(K), path_profile(K), path_remainder(K)"
+)
+"""What can be sampled, for the help: looking it up would load the samplers."""
+
 
 def carrying_out(group: Any) -> None:
     """Add what every command that draws networks into a store understands."""
+    group.add_argument(
+        "--until",
+        metavar="EPS",
+        help="stop where every standard error is below this share of its mean, such as 0.1%%; "
+        "--draws is the most then (runs resume: as before, unless given)",
+    )
     group.add_argument(
         "--wait", action="store_true", help="wait for another process that uses the store"
     )

@@ -12,7 +12,7 @@ import sympy as sp
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
-from resexpand.cli.values import integer
+from resexpand.cli.values import integer, number
 from resexpand.errors import HyperparameterError
 from resexpand.expressions import parse_expression
 from resexpand.montecarlo.estimate import Estimates
@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         method=arguments.method,
         weights=law_of(arguments.weights),
         control=arguments.control,
+        until=None if arguments.until is None else relative_error(arguments.until),
         shard=_shard(arguments.shard),
         wait=arguments.wait,
         progress=True if arguments.progress else None,
@@ -84,6 +85,16 @@ def sampling(arguments: argparse.Namespace, *, width: str, draws: str) -> dict[s
     if arguments.workers is not None:
         keywords["workers"] = integer(arguments.workers, "--workers")
     return keywords
+
+
+def relative_error(text: str) -> float:
+    """Return the number that ``0.001`` or ``0.1%`` means."""
+    bare, percent, rest = text.strip().partition("%")
+    if rest:
+        raise HyperparameterError(
+            f"--until {text[:60]!a}", "it is no number", "write one such as 0.001 or 0.1%"
+        )
+    return float(number(bare, "--until")) / (100 if percent else 1)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

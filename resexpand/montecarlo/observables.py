@@ -177,11 +177,6 @@ def counted(name: str) -> str:
     return f"{name}, counts"
 
 
-def judged(observables: Iterable[Observable], control: object) -> list[str]:
-    """Return the names of the sums from which the estimates of some observables are made."""
-    return [controlled(o.name) if control and o.control else o.name for o in observables]
-
-
 def with_histograms(observables: Iterable[Observable], wanted: object) -> tuple[Observable, ...]:
     """Return the observables with the edges between which their draws are counted.
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sympy as sp
 from numpy.typing import ArrayLike
@@ -23,14 +23,17 @@ from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.observables import judged, needed_columns, select, with_histograms
+from resexpand.montecarlo.observables import needed_columns, select, with_histograms
 from resexpand.montecarlo.runs.plan import Plan, Work
 from resexpand.montecarlo.runs.progress import Progress
-from resexpand.montecarlo.runs.results import estimates_of, fingerprint, unregistered
+from resexpand.montecarlo.runs.results import drawn, estimates_of, fingerprint, unregistered
 from resexpand.montecarlo.stopping import checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.resnet import ResNet
+
+if TYPE_CHECKING:
+    from resexpand.montecarlo.runs.recipe import Recipe
 
 CONTROL = "infinite-width"
 LARGEST_COUNT = 2**31
@@ -154,60 +157,57 @@ def sample(
     numbers = concrete(net, hyperparameters)
     kernel = input_kernel(K0, inputs, numbers.read_in)
     chosen = with_histograms(select(observables, len(kernel)), histograms)
-    rule = checked_until(until, judged(chosen, control), shard)
-    layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
+    rule = checked_until(until, (observable.name for observable in chosen), shard)
     law = weight_law(weights)
     method, reason = chosen_method(method, law)
     _check_choice("target", target, ("cpu",))
     _check_control(control, method, law, chosen)
-    _check_count("draws", draws, 2)
-    _check_count("width", width, layout.weighted)
-    _check_count("seed", seed, 0, 2**64)
-    if not isinstance(workers, Executor):
-        _check_count("workers", workers if workers is not None else 1, 1)
-    edges = {o.name: list(o.edges) for o in chosen if o.edges}
-    settings = {
-        **_description(net, numbers),
-        "observables": [o.label for o in chosen],
-        "K0": kernel.tolist(),
-        "width": width,
-        "method": method,
-        "seed": seed,
-        **({} if law == GAUSSIAN else {"weights": law.name}),
-        **({} if control is None else {"control": control}),
-        **({"histograms": edges} if edges else {}),
-    }
+    layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
+    _check_counts(draws, (width, layout.weighted), seed, workers)
     work = Work(width, numbers.depth, layout.columns, len(net.branch.ops), method == "dense")
+    part = _shard(shard, draws, work.chunk)
+    path = _path(store)
 
     # Numba is loaded only now: describing networks and deriving formulas must not wait for it.
     from resexpand.montecarlo.runs.carry_out import run_plan
     from resexpand.montecarlo.runs.recipe import Recipe
 
-    recipe = Recipe(
-        net.branch,
-        numbers,
-        tuple(map(tuple, kernel.tolist())),
-        chosen,
-        width,
-        method,
-        seed,
-        control is not None,
-        law,
-    )
+    rows = tuple(map(tuple, kernel.tolist()))
+    twin = control is not None
+    recipe = Recipe(net.branch, numbers, rows, chosen, width, method, seed, twin, law)
+    settings = _settings(net, recipe)
     sums = run_plan(
-        Plan(settings, draws, work.chunk, _shard(shard, draws, work.chunk)),
+        Plan(settings, draws, work.chunk, part),
         recipe,
         workers=workers,
-        store=None if store is None else Path(store),
+        store=path,
         unregistered=unregistered(chosen, len(kernel)),
         wait=bool(wait),
         progress=progress,
         enough=rule,
     )
-    more: dict[str, Any] = {} if shard is None else {"shard": list(shard)}
+    more: dict[str, Any] = {"draws": draws, "method_reason": reason}
+    if shard is not None:
+        more["shard"] = list(shard)
     if rule is not None:
-        draws, more["until"] = sums[chosen[0].name].draws, rule.relative_error
-    return estimates_of(sums, {**settings, "draws": draws, "method_reason": reason, **more})
+        more |= {"draws": drawn(sums), "until": rule.relative_error}
+    return estimates_of(sums, {**settings, **more})
+
+
+def _settings(net: ResNet, recipe: Recipe) -> dict[str, Any]:
+    """Return what the numbers of a run depend on, except the count of draws, as JSON values."""
+    edges = {o.name: list(o.edges) for o in recipe.observables if o.edges}
+    return {
+        **_description(net, recipe.net),
+        "observables": [o.label for o in recipe.observables],
+        "K0": [list(row) for row in recipe.kernel],
+        "width": recipe.width,
+        "method": recipe.method,
+        "seed": recipe.seed,
+        **({} if recipe.law == GAUSSIAN else {"weights": recipe.law.name}),
+        **({"control": CONTROL} if recipe.control else {}),
+        **({"histograms": edges} if edges else {}),
+    }
 
 
 def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
@@ -236,6 +236,14 @@ def _shard(shard: object, draws: int, chunk: int) -> tuple[int, int]:
         why = f"{draws} networks of this size are {most} chunk{'s' if most > 1 else ''}"
         raise HyperparameterError(asked, why, f"use at most {most} shards, or more draws")
     return number, count
+
+
+def _path(store: object) -> Path | None:
+    if store is None:
+        return None
+    if not isinstance(store, str | os.PathLike) or not os.fspath(store):
+        raise HyperparameterError(f"store={store!r}", "not the path of a file", "pass one, or None")
+    return Path(store)
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -272,6 +280,17 @@ def _check_control(
             "its fluctuation is not known to first order",
             'ask for "kernel" or "layer_covariance"',
         )
+
+
+def _check_counts(
+    draws: object, width: tuple[object, int], seed: object, workers: int | Executor | None
+) -> None:
+    """Check what is counted; `width` with the least that the columns need."""
+    _check_count("draws", draws, 2)
+    _check_count("width", *width)
+    _check_count("seed", seed, 0, 2**64)
+    if workers is not None and not isinstance(workers, Executor):
+        _check_count("workers", workers, 1)
 
 
 def _check_count(name: str, value: Any, least: int, bound: int = LARGEST_COUNT) -> None:

@@ -29,6 +29,7 @@ import numpy as np
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.estimate import HEAVY_TAIL, Estimate
 from resexpand.montecarlo.moments import Floats, Moments
+from resexpand.montecarlo.observables import controlled
 
 LEAST_DRAWS = 256
 """No run stops before: standard errors of fewer draws are too rough to be acted upon."""
@@ -43,7 +44,7 @@ class Until:
     relative_error : float
         The asked `stderr/|mean|`.
     names : tuple of str
-        The sums it looks at.
+        The observables it looks at; where a control is subtracted from one, what is left.
     """
 
     relative_error: float
@@ -51,7 +52,8 @@ class Until:
 
     def __call__(self, sums: Mapping[str, Any]) -> bool:
         """Return whether every component of every observable is known well enough."""
-        return all(self._enough(sums[name]) for name in self.names)
+        best = (sums.get(controlled(name), sums[name]) for name in self.names)
+        return all(map(self._enough, best))
 
     def _enough(self, moments: Moments) -> bool:
         if moments.draws < LEAST_DRAWS or (moments.finite != moments.draws).any():

@@ -479,6 +479,18 @@ def first_version(store: Path, target: Path) -> None:
     file.close()
 
 
+def test_a_store_of_the_second_version_goes_on(store: Path) -> None:
+    """It has all but the relative error at which to stop."""
+    file = sqlite3.connect(store)
+    file.execute("ALTER TABLE plan DROP COLUMN until")
+    file.execute("PRAGMA user_version = 2")
+    file.commit()
+    file.close()
+    assert look(store).header.until is None
+    assert sums(draw(store, draws=1500)) == sums(draw(draws=1500))
+    assert look(store).header.version == file_format.SCHEMA_VERSION
+
+
 def test_the_length_of_chunks_of_a_store_is_kept(store: Path, monkeypatch) -> None:
     """A version of the package that cuts runs otherwise still goes on with a store."""
     reference = sums(draw(draws=1500))

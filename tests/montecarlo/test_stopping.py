@@ -9,6 +9,7 @@ from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.runs import plan
+from resexpand.montecarlo.runs.stored import look, resume
 from resexpand.montecarlo.stopping import LEAST_DRAWS, Until, checked_until, relative_error
 
 NET = ResNet(Branch(Activation("erf"), Linear(1.2, 0.1)), scale=0.5, depth=3)
@@ -44,6 +45,42 @@ def test_a_run_stops_at_the_same_draw_for_any_workers(tmp_path) -> None:
     run(draws=2 * one["kernel"].n, store=store)
     again = run(until=0.004, store=store)
     assert again["kernel"].moments.to_bytes() == one["kernel"].moments.to_bytes()
+
+
+def test_a_target_is_kept_in_the_store(tmp_path) -> None:
+    """Whoever resumes goes on to the target, not to the limit of draws."""
+    whole, store = run(until=0.004), tmp_path / "run.sqlite"
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(until=0.004, store=store, progress=interrupt)
+    found = look(store)
+    assert (found.header.until, found.complete) == (0.004, False)
+    resumed = resume(store)
+    assert resumed["kernel"].moments.to_bytes() == whole["kernel"].moments.to_bytes()
+    assert resumed.settings["draws"] == whole["kernel"].n
+    found = look(store)
+    assert found.complete
+    assert found.missing > 0
+    assert "until errors are 0.004" in found.words[0]
+    # Chunks beyond the stop do not enter, and another target or a plain call takes its place.
+    run(draws=2 * whole["kernel"].n, store=store)
+    assert look(store).header.until is None
+    found = resume(store, until=0.004)
+    assert found["kernel"].moments.to_bytes() == whole["kernel"].moments.to_bytes()
+    stored = look(store).estimates
+    assert stored["kernel"].moments.to_bytes() == whole["kernel"].moments.to_bytes()
+    assert resume(store, until=0.003)["kernel"].n > whole["kernel"].n
+    with pytest.raises(HyperparameterError, match="relative error between 0 and 1"):
+        resume(store, until=4.0)
+
+
+def test_a_part_of_a_run_has_no_target(tmp_path) -> None:
+    run(store=tmp_path / "part.sqlite", shard=(0, 2))
+    with pytest.raises(UnsupportedError, match="does not know what the others have drawn"):
+        resume(tmp_path / "part.sqlite", until=0.1)
 
 
 def test_a_run_that_does_not_reach_its_error_ends_at_its_limit() -> None:

@@ -19,7 +19,8 @@ from resexpand.montecarlo.runs.ledger import Ledger, writing
 from resexpand.montecarlo.runs.plan import Plan
 from resexpand.montecarlo.runs.progress import Meter, Progress, reporting
 from resexpand.montecarlo.runs.recipe import Recipe
-from resexpand.montecarlo.runs.sums import Enough, InOrder, Sums
+from resexpand.montecarlo.runs.sums import InOrder, Sums
+from resexpand.montecarlo.stopping import Until
 
 
 def run_plan(
@@ -31,7 +32,7 @@ def run_plan(
     unregistered: tuple[str, ...] = (),
     wait: bool = False,
     progress: Progress = None,
-    enough: Enough | None = None,
+    enough: Until | None = None,
 ) -> Sums:
     """Return the sums of all networks of a plan, or of as many as are enough.
 
@@ -51,7 +52,7 @@ def run_plan(
         Whether to wait for another process that uses the store.
     progress : callable, bool or None
         See `resexpand.montecarlo.runs.progress.reporting`.
-    enough : callable, optional
+    enough : Until, optional
         Asked after each chunk, in the order of the draws; True ends the run there.
 
     Raises
@@ -65,7 +66,8 @@ def run_plan(
     """
     recipe.sampler()  # what cannot be sampled is refused before a file is made
     cores = available_cores()
-    with _opened(store, plan, unregistered, wait) as ledger, reporting(progress) as report:
+    until = None if enough is None else enough.relative_error
+    with _opened(store, plan, unregistered, wait, until) as ledger, reporting(progress) as report:
         if ledger is not None:
             plan = replace(plan, chunk=ledger.plan.chunk)
         order = InOrder(plan.chunks(), None if ledger is None else ledger.sums, enough)
@@ -106,12 +108,16 @@ def _recall(order: InOrder, plan: Plan, ledger: Ledger | None) -> set[tuple[int,
 
 @contextmanager
 def _opened(
-    store: Path | None, plan: Plan, unregistered: tuple[str, ...], wait: bool
+    store: Path | None,
+    plan: Plan,
+    unregistered: tuple[str, ...],
+    wait: bool,
+    until: float | None,
 ) -> Iterator[Ledger | None]:
     if store is None:
         yield None
         return
-    with writing(store, plan, unregistered=unregistered, wait=wait) as ledger:
+    with writing(store, plan, unregistered=unregistered, wait=wait, until=until) as ledger:
         yield ledger
 
 

@@ -1,12 +1,12 @@
 """How a store is laid out in its SQLite file, and what else such a file may turn out to be.
 
 Table `plan` has one row: identity and settings of the run, networks in a chunk, networks asked for
-at most, the observables that only the caller's script knows, and the shards asked for. Table
-`chunk` has one row per chunk and observable, with the exact bytes of its sums and a digest over the
-whole row.
+at most, the observables that only the caller's script knows, the shards asked for, and the relative
+error at which to stop, if any. Table `chunk` has one row per chunk and observable, with the exact
+bytes of its sums and a digest over the whole row.
 
-Version 1 had neither chunk length nor kinds of sums. It is read as it is and brought up to date,
-in one transaction, when a run goes on in it.
+Version 1 had neither chunk length nor kinds of sums, version 2 no error at which to stop. They are
+read as they are and brought up to date, in one transaction, when a run goes on in them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from resexpand.errors import StoreError
 from resexpand.montecarlo.runs.plan import Plan
 
 APPLICATION_ID = 0x52455845  # "REXE"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 60.0
 LONGEST_CHUNK = 2**31
 
@@ -31,7 +32,7 @@ SCHEMA = (
     """CREATE TABLE plan (
         identity TEXT NOT NULL, settings TEXT NOT NULL,
         chunk INTEGER NOT NULL, draws INTEGER NOT NULL, unregistered TEXT NOT NULL,
-        shards TEXT NOT NULL)""",
+        shards TEXT NOT NULL, until REAL)""",
     """CREATE TABLE chunk (
         first INTEGER NOT NULL, draws INTEGER NOT NULL, observable TEXT NOT NULL,
         shape TEXT NOT NULL, moments BLOB NOT NULL, digest TEXT NOT NULL,
@@ -40,14 +41,19 @@ SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
-UPGRADE = (
-    "ALTER TABLE plan ADD COLUMN chunk INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE plan ADD COLUMN draws INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE plan ADD COLUMN unregistered TEXT NOT NULL DEFAULT '[]'",
-    "ALTER TABLE plan ADD COLUMN shards TEXT NOT NULL DEFAULT '[[0, 1]]'",
-    "ALTER TABLE chunk ADD COLUMN kind TEXT NOT NULL DEFAULT 'moments'",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
+UPGRADES: Mapping[int, tuple[str, ...]] = MappingProxyType(
+    {
+        1: (
+            "ALTER TABLE plan ADD COLUMN chunk INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE plan ADD COLUMN draws INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE plan ADD COLUMN unregistered TEXT NOT NULL DEFAULT '[]'",
+            "ALTER TABLE plan ADD COLUMN shards TEXT NOT NULL DEFAULT '[[0, 1]]'",
+            "ALTER TABLE chunk ADD COLUMN kind TEXT NOT NULL DEFAULT 'moments'",
+        ),
+        2: ("ALTER TABLE plan ADD COLUMN until REAL",),
+    }
 )
+"""What brings a file of one version to the next."""
 
 SIGNATURE = b"SQLite format 3\0"
 """First bytes of every database file."""
@@ -69,6 +75,8 @@ class Header:
         Parts of the run that were asked for here.
     version : int
         Of the file format.
+    until : float or None
+        The relative error at which the last call wanted to stop.
     """
 
     plan: Plan
@@ -76,6 +84,7 @@ class Header:
     unregistered: tuple[str, ...]
     shards: tuple[tuple[int, int], ...]
     version: int
+    until: float | None = None
 
 
 @contextmanager
@@ -150,15 +159,17 @@ def read_header(file: sqlite3.Connection, path: Path) -> Header | None:
     if file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
         raise StoreError(asked, "it is damaged", "remove it and start again")
     more = "chunk, draws, unregistered, shards" if version > 1 else "0, 0, '[]', '[[0, 1]]'"
+    more += ", until" if version > 2 else ", NULL"
     row = file.execute(f"SELECT identity, settings, {more} FROM plan").fetchone()
     if row is None:
         raise StoreError(asked, "it holds no plan", "remove it and start again")
-    identity, settings, chunk, draws, unregistered, shards = row
+    identity, settings, chunk, draws, unregistered, shards, until = row
     plan = Plan(json.loads(settings), int(draws), int(chunk))
     if version == 1:
         plan = _first_version(file, plan, identity)
     parts = tuple((int(number), int(count)) for number, count in json.loads(shards))
-    return Header(plan, identity, tuple(json.loads(unregistered)), parts, version)
+    known = tuple(json.loads(unregistered))
+    return Header(plan, identity, known, parts, version, None if until is None else float(until))
 
 
 def is_store(path: Path) -> bool:

@@ -23,7 +23,7 @@ from resexpand.errors import StoreError
 from resexpand.montecarlo.runs.file_format import (
     SCHEMA,
     SCHEMA_VERSION,
-    UPGRADE,
+    UPGRADES,
     Header,
     changed,
     connect,
@@ -33,7 +33,7 @@ from resexpand.montecarlo.runs.file_format import (
 )
 from resexpand.montecarlo.runs.lock import held
 from resexpand.montecarlo.runs.plan import Chunk, Plan
-from resexpand.montecarlo.runs.sums import KINDS, InOrder, Sums, kind_of
+from resexpand.montecarlo.runs.sums import KINDS, Enough, InOrder, Sums, kind_of
 
 Row = tuple[int, int, str, str, bytes, str, str]
 COLUMNS = "first, draws, observable, shape, moments, digest, kind"
@@ -107,14 +107,17 @@ class Ledger:
             raise self._damaged()
         return found
 
-    def total(self, plan: Plan) -> tuple[Sums, int]:
-        """Return the sums and number of the networks of a plan that are here, in their order."""
+    def total(self, plan: Plan, enough: Enough | None = None) -> Sums:
+        """Return the sums of the networks of a plan that are here, in their order.
+
+        Only of as many as are enough, as `resexpand.montecarlo.runs.carry_out.run_plan` does.
+        """
         here = set(self.chunks())
         found = [chunk for chunk in plan.chunks() if chunk in here]
-        order = InOrder(iter(found), self.sums)
+        order = InOrder(iter(found), self.sums, enough)
         for chunk in found:
             order.add(chunk)
-        return order.total, order.done
+        return order.total
 
     def add(self, finished: Iterable[tuple[Chunk, Sums]]) -> None:
         """Store finished chunks, in one transaction."""
@@ -137,16 +140,18 @@ class Ledger:
         with self.transaction():
             self._file.executemany("INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def ask(self, draws: int, shards: Iterable[tuple[int, int]]) -> None:
-        """Note that so many networks, and these parts of them, are wanted here."""
-        draws = max(draws, self.plan.draws)
+    def ask(
+        self, draws: int, shards: Iterable[tuple[int, int]], until: float | None = None
+    ) -> None:
+        """Note that so many networks, and these parts of them, are wanted here, or an error."""
+        plan = replace(self.plan, draws=max(draws, self.plan.draws))
         parts = tuple(sorted({*self.header.shards, *shards}))
-        if (draws, parts) != (self.plan.draws, self.header.shards):
+        asked = replace(self.header, plan=plan, shards=parts, until=until)
+        if asked != self.header:
             with self.transaction():
-                values = (draws, json.dumps(parts))
-                self._file.execute("UPDATE plan SET draws = ?, shards = ?", values)
-            plan = replace(self.plan, draws=draws)
-            self.header = replace(self.header, plan=plan, shards=parts)
+                values = (plan.draws, json.dumps(parts), until)
+                self._file.execute("UPDATE plan SET draws = ?, shards = ?, until = ?", values)
+            self.header = asked
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -216,7 +221,12 @@ def reading(path: Path, *, verify: bool = True) -> Iterator[Ledger]:
 
 @contextmanager
 def writing(
-    path: Path, plan: Plan, *, unregistered: Iterable[str] = (), wait: bool = False
+    path: Path,
+    plan: Plan,
+    *,
+    unregistered: Iterable[str] = (),
+    wait: bool = False,
+    until: float | None = None,
 ) -> Iterator[Ledger]:
     """Open the store of a plan, made if it does not exist, and hold it until the block ends.
 
@@ -230,6 +240,8 @@ def writing(
         Labels of observables that cannot be rebuilt from the settings.
     wait : bool
         Whether to wait for a process that holds it.
+    until : float, optional
+        The relative error at which the run is to stop: kept for whoever resumes it.
 
     Raises
     ------
@@ -248,7 +260,9 @@ def writing(
             with translated(path):
                 file.execute("PRAGMA synchronous = FULL")
                 file.execute("PRAGMA journal_mode = DELETE")
-            yield _ready(path, file, header, plan, list(unregistered))
+            ledger = _ready(path, file, header, plan, list(unregistered))
+            ledger.ask(plan.draws, [plan.shard], until)
+            yield ledger
         finally:
             file.close()
 
@@ -267,24 +281,34 @@ def _check_same(path: Path, header: Header, plan: Plan) -> None:
 def _ready(
     path: Path, file: sqlite3.Connection, header: Header | None, plan: Plan, unregistered: list[str]
 ) -> Ledger:
-    """Write the plan into a new file, or bring one of version 1 up to date."""
+    """Write the plan into a new file, or bring one of an earlier version up to date."""
     if header is not None and header.version == SCHEMA_VERSION:
-        ledger = Ledger(path, file, header)
-        ledger.ask(plan.draws, [plan.shard])
-        return ledger
-    old = plan if header is None else header.plan
-    known = Plan(plan.settings, max(plan.draws, old.draws), old.chunk)
-    shards = (plan.shard,) if header is None else ((0, 1),)
-    new = Header(known, known.identity, tuple(unregistered), shards, SCHEMA_VERSION)
+        return Ledger(path, file, header)
+    if header is None:
+        whole = replace(plan, shard=(0, 1))
+        new = Header(whole, plan.identity, tuple(unregistered), (plan.shard,), SCHEMA_VERSION)
+    elif header.version == 1:  # it did not say what its script brought along
+        new = replace(header, unregistered=tuple(unregistered), version=SCHEMA_VERSION)
+    else:
+        new = replace(header, version=SCHEMA_VERSION)
     ledger = Ledger(path, file, new)
-    values = (known.chunk, known.draws, json.dumps(unregistered), json.dumps(shards))
     with ledger.transaction():
-        for line in SCHEMA if header is None else UPGRADE:
+        for line in SCHEMA if header is None else _upgrade(header.version):
             file.execute(line)
+        known, parts = new.plan, json.dumps(new.shards)
+        values = (known.chunk, known.draws, json.dumps(new.unregistered), parts)
         if header is None:
-            row = (known.identity, known.text, *values)
-            file.execute("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?)", row)
+            row = (new.identity, known.text, *values, None)
+            file.execute("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         else:
             query = "UPDATE plan SET chunk = ?, draws = ?, unregistered = ?, shards = ?"
             file.execute(query, values)
     return ledger
+
+
+def _upgrade(version: int) -> Iterator[str]:
+    """Yield what brings a file of a version up to date."""
+    for known, lines in UPGRADES.items():
+        if known >= version:
+            yield from lines
+    yield f"PRAGMA user_version = {SCHEMA_VERSION}"

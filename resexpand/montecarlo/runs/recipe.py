@@ -136,7 +136,7 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> Recipe:
     Parameters
     ----------
     settings : mapping
-        JSON values as `resexpand.montecarlo.sample.settings_of` returns them.
+        JSON values, the settings of a `resexpand.montecarlo.runs.plan.Plan`.
     asked : str
         What was asked, for the error.
 

@@ -37,6 +37,16 @@ def _is_registered(observable: Observable, inputs: int) -> bool:
     return found == replace(observable, edges=())
 
 
+def name_of(label: str) -> str:
+    """Return the name of an observable without its parameters."""
+    return label.partition("(")[0]
+
+
+def drawn(sums: Sums) -> int:
+    """Return the number of networks in sums."""
+    return int(next(iter(sums.values())).draws)
+
+
 def estimates_of(sums: Sums, settings: Mapping[str, Any]) -> Estimates:
     """Return the estimates of a run from its sums.
 
@@ -51,7 +61,7 @@ def estimates_of(sums: Sums, settings: Mapping[str, Any]) -> Estimates:
     found = {}
     edges = settings.get("histograms", {})
     for label in settings["observables"]:
-        name = label.partition("(")[0]
+        name = name_of(label)
         plain: Moments = sums[name]
         best: Moments = sums.get(controlled(name), plain)
         counts = sums.get(counted(name))

@@ -13,13 +13,16 @@ can go on; its results can be looked at, merged and exported all the same.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from resexpand.errors import StoreError
 from resexpand.montecarlo.estimate import Estimates
@@ -27,7 +30,9 @@ from resexpand.montecarlo.runs.file_format import Header, changed, is_store
 from resexpand.montecarlo.runs.ledger import Ledger, reading, writing
 from resexpand.montecarlo.runs.plan import Chunk, Plan
 from resexpand.montecarlo.runs.progress import Progress
-from resexpand.montecarlo.runs.results import estimates_of
+from resexpand.montecarlo.runs.results import drawn, estimates_of, name_of
+from resexpand.montecarlo.runs.sums import Sums
+from resexpand.montecarlo.stopping import Until, checked_until
 
 PathLike = str | os.PathLike[str]
 
@@ -67,26 +72,41 @@ class StoredRun:
 
     @property
     def missing(self) -> int:
-        """Chunks that are still to be drawn."""
+        """Chunks that are still to be drawn, with a target at most."""
         return self.plan.chunk_count - len(set(self.plan.chunks()) & set(self.chunks))
+
+    @property
+    def rule(self) -> Until | None:
+        """The target of the run, if it has one."""
+        return _rule(self, self.header.until)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is to be drawn: all networks are there, or the target is reached."""
+        rule = self.rule
+        first = islice(self.plan.chunks(), len(self.chunks))
+        in_front = bool(self.chunks) and all(map(operator.eq, self.chunks, first))
+        return not self.missing or (rule is not None and in_front and rule(self._sums))
+
+    @cached_property
+    def _sums(self) -> Sums:
+        with reading(self.path) as ledger:
+            return ledger.total(replace(self.plan, shard=(0, 1)), self.rule)
 
     @cached_property
     def estimates(self) -> Estimates:
-        """Estimates from what is there.
+        """Estimates from what is there, up to the draw at which a target is reached.
 
         Raises
         ------
         StoreError
             If nothing is, or the file cannot be read any more.
         """
-        with reading(self.path) as ledger:
-            sums, done = ledger.total(replace(self.plan, shard=(0, 1)))
-        if not done:
+        if not self.chunks:
             raise StoreError(
                 f"store {str(self.path)!r}", "no chunk is finished yet", "resume the run first"
             )
-        shard = {} if self.plan.shard == (0, 1) else {"shard": list(self.plan.shard)}
-        return estimates_of(sums, {**self.plan.settings, "draws": done, **shard})
+        return _estimates(self._sums, self.plan, self.rule, drawn(self._sums))
 
     @property
     def words(self) -> list[str]:
@@ -107,6 +127,8 @@ class StoredRun:
         ]
         if plan.shard != (0, 1):
             lines[0] += f"; shard {plan.shard[0]} of {plan.shard[1]}, {self.asked} networks"
+        if self.header.until is not None:
+            lines[0] = f"at most {lines[0]}, until errors are {self.header.until:.4g} of the means"
         return lines
 
 
@@ -143,6 +165,7 @@ def resume(
     path: PathLike,
     *,
     draws: int | None = None,
+    until: float | None = None,
     workers: int | Executor | None = None,
     wait: bool = False,
     progress: Progress = None,
@@ -153,7 +176,10 @@ def resume(
     ----------
     path : path-like
     draws : int, optional
-        Networks wanted of the whole run, if more than were asked for before.
+        Networks wanted of the whole run, if more than were asked for before; with a target, at
+        most so many.
+    until : float, optional
+        Relative standard error at which to stop; that of the last call unless given.
     workers, wait, progress
         As for `resexpand.montecarlo.sample.sample`.
 
@@ -161,6 +187,8 @@ def resume(
     ------
     StoreError
         If the store cannot be used, or its plan needs the script that made it.
+    HyperparameterError, UnsupportedError
+        If the target is none, or the store holds one part of a run.
     """
     # Numba is loaded only now: looking at stores must not wait for it.
     from resexpand.montecarlo.runs.carry_out import run_plan
@@ -176,6 +204,7 @@ def resume(
             "repeat that call of sample(), with the same store",
         )
     plan = replace(run.plan, draws=max(draws or 0, run.plan.draws))
+    rule = _rule(run, run.header.until if until is None else until)
     sums = run_plan(
         plan,
         recipe_of(plan.settings, asked),
@@ -183,9 +212,23 @@ def resume(
         store=run.path,
         wait=wait,
         progress=progress,
+        enough=rule,
     )
-    shard = {} if plan.shard == (0, 1) else {"shard": list(plan.shard)}
-    return estimates_of(sums, {**plan.settings, "draws": plan.draws, **shard})
+    return _estimates(sums, plan, rule, plan.draws if rule is None else drawn(sums))
+
+
+def _rule(run: StoredRun, until: float | None) -> Until | None:
+    """Return the rule that stops at this relative error."""
+    shard = None if run.plan.shard == (0, 1) else run.plan.shard
+    names = (name_of(label) for label in run.plan.settings["observables"])
+    return checked_until(until, names, shard)
+
+
+def _estimates(sums: Sums, plan: Plan, rule: Until | None, draws: int) -> Estimates:
+    more: dict[str, Any] = {} if rule is None else {"until": rule.relative_error}
+    if plan.shard != (0, 1):
+        more["shard"] = list(plan.shard)
+    return estimates_of(sums, {**plan.settings, "draws": draws, **more})
 
 
 def merge(target: PathLike, sources: Sequence[PathLike]) -> StoredRun:
@@ -217,11 +260,13 @@ def merge(target: PathLike, sources: Sequence[PathLike]) -> StoredRun:
             _check_equal(asked, known, part)
         unregistered = dict.fromkeys(name for p in parts for name in p.header.unregistered)
         shards = {shard for part in parts for shard in part.header.shards}
+        targets = {part.header.until for part in parts}
+        until = targets.pop() if len(targets) == 1 else None
         first = replace(plan, shard=min(shards))
         whole = stack.enter_context(writing(goal, first, unregistered=unregistered))
         _check_equal(asked, known, whole)
         whole.add_rows(row for part in parts for row in part.rows())
-        whole.ask(plan.draws, shards)
+        whole.ask(plan.draws, shards, until)
         return _run_of(whole)
 
 
