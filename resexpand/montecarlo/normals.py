@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.lanes import lane, lanes, meet
 from resexpand.montecarlo.philox import philox4x32
 
 LARGEST_NORMAL = math.sqrt(66 * math.log(2))
@@ -223,9 +224,10 @@ def add_in_quarters(
     """
     quarter = out.size // BLOCK
     w, x, y, z = out[:quarter], out[quarter:], out[2 * quarter :], out[3 * quarter :]
-    for k in range(quarter):
+    for k in range(lane(), quarter, lanes()):
         a, b, c, d = normals4(np.uint64(block + k), np.uint64(0), c2, c3, key0, key1)
         w[k] += factor * a
         x[k] += factor * b
         y[k] += factor * c
         z[k] += factor * d
+    meet()

@@ -34,10 +34,11 @@ from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
 
 LIBRARY = (
-    *("jit", "philox", "normals", "streams", "columns", "readings", "units"),
+    *("jit", "philox", "normals", "streams", "columns", "readings", "units", "lanes"),
     *("function_space", "dense", "twin", "backward"),
     *("function_space_transpose", "dense_transpose"),
     *("weights/entries", "weights/rotations", "weights/reflections"),
+    *("weights/rotations_transpose", "weights/reflections_transpose"),
 )
 
 HEADER = """\

@@ -27,6 +27,7 @@ HEADER = """\
 # Branch: Activation {activation} -> Linear.
 from resexpand.montecarlo.columns import LANES, add_piece, padded
 from resexpand.montecarlo.function_space import PIECE
+from resexpand.montecarlo.lanes import at_once, lane, lanes, over_lanes
 from resexpand.montecarlo.normals import BLOCK, add_in_quarters, fill_normals, fill_piece
 from resexpand.montecarlo.streams import (
     FUNCTION_SPACE_FIRST, INPUT, READ_OUT_WEIGHTS, stream_word,
@@ -36,9 +37,9 @@ from resexpand.montecarlo.streams import (
 LOOPS = '''
 @reduction
 def squares(h):
-    """Return the sums of phi(h)^2 and of h^2."""
+    """Return the sums of phi(h)^2 and of h^2 over the entries of this lane."""
     image, square = 0.0, 0.0
-    for i in range(h.size):
+    for i in range(lane(), h.size, lanes()):
         x = phi_0(h[i])
         image += x * x
         square += h[i] * h[i]
@@ -50,8 +51,9 @@ def advance(h, normals, width, word, draw, key0, key1, factor):
     """Add factor times fresh normals to the column; return the sums of phi(h)^2 and h^2."""
     image, square = 0.0, 0.0
     whole = width // LANES * LANES
-    for first in range(0, whole, PIECE):
-        piece = h[first : min(first + PIECE, whole)]
+    size = max(LANES, at_once(whole, PIECE))
+    for first in range(0, whole, size):
+        piece = h[first : min(first + size, whole)]
         add_in_quarters(key0, key1, first // BLOCK, word, draw, piece, factor)
         new_image, new_square = squares(piece)
         image += new_image
@@ -63,7 +65,7 @@ def advance(h, normals, width, word, draw, key0, key1, factor):
         new_image, new_square = squares(piece)
         image += new_image
         square += new_square
-    return image, square
+    return over_lanes(image), over_lanes(square)
 '''
 
 DRIVER = '''
