@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from resexpand.codegen.cuda.driver import kernels_source
 from resexpand.codegen.driver import driver_source
 from resexpand.codegen.quadrature import quadrature_functions
 from resexpand.codegen.schedule import Schedule
@@ -28,7 +29,7 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     plan : Schedule
         What is computed.
     target : str
-        Compilation target, named in the header only.
+        Compilation target; it decides on the header and the driving loop, and on nothing else.
     """
     helpers = {q.name: q.name for q in plan.quadratures}
     rules = plan.rules
@@ -47,7 +48,7 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     add("initial", plan.parameters, (*plan.initial, *plan.once))
     add("advance", (*carried, *everything), advanced)
     add("finish", (*carried, *plan.parameters), (*plan.read, *plan.last))
-    loop = "@driver\n" + driver_source(plan)
+    loop = "@driver\n" + driver_source(plan) if target == "cpu" else kernels_source(plan)
     comment = f"# {recursion.title}: {', '.join(o.name for o in plan.outputs)}\n"
     return comment + module_source([*functions, loop], target), operation_count(
         advanced, plan.definitions

@@ -22,7 +22,7 @@ DIGITS = 40
 EXACT_WHOLE = 2**53
 # Names that generated modules use themselves.
 RESERVED = re.compile(
-    r"(fn_.*|t\d+|.*_part\d+|math|np|scalar|chunk|reduction|driver|abs|min|max)\Z"
+    r"(fn_.*|t\d+|.*_part\d+|math|np|nan|real|cuda|scalar|chunk|reduction|driver|abs|min|max)\Z"
 )
 
 

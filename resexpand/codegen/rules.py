@@ -291,7 +291,7 @@ def _heaviside(low: Low, node: sp.Expr) -> Operand:
 def _piecewise(low: Low, node: sp.Expr) -> Operand:
     # Values get names first, so that each choice is a select and no branch is left.
     values = [low.named(value) for value, _ in node.args]
-    text, operations = "math.nan", 0
+    text, operations = "nan", 0
     for value, branch in zip(reversed(values), reversed(node.args), strict=True):
         condition = low.known[branch.args[1]]
         certain = branch.args[1] == sp.true

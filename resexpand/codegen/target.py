@@ -8,6 +8,7 @@ single one. The plain functions stay plain, and any number of targets may hold c
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import CellType, FunctionType, ModuleType
@@ -67,6 +68,8 @@ class Target(ABC):
 
     real: Callable[[Any], Any] = float
     """Turns a whole number into a number of the precision of the target."""
+    nan: Any = math.nan
+    """Not a number, of the same precision."""
 
     def exchange(self, plain: Function, substitute: Any) -> None:
         """Let something else stand for a plain function wherever it is called on this target.
@@ -165,7 +168,7 @@ class Plain:
     """Nothing is compiled: the same text runs as Python, for debugging and for comparison."""
 
     name = "plain"
-    real = float
+    real, nan = float, math.nan
 
     @staticmethod
     def scalar(function: Function) -> Function:

@@ -93,7 +93,7 @@ class Cuda(Target):
     def __init__(self, name: str, number: type[np.floating[Any]]) -> None:
         super().__init__(name, _primitives())
         self.number = number
-        self.real = number
+        self.real, self.nan = number, number(math.nan)
         self._rounds = SIMULATED or number is np.float32
 
     def _text(self, function: Function) -> Any:

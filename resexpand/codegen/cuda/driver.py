@@ -1,0 +1,225 @@
+"""Source text of the kernels that drive the generated scalar functions on a GPU.
+
+One thread takes one point of the grid through all layers, with state, constants and parameters in
+registers. Results go to arrays of shape ``(rows, points)``: neighbouring threads write neighbouring
+numbers, whatever the layout the caller wants. A row is a layer, or a layer and an entry.
+
+A propagator has of the order of ``L^2`` numbers per point. The thread of a point only writes the
+matrix of every layer; a second kernel, with one thread per point and column ``m``, multiplies them:
+a vector in registers instead of a matrix of products, and L times as many threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resexpand.codegen.schedule import (
+    Propagation,
+    Schedule,
+    diagonal_slot,
+    places,
+    slots,
+)
+from resexpand.theory.recursion import Output
+
+
+def kernels_source(plan: Schedule) -> str:
+    """Return the text of ``run`` and of one ``propagate_<name>`` per propagator.
+
+    The arguments of ``run`` are those of `run_arguments`; of a propagating kernel the number of
+    points, the depth, the matrices, the diagonal if there is one, and the output.
+    """
+    texts = [_run(plan)]
+    diagonals = {o.name for o in plan.outputs if o.diagonal is not None}
+    texts += [_propagate(p, symmetric=p.name in diagonals) for p in plan.propagations]
+    return "\n\n".join(f"@driver\n{text}" for text in texts)
+
+
+def run_arguments(plan: Schedule) -> list[str]:
+    """Return the argument names of ``run``.
+
+    ``n`` points, ``depth``, the quadrature rules, ``where`` (a row per parameter and layer
+    parameter: shift, repetitions and period of the index into its array), the parameters, the
+    layer parameters ``(depth, values)``, and the results in the order of `results`.
+    """
+    return [
+        "n",
+        "depth",
+        *(rule.name for rule in plan.rules),
+        "where",
+        *(f"p{i}" for i in range(len(plan.parameters))),
+        *(f"q{i}" for i in range(len(plan.layer_parameters))),
+        *(f"out_{name}" for name in results(plan)),
+    ]
+
+
+def results(plan: Schedule) -> tuple[str, ...]:
+    """Return what ``run`` writes: outputs by name, diagonals, and matrices of propagators."""
+    written = [output.name for output in plan.outputs if output.kind != "propagator"]
+    diagonals = [diagonal_slot(o.name) for o in plan.outputs if o.diagonal is not None]
+    return (*written, *diagonals, *(matrices_of(p.name) for p in plan.propagations))
+
+
+def matrices_of(name: str) -> str:
+    """Return the name of the array that holds the matrices of a propagator, row by row."""
+    return f"{name}_matrices"
+
+
+def rows_of(plan: Schedule, depth: int) -> dict[str, int]:
+    """Return how many rows every array of `results`, and every propagator, has."""
+    rows = {}
+    for output in plan.outputs:
+        if output.kind == "propagator":
+            rows[output.name] = (depth + 1) ** 2
+        else:
+            layers = 1 if output.kind == "final" else depth + 1
+            rows[output.name] = layers * _entries(output)
+        if output.diagonal is not None:
+            rows[diagonal_slot(output.name)] = depth + 1
+    for p in plan.propagations:
+        rows[matrices_of(p.name)] = depth * p.size**2
+    return rows
+
+
+def _entries(output: Output) -> int:
+    count = 1
+    for size in output.shape:
+        count *= size
+    return count
+
+
+def _run(plan: Schedule) -> str:
+    parameters = [f"a{k}" for k in range(len(plan.parameters))]
+    layered = [f"b{k}" for k in range(len(plan.layer_parameters))]
+    state = [f"s{k}" for k in range(len(plan.state))]
+    carried = [*state, *(f"c{k}" for k in range(len(plan.constants)))]
+    rules = [rule.name for rule in plan.rules]
+    values = [f"r{k}" for k in range(len(plan.read) + len(plan.layer))]
+    loads = [f"{a} = p{k}[{_index(k)}]" for k, a in enumerate(parameters)]
+    shift = len(parameters)
+    loads += [f"column{k} = {_index(shift + k)}" for k in range(len(layered))]
+    block = [f"{b} = q{k}[layer, column{k}]" for k, b in enumerate(layered)]
+    block += _call("advance", [*values, *state], [*carried, *parameters, *layered, *rules])
+    block += _stores(plan, values, "layer")
+    body = [
+        *loads,
+        *_call("initial", carried, [*parameters, *rules]),
+        "for layer in range(depth):",
+        *_indent(block or ["pass"]),
+        *_finish(plan, [*carried, *parameters, *rules]),
+    ]
+    lines = ["i = cuda.grid(1)", "if i < n:", *_indent(body)]
+    return "\n".join([f"def run({', '.join(run_arguments(plan))}):", *_indent(lines), ""])
+
+
+def _index(k: int) -> str:
+    return f"(i + where[{k}, 0]) // where[{k}, 1] % where[{k}, 2]"
+
+
+def _call(function: str, values: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    return [f"{', '.join(values)} = {function}({', '.join(arguments)})"] if values else []
+
+
+def _finish(plan: Schedule, arguments: Sequence[str]) -> list[str]:
+    values = [f"r{k}" for k in range(len(plan.read) + len(plan.last))]
+    return [*_call("finish", values, arguments), *_last_stores(plan, values)]
+
+
+def _stores(plan: Schedule, values: Sequence[str], layer: str) -> list[str]:
+    """Return the stores of a layer: of a state, of a block, and the matrices of propagators."""
+    names = [*plan.trajectory_slots, *plan.layer_slots]
+    at = _slot_rows(plan)
+    lines = [line for n, v in zip(names, values, strict=False) for line in _store(at, n, v, layer)]
+    rest = list(values[len(names) :])
+    for p in plan.propagations:
+        own, rest = rest[: p.size**2], rest[p.size**2 :]
+        target = f"out_{matrices_of(p.name)}"
+        row = _row(layer, p.size**2)
+        lines += [f"{target}[{_plus(row, k)}, i] = {value}" for k, value in enumerate(own)]
+    return lines
+
+
+def _last_stores(plan: Schedule, values: Sequence[str]) -> list[str]:
+    at = _slot_rows(plan)
+    count = len(plan.trajectory_slots)
+    lines = []
+    for name, value in zip(plan.trajectory_slots, values, strict=False):
+        lines += _store(at, name, value, "depth")
+    for name, value in zip(plan.last_slots, values[count:], strict=True):
+        lines += _store(at, name, value, "depth" if name in plan.layer_slots else "0")
+    return lines
+
+
+def _slot_rows(plan: Schedule) -> dict[str, tuple[str, int, tuple[int, ...]]]:
+    """Return for every slot its array, the rows of a layer, and the rows it fills within them."""
+    rows: dict[str, tuple[str, int, tuple[int, ...]]] = {}
+    for output in plan.outputs:
+        if output.diagonal is not None:
+            rows[diagonal_slot(output.name)] = (diagonal_slot(output.name), 1, (0,))
+        if output.kind == "propagator":
+            continue
+        names = slots(output)
+        for name, place in zip(names, places(output) or [()], strict=True):
+            rows[name] = (output.name, _entries(output), _filled(output.shape, place))
+    return rows
+
+
+def _filled(shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the rows of an entry: of a symmetric matrix both places."""
+    if not shape:
+        return (0,)
+    if len(shape) == 1:
+        return (place[0],)
+    i, j = place
+    return tuple(sorted({i * shape[1] + j, j * shape[1] + i}))
+
+
+def _store(
+    at: dict[str, tuple[str, int, tuple[int, ...]]], slot: str, value: str, layer: str
+) -> list[str]:
+    array, count, filled = at[slot]
+    return [f"out_{array}[{_plus(_row(layer, count), k)}, i] = {value}" for k in filled]
+
+
+def _row(layer: str, count: int) -> str:
+    return layer if count == 1 else f"{layer} * {count}"
+
+
+def _plus(row: str, k: int) -> str:
+    return f"{row} + {k}" if k else row
+
+
+def _propagate(p: Propagation, *, symmetric: bool) -> str:
+    size = p.size
+    vector = [f"v{a}" for a in range(size)]
+    start = ["1.0" if a == p.column else "0.0" for a in range(size)]
+    scaled = [f"{number} * scale" for number in start] if symmetric else start
+    kept = f"v{p.row}"
+    products = [
+        " + ".join(f"matrices[layer * {size**2} + {a * size + c}, i] * v{c}" for c in range(size))
+        for a in range(size)
+    ]
+    # With a diagonal the matrix is symmetric, without it is zero above.
+    above = [f"out[m * (depth + 1) + layer + 1, i] = {kept}"] if symmetric else []
+    zeros = [] if symmetric else ["for layer in range(m):", f"    out[{_ENTRY}, i] = 0.0"]
+    body = [
+        *(["scale = diagonal[m, i]"] if symmetric else []),
+        f"{', '.join(vector)} = {', '.join(scaled)}",
+        *zeros,
+        f"out[m * (depth + 1) + m, i] = {kept}",
+        "for layer in range(m, depth):",
+        f"    {', '.join(vector)} = {', '.join(products)}",
+        f"    out[{_ENTRY_BELOW}, i] = {kept}",
+        *_indent(above),
+    ]
+    arguments = ["n", "depth", "matrices", *(["diagonal"] if symmetric else []), "out"]
+    lines = ["i, m = cuda.grid(2)", "if i < n and m <= depth:", *_indent(body)]
+    return "\n".join([f"def propagate_{p.name}({', '.join(arguments)}):", *_indent(lines), ""])
+
+
+_ENTRY = "layer * (depth + 1) + m"
+_ENTRY_BELOW = "(layer + 1) * (depth + 1) + m"
+
+
+def _indent(lines: Sequence[str]) -> list[str]:
+    return ["    " + line for line in lines]
