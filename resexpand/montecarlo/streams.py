@@ -10,7 +10,8 @@ only the input `h^0`.
     2, 3      read-out weights, read-out bias
     4         function space: what the read-out weights are beyond their action on its columns
     16 + 2j   function space: the normals that stand for W and b of operation j of the branch
-    17 + 2j   function space: those that stand for the transpose of W beyond that
+    17 + 2j   function space: those that stand for the transpose of W beyond that; of rotations
+              the bias, and from index 1 on those
     130 + 2j  dense: rows of the weight matrix of operation j; 131 + 2j its biases
 """
 

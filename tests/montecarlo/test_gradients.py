@@ -261,5 +261,3 @@ def test_refusals(make) -> None:
         make(network(phi="sign"), "gradient", 12)
     with pytest.raises(UnsupportedError, match="defined for 1"):
         make(network(), "directional_derivative", 12, K0=PAIR)
-    with pytest.raises(UnsupportedError, match="transpose of these weights"):
-        sample(network(), "ntk", 12, 100, K0=1.0, weights="orthogonal")

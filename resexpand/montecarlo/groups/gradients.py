@@ -8,7 +8,8 @@ needs three times `columns * width`. On the way back
     p^{l-1} = p^l + rho_l (the branch of block l, transposed) p^l
 
 an activation multiplies by phi'(u) at the u it met, a `Linear` by the transpose of the weights that
-acted on the way forward (`function_space_transpose`, `dense_transpose`). Left behind are
+acted on the way forward (`function_space_transpose`, `dense_transpose`; of rotations,
+`weights.rotations_transpose`, `weights.reflections_transpose`). Left behind are
 
     gradients    p_a^l . p_b^l                                                       l = 0 ... L
     ntk_layers   sum over the linear operations of block l+1 of C_ab (g_a . g_b),    l = 0 ... L-1
@@ -46,9 +47,12 @@ from resexpand.montecarlo.backward import (
 )
 from resexpand.montecarlo.{module}_transpose import {names}"""
 
+TRANSPOSE = "read_out_transposed, transpose_workspace, transposed"
 NAMES = {
-    "function_space": "read_out_transposed, transpose_workspace, transposed",
+    "function_space": TRANSPOSE,
     "dense": "dense_transpose, transpose_workspace",
+    "weights.rotations": TRANSPOSE,
+    "weights.reflections": TRANSPOSE,
 }
 """Imports from the transpose of each sampler that has one."""
 
@@ -165,9 +169,9 @@ class Gradients(ColumnGroup):
         """
         if module not in NAMES:
             raise UnsupportedError(
-                "gradients of networks with weights that are not independent",
-                "the transpose of these weights is not implemented",
-                'use weights="gaussian", or another law of independent weights',
+                "gradients of networks with weights of this law",
+                "their transpose is not implemented",
+                'use weights="gaussian", or another registered law',
             )
         text = IMPORTS.format(module=module, names=NAMES[module])
         return f"{text}\n{FACTORY}" if module == "dense" else text
