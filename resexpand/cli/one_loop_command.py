@@ -20,7 +20,7 @@ from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.theory_commands import formulas, head
 from resexpand.cli.values import integer, split
 from resexpand.codegen.evaluation import evaluate
-from resexpand.codegen.one_loop.validity import LIMIT
+from resexpand.codegen.one_loop.validity import LIMIT, variances
 from resexpand.errors import HyperparameterError
 from resexpand.theory.one_loop import OneLoop, one_loop
 
@@ -100,25 +100,6 @@ def _answer(theory: OneLoop, wanted: Request, depth: int) -> Answer:
         "status": values.status,
         "quadrature_error": values.quadrature_error,
     }
-
-
-def variances(covariance: Array, lead: int) -> Array:
-    """Return the variance of every entry at every layer from covariances of all of them.
-
-    Parameters
-    ----------
-    covariance : ndarray
-        ``grid + (layers, layers)``, or ``grid + (layers, D, D, layers, D, D)``.
-    lead : int
-        Number of axes of the grid.
-    """
-    layers = np.arange(covariance.shape[lead])
-    if covariance.ndim == lead + 2:
-        return np.asarray(covariance[..., layers, layers])
-    inputs = np.arange(covariance.shape[-1])
-    a, b = inputs[:, None], inputs[None, :]
-    at = layers[:, None, None]
-    return np.asarray(covariance[..., at, a, b, at, a, b])
 
 
 def at_width(answer: Mapping[str, Any], width: int, lead: int = 0) -> dict[str, Array]:

@@ -7,6 +7,9 @@ The algorithm, for draws ``a`` in the order of computation:
 3. ``N Cov(C) = R S R^T``, ``N Cov(K) = B S B^T``, ``R = (1 - T M^2)^{-1}``, ``B = M^2 R``;
 4. ``N E dC = R [ H:(B S B^T)/2 + sum_k P:B ]``: tadpole and conditioning, propagated.
 
+Weights of another law add ``H:(M^4 Q)/6`` to the bracket, ``Q`` the fourth cumulants of the draws
+(`resexpand.theory.one_loop.weight_laws`), and leave all else.
+
 The kernel of a sampled network is ``G^l = h^l.h^l/N``: beside ``K`` it fluctuates because there
 are N neurons, ``N Cov(G^l, G^m) = B S B^T + B S_UG + (B S_UG)^T + W``, with ``W_ij,kl = K_ik K_jl +
 K_il K_jk`` of the earlier layer and ``S_UG = T W``.
@@ -14,7 +17,6 @@ K_il K_jk`` of the earlier layer and ``S_UG = T W``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,25 +26,27 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.one_loop.four_point import require_averages
+from resexpand.codegen.one_loop.inputs import Problem, distinct_inputs
 from resexpand.codegen.one_loop.propagation import Covariances, covariances
+from resexpand.codegen.one_loop.results import matrices, outputs
 from resexpand.codegen.one_loop.sources import Sources, sources
-from resexpand.codegen.one_loop.tables import Tables, entry_index, gather, input_pairs
-from resexpand.codegen.one_loop.validity import judged
+from resexpand.codegen.one_loop.tables import Tables, gather, input_pairs
+from resexpand.codegen.one_loop.validity import judged, require_moments, unhealthy
+from resexpand.codegen.one_loop.weights import GAUSSIAN, cumulants_read, fourth_cumulants
 from resexpand.codegen.routine import compile_routine
-from resexpand.codegen.values import QUADRATURE_LIMIT, Values, overflow_problem
-from resexpand.errors import HyperparameterError
+from resexpand.codegen.values import Values
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.theory.mean_field import kernel as mean_field_kernel
 from resexpand.theory.one_loop import OneLoop
-from resexpand.theory.one_loop.layers import layers
-from resexpand.theory.recursion import Recursion
+from resexpand.theory.one_loop.layers import PRECISION, layers
 
 Array = NDArray[np.float64]
 
-VANISHING = re.compile(r"(response|curvature)_\d+_1_|(response|curvature)_\d+_2_")
-"""Derivatives of a covariance, which may vanish: a relative error of them says nothing."""
-
 MEMORY = 30_000_000
 """Doubles that the matrices of one batch of points may hold."""
+
+LARGEST = 12_000
+"""Gram matrix entries of all blocks together beyond which covariances do not fit into memory."""
 
 
 def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
@@ -54,9 +58,13 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
         From `one_loop`.
     **hyperparameters
         As for `resexpand.evaluate`: ``K0`` (a number, or ``(..., D, D)``) or ``inputs``, ``depth``,
-        symbols by name; arrays broadcast. Also ``width``, one integer, which changes no
-        coefficient: it says where the results will be used, so that those beyond the validity of
-        the expansion can be marked.
+        symbols by name; arrays broadcast. Besides
+
+        - ``width``, one integer, changes no coefficient: it says where they will be used, so that
+          means and deviations can be given and those beyond the validity of the expansion marked;
+        - ``weight_kurtosis``, one number: ``E w^4/(E w^2)^2 >= 1`` of independent weights that are
+          symmetric about zero, 3 (the default) for Gaussian, 1.8 for uniform ones, 1 for signs.
+          Input and biases stay Gaussian. See `OneLoop.weight_laws` for what that changes.
 
     Returns
     -------
@@ -70,7 +78,12 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
           that the Gram matrices add up to, ``G`` the kernel measured on N neurons;
         - ``kurtosis``, shape ``grid``: excess kurtosis of the output, ``3 Var C / C^2``;
         - ``validity``, shape ``grid + (L + 1,)``: ``v = N Var G / K^2``, so that the next order
-          is about ``v / N`` of what is given; with ``width`` also ``relative_error``, ``v / N``.
+          is about ``v / N`` of what is given.
+
+        With ``width`` the relative size of the next order ``relative_error = v / N``, and at this
+        width the means ``K_width = K + K_mean / N`` and ``C_width`` and the standard deviations
+        from network to network ``K_deviation`` (of ``G``) and ``C_deviation``; these four are NaN
+        where the expansion does not hold. With other weights the share ``C_mean_weights``.
 
         For D inputs means have shape ``grid + (L + 1, D, D)``, covariances ``grid + (L + 1, D, D,
         L + 1, D, D)``, ``kurtosis`` is ``grid + (D,)``, and ``four_point`` (``grid + (D, D, D,
@@ -82,39 +95,32 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
     HyperparameterError, KernelError
         If the hyperparameters do not fit the network.
     UnsupportedError
-        For several inputs of an activation with kinks or jumps that has no closed averages.
+        For several inputs of an activation with kinks or jumps that has no closed averages, for an
+        activation that grows so fast that an average does not exist, for matrices that would not
+        fit into memory.
     """
     given = dict(hyperparameters)
-    width = _width(given)
+    width, excess = _width(given), _excess(given)
     point = _bound(theory, given)
-    problem = _problem(theory, point)
+    problem = distinct_inputs(theory, point)
+    _require_memory(theory, problem, point.depth)
     if problem.count > 1:
         for draw in theory.process.draws:
             require_averages(draw.law)
-    batches, mean_field = _tables(theory, problem, given, point)
-    parts = [_of_points(tables, theory) for tables in batches]
-    arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}
-    if theory.inputs > 1:
-        arrays = {k: problem.expanded(k, v) for k, v in arrays.items()}
-    arrays |= _outputs(theory.inputs, arrays)
-    shaped = {k: v.reshape(point.grid + v.shape[1:])[()] for k, v in arrays.items()}
-    extra, marks = judged(shaped["validity"], width)
-    error = max(part.error for part in parts)
-    error += max(
-        (e for name, e in mean_field.quadrature_error.items() if VANISHING.match(name) is None),
-        default=0.0,
-    )
-    problems = (*_unhealthy(shaped, error), *marks)
+    batches, mean_field_error = _tables(theory, problem, given, point)
+    # Numbers beyond double precision are reported as such, layer by layer.
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = [_of_points(tables, theory, excess) for tables in batches]
+        arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}
+        if theory.inputs > 1:
+            arrays = {k: problem.expanded(k, v) for k, v in arrays.items()}
+        arrays |= outputs(theory.inputs, arrays)
+        shaped = {k: v.reshape(point.grid + v.shape[1:])[()] for k, v in arrays.items()}
+        extra, marks = judged(shaped, width, len(point.grid))
+    error = max(part.error for part in parts) + mean_field_error
+    problems = (*unhealthy(shaped, error, theory.process), *marks)
     quadrature = dict.fromkeys(shaped, error) if error else {}
     return Values(shaped | extra, point.depth, problems, quadrature, theory.citations)
-
-
-def _unhealthy(arrays: Mapping[str, Array], error: float) -> list[str]:
-    """Return a sentence for everything that makes the numbers doubtful."""
-    found = [overflow_problem(name, np.asarray(value), False) for name, value in arrays.items()]
-    if error > QUADRATURE_LIMIT:
-        found.append(f"the quadrature did not converge: its relative error is about {error:.1g}")
-    return [sentence for sentence in found if sentence]
 
 
 def _width(given: dict[str, Any]) -> int | None:
@@ -126,6 +132,30 @@ def _width(given: dict[str, Any]) -> int | None:
             f"width = {width!r}", "it is not a positive integer", "give the neurons per layer"
         )
     return int(width)
+
+
+def _excess(given: dict[str, Any]) -> float:
+    """Return the excess kurtosis of the weights."""
+    kurtosis = given.pop("weight_kurtosis", GAUSSIAN)
+    number = isinstance(kurtosis, int | float | np.number) and not isinstance(kurtosis, bool)
+    if not number or not 1 <= kurtosis < np.inf:
+        raise HyperparameterError(
+            f"weight_kurtosis = {kurtosis!r}",
+            "E w^4/(E w^2)^2 of a law is a finite number and at least 1, or there is no order 1/N",
+            "give that of the weights: 3 for Gaussian, 1.8 for uniform ones, 1 for signs",
+        )
+    return float(kurtosis) - GAUSSIAN
+
+
+def _require_memory(theory: OneLoop, problem: Problem, depth: int) -> None:
+    entries = problem.count * (problem.count + 1) // 2
+    count = (depth + 1) * len(theory.process.draws) * entries
+    if count > LARGEST:
+        raise UnsupportedError(
+            f"the order 1/N of {count} entries of Gram matrices (depth {depth})",
+            f"each matrix of their covariances would take {8 * count**2 / 1e9:.2g} GB",
+            f"stay below {LARGEST}: a smaller depth, or fewer inputs",
+        )
 
 
 def _bound(theory: OneLoop, given: Mapping[str, Any]) -> Point:
@@ -149,8 +179,8 @@ def _bound(theory: OneLoop, given: Mapping[str, Any]) -> Point:
 
 def _tables(
     theory: OneLoop, problem: Problem, given: Mapping[str, Any], point: Point
-) -> tuple[list[Tables], Values]:
-    """Run the routine of the layers; return its tables in batches of points."""
+) -> tuple[list[Tables], float]:
+    """Run the routine of the layers; return its tables in batches of points, and its error."""
     single = problem.count == 1
     others = {k: v for k, v in given.items() if k not in ("K0", "inputs", "depth")}
     kernel = problem.kernel
@@ -160,6 +190,7 @@ def _tables(
         others = {k: np.asarray(v, dtype=float)[..., None] for k, v in others.items()}
     depth = {} if theory.net.depth.is_number else {"depth": point.depth}
     values = compile_routine(problem.layers)(K0=kernel, **depth, **others)
+    error = _error_of(values, theory, {"K0": problem.kernel, **depth, **others}, single)
     lead = len(point.grid)
     flat = {
         name: np.broadcast_to(array, point.grid + array.shape[lead:]).reshape(
@@ -173,9 +204,23 @@ def _tables(
     points = flat["K"].shape[0]
     batches = [
         gather({k: v[s : s + step] for k, v in flat.items()}, theory.process, problem.count, single)
-        for s in range(0, points, step)
+        for s in range(0, max(points, 1), step)
     ]
-    return batches, values
+    for tables in batches:
+        require_moments(tables.reads, theory.process)
+    return batches, error
+
+
+def _error_of(values: Values, theory: OneLoop, given: Mapping[str, Any], single: bool) -> float:
+    """Return the relative error of the quadratures behind mean field, response and curvature."""
+    errors = values.quadrature_error
+    counted = [e for name, e in errors.items() if name.startswith(("K", "C", "reads", PRECISION))]
+    if errors and not single:
+        # Derivatives of a covariance may vanish; those of the variances are of the same kind.
+        alone = layers(mean_field_kernel(theory.net), theory.process)
+        own = compile_routine(alone)(**{**given, "K0": given["K0"].diagonal(axis1=-2, axis2=-1)})
+        counted.append(_error_of(own, theory, given, True))
+    return max(counted, default=0.0)
 
 
 @dataclass(frozen=True)
@@ -186,22 +231,28 @@ class Part:
     error: float
 
 
-def _of_points(tables: Tables, theory: OneLoop) -> Part:
+def _of_points(tables: Tables, theory: OneLoop, excess: float) -> Part:
     found = sources(tables, theory.process)
     spread = covariances(tables.responses, found.covariance)
     arrays = {"K": tables.stream, "C": tables.gram}
-    arrays |= _means(tables, found, spread)
+    fourth = fourth_cumulants(tables, found, excess) if excess else None
+    arrays |= _means(tables, found, spread, fourth)
     arrays |= _spreads(tables, spread)
-    shaped = {name: _matrices(tables.inputs, name, value) for name, value in arrays.items()}
+    if fourth is not None:
+        last = fourth[:, -1, tables.last[-1]]
+        arrays["weights_cov"] = last[:, None, :, None, :]
+    shaped = {name: matrices(tables.inputs, name, value) for name, value in arrays.items()}
     return Part(shaped, found.error)
 
 
-def _means(tables: Tables, found: Sources, spread: Covariances) -> dict[str, Array]:
+def _means(
+    tables: Tables, found: Sources, spread: Covariances, fourth: Array | None
+) -> dict[str, Array]:
     """Return the corrections of the means, ``(G, B, p)``."""
     points, blocks, draws = tables.weights.shape
     entries = tables.entries
     read = _covariance_read(tables, spread)
-    tadpole = np.einsum("gbjpqr,gbjqr->gbjp", tables.curvatures, read) / 2
+    tadpole = _bent(tables, read)
     _, streams = tables.responses.identity()
     by_source = streams.reshape((points, blocks, entries, blocks, draws, entries))
     # The sources that condition are the features of draws that read the stream.
@@ -210,14 +261,20 @@ def _means(tables: Tables, found: Sources, spread: Covariances) -> dict[str, Arr
     )
     conditioning = np.zeros((points, blocks, draws, entries))
     conditioning[:, :, 0] = local
-    changes, kernels = tables.responses.apply(np.stack([tadpole, conditioning], axis=-1))
+    shares = {"C_mean_tadpole": tadpole, "C_mean_conditioning": conditioning}
+    if fourth is not None:
+        # Cov(K, K') of a Gaussian mixture is a third of the fourth cumulant that it makes.
+        shares["C_mean_weights"] = _bent(tables, cumulants_read(tables, fourth) / 3)
+    changes, kernels = tables.responses.apply(np.stack(list(shares.values()), axis=-1))
     last = changes[:, np.arange(blocks), tables.last]
-    return {
-        "K_mean": kernels.sum(axis=-1),
-        "C_mean": last.sum(axis=-1),
-        "C_mean_tadpole": last[..., 0],
-        "C_mean_conditioning": last[..., 1],
-    }
+    means = {"K_mean": kernels.sum(axis=-1), "C_mean": last.sum(axis=-1)}
+    return means | {name: last[..., k] for k, name in enumerate(shares)}
+
+
+def _bent(tables: Tables, spread: Array) -> Array:
+    """Return what the curvatures make of a covariance of what is read, ``(G, B, J, p)``."""
+    bent: Array = np.einsum("gbjpqr,gbjqr->gbjp", tables.curvatures, spread) / 2
+    return bent
 
 
 def _covariance_read(tables: Tables, spread: Covariances) -> Array:
@@ -246,7 +303,7 @@ def _spreads(tables: Tables, spread: Covariances) -> dict[str, Array]:
     wick = _wick(tables)
     felt = np.zeros((points, blocks, draws, entries, blocks, entries))
     felt[:, :, 0] = np.einsum("glpq,glqmr->glpmr", tables.responses.draws[:, :, 0], wick)
-    _, moved = tables.responses.apply(felt.reshape((points, blocks, draws, entries, -1)))
+    _, moved = tables.responses.apply(felt.reshape((*felt.shape[:4], blocks * entries)))
     mixed = moved.reshape(kernels.shape)
     sampled = kernels + mixed + mixed.transpose(0, 3, 4, 1, 2) + wick
     return {"K_cov": kernels, "C_cov": gram, "G_cov": sampled}
@@ -263,5 +320,3 @@ def _wick(tables: Tables) -> Array:
         for b, (k, m) in enumerate(index):
             wick[:, :, a, :, b] = c[..., i, k] * c[..., j, m] + c[..., i, m] * c[..., j, k]
     return wick
-
-

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.codegen.one_loop.four_point_loop import features, loops, unit_weights
+from resexpand.errors import UnsupportedError
 from resexpand.gaussian.quadrature import CUTOFF
 from resexpand.gaussian.two_point_quadrature import line_rule
 
@@ -26,6 +27,14 @@ CHECKED = 4
 """Averages of every kind on which two densities are compared."""
 
 SINGULAR = 1e-13
+
+EMPTY = 1e-8
+"""Size of features, relative to those of the other inputs, below which only rounding is left."""
+
+TINY = float(np.finfo(float).tiny)
+
+REACH = 1e4
+"""Largest variance; the nodes of one average grow with it, to seconds here."""
 
 
 def cumulants(
@@ -50,8 +59,20 @@ def cumulants(
     -------
     values : ndarray, shape (4, n)
     error : float
-        Relative to the standard deviations of the two products.
+        Relative to the standard deviation of the earlier product and the size of the later one,
+        or of its derivative.
+
+    Raises
+    ------
+    UnsupportedError
+        If a variance is beyond `REACH`.
     """
+    if not (np.diagonal(sigma, axis1=1, axis2=2) <= REACH).all():
+        raise UnsupportedError(
+            f"averages over pairs of inputs of the activation {law.name}",
+            f"a variance is larger than {REACH:g}: its quadrature would not end",
+            "use smaller scales or depth, one input, or an activation with closed averages",
+        )
     values = np.zeros((4, sigma.shape[0]))
     error = 0.0
     checked = set(np.linspace(0, sigma.shape[0] - 1, CHECKED).astype(int).tolist())
@@ -61,18 +82,17 @@ def cumulants(
         if n in checked:
             coarse, _ = _one(law, covariance, same, COARSE)
             used = slice(0, 4 if slopes else 1)
-            difference = float(np.abs(found - coarse)[used].max())
-            # An input of length zero leaves rounding alone, which is relative to the others.
-            floor = 1e-12 * float(np.abs(covariance).max()) ** 2
-            error = max(error, difference / max(size, floor, np.finfo(float).tiny))
+            least = np.maximum(size, TINY)
+            error = max(error, float((np.abs(found - coarse) / least)[used].max()))
     return values, error
 
 
 def _one(
     law: ActivationLaw, sigma: Array, same: tuple[bool, bool], density: float
-) -> tuple[Array, float]:
+) -> tuple[Array, Array]:
     x, weights = _earlier(sigma[2:, 2:], same[1], density)
-    product = features(law, x)[0].prod(axis=0)
+    first = features(law, x)[0]
+    product = first.prod(axis=0)
     centred = weights * (product - weights @ product)
     cross, inverse = sigma[:2, 2:], _pseudo_inverse(sigma[2:, 2:], same[1])
     means = cross @ inverse @ x
@@ -80,8 +100,11 @@ def _one(
     rest[np.abs(rest) < SINGULAR * sigma[:2, :2].max()] = 0.0
     inner = _later_same(law, means, rest, density) if same[0] else None
     averages = _later_pair(law, means, rest, density) if inner is None else inner
-    scale = np.sqrt(max(float(centred @ product), 0.0)) * float(np.abs(averages[0]).max())
-    return averages @ centred, scale
+    # An input of length zero leaves rounding alone, which is relative to the features of others.
+    natural = EMPTY * float(weights @ (first**2).sum(axis=0))
+    floor = natural / np.array([1.0, *3 * (max(float(np.abs(sigma).max()), TINY),)])
+    size = np.maximum(np.abs(averages).max(axis=1), floor)
+    return averages @ centred, np.sqrt(max(float(centred @ product), 0.0)) * size
 
 
 def _earlier(covariance: Array, same: bool, density: float) -> tuple[Array, Array]:

@@ -114,10 +114,11 @@ def covariances(responses: Responses, sources: Array) -> Covariances:
     points, count = sources.shape[:2]
     first, streams = responses.apply(sources.reshape((*shape, count)))
     # R and B act on rows; the transposed result carries the other index.
+    read = int(np.prod(streams.shape[1:3]))
     turned = np.concatenate(
-        [first.reshape((points, count, count)), streams.reshape((points, -1, count))], axis=1
+        [first.reshape((points, count, count)), streams.reshape((points, read, count))], axis=1
     ).swapaxes(1, 2)
     both, down = responses.apply(turned.reshape((*shape, turned.shape[2])))
-    flat = both.reshape((points, count, -1))
-    rows = down.reshape((points, -1, turned.shape[2]))
+    flat = both.reshape((points, count, turned.shape[2]))
+    rows = down.reshape((points, read, turned.shape[2]))
     return Covariances(flat[..., :count], flat[..., count:], rows[..., count:])

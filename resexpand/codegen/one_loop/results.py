@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,14 +21,20 @@ def matrices(inputs: int, name: str, array: Array) -> Array:
     return array[:, :, square] if array.ndim == 3 else array[:, :, square][..., square]
 
 
-def outputs(inputs: int, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return what is made of the others: cumulants of the outputs, and the validity."""
+def outputs(inputs: int, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Return what is made of the others: cumulants of the outputs, and the validity.
+
+    Takes ``weights_cov``, the fourth cumulants that weights of another law give the outputs, out of
+    the arrays.
+    """
     kernel, spread = arrays["K"], arrays["G_cov"]
+    weights = arrays.pop("weights_cov", None)
     if inputs == 1:
         variance = np.diagonal(spread, axis1=1, axis2=2)
         last, final = arrays["C_cov"][:, -1, -1], arrays["C"][:, -1]
+        four = 3 * last if weights is None else 3 * last + weights[:, 0, 0]
         return {
-            "kurtosis": _relative(3 * last, final**2),
+            "kurtosis": _relative(four, final**2),
             "validity": _relative(variance, kernel**2),
         }
     each, blocks = np.arange(inputs), np.arange(kernel.shape[1])
@@ -38,6 +42,8 @@ def outputs(inputs: int, arrays: Mapping[str, Array]) -> dict[str, Array]:
     variance = own[..., each, each, each, each]
     covariance = arrays["C_cov"][:, -1, :, :, -1]
     four = covariance + covariance.swapaxes(2, 3) + covariance.transpose(0, 1, 4, 3, 2)
+    if weights is not None:
+        four = four + weights[:, 0, :, :, 0]
     final = arrays["C"][:, -1][..., each, each]
     relative = _relative(variance, kernel[..., each, each] ** 2)
     return {
@@ -49,4 +55,4 @@ def outputs(inputs: int, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 def _relative(value: Array, scale: Array) -> Array:
     """Return a quotient, 0 where both vanish (an input of length zero)."""
-    return np.divide(value, scale, out=np.zeros_like(value), where=scale > 0)
+    return np.divide(value, scale, out=np.zeros_like(value), where=scale != 0)

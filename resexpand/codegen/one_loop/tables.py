@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from resexpand.codegen.one_loop.propagation import Responses
 from resexpand.theory.one_loop.layers import (
     SCALE,
+    bias_name,
     curvature_name,
     reads_name,
     response_name,
@@ -57,8 +58,8 @@ class Tables:
         Covariance of what each draw reads.
     gram : ndarray, shape (G, B, D, D)
         C of the last draw of each block.
-    weights : ndarray, shape (G, B, J)
-        Weight variances; zero for draws that do not exist, behind a read-out.
+    weights, biases : ndarray, shape (G, B, J)
+        Variances; zero for draws that do not exist, behind a read-out.
     responses : Responses
         T and the scales.
     curvatures : ndarray, shape (G, B, J, p, p, p)
@@ -72,6 +73,7 @@ class Tables:
     reads: Array
     gram: Array
     weights: Array
+    biases: Array
     responses: Responses
     curvatures: Array
     last: NDArray[np.intp]
@@ -104,7 +106,7 @@ def gather(values: Mapping[str, Array], process: Process, inputs: int, single: b
     draws = len(process.draws)
     reads = np.zeros((points, blocks, draws, inputs, inputs))
     gram = np.zeros((points, blocks, inputs, inputs))
-    weights = np.zeros((points, blocks, draws))
+    weights, biases = (np.zeros((points, blocks, draws)) for _ in range(2))
     responses = np.zeros((points, blocks, draws, entries, entries))
     curvatures = np.zeros((points, blocks, draws, entries, entries, entries))
     for number, (i, j) in enumerate(input_pairs(inputs)):
@@ -118,12 +120,13 @@ def gather(values: Mapping[str, Array], process: Process, inputs: int, single: b
         for draw in range(draws):
             position = draw + 1
             weights[:, :, draw] = part[weight_name(position)]
+            biases[:, :, draw] = part[bias_name(position)]
             _set_reads(reads[:, :, draw], part, position, local)
             _set_derivatives(responses[:, :, draw], curvatures[:, :, draw], part, position, places)
     last = np.full(blocks, draws - 1)
     if process.read_out is not None:
         last[-1] = 0
-        for table in (weights, responses, curvatures):
+        for table in (weights, biases, responses, curvatures):
             table[:, -1, 1:] = 0.0
     scales = first if single else first[:, 0]
     for draw, described in enumerate(process.draws):
@@ -132,9 +135,8 @@ def gather(values: Mapping[str, Array], process: Process, inputs: int, single: b
     # The kernel of the input is given: nothing moves there.
     curvatures[:, 0, 0] = 0.0
     responses[:, 0, 0] = np.where(np.isfinite(responses[:, 0, 0]), responses[:, 0, 0], 0.0)
-    return Tables(
-        inputs, reads[:, :, 0], reads, gram, weights, Responses(responses, scales), curvatures, last
-    )
+    moved = Responses(responses, scales)
+    return Tables(inputs, reads[:, :, 0], reads, gram, weights, biases, moved, curvatures, last)
 
 
 def _set_reads(
@@ -168,8 +170,9 @@ def _set_derivatives(
 def _regular(responses: Array, curvatures: Array, reads: Array, smooth: bool) -> None:
     """Put zeros where derivatives do not exist, but nothing moves in their direction either.
 
-    An input of length zero stays what it is; inputs that are multiples of each other stay so, and
-    along that ray a function without derivative at zero has no curvature.
+    An input of length zero stays what it is, and what rounding leaves of its products is cleared;
+    inputs that are multiples of each other stay so, and along that ray a function without
+    derivative at zero has no curvature.
     """
     inputs = reads.shape[-1]
     index = entry_index(inputs)
@@ -178,6 +181,7 @@ def _regular(responses: Array, curvatures: Array, reads: Array, smooth: bool) ->
         first, second = reads[..., i, i], reads[..., j, j]
         empty = first * second == 0
         responses[empty, row] = 0.0
+        reads[empty, i, j] = reads[empty, j, i] = 0.0
         left = first * second - reads[..., i, j] ** 2
         parallel = (left <= PARALLEL * first * second) & (not smooth)
         curvatures[empty | parallel, row] = 0.0

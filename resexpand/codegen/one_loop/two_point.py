@@ -23,6 +23,10 @@ from resexpand.gaussian import two_point_closed as closed
 from resexpand.gaussian.two_point_quadrature import covariances
 
 Array = NDArray[np.float64]
+
+REACH = 1e24
+"""Variance from which on quadrature is not tried: its averages leave double precision."""
+
 Average = Callable[[Array, Array, Array], Array]
 
 
@@ -152,9 +156,13 @@ def _by_quadrature(law: ActivationLaw, kernels: Array) -> tuple[tuple[Array, Arr
     error = 0.0
     for point in range(points):
         for m in range(layers):
-            late = kernels[point, m:]
+            reached = int((kernels[point, m:] < REACH).sum())
+            covariance[point, m + reached :, m] = slope[point, m + reached :, m] = np.nan
+            if not reached:
+                continue
+            late = kernels[point, m : m + reached]
             found = covariances(function, float(kernels[point, m]), late, breaks)
-            covariance[point, m:, m], slope[point, m:, m] = found[:2]
+            covariance[point, m : m + reached, m], slope[point, m : m + reached, m] = found[:2]
             error = max(error, found[2])
     later, earlier = np.tril_indices(layers)
     return (covariance[:, later, earlier], slope[:, later, earlier]), error

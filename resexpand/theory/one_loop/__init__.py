@@ -6,7 +6,7 @@ r"""The order 1/N of residual networks at initialisation, from one principle.
 
 from __future__ import annotations
 
-from resexpand.errors import HyperparameterError
+from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.mean_field import kernel
@@ -34,6 +34,8 @@ def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:
 
     Raises
     ------
+    DescriptionError
+        If `net` is no network.
     HyperparameterError
         If `inputs` is not a positive integer.
     UnsupportedError
@@ -47,6 +49,12 @@ def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:
     array([[ 2.,  4.],
            [ 4., 14.]])
     """
+    if not isinstance(net, ResNet):
+        raise DescriptionError(
+            f"the order 1/N of {net!r}",
+            f"it is of type {type(net).__name__}",
+            "give ResNet(Branch(...), scale=..., depth=...)",
+        )
     if not isinstance(inputs, int) or isinstance(inputs, bool) or inputs < 1:
         raise HyperparameterError(
             f"one_loop() of {inputs!r} inputs",

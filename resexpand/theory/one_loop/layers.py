@@ -44,6 +44,15 @@ def weight_name(position: int) -> str:
     return f"weight_{position}"
 
 
+def bias_name(position: int) -> str:
+    """Name of the bias variance of a draw."""
+    return f"bias_{position}"
+
+
+PRECISION = "precision"
+"""Begin of the names of outputs that hold derivatives in units of what they change: their errors
+are relative to that, where the derivatives themselves may vanish."""
+
 SCALE = "scale"
 """Name of the square of the residual scale of a block."""
 
@@ -73,12 +82,15 @@ def layers(base: Recursion, process: Process) -> Recursion:
     return replace(base, title="response and curvature of every draw", outputs=tuple(outputs))
 
 
-def _closing(base: Recursion, process: Process, draw: Draw) -> tuple[Entries, sp.Expr] | None:
-    """Return covariance and weight of the read-out where it stands in for the first draw."""
+Closing = tuple[Entries, tuple[sp.Expr, sp.Expr]]
+"""Covariance of a draw, its weight and its bias variance."""
+
+
+def _closing(base: Recursion, process: Process, draw: Draw) -> Closing | None:
+    """Return those of the read-out where it stands in for the first draw."""
     if process.read_out is None or draw.position > 1:
         return None
-    weight, _ = _names(base).variances(process.read_out.linear, "_out")
-    return base.output("C").at_end, weight
+    return base.output("C").at_end, _names(base).variances(process.read_out.linear, "_out")
 
 
 def _names(base: Recursion) -> Hyperparameters:
@@ -90,13 +102,17 @@ def _of_draw(
     draw: Draw,
     argument: Entries,
     covariance: Entries,
-    final: tuple[Entries, sp.Expr] | None,
+    final: Closing | None,
     base: Recursion,
 ) -> list[Output]:
     suffix = f"_{draw.position}" if len(base.net.branch.linears) > 1 else ""
-    weight, _ = _names(base).variances(draw.linear, suffix)
-    at_end, last_weight = final or (covariance, weight)
-    outputs = [Output(weight_name(draw.position), "layer", (weight,), at_end=(last_weight,))]
+    own = _names(base).variances(draw.linear, suffix)
+    at_end, last = final or (covariance, own)
+    names = (weight_name(draw.position), bias_name(draw.position))
+    outputs = [
+        Output(name, "layer", (value,), at_end=(end,))
+        for name, value, end in zip(names, own, last, strict=True)
+    ]
     outputs += [
         Output(reads_name(draw.position, i), "layer", (entry,), at_end=(entry,))
         for i, entry in enumerate(argument)
@@ -111,7 +127,15 @@ def _of_draw(
             name = curvature_name(draw.position, row, *pair)
             by = tuple(argument[k] for k in pair)
             outputs += _derivative(name, covariance[row], at_end[row], by)
+    if len(argument) == 1 and draw.label is not None:
+        outputs.append(_precision(draw, argument[0], covariance[0]))
     return outputs
+
+
+def _precision(draw: Draw, argument: sp.Expr, covariance: sp.Expr) -> Output:
+    """Return ``C, K T, K^2 H``, parts of one whole."""
+    parts = tuple(argument**n * sp.diff(covariance, argument, n) for n in range(3))
+    return Output(f"{PRECISION}_{draw.position}", "layer", parts, at_end=parts, vector=True)
 
 
 def _derivative(name: str, value: sp.Expr, at_end: sp.Expr, by: Entries) -> list[Output]:
