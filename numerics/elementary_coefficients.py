@@ -6,8 +6,14 @@ replaced by the polynomial :math:`P` of given degree that minimises
 mpmath at 60 digits: solve for the polynomial whose weighted error alternates between two equal
 levels on the reference points, move the reference to the extrema, repeat. The coefficients are
 then rounded to double precision, and the largest weighted error of the *rounded* polynomial is
-written beside each one. Each polynomial is printed in the order of Estrin, a tree of fused
-multiply-adds, because the chain of Horner would leave the vector units waiting.
+written beside each one.
+
+How a polynomial is printed weighs two things. The chain of Horner has the fewest operations, and
+each waits for the one before; the tree of Estrin is the shortest wait, at the price of one product
+per power of two. In long loops over arrays the units for products are what is short, unless the
+chain is too long for the processor to work on several entries at once: there the polynomial is
+printed as two chains in the square of the variable (``PAIRS``), or as one chain in the fourth power
+(``FOURS``). The others are trees.
 
 Usage: ``python numerics/elementary_coefficients.py`` prints the module,
 ``--write`` replaces the file, ``--check`` compares it (exit code 1 if it differs).
@@ -31,9 +37,12 @@ EXCHANGES = 12
 Real = Callable[[mpf], mpf]
 
 
+TREE, PAIRS, FOURS = "tree", "pairs", "fours"
+
+
 @dataclass(frozen=True)
 class Fit:
-    """One remainder: its name, meaning, interval, weight and number of coefficients."""
+    """One remainder: its name, meaning, interval, weight, number of coefficients, and form."""
 
     name: str
     meaning: str
@@ -43,6 +52,7 @@ class Fit:
     terms: int
     remainder: Real
     weight: Real
+    form: str = TREE
 
     @property
     def interval(self) -> tuple[mpf, mpf]:
@@ -59,9 +69,12 @@ ENDS: dict[str, Callable[[], mpf]] = {
     "0": lambda: mpf(0),
     "1/4": lambda: mpf(1) / 4,
     "0.55**2": lambda: mpf("0.55") ** 2,
+    "0.75**2": lambda: mpf("0.75") ** 2,
+    "5.25": lambda: mpf("5.25"),
     "1": lambda: mpf(1),
-    "5": lambda: mpf(5),
     "-1": lambda: mpf(-1),
+    "1/2": lambda: mpf("0.5"),
+    "-1/2": lambda: mpf("-0.5"),
 }
 
 ERFC_CENTRE = mpf(4)
@@ -96,6 +109,18 @@ FITS = (
         9,
         lambda r: (mp.expm1(r) - r - r**2 / 2) / r**3,
         lambda r: r**3 / mp.expm1(r),
+        PAIRS,
+    ),
+    Fit(
+        "power_of_two",
+        "2**r = P(r)",
+        "r",
+        "-1/2",
+        "1/2",
+        12,
+        lambda r: mpf(2) ** r,
+        lambda r: mpf(2) ** -r,
+        FOURS,
     ),
     Fit(
         "log_tail",
@@ -156,26 +181,29 @@ FITS = (
         11,
         _root(mp.tanh, 3),
         lambda z: z * mp.sqrt(z) / mp.tanh(mp.sqrt(z)),
+        PAIRS,
     ),
     Fit(
         "erf_inner",
         "erf(x) = x + x P(z), z = x²",
         "z",
         "0",
-        "1",
-        13,
+        "0.75**2",
+        11,
         _root(mp.erf, 1),
         lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
+        PAIRS,
     ),
     Fit(
         "erf_outer",
-        "erf(1 + u) = 1 - exp(P(u))",
+        "erf(3/4 + u) = 1 - 2**P(u)",
         "u",
         "0",
-        "5",
-        18,
-        lambda u: mp.log(mp.erfc(1 + u)),
-        lambda u: mp.erfc(1 + u),
+        "5.25",
+        19,
+        lambda u: mp.log(mp.erfc(0.75 + u), 2),
+        lambda u: mp.log(2) * mp.erfc(0.75 + u) / mp.erf(0.75 + u),
+        FOURS,
     ),
     Fit(
         "erfc_tail",
@@ -275,10 +303,42 @@ def estrin(terms: Sequence[str], variable: str) -> list[str]:
     raise ValueError("a polynomial of more than 512 terms was asked for")
 
 
+def pairs(terms: Sequence[str], variable: str) -> list[str]:
+    """Return lines that evaluate a polynomial by one chain of its even terms and one of its odd."""
+    square = f"{variable}2"
+    lines = [f"{square} = {variable} * {variable}"]
+    for name, chain in (("even", terms[0::2]), ("odd", terms[1::2])):
+        lines.append(f"{name} = {chain[-1]}")
+        lines += [f"{name} = {term} + {square} * {name}" for term in reversed(chain[:-1])]
+    return [*lines, f"return even + {variable} * odd"]
+
+
+def fours(terms: Sequence[str], variable: str) -> list[str]:
+    """Return lines that evaluate a polynomial by one chain of its blocks of four terms."""
+    square, fourth = f"{variable}2", f"{variable}4"
+    lines = [f"{square} = {variable} * {variable}", f"{fourth} = {square} * {square}"]
+    blocks = [terms[j : j + 4] for j in range(0, len(terms), 4)]
+    for block in reversed(blocks):
+        halves = [f" + {variable} * ".join(half) for half in (block[:2], block[2:]) if half]
+        lines += [f"p{j} = {half}" for j, half in enumerate(halves)]
+        value = f"p0 + {square} * p1" if len(halves) == 2 else "p0"
+        if block is not blocks[-1]:
+            value = f"({value}) + {fourth} * p"
+        lines.append(f"return {value}" if block is blocks[0] else f"p = {value}")
+    return lines
+
+
+FORMS: dict[str, Callable[[Sequence[str], str], list[str]]] = {
+    TREE: estrin,
+    PAIRS: pairs,
+    FOURS: fours,
+}
+
+
 def function_text(task: Fit) -> str:
     """The Python function of one polynomial."""
     coefficients, worst = fit(task)
-    body = estrin([repr(c) for c in coefficients], task.variable)
+    body = FORMS[task.form]([repr(c) for c in coefficients], task.variable)
     lines = [
         f"def {task.name}({task.variable}: float) -> float:",
         f'    """P of {task.meaning}.',

@@ -15,6 +15,7 @@ from resexpand.codegen.elementary.polynomials import (
     LOG_2_HIGH,
     LOG_2_LOW,
     exp_tail,
+    power_of_two,
     tanh_tail,
 )
 
@@ -22,6 +23,12 @@ from resexpand.codegen.elementary.polynomials import (
 ROUNDER = 6755399441055744.0
 # Beyond these arguments exp is inf or 0; the clamp keeps the exponent field from wrapping.
 LARGEST, SMALLEST = 710.5, -746.0
+SIGN_BIT = -9223372036854775808
+
+
+def with_sign_of(x: float, size: float) -> float:
+    """Return a number that is not negative with the sign of another."""
+    return as_float(as_int(size) | (as_int(x) & SIGN_BIT))
 
 
 def nearest_whole(x: float) -> float:
@@ -31,7 +38,12 @@ def nearest_whole(x: float) -> float:
 
 def two_to(k: float) -> float:
     """Return 2**k for whole -1022 <= k <= 1023."""
-    return as_float((as_int(k + ROUNDER) + 1023) << 52)
+    return two_to_shifted(k + ROUNDER)
+
+
+def two_to_shifted(shifted: float) -> float:
+    """Return 2**k for the same k when `ROUNDER` has been added already."""
+    return as_float((as_int(shifted) + 1023) << 52)
 
 
 def reduced_expm1(r: float) -> float:
@@ -66,9 +78,16 @@ def exp(x: float) -> float:
 
 def exp_of_bounded(x: float) -> float:
     """Return exp(x) for |x| < 700: one scaling and no clamps."""
-    k = nearest_whole(x * LOG2_E)
+    shifted = x * LOG2_E + ROUNDER
+    k = shifted - ROUNDER
     r = (x - k * LOG_2_HIGH) - k * LOG_2_LOW
-    return (1.0 + reduced_expm1(r)) * two_to(k)
+    return (1.0 + reduced_expm1(r)) * two_to_shifted(shifted)
+
+
+def exp2_of_bounded(x: float) -> float:
+    """Return 2**x for |x| < 1000; splitting off the whole number is exact."""
+    shifted = x + ROUNDER
+    return two_to_shifted(shifted) * power_of_two(x - (shifted - ROUNDER))
 
 
 def expm1(x: float) -> float:
@@ -112,5 +131,4 @@ def tanh(x: float) -> float:
     inner = a + a * (z * tanh_tail(z))
     bounded = 20.0 if a > 20.0 else a
     outer = 1.0 - 2.0 / (exp_of_bounded(2.0 * bounded) + 1.0)
-    y = inner if a < 0.55 else outer
-    return -y if x < 0.0 else y
+    return with_sign_of(x, inner if a < 0.55 else outer)
