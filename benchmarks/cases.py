@@ -9,6 +9,7 @@ of its response :math:`\chi^{l,0}` to the kernel at layer 0: :math:`K^l` and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,13 +53,13 @@ class Case:
         """Numbers kept per point and layer."""
         return 2 if self.inputs == 1 else 4
 
-    def routine(self) -> Routine:
-        """Return the generated routine."""
+    def routine(self, outputs: Sequence[str] = ("K", "chi_0"), **how: Any) -> Routine:
+        """Return the generated routine; the options are those of `compile_routine`."""
         net = ResNet(
             Branch(Activation(self.activation), Linear()), scale=sp.Symbol("rho"), depth=self.depth
         )
         kind = "variance" if self.inputs == 1 else "covariance"
-        return compile_routine(response(net, kind=kind), outputs=["K", "chi_0"])
+        return compile_routine(response(net, kind=kind), outputs=list(outputs), **how)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the keywords of a call of the routine."""

@@ -1,0 +1,92 @@
+"""Both targets side by side, case by case, in processes that share the work of compiling.
+
+Compiling a hundred routines and samplers for two targets takes minutes on one core; a GPU is
+shared by processes without harm as long as nothing is timed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import Any
+
+import gpu_cases
+from gpu_cases import Sizes
+
+from resexpand.errors import ResexpandError
+
+LIMIT = 1e-9
+"""Largest relative difference between the targets in float64: both round, nothing else differs."""
+MOST_PROCESSES = 12
+
+
+def compare(kind: str, case: str, sizes: Sizes) -> dict[str, Any]:
+    """Compute one case on both targets and return how much they differ."""
+    warnings.simplefilter("ignore")
+    compute = gpu_cases.routine if kind == "routine" else gpu_cases.networks
+    begin = time.perf_counter()
+    try:
+        expected = compute(case, sizes)
+    except ResexpandError as error:
+        return {"undefined": str(error)}
+    try:
+        found = compute(case, sizes, target="cuda")
+    except ResexpandError as error:
+        return {"refused": str(error)}
+    differs = {name: gpu_cases.difference(found[name], expected[name]) for name in expected}
+    row = {"difference": differs, "agrees": max(differs.values()) <= LIMIT}
+    if kind == "routine":
+        row["difference_single"] = single(case, sizes, expected)
+    return {**row, "seconds": time.perf_counter() - begin}
+
+
+def single(case: str, sizes: Sizes, expected: gpu_cases.Arrays) -> dict[str, float] | str:
+    """Return what float32 loses against float64 on the CPU."""
+    try:
+        found = gpu_cases.routine(case, sizes, target="cuda", precision="float32")
+    except ResexpandError as error:
+        return str(error)
+    return {name: gpu_cases.difference(found[name], expected[name]) for name in expected}
+
+
+def agreement(sizes: Sizes, every: bool) -> dict[str, Any]:
+    """Compare all cases; return a row for each."""
+    jobs = [("routine", case) for case in gpu_cases.routine_cases(every)]
+    jobs += [("sampler", case) for case in gpu_cases.sampler_cases(every)]
+    if not every:
+        rows = {(kind, case): compare(kind, case, sizes) for kind, case in jobs}
+        return _sections(rows)
+    processes = max(1, min(MOST_PROCESSES, (os.cpu_count() or 2) - 2))
+    # One thread each: the processes are as many as the cores.
+    os.environ["NUMBA_NUM_THREADS"] = "1"
+    rows = {}
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        calls = {pool.submit(compare, *job, sizes): job for job in jobs}
+        for call in as_completed(calls):
+            error = call.exception()
+            rows[calls[call]] = {"failed": repr(error)} if error else call.result()
+    del os.environ["NUMBA_NUM_THREADS"]
+    return _sections(rows)
+
+
+def _sections(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
+    found = {
+        f"{kind}s": {case: row for (k, case), row in sorted(rows.items()) if k == kind}
+        for kind in ("routine", "sampler")
+    }
+    compared = [row for row in rows.values() if "agrees" in row]
+    return {
+        **found,
+        "limit": LIMIT,
+        "compared": len(compared),
+        "undefined": sum("undefined" in row for row in rows.values()),
+        "refused": sum("refused" in row for row in rows.values()),
+        "disagree": [
+            f"{kind}: {case}"
+            for (kind, case), row in sorted(rows.items())
+            if "failed" in row or row.get("agrees") is False
+        ],
+    }

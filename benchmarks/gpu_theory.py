@@ -1,0 +1,63 @@
+"""How fast the theory's routines are on the device, beside its own roofs and beside all cores.
+
+The problem is that of `cases.py`: kernel and response of one input or a pair, hyperparameters of
+their own at every point. Arrays stay on the device, as they do between a user's own kernels. With
+all layers kept, storing is what a routine cannot be faster than; with the last layer alone, its
+arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from cases import Case, draw_case
+from gpu_device import Scale, arithmetic, by_events, repeated
+from numba import cuda
+from timing import clocked, spread
+
+from resexpand.codegen.routine import Routine
+
+NUMBERS = {"float64": np.float64, "float32": np.float32}
+OUTPUTS = {"all layers": ["K", "chi_0"], "last layer": ["eta"]}
+
+
+def theory(scale: Scale) -> dict[str, Any]:
+    """Return updates per second of every case in both precisions."""
+    roofs = {name: arithmetic(scale, number) for name, number in NUMBERS.items()}
+    rows = {}
+    for activation, inputs in scale.cases:
+        case = draw_case(activation, inputs, scale.points, scale.layers)
+        row = {name: on_device(case, name, scale, roof) for name, roof in roofs.items()}
+        row["cpu"] = on_cpu(draw_case(activation, inputs, scale.cpu_points, scale.layers), scale)
+        everything = row["float64"]["all layers"]["pair_layers_per_second"]["median"]
+        row["times_cpu"] = everything / row["cpu"]["pair_layers_per_second"]["median"]
+        rows[case.name] = row
+    return {"roofs": roofs, "cases": rows}
+
+
+def on_cpu(case: Case, scale: Scale) -> dict[str, Any]:
+    """Return the rate of a routine on all cores, as a user calls it."""
+    routine, given = case.routine(), case.hyperparameters()
+    seconds = repeated(clocked(lambda: routine(**given)), scale.rounds)
+    return {"pair_layers_per_second": spread(case.pair_layers / seconds)}
+
+
+def on_device(case: Case, precision: str, scale: Scale, roof: dict[str, Any]) -> dict[str, Any]:
+    """Return the rates of a routine of the device in one precision."""
+    number = NUMBERS[precision]
+    given = {k: cuda.to_device(v.astype(number)) for k, v in case.hyperparameters().items()}
+    found: dict[str, Any] = {}
+    for what, outputs in OUTPUTS.items():
+        rate = launched(case.routine(outputs, target="cuda", precision=precision), given, scale)
+        found[what] = {"pair_layers_per_second": spread(case.pair_layers * rate)}
+    stored = case.slots * case.points * (case.depth + 1) * np.dtype(number).itemsize
+    floor = stored / roof["stored_bytes_per_second"]["median"]
+    rate = found["all layers"]["pair_layers_per_second"]["median"]
+    found["all layers"]["time_over_storing"] = case.pair_layers / rate / floor
+    return found
+
+
+def launched(routine: Routine, given: dict[str, Any], scale: Scale) -> Any:
+    """Return calls per second by events, as many as there are rounds."""
+    return 1.0 / repeated(lambda: by_events(lambda: routine(**given)), scale.rounds)

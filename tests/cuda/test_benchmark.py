@@ -1,0 +1,117 @@
+"""`benchmarks/gpu.py`: one line where there is no device; everything runs in the simulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from resexpand.export.record import read_record
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def run(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--out", str(folder / "gpu.json")]
+    return subprocess.run(
+        [*command, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables},
+        timeout=300,
+    )
+
+
+def test_without_a_device_it_says_so_in_one_line(tmp_path):
+    done = run(tmp_path, CUDA_VISIBLE_DEVICES="-1")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"nothing to measure: .+; .+\n", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory, numba_cuda: None) -> dict[str, Any]:
+    """What a simulated run writes."""
+    folder = tmp_path_factory.mktemp("gpu")
+    done = run(folder, "--simulate")
+    assert done.returncode == 0, done.stderr
+    return read_record(folder / "gpu.json")
+
+
+def test_the_record_is_complete(record):
+    assert record["machine"]["simulated"] is True
+    assert record["machine"]["devices"]
+    assert record["not_measured"] == []
+    assert {"agreement", "normals", "dense", "function_space", "theory"} < set(record)
+    text = json.dumps(record)
+    assert str(ROOT) not in text
+    assert not re.search(rf"\b{re.escape(platform.node())}\b", text)
+
+
+def test_both_targets_agree(record):
+    found = record["agreement"]
+    assert found["compared"] == len(found["routines"]) + len(found["samplers"]) == 4
+    assert (found["refused"], found["undefined"], found["disagree"]) == (0, 0, [])
+    for row in [*found["routines"].values(), *found["samplers"].values()]:
+        assert row["agrees"]
+        assert max(row["difference"].values()) < 1e-12
+
+
+def test_the_normals_of_the_roof_are_normals(record):
+    # A sum of normals over the square root of their number.
+    assert 0.0 < abs(record["normals"]["deviation_of_the_mean"]) < 4.5
+
+
+@pytest.fixture
+def cases(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import gpu_cases
+
+    return gpu_cases
+
+
+def test_every_routine_and_every_observable_is_a_case(cases):
+    from resexpand.activations import ACTIVATIONS
+    from resexpand.montecarlo.observables import FAMILIES, OBSERVABLES
+
+    routines, samplers = cases.routine_cases(True), cases.sampler_cases(True)
+    assert {case.split(" | ")[1] for case in routines} == set(ACTIVATIONS)
+    assert {case.split(" | ")[0] for case in routines} == set(cases.ROUTINES)
+    for name in (*OBSERVABLES, *(f"{family}(2)" for family in FAMILIES)):
+        assert {f"dense | {name}", f"function-space | {name}"} <= set(samplers)
+
+
+def test_control_differences_are_seen(cases):
+    values = np.array([1.0, -2.0, 0.0, np.inf, np.nan])
+    assert cases.difference(values, values) == 0.0
+    assert cases.difference(values * (1 + 1e-8), values) == pytest.approx(1e-8, rel=1e-3)
+    near_zero = np.array([1.0, -2.0, 1e-9, np.inf, np.nan])
+    assert cases.difference(near_zero, values) == pytest.approx(5e-7)
+    missing = np.array([1.0, -2.0, np.nan, np.inf, np.nan])
+    for wrong in (values[:4], np.nan_to_num(values), missing):
+        assert cases.difference(wrong, values) == float("inf")
+    assert cases.difference(np.array(["a"]), np.array(["b"])) == float("inf")
+
+
+def test_control_a_wrong_target_disagrees(cases, monkeypatch):
+    import gpu_agreement
+
+    def wrong(case, sizes, target="cpu", **how):
+        return {"K": np.array([1.0, 2.0 + 1e-8 * (target == "cuda")])}
+
+    monkeypatch.setattr(cases, "networks", wrong)
+    monkeypatch.setattr(cases, "routine", wrong)
+    found = gpu_agreement.agreement(cases.TINY, every=False)
+    assert len(found["disagree"]) == found["compared"] == 4
