@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import ProcessPoolExecutor, wait
+from multiprocessing import active_children, get_context
 from typing import Any
 
 import gpu_cases
@@ -21,6 +21,10 @@ from resexpand.errors import ResexpandError
 LIMIT = 1e-9
 """Largest relative difference between the targets in float64: both round, nothing else differs."""
 MOST_PROCESSES = 12
+SECONDS = 240
+"""After which the rest is left out, so that there is time to measure."""
+
+Job = tuple[str, str]
 
 
 def compare(kind: str, case: str, sizes: Sizes) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def compare(kind: str, case: str, sizes: Sizes) -> dict[str, Any]:
 def single(case: str, sizes: Sizes, expected: gpu_cases.Arrays) -> dict[str, float] | str:
     """Return what float32 loses against float64 on the CPU."""
     try:
-        found = gpu_cases.routine(case, sizes, target="cuda", precision="float32")
+        found = gpu_cases.routine(case, sizes, target="cuda", precision="single")
     except ResexpandError as error:
         return str(error)
     return {name: gpu_cases.difference(found[name], expected[name]) for name in expected}
@@ -56,20 +60,29 @@ def agreement(sizes: Sizes, every: bool) -> dict[str, Any]:
     """Compare all cases; return a row for each."""
     jobs = [("routine", case) for case in gpu_cases.routine_cases(every)]
     jobs += [("sampler", case) for case in gpu_cases.sampler_cases(every)]
-    if not every:
-        rows = {(kind, case): compare(kind, case, sizes) for kind, case in jobs}
-        return _sections(rows)
+    if every:
+        return _sections(side_by_side(jobs, sizes))
+    return _sections({(kind, case): compare(kind, case, sizes) for kind, case in jobs})
+
+
+def side_by_side(jobs: list[Job], sizes: Sizes) -> dict[Job, dict[str, Any]]:
+    """Compare cases in several processes; what is not done in time is listed."""
     processes = max(1, min(MOST_PROCESSES, (os.cpu_count() or 2) - 2))
     # One thread each: the processes are as many as the cores.
     os.environ["NUMBA_NUM_THREADS"] = "1"
-    rows = {}
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        calls = {pool.submit(compare, *job, sizes): job for job in jobs}
-        for call in as_completed(calls):
-            error = call.exception()
-            rows[calls[call]] = {"failed": repr(error)} if error else call.result()
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    calls = {pool.submit(compare, *job, sizes): job for job in jobs}
+    done, late = wait(calls, timeout=SECONDS)
     del os.environ["NUMBA_NUM_THREADS"]
-    return _sections(rows)
+    children = active_children() if late else []
+    pool.shutdown(wait=not late, cancel_futures=True)
+    for child in children:
+        child.terminate()
+    rows: dict[Job, dict[str, Any]] = {calls[call]: {"not_reached": True} for call in late}
+    for call in done:
+        error = call.exception()
+        rows[calls[call]] = {"failed": repr(error)} if error else call.result()
+    return rows
 
 
 def _sections(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
@@ -84,6 +97,7 @@ def _sections(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
         "compared": len(compared),
         "undefined": sum("undefined" in row for row in rows.values()),
         "refused": sum("refused" in row for row in rows.values()),
+        "not_reached": sum("not_reached" in row for row in rows.values()),
         "disagree": [
             f"{kind}: {case}"
             for (kind, case), row in sorted(rows.items())

@@ -18,7 +18,7 @@ from timing import clocked, spread
 
 from resexpand.codegen.routine import Routine
 
-NUMBERS = {"float64": np.float64, "float32": np.float32}
+NUMBERS = {"double": np.float64, "single": np.float32}
 OUTPUTS = {"all layers": ["K", "chi_0"], "last layer": ["eta"]}
 
 
@@ -30,7 +30,7 @@ def theory(scale: Scale) -> dict[str, Any]:
         case = draw_case(activation, inputs, scale.points, scale.layers)
         row = {name: on_device(case, name, scale, roof) for name, roof in roofs.items()}
         row["cpu"] = on_cpu(draw_case(activation, inputs, scale.cpu_points, scale.layers), scale)
-        everything = row["float64"]["all layers"]["pair_layers_per_second"]["median"]
+        everything = row["double"]["all layers"]["pair_layers_per_second"]["median"]
         row["times_cpu"] = everything / row["cpu"]["pair_layers_per_second"]["median"]
         rows[case.name] = row
     return {"roofs": roofs, "cases": rows}
