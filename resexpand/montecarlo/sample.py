@@ -9,6 +9,7 @@ with numbers 0 ... draws - 1 of the ensemble with this seed, whatever the number
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
@@ -21,6 +22,7 @@ from numpy.typing import ArrayLike
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.estimate import Estimates
+from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.observable import Observable
 from resexpand.montecarlo.observables import needed_columns, select, with_histograms
@@ -154,6 +156,8 @@ def sample(
     WorkerError
         If chunks failed twice on the workers, or the executor is gone; the others are kept.
     """
+    if not isinstance(net, ResNet):
+        raise HyperparameterError(f"sampling {net!r}", "not a network", "pass a ResNet")
     numbers = concrete(net, hyperparameters)
     kernel = input_kernel(K0, inputs, numbers.read_in)
     chosen = with_histograms(select(observables, len(kernel)), histograms)
@@ -163,7 +167,10 @@ def sample(
     _check_choice("target", target, ("cpu",))
     _check_control(control, method, law, chosen)
     layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
-    _check_counts(draws, (width, layout.weighted), seed, workers)
+    draws, seed = _count("draws", draws, 2), _count("seed", seed, 0, 2**64)
+    width = _count("width", width, layout.weighted, why=_columns(layout))
+    if workers is not None and not isinstance(workers, Executor):
+        workers = _count("workers", workers, 1)
     work = Work(width, numbers.depth, layout.columns, len(net.branch.ops), method == "dense")
     part = _shard(shard, draws, work.chunk)
     path = _path(store)
@@ -241,7 +248,8 @@ def _shard(shard: object, draws: int, chunk: int) -> tuple[int, int]:
 def _path(store: object) -> Path | None:
     if store is None:
         return None
-    if not isinstance(store, str | os.PathLike) or not os.fspath(store):
+    named = isinstance(store, str | os.PathLike) and "\0" not in str(store)
+    if not named or not Path(store).name or Path(store).is_dir():
         raise HyperparameterError(f"store={store!r}", "not the path of a file", "pass one, or None")
     return Path(store)
 
@@ -282,19 +290,16 @@ def _check_control(
         )
 
 
-def _check_counts(
-    draws: object, width: tuple[object, int], seed: object, workers: int | Executor | None
-) -> None:
-    """Check what is counted; `width` with the least that the columns need."""
-    _check_count("draws", draws, 2)
-    _check_count("width", *width)
-    _check_count("seed", seed, 0, 2**64)
-    if workers is not None and not isinstance(workers, Executor):
-        _check_count("workers", workers, 1)
+def _columns(layout: Layout) -> str:
+    """Return why a width cannot be smaller than the number of columns."""
+    columns = layout.weighted
+    return f" (the {columns} columns of inputs and tangents must fit)" if columns > 1 else ""
 
 
-def _check_count(name: str, value: Any, least: int, bound: int = LARGEST_COUNT) -> None:
+def _count(name: str, value: Any, least: int, bound: int = LARGEST_COUNT, why: str = "") -> int:
+    """Return a whole number that was given as any kind of integer."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or not least <= value < bound:
         raise HyperparameterError(
-            f"{name}={value!r}", f"not a whole number from {least} to {bound - 1}", "give one"
+            f"{name}={value!r}", f"not a whole number from {least} to {bound - 1}{why}", "give one"
         )
+    return operator.index(value)

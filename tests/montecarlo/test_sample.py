@@ -73,6 +73,14 @@ def test_data_become_a_kernel() -> None:
     np.testing.assert_allclose(by_data["kernel"].mean, by_kernel["kernel"].mean, rtol=1e-12)
 
 
+def test_numpy_integers_are_whole_numbers(tmp_path) -> None:
+    """A store keeps settings as JSON, which knows no kinds of integers."""
+    numbers = (np.int64(12), np.uint8(50))
+    found = sample(NET, "kernel", *numbers, K0=1.0, seed=np.uint64(3), store=tmp_path / "a.sqlite")
+    plain = sample(NET, "kernel", 12, 50, K0=1.0, seed=3, store=tmp_path / "a.sqlite")
+    assert bytes_of(found) == bytes_of(plain)
+
+
 def test_settings_are_plain() -> None:
     settings = dict(sample(NET, **ARGUMENTS).settings)
     assert json.loads(json.dumps(settings))["draws"] == 64
@@ -103,7 +111,17 @@ def test_deep_relu_is_a_heavy_tail() -> None:
         ({"observables": "order_profile(-1)"}, HyperparameterError, "nothing of this name"),
         ({"width": 0}, HyperparameterError, "width=0"),
         ({"width": 2.5}, HyperparameterError, "width=2.5"),
-        ({"width": 1, "K0": PAIR}, HyperparameterError, "width=1: not a whole number from 2"),
+        (
+            {"width": 1, "K0": PAIR},
+            HyperparameterError,
+            "number from 2 .*the 2 columns .* must fit",
+        ),
+        ({"net": "relu"}, HyperparameterError, "sampling 'relu': not a network"),
+        ({"store": 5}, HyperparameterError, "store=5: not the path of a file"),
+        ({"store": "."}, HyperparameterError, "not the path of a file"),
+        ({"store": "a\0b"}, HyperparameterError, "not the path of a file"),
+        ({"progress": "bar"}, HyperparameterError, "progress='bar'"),
+        ({"weights": "gausian"}, UnsupportedError, "neither the name of a law nor an expression"),
         ({"draws": 1}, HyperparameterError, "draws=1"),
         ({"draws": True}, HyperparameterError, "draws=True"),
         ({"seed": -1}, HyperparameterError, "seed=-1"),
@@ -128,7 +146,7 @@ def test_deep_relu_is_a_heavy_tail() -> None:
 )
 def test_bad_calls(changed: dict, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
-        sample(NET, **{**ARGUMENTS, **changed})
+        sample(**{"net": NET, **ARGUMENTS, **changed})
 
 
 @pytest.mark.parametrize(

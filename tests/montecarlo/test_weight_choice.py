@@ -129,6 +129,14 @@ def test_adding_in_one_pass_changes_nothing(inputs: int, make) -> None:
     assert np.abs(short / fused - 1).max() > 1e-6
 
 
+def test_a_law_can_be_given_as_text() -> None:
+    """Text in u, an expression in any symbol, and the law itself are one law."""
+    text, v = "log(u/(1 - u))", sp.Symbol("v")
+    laws = [weight_law(text), weight_law(sp.log(v / (1 - v))), quantile_law(sp.log(v / (1 - v)))]
+    assert len({law.name for law in laws}) == 1
+    assert "log(u/(1 - u))" in laws[0].name
+
+
 def test_gaussian_is_the_default() -> None:
     assert weight_law("gaussian") is GAUSSIAN
     assert weight_law(GAUSSIAN) is GAUSSIAN

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from resexpand.errors import HyperparameterError
+
 Report = Callable[[int, int], object]
 """Called with the number of networks done and wanted."""
 
@@ -37,6 +39,10 @@ def reporting(progress: Progress) -> Iterator[Report]:
     if callable(progress):
         yield progress
         return
+    if progress is not None and not isinstance(progress, bool):
+        raise HyperparameterError(
+            f"progress={progress!r}", "neither a function nor a truth value", "pass True or False"
+        )
     terminal, notebook = sys.stderr.isatty(), "ipykernel" in sys.modules
     if progress is False or (progress is None and not (terminal or notebook)):
         yield lambda done, total: None

@@ -18,7 +18,8 @@ import mpmath
 import sympy as sp
 
 from resexpand.codegen.source import scalar_function
-from resexpand.errors import DescriptionError, UnsupportedError
+from resexpand.errors import DescriptionError, ExpressionError, UnsupportedError
+from resexpand.expressions import parse_expression
 from resexpand.montecarlo.weights.law import INDEPENDENT, LAWS, WeightLaw
 
 DIGITS = 30
@@ -48,6 +49,8 @@ def entries(x, y, xx, yy):
 def weight_law(value: object) -> WeightLaw:
     """Return a law: itself, a registered one by name, or that of a quantile function.
 
+    A quantile function is an expression in one symbol, or the text of one in u.
+
     Raises
     ------
     UnsupportedError
@@ -61,11 +64,17 @@ def weight_law(value: object) -> WeightLaw:
         return quantile_law(value)
     if isinstance(value, str) and value in LAWS:
         return LAWS[value]
+    why = "not a law of weights"
+    if isinstance(value, str):
+        try:
+            return quantile_law(parse_expression(value, ("u",)))
+        except ExpressionError as error:
+            why = f"neither the name of a law nor an expression in u ({error.why})"
     raise UnsupportedError(
         f"weights={value!r}",
-        "not a law of weights",
-        f"use {', '.join(map(repr, LAWS))}, or a SymPy expression for the inverse distribution "
-        "function in one symbol",
+        why,
+        f"use {', '.join(map(repr, LAWS))}, or the inverse distribution function as an expression "
+        "in u, 0 < u < 1",
     )
 
 
