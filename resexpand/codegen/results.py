@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,23 +39,26 @@ class Buffers:
     wholes: dict[str, Array]
 
 
-def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
+def allocate(
+    plan: Schedule, points: int, depth: int, number: type[np.floating[Any]] = np.float64
+) -> Buffers:
     """Return empty buffers for a schedule; propagators are zero above the diagonal.
 
-    The diagonal that some propagators have in place of ones is an array of its own.
+    The diagonal that some propagators have in place of ones is an array of its own. `number` is
+    the type of the numbers, `numpy.float64` or `numpy.float32`.
     """
     views: dict[str, Array] = {}
     wholes: dict[str, Array] = {}
     for output in plan.outputs:
         names = slots(output)
         if output.kind == "propagator":
-            whole = np.zeros((points, depth + 1, depth + 1))
+            whole = np.zeros((points, depth + 1, depth + 1), number)
             if output.diagonal is not None:
-                views[diagonal_slot(output.name)] = np.empty((points, depth + 1))
+                views[diagonal_slot(output.name)] = np.empty((points, depth + 1), number)
         elif len(names) == 1:
-            whole = np.empty((points,) if output.kind == "final" else (points, depth + 1))
+            whole = np.empty((points,) if output.kind == "final" else (points, depth + 1), number)
         else:
-            whole = np.empty((points, depth + 1, *output.shape))
+            whole = np.empty((points, depth + 1, *output.shape), number)
         wholes[output.name] = whole
         if len(names) == 1:
             views[names[0]] = whole
@@ -109,7 +113,7 @@ def assembled(
         return whole.reshape(grid + whole.shape[1:])[..., :inputs, :inputs]
     by_pair = whole.reshape(*grid, len(pairs), *whole.shape[1:])
     layers = whole.shape[1]
-    result = np.empty((*grid, layers, inputs, inputs))
+    result = np.empty((*grid, layers, inputs, inputs), whole.dtype)
     for index, (a, b) in enumerate(pairs):
         for i, row in enumerate((a, b)):
             for j, column in enumerate((a, b)):

@@ -11,32 +11,41 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.codegen.accuracy import differences, problems
+from resexpand.codegen.arguments import (
+    Arguments,
+    arguments_of,
+    input_pairs,
+    rule_arrays,
+    sampled,
+)
 from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.cuda.device import chosen, require_cuda
 from resexpand.codegen.driver import output_slots, points_per_tile
 from resexpand.codegen.results import Buffers, Pairs, allocate, assembled
-from resexpand.codegen.schedule import Schedule, places, schedule, slots
+from resexpand.codegen.schedule import Schedule, diagonal_slot, schedule
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
-from resexpand.codegen.values import (
-    QUADRATURE_LIMIT,
-    Values,
-    overflow_problem,
-    relative_difference,
-)
+from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.gaussian.quadrature import Resolution, panel_rule, smooth_rule
+from resexpand.gaussian.quadrature import Resolution
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.recursion import Output, Recursion
+from resexpand.theory.recursion import Recursion
 
 Array = NDArray[np.float64]
-Target = Literal["cpu"]
+Target = Literal["cpu", "cuda", "auto"]
+Precision = Literal["double", "single"]
+
+CUDA_ASKED = "target='cuda'"
+COMPARED = 16
+"""Points of the grid at which a run in single precision is compared with double precision."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,11 @@ class Routine:
     recursion : Recursion
         What it computes.
     target : str
-        Where it runs.
+        Where it runs: ``cpu`` or ``cuda``.
+    precision : str
+        ``double`` or ``single``: what it computes in.
+    place : str
+        The target in words, with the device, or with the reason where it was chosen.
     plan : Schedule
         Arguments and expressions it was generated from.
     source : str
@@ -59,6 +72,8 @@ class Routine:
 
     recursion: Recursion
     target: str
+    precision: Precision
+    place: str
     plan: Schedule
     source: str
     operations: int
@@ -101,161 +116,99 @@ class Routine:
             If the hyperparameters do not fit the network.
         """
         recursion = self.recursion
-        point = bind(
-            recursion.net,
-            dict(recursion.bindings),
-            dict(recursion.layer_bindings),
-            hyperparameters,
-            matrix=recursion.inputs == 2,
-        )
-        pairs = _pairs(self.plan, point, recursion.inputs)
+        on_device = [k for k, v in hyperparameters.items() if _is_on_device(v)]
+        if on_device:
+            return self._on_device(on_device[0], hyperparameters)
+        matrix = recursion.inputs == 2
+        bindings = dict(recursion.bindings), dict(recursion.layer_bindings)
+        point = bind(recursion.net, *bindings, hyperparameters, matrix=matrix)
+        pairs = input_pairs(self.plan, point, recursion.inputs)
         fine = self._run(point, pairs, "fine")
-        errors = self._quadrature_error(point, pairs, fine) if self.plan.quadratures else {}
-        inputs = point.kernel.shape[-1] if recursion.inputs == 2 else 0
+        quadrature: dict[str, float] = {}
+        if self.plan.quadratures:
+            coarse = self._run(point, pairs, "coarse")
+            quadrature = differences(self.plan, fine.slots, coarse.slots, pairs=matrix)
+        rounding = self._rounding(point, pairs, fine) if self.precision == "single" else {}
+        inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
-        problems = _problems(self.plan, arrays, errors)
-        return Values(arrays, point.depth, problems, errors, self.citations)
+        found = problems(self.plan, arrays, quadrature, rounding, self.precision)
+        citations = self.citations
+        return Values(arrays, point.depth, found, quadrature, citations, self.place, rounding)
 
     def _run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
-        run: Callable[..., None] = load(self.source).run
-        shape = (*point.grid, len(pairs)) if self.recursion.inputs == 2 else point.grid
-        count = int(np.prod(shape, dtype=int))
-        arguments = _parameter_arrays(self.plan, point, pairs, shape, self.recursion.inputs)
-        buffers = allocate(self.plan, count, point.depth)
-        if count:
-            outputs = [buffers.slots[slot] for slot in output_slots(self.plan)]
-            given = (count, point.depth, *_rules(self.plan, resolution), *arguments, *outputs)
-            tiles = -(-count // points_per_tile(self.plan))
-            run_tiles(run, tiles, point.depth * (1000 if self.plan.quadratures else 1), given)
+        arguments = arguments_of(self.plan, point, pairs, self.recursion.inputs)
+        number = np.float64 if self.precision == "double" else np.float32
+        buffers = allocate(self.plan, arguments.count, point.depth, number)
+        if arguments.count:
+            run = self._run_on_cpu if self.target == "cpu" else self._run_on_cuda
+            run(arguments, point.depth, resolution, buffers)
         return buffers
 
-    def _quadrature_error(self, point: Point, pairs: Pairs, fine: Buffers) -> dict[str, float]:
-        coarse = self._run(point, pairs, "coarse")
-        return {
-            output.name: max(
-                relative_difference(fine.slots[slot], coarse.slots[slot], scale)
-                for slot, scale in zip(
-                    slots(output),
-                    _scales(output, fine.slots, self.recursion.inputs == 2),
-                    strict=True,
-                )
+    def _run_on_cpu(
+        self, arguments: Arguments, depth: int, resolution: Resolution, buffers: Buffers
+    ) -> None:
+        plan, count = self.plan, arguments.count
+        run: Callable[..., None] = load(self.source).run
+        outputs = [buffers.slots[slot] for slot in output_slots(plan)]
+        given = (count, depth, *rule_arrays(plan, resolution), *arguments.flat(), *outputs)
+        tiles = -(-count // points_per_tile(plan))
+        run_tiles(run, tiles, depth * (1000 if plan.quadratures else 1), given)
+
+    def _run_on_cuda(
+        self, arguments: Arguments, depth: int, resolution: Resolution, buffers: Buffers
+    ) -> None:
+        from resexpand.codegen.cuda.launch import Kernels, streamed
+
+        rules = rule_arrays(self.plan, resolution)
+        number = np.float64 if self.precision == "double" else np.float32
+        diagonals = [diagonal_slot(o.name) for o in self.plan.outputs if o.diagonal is not None]
+        wholes = buffers.wholes | {name: buffers.slots[name] for name in diagonals}
+        kernels = Kernels(load(self.source), self.plan, depth, rules, number)
+        streamed(kernels, arguments, wholes)
+
+    def _on_device(self, name: str, hyperparameters: dict[str, Any]) -> Values:
+        if self.target != "cuda":
+            raise HyperparameterError(
+                f"{name} on a device", f"the routine runs on the {self.target}", "use target='cuda'"
             )
-            for output in self.plan.outputs
-        }
+        from resexpand.codegen.cuda.on_device import device_values
+
+        values: Values = device_values(self, hyperparameters)
+        return values
+
+    def _rounding(self, point: Point, pairs: Pairs, run: Buffers) -> dict[str, float]:
+        """Return what single precision changes, at a few points that the CPU computes as well."""
+        count, matrix = int(np.prod(point.grid, dtype=int)), self.recursion.inputs == 2
+        if not count:
+            return {}
+        indices = np.unique(np.linspace(0, count - 1, COMPARED).astype(int))
+        exact = compile_routine(self.recursion, "cpu", [o.name for o in self.plan.outputs])
+        few = exact._run(sampled(point, indices, matrix=matrix), pairs, "fine")
+        rows = (indices[:, None] * len(pairs) + np.arange(len(pairs))).reshape(-1)
+        own = {slot: run.slots[slot][rows].astype(np.float64) for slot in few.slots}
+        return differences(self.plan, few.slots, own, pairs=matrix)
 
 
-def _scales(output: Output, arrays: dict[str, Array], pairs: bool) -> list[Array]:
-    """Return what the error of every slot of an output is relative to.
-
-    The covariance of two inputs may vanish exactly; its error is relative to their variances.
-    Entries of a vector, or of a matrix of orders, are parts of one whole and relative to the
-    largest of them.
-    """
-    names = slots(output)
-    if not output.shape:
-        return [np.abs(arrays[names[0]])]
-    sizes = {place: np.abs(arrays[n]) for n, place in zip(names, places(output), strict=True)}
-    if pairs:
-        return [np.sqrt(sizes[i, i]) * np.sqrt(sizes[j, j]) for i, j in sizes]
-    largest: Array = np.max([size for place, size in sizes.items() if len(set(place)) == 1], axis=0)
-    return [largest] * len(names)
-
-
-def _pairs(plan: Schedule, point: Point, inputs: int) -> Pairs:
-    """Return the pairs of inputs the routine runs on: all of them, once."""
-    if inputs == 1:
-        return [(0, 0)]
-    count = point.kernel.shape[-1]
-    single = [o.name for o in plan.outputs if len(o.entries) == 1 or o.kind == "propagator"]
-    if single and count != 2:
-        raise HyperparameterError(
-            f"{single[0]!r} of {count} inputs", "it is of two inputs", "give K0 of shape (2, 2)"
-        )
-    return [(a, b) for a in range(count) for b in range(a + 1, count)] or [(0, 0)]
-
-
-def _parameter_arrays(
-    plan: Schedule,
-    point: Point,
-    pairs: Pairs,
-    shape: tuple[int, ...],
-    inputs: int,
-) -> list[Array]:
-    kernels = _kernel_entries(point, pairs, inputs)
-    arrays = []
-    for symbol in plan.parameters:
-        if symbol.name in kernels:
-            value = kernels[symbol.name]
-        else:
-            value = point.values[symbol]
-            value = value[..., None] if inputs == 2 and value.ndim else value
-        arrays.append(_flat(value, shape))
-    for symbol in plan.layer_parameters:
-        value = point.layer_values[symbol]
-        if value.shape[-1] != point.depth:
-            raise HyperparameterError("scales", "their number is not the depth", "give one each")
-        if value.ndim == 1:
-            arrays.append(value[None, :])
-            continue
-        rows = value[..., None, :] if inputs == 2 else value
-        arrays.append(np.broadcast_to(rows, (*shape, point.depth)).reshape(-1, point.depth))
-    return arrays
-
-
-def _flat(value: Array, shape: tuple[int, ...]) -> Array:
-    if value.size == 1:
-        return np.ascontiguousarray(value.reshape(1))
-    return np.ascontiguousarray(np.broadcast_to(value, shape).reshape(-1))
-
-
-def _kernel_entries(point: Point, pairs: Pairs, inputs: int) -> dict[str, Array]:
-    if inputs == 1:
-        return {"K0": point.kernel}
-    first, second = np.array(pairs).T
-    kernel = point.kernel
-    return {
-        "K0_11": kernel[..., first, first],
-        "K0_12": kernel[..., first, second],
-        "K0_22": kernel[..., second, second],
-    }
-
-
-def _rules(plan: Schedule, resolution: Resolution) -> list[Array]:
-    smooth, panel = smooth_rule(resolution), panel_rule(resolution)
-    arrays = {
-        "nodes": smooth.nodes,
-        "weights": smooth.weights,
-        "panel_nodes": panel.nodes,
-        "panel_weights": panel.weights,
-    }
-    return [arrays[rule.name] for rule in plan.rules]
-
-
-def _problems(
-    plan: Schedule, arrays: dict[str, Array], errors: dict[str, float]
-) -> tuple[str, ...]:
-    found = []
-    for output in plan.outputs:
-        layered = output.kind in ("trajectory", "layer") and len(output.entries) == 1
-        problem = overflow_problem(output.name, np.asarray(arrays[output.name]), layered)
-        found += [problem] if problem else []
-    found += [
-        f"the quadrature in {name} is only good to {error:.1g}"
-        for name, error in errors.items()
-        if error > QUADRATURE_LIMIT
-    ]
-    return tuple(found)
+def _is_on_device(value: Any) -> bool:
+    return hasattr(value, "__cuda_array_interface__")
 
 
 @lru_cache(maxsize=256)
-def _compiled(recursion: Recursion, target: str, outputs: tuple[str, ...] | None) -> Routine:
+def _compiled(
+    recursion: Recursion, target: str, precision: Precision, place: str, outputs: tuple[str, ...]
+) -> Routine:
     plan = schedule(recursion, outputs)
-    source, operations = routine_source(recursion, plan, target)
-    return Routine(recursion, target, plan, source, operations)
+    name = target if precision == "double" else f"{target}_single"
+    source, operations = routine_source(recursion, plan, name)
+    return Routine(recursion, target, precision, place, plan, source, operations)
 
 
 def compile_routine(
-    recursion: Recursion, target: Target = "cpu", outputs: Sequence[str] | None = None
+    recursion: Recursion,
+    target: Target = "cpu",
+    outputs: Sequence[str] | None = None,
+    *,
+    precision: Precision = "double",
 ) -> Routine:
     """Generate and compile the routine of a recursion.
 
@@ -263,11 +216,19 @@ def compile_routine(
     ----------
     recursion : Recursion
         What to compute.
-    target : {"cpu"}
-        Where the routine runs.
+    target : {"cpu", "cuda", "auto"}
+        Where the routine runs; ``"auto"`` takes a GPU if there is one that can be used, and says in
+        ``place`` and in the ``target`` of the result what it took and why. On ``"cuda"``, arrays of
+        NumPy give arrays of NumPy, with grids larger than the device's memory streamed through it;
+        if one hyperparameter lies on the device (anything with ``__cuda_array_interface__``), the
+        results stay there.
     outputs : sequence of str, optional
         Outputs to compute; all by default. Leaving out a propagator saves its ``(L + 1)^2``
         numbers per point.
+    precision : {"double", "single"}
+        What to compute in; single precision is for ``"cuda"`` alone. Its error, measured at a few
+        points of the grid, is the ``rounding_error`` of the result. Where ``"auto"`` takes the CPU,
+        it computes in double precision.
 
     Returns
     -------
@@ -278,8 +239,37 @@ def compile_routine(
     Raises
     ------
     UnsupportedError
-        If the target is unknown, or the recursion holds a function the target has not.
+        If the target or the precision is unknown, or the recursion holds a function the target has
+        not.
+    DeviceError
+        If ``target="cuda"`` and no GPU can be used: which package, driver or device is missing.
     """
+    target, place = _placed(target)
+    if precision not in get_args(Precision):
+        raise UnsupportedError(
+            f"precision {precision!r}", "there is no such precision", "use 'double' or 'single'"
+        )
+    if precision == "single":
+        if target == "cpu" and place == "cpu":
+            raise UnsupportedError(
+                "precision 'single' on target 'cpu'",
+                "the CPU computes in double precision",
+                "use target='cuda', or leave the precision out",
+            )
+        precision = "double" if target == "cpu" else precision
+        place += " in double precision" if target == "cpu" else " in single precision"
+    names = tuple(o.name for o in recursion.outputs) if outputs is None else tuple(outputs)
+    return _compiled(recursion, target, precision, place, names)
+
+
+def _placed(target: Any) -> tuple[Any, str]:
+    """Return the target that a name stands for, and the place in words."""
+    if target == "auto":
+        return chosen()
+    if target == "cuda":
+        return "cuda", f"cuda ({require_cuda(CUDA_ASKED).name})"
     if target != "cpu":
-        raise UnsupportedError(f"target {target!r}", "there is no such target", "use 'cpu'")
-    return _compiled(recursion, target, None if outputs is None else tuple(outputs))
+        raise UnsupportedError(
+            f"target {target!r}", "there is no such target", "use 'cpu', 'cuda' or 'auto'"
+        )
+    return "cpu", "cpu"
