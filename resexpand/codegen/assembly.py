@@ -48,7 +48,8 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     add("initial", plan.parameters, (*plan.initial, *plan.once))
     add("advance", (*carried, *everything), advanced)
     add("finish", (*carried, *plan.parameters), (*plan.read, *plan.last))
-    loop = "@driver\n" + driver_source(plan) if target == "cpu" else kernels_source(plan)
+    on_device = target.startswith("cuda")
+    loop = kernels_source(plan) if on_device else "@driver\n" + driver_source(plan)
     comment = f"# {recursion.title}: {', '.join(o.name for o in plan.outputs)}\n"
     return comment + module_source([*functions, loop], target), operation_count(
         advanced, plan.definitions

@@ -6,24 +6,40 @@ from typing import Any
 
 from resexpand.codegen.one_loop import evaluate_one_loop
 from resexpand.codegen.optimum import evaluate_optimal_scale
-from resexpand.codegen.routine import compile_routine
+from resexpand.codegen.routine import Precision, Target, compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
 
+ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 
-def evaluate(theory: Recursion | OptimalScale | OneLoop, **hyperparameters: Any) -> Values:
+
+def evaluate(
+    theory: Recursion | OptimalScale | OneLoop,
+    *,
+    target: Target = "cpu",
+    precision: Precision = "double",
+    **hyperparameters: Any,
+) -> Values:
     """Compile and evaluate a result of the theory.
 
     Parameters
     ----------
     theory : Recursion, OptimalScale or OneLoop
         From `kernel`, `response`, `optimal_scale` or `one_loop`.
+    target : {"cpu", "cuda", "auto"}
+        Where to compute; ``"auto"`` takes a GPU if there is one that can be used. The result's
+        ``target`` says where it was, and why. The order 1/N is for the CPU.
+    precision : {"double", "single"}
+        Single precision is for recursions on ``"cuda"``; its error is measured and stated in the
+        result's ``rounding_error``.
     **hyperparameters
         ``K0`` (the kernel at layer 0) or ``inputs`` (with a `read_in`), ``depth`` unless the
-        network has a number, and every symbol of the network by name. Arrays broadcast.
+        network has a number, and every symbol of the network by name. Arrays broadcast. On
+        ``"cuda"`` an array may lie on the device (anything with ``__cuda_array_interface__``);
+        then the results stay there, too.
 
     Returns
     -------
@@ -34,6 +50,12 @@ def evaluate(theory: Recursion | OptimalScale | OneLoop, **hyperparameters: Any)
     ------
     HyperparameterError, KernelError
         If the hyperparameters do not fit the network.
+    DeviceError
+        If ``target="cuda"`` and no GPU can be used, with what is missing.
+    DeviceMemoryError
+        If not even a small part of the grid fits the memory of the GPU.
+    UnsupportedError
+        If the target does not know this theory, or a function in it.
 
     Examples
     --------
@@ -43,13 +65,30 @@ def evaluate(theory: Recursion | OptimalScale | OneLoop, **hyperparameters: Any)
     array([1., 2., 4., 8.])
     """
     if isinstance(theory, OptimalScale):
-        return evaluate_optimal_scale(theory, **hyperparameters)
+        _require_double(precision, "an optimal scale", "its zeros are found by bisection")
+        return evaluate_optimal_scale(theory, target=target, **hyperparameters)
     if isinstance(theory, OneLoop):
-        return evaluate_one_loop(theory, **hyperparameters)
+        _require_double(precision, "the order 1/N", "it is for the CPU")
+        if target not in ("cpu", "auto"):
+            raise UnsupportedError(
+                f"the order 1/N on target {target!r}",
+                ON_THE_HOST,
+                "use target='cpu'; what kernel() and response() return runs on a GPU",
+            )
+        values = evaluate_one_loop(theory, **hyperparameters)
+        values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
+        return values
     if isinstance(theory, Recursion):
-        return compile_routine(theory)(**hyperparameters)
+        return compile_routine(theory, target, precision=precision)(**hyperparameters)
     raise UnsupportedError(
         f"evaluating {type(theory).__name__}",
         "it is not a recursion, an optimal scale or an order 1/N",
         "pass what kernel(), response(), optimal_scale() or one_loop() returns",
     )
+
+
+def _require_double(precision: str, asked: str, why: str) -> None:
+    if precision != "double":
+        raise UnsupportedError(
+            f"{asked} in precision {precision!r}", why, "leave the precision out"
+        )

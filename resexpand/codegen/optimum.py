@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point, bind
-from resexpand.codegen.routine import Routine, compile_routine
+from resexpand.codegen.routine import Routine, Target, compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, KernelError
 from resexpand.theory.optimal_scale import OptimalScale
@@ -62,13 +62,17 @@ class Curves:
         return self.slope(K0=self.start, **given)["slope"]
 
 
-def evaluate_optimal_scale(theory: OptimalScale, **hyperparameters: Any) -> Values:
+def evaluate_optimal_scale(
+    theory: OptimalScale, *, target: Target = "cpu", **hyperparameters: Any
+) -> Values:
     """Evaluate an optimal scale on a grid of hyperparameters.
 
     Parameters
     ----------
     theory : OptimalScale
         What to evaluate.
+    target : {"cpu", "cuda", "auto"}
+        Where the condition and the slope are computed.
     **hyperparameters
         ``K0 > 0``, ``depth`` unless the network has a number, and every symbol by name except the
         residual scale. Arrays broadcast.
@@ -92,7 +96,7 @@ def evaluate_optimal_scale(theory: OptimalScale, **hyperparameters: Any) -> Valu
         nothing = np.full(point.grid, np.nan)[()]
         arrays = {"K_star": nothing, "c": nothing, "rho": nothing}
         return Values(arrays, point.depth, (theory.reason,), citations=theory.citations)
-    curves = _curves(theory, point, start)
+    curves = _curves(theory, point, start, target)
     rising = curves.condition(curves.start) > 0
     star, complete = _kernel_star(curves, rising)
     constant = np.where(rising, _constant(curves, star), 0.0)
@@ -100,7 +104,8 @@ def evaluate_optimal_scale(theory: OptimalScale, **hyperparameters: Any) -> Valu
     arrays = {"K_star": star, "c": constant, "rho": scale}
     shaped = {name: value.reshape(point.grid)[()] for name, value in arrays.items()}
     reasons = _reasons(theory.kind, star, rising, scale, complete)
-    return Values(shaped, curves.depth, reasons, citations=theory.citations)
+    place = curves.still.place
+    return Values(shaped, curves.depth, reasons, citations=theory.citations, target=place)
 
 
 def _bound(theory: OptimalScale, hyperparameters: dict[str, Any]) -> tuple[Point, Array]:
@@ -118,14 +123,14 @@ def _bound(theory: OptimalScale, hyperparameters: dict[str, Any]) -> tuple[Point
     return point, start
 
 
-def _curves(theory: OptimalScale, point: Point, start: Array) -> Curves:
+def _curves(theory: OptimalScale, point: Point, start: Array, target: Target) -> Curves:
     net = theory.net
     values = {
         symbol.name: np.broadcast_to(point.values[symbol], point.grid).ravel()
         for symbol in net.free_symbols - net.depth.free_symbols - {net.scale}
         if symbol in point.values
     }
-    still, slope = compile_routine(theory.curves), compile_routine(theory.slope)
+    still, slope = compile_routine(theory.curves, target), compile_routine(theory.slope, target)
     return Curves(still, slope, point.depth, str(net.scale), values, start)
 
 
