@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+LARGEST_EXPONENT = 1022
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,26 +62,34 @@ class Moments:
         """Return the moments of draws along the first axis."""
         good = np.isfinite(rows)
         finite = np.asarray(good.sum(axis=0), dtype=np.int64)
-        kept = rows if good.all() else np.where(good, rows, 0.0)
-        _, power = np.frexp(np.max(np.abs(kept), axis=0))
+        bad = None if good.all() else ~good
+        kept = rows if bad is None else np.where(good, rows, 0.0)
+        _, power = np.frexp(np.maximum(kept.max(axis=0), -kept.min(axis=0)))
         exponent = np.asarray(power, dtype=np.int64)
         count = np.maximum(finite, 1)
-        scaled = np.ldexp(kept, -exponent)
+        # Rows of wide observables are large: from here on there are two arrays of their size.
+        deviation = _times_power_of_two(kept, -exponent)
+        rough = deviation.sum(axis=0) / count
+        deviation -= rough
+        if bad is not None:
+            deviation[bad] = 0.0
         # A long sum of nearly equal numbers rounds; the mean of what is left over mends it.
-        rough = scaled.sum(axis=0) / count
-        rest = np.where(good, scaled - rough, 0.0)
-        correction = rest.sum(axis=0) / count
-        mean = np.asarray(rough + correction)
-        deviation = rest - correction if kept is rows else np.where(good, rest - correction, 0.0)
+        correction = deviation.sum(axis=0) / count
+        deviation -= correction
+        if bad is not None:
+            deviation[bad] = 0.0
         square = deviation * deviation
+        m2 = np.asarray(square.sum(axis=0))
+        deviation *= square
+        square *= square
         return cls(
             draws=len(rows),
             finite=finite,
             exponent=exponent,
-            mean=mean,
-            m2=np.asarray(square.sum(axis=0)),
-            m3=np.asarray((square * deviation).sum(axis=0)),
-            m4=np.asarray((square * square).sum(axis=0)),
+            mean=np.asarray(rough + correction),
+            m2=m2,
+            m3=np.asarray(deviation.sum(axis=0)),
+            m4=np.asarray(square.sum(axis=0)),
         )
 
     @property
@@ -146,3 +155,10 @@ class Moments:
         finite, exponent = whole.reshape(2, *shape)
         mean, m2, m3, m4 = real.reshape(4, *shape)
         return cls(draws, finite, exponent, mean, m2, m3, m4)
+
+
+def _times_power_of_two(rows: Floats, exponent: Integers) -> Floats:
+    """Return `ldexp(rows, exponent)`, by a product where the power is a normal number."""
+    if np.all(np.abs(exponent) < LARGEST_EXPONENT):
+        return np.asarray(rows * np.ldexp(1.0, exponent))
+    return np.asarray(np.ldexp(rows, exponent))
