@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 from cases import Case, draw_case
 from gpu_device import Scale, arithmetic, by_events, repeated
+from gpu_operations import slots_per_layer
 from numba import cuda
 from timing import clocked, spread
 
+from resexpand.codegen.cuda.driver import rows_of
 from resexpand.codegen.routine import Routine
+from resexpand.codegen.store import load
 
 NUMBERS = {"double": np.float64, "single": np.float32}
+FLOATS = {"double": "f64", "single": "f32"}
 OUTPUTS = {"all layers": ["K", "chi_0"], "last layer": ["eta"]}
 
 
@@ -49,15 +53,30 @@ def on_device(case: Case, precision: str, scale: Scale, roof: dict[str, Any]) ->
     given = {k: cuda.to_device(v.astype(number)) for k, v in case.hyperparameters().items()}
     found: dict[str, Any] = {}
     for what, outputs in OUTPUTS.items():
-        rate = launched(case.routine(outputs, target="cuda", precision=precision), given, scale)
+        routine = case.routine(outputs, target="cuda", precision=precision)
+        rate = launched(routine, given, scale)
+        if what == "all layers":
+            stored = sum(rows_of(routine.plan, case.depth).values()) * case.points
+            found["slots_per_layer"] = slots(routine, precision)
         found[what] = {"pair_layers_per_second": spread(case.pair_layers * rate)}
-    stored = case.slots * case.points * (case.depth + 1) * np.dtype(number).itemsize
-    floor = stored / roof["stored_bytes_per_second"]["median"]
+    floor = stored * np.dtype(number).itemsize / roof["stored_bytes_per_second"]["median"]
     rate = found["all layers"]["pair_layers_per_second"]["median"]
     found["all layers"]["time_over_storing"] = case.pair_layers / rate / floor
+    if found["slots_per_layer"]:
+        top = roof["multiply_adds_per_second"]["median"] / found["slots_per_layer"]
+        rate = found["last layer"]["pair_layers_per_second"]["median"]
+        found["last layer"]["time_over_arithmetic"] = top / rate
     return found
 
 
 def launched(routine: Routine, given: dict[str, Any], scale: Scale) -> Any:
     """Return calls per second by events, as many as there are rounds."""
     return 1.0 / repeated(lambda: by_events(lambda: routine(**given)), scale.rounds)
+
+
+def slots(routine: Routine, precision: str) -> float | None:
+    """Return the arithmetic of a layer as the compiler wrote it, None in the simulator."""
+    stores = sum(rows_of(routine.plan, 1).values()) - sum(rows_of(routine.plan, 0).values())
+    texts = getattr(load(routine.source).run, "inspect_asm", dict)()
+    found = [slots_per_layer(ptx, FLOATS[precision], stores) for ptx in texts.values()]
+    return found[0] if found else None

@@ -115,3 +115,20 @@ def test_control_a_wrong_target_disagrees(cases, monkeypatch):
     monkeypatch.setattr(cases, "routine", wrong)
     found = gpu_agreement.agreement(cases.TINY, every=False)
     assert len(found["disagree"]) == found["compared"] == 4
+
+
+def test_arithmetic_of_a_loop_is_counted(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from gpu_operations import EXPANDED, slots_per_layer
+
+    body = (
+        "fma.rn.f64 %fd1, %fd2, %fd3, %fd4;\n div.rn.f64 %fd1, %fd2, %fd3;\n"
+        "mov.f64 %fd1, %fd2;\n add.s64 %rd1, %rd2, 1;\n st.global.f64 [%rd1], %fd1;\n"
+    )
+    text = f"mul.f64 %fd1, %fd2, %fd3;\n$L__BB0_1:\n{body}{{}}@%p1 bra $L__BB0_1;\nret;\n"
+    assert slots_per_layer(text.format(""), "f64", 1) == 1 + EXPANDED
+    # Unrolled twice; two stores in a layer; another type; no loop.
+    assert slots_per_layer(text.format(body), "f64", 1) == 1 + EXPANDED
+    assert slots_per_layer(text.format(""), "f64", 2) == 2 * (1 + EXPANDED)
+    assert slots_per_layer(text.format(""), "f32", 1) is None
+    assert slots_per_layer(body, "f64", 1) is None
