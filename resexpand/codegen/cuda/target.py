@@ -105,7 +105,8 @@ class Cuda(Target):
         # What knows nothing of threads needs no help from the simulator, which is slow at calls.
         if SIMULATED and "cuda" not in text.__code__.co_names:
             return text
-        return cuda.jit(device=True, forceinline=True)(text)
+        options = {} if SIMULATED else {"forceinline": True}
+        return cuda.jit(device=True, **options)(text)
 
     def chunk(self, function: Function) -> Any:
         """Compile a piece of a long expression; the assembler decides whether to inline it."""
