@@ -7,7 +7,7 @@ real sizes and compared; then normals, samplers and routines are timed. It takes
 and writes one record, also when it has to stop early: what was not reached is listed. ``--torch``
 names an interpreter with PyTorch (by default this one, if it can import it). ``--simulate`` runs
 everything at tiny sizes in the simulator of numba-cuda: a test of this script, its times mean
-nothing. Exit code 0 if all agrees, 1 if something differs, 2 if there is no device.
+nothing. Exit code 0 if all agrees, 1 if something differs or failed, 2 if there is no device.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import importlib.util
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Deadline:
         self._begin, self._end = time.monotonic(), time.monotonic() + 60 * minutes
         self.found: dict[str, Any] = {}
         self.not_measured: list[str] = []
+        self.failed: list[str] = []
 
     def section(self, name: str, compute: Callable[[], Any]) -> Any:
         """Compute a section unless the time is over; return it, None if it was left out."""
@@ -41,7 +43,13 @@ class Deadline:
             self.not_measured.append(name)
             return None
         begin = time.monotonic()
-        self.found[name] = compute()
+        try:
+            self.found[name] = compute()
+        except Exception:
+            # What was measured before is worth keeping.
+            traceback.print_exc()
+            self.failed.append(name)
+            return None
         print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
         return self.found[name]
 
@@ -119,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     wrong = deadline.found.get("agreement", {}).get("disagree", [])
     for name in wrong:
         print(f"disagrees: {name}", file=sys.stderr)
-    return DISAGREES if wrong else 0
+    return DISAGREES if wrong or deadline.failed else 0
 
 
 if __name__ == "__main__":

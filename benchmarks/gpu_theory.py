@@ -17,11 +17,15 @@ from gpu_operations import slots_per_layer
 from numba import cuda
 from timing import clocked, spread
 
-from resexpand.codegen.cuda.driver import rows_of
-from resexpand.codegen.routine import Routine
-from resexpand.codegen.store import load
+from resexpand.codegen.cuda.driver import results, rows_of
+from resexpand.codegen.cuda.inspection import kernels_of
+from resexpand.codegen.cuda.offline import ptx_of
+from resexpand.codegen.cuda.target import SIMULATED
+from resexpand.codegen.routine import Precision, Routine
+from resexpand.codegen.schedule import schedule
+from resexpand.theory.recursion import Recursion
 
-NUMBERS = {"double": np.float64, "single": np.float32}
+NUMBERS: dict[Precision, Any] = {"double": np.float64, "single": np.float32}
 FLOATS = {"double": "f64", "single": "f32"}
 OUTPUTS = {"all layers": ["K", "chi_0"], "last layer": ["eta"]}
 
@@ -47,7 +51,9 @@ def on_cpu(case: Case, scale: Scale) -> dict[str, Any]:
     return {"pair_layers_per_second": spread(case.pair_layers / seconds)}
 
 
-def on_device(case: Case, precision: str, scale: Scale, roof: dict[str, Any]) -> dict[str, Any]:
+def on_device(
+    case: Case, precision: Precision, scale: Scale, roof: dict[str, Any]
+) -> dict[str, Any]:
     """Return the rates of a routine of the device in one precision."""
     number = NUMBERS[precision]
     given = {k: cuda.to_device(v.astype(number)) for k, v in case.hyperparameters().items()}
@@ -57,7 +63,7 @@ def on_device(case: Case, precision: str, scale: Scale, roof: dict[str, Any]) ->
         rate = launched(routine, given, scale)
         if what == "all layers":
             stored = sum(rows_of(routine.plan, case.depth).values()) * case.points
-            found["slots_per_layer"] = slots(routine, precision)
+            found["slots_per_layer"] = slots(routine.recursion, precision)
         found[what] = {"pair_layers_per_second": spread(case.pair_layers * rate)}
     floor = stored * np.dtype(number).itemsize / roof["stored_bytes_per_second"]["median"]
     rate = found["all layers"]["pair_layers_per_second"]["median"]
@@ -74,9 +80,12 @@ def launched(routine: Routine, given: dict[str, Any], scale: Scale) -> Any:
     return 1.0 / repeated(lambda: by_events(lambda: routine(**given)), scale.rounds)
 
 
-def slots(routine: Routine, precision: str) -> float | None:
-    """Return the arithmetic of a layer as the compiler wrote it, None in the simulator."""
-    stores = sum(rows_of(routine.plan, 1).values()) - sum(rows_of(routine.plan, 0).values())
-    texts = getattr(load(routine.source).run, "inspect_asm", dict)()
-    found = [slots_per_layer(ptx, FLOATS[precision], stores) for ptx in texts.values()]
-    return found[0] if found else None
+def slots(recursion: Recursion, precision: Precision) -> float | None:
+    """Return the arithmetic of a layer as the compiler writes it, None in the simulator."""
+    if SIMULATED:
+        return None
+    plan = schedule(recursion)
+    stored = [rows_of(plan, depth) for depth in (0, 1)]
+    stores = sum(stored[1][name] - stored[0][name] for name in results(plan))
+    ptx = ptx_of(*kernels_of(recursion, precision)["run"])
+    return slots_per_layer(ptx, FLOATS[precision], stores)

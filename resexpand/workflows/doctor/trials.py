@@ -6,6 +6,7 @@ What is tried has exact answers: for a branch of rectifier and weights of varian
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from resexpand.workflows.doctor.missing import Found, Missing
@@ -26,16 +27,12 @@ def _network() -> Any:
     return ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=SCALE, depth=DEPTH)
 
 
-def _on(target: str) -> dict[str, Any]:
-    return {} if target == "cpu" else {"target": target}
-
-
 def _kernel(target: str) -> tuple[Any, float]:
     """Return the kernel of all layers and its largest relative error."""
     from resexpand.codegen.evaluation import evaluate
     from resexpand.theory.mean_field import kernel
 
-    found = evaluate(kernel(_network()), K0=1.0, **_on(target))["K"]
+    found = evaluate(kernel(_network()), K0=1.0, target=target)["K"]
     exact = [(1.0 + SCALE**2) ** layer for layer in range(DEPTH + 1)]
     error = max(abs(float(f) / e - 1.0) for f, e in zip(found, exact, strict=True))
     if not error <= EXACT:
@@ -57,7 +54,7 @@ def routine() -> Found:
 def _estimate(target: str) -> Any:
     from resexpand.montecarlo.sample import sample
 
-    run = sample(_network(), "kernel", WIDTH, DRAWS, K0=1.0, seed=1, workers=1, **_on(target))
+    run = sample(_network(), "kernel", WIDTH, DRAWS, K0=1.0, seed=1, workers=1, target=target)
     return run["kernel"]
 
 
@@ -74,16 +71,14 @@ def sampler() -> Found:
 
 def assembled() -> Found:
     """Compile a routine for compute capability 9.0, without a device, and assemble it."""
-    from numba import cuda, float64, void
+    from resexpand.codegen.cuda.inspection import usage
+    from resexpand.theory.mean_field import kernel
 
-    from resexpand.codegen.cuda.offline import usage_of
-
-    def squares(x: Any) -> None:
-        x[cuda.threadIdx.x] *= x[cuda.threadIdx.x]
-
-    usage = usage_of(cuda.jit(squares), void(float64[:]))
-    text = f"for sm_90: {usage.registers} registers"
-    return text, {"registers": usage.registers}
+    found = usage(kernel(_network()))["run"]
+    if not found.in_registers:
+        raise Missing(f"a routine for sm_90 does not stay in registers: {found}")
+    text = f"the same kernel for sm_90, not run: {found.registers} registers, no stack, no spills"
+    return text, asdict(found)
 
 
 def device_routine() -> Found:
