@@ -7,9 +7,11 @@ What is tried has exact answers: for a branch of rectifier and weights of varian
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from resexpand.workflows.doctor.missing import Found, Missing
+
+Target = Literal["cpu", "cuda"]
 
 DEPTH, SCALE, WIDTH, DRAWS = 10, 0.5, 32, 256
 EXACT = 1e-14
@@ -27,7 +29,7 @@ def _network() -> Any:
     return ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=SCALE, depth=DEPTH)
 
 
-def _kernel(target: str) -> tuple[Any, float]:
+def _kernel(target: Target) -> tuple[Any, float]:
     """Return the kernel of all layers and its largest relative error."""
     from resexpand.codegen.evaluation import evaluate
     from resexpand.theory.mean_field import kernel
@@ -40,7 +42,7 @@ def _kernel(target: str) -> tuple[Any, float]:
     return found, error
 
 
-def _routine(target: str) -> Found:
+def _routine(target: Target) -> Found:
     _, error = _kernel(target)
     text = f"kernel of a rectifier network, {DEPTH} layers: relative error {error:.0e}"
     return text, {"relative_error": error}
@@ -51,7 +53,7 @@ def routine() -> Found:
     return _routine("cpu")
 
 
-def _estimate(target: str) -> Any:
+def _estimate(target: Target) -> Any:
     from resexpand.montecarlo.sample import sample
 
     run = sample(_network(), "kernel", WIDTH, DRAWS, K0=1.0, seed=1, workers=1, target=target)
