@@ -20,6 +20,10 @@ __all__ = ["Draw", "OneLoop", "Process", "one_loop"]
 def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:
     """Derive means and covariances of the Gram matrices to first order in 1/N.
 
+    Weights and biases are Gaussian. Covariances and responses hold for all independent weights of
+    the same variance; means and four-point functions gain terms in ``E w^4``, which `evaluate`
+    adds with ``weight_kurtosis=``. `OneLoop.weight_laws` says which statement holds for which law.
+
     Parameters
     ----------
     net : ResNet

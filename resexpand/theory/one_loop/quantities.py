@@ -31,6 +31,8 @@ HEADS = {
     "gram_mean": r"\delta C",
     "tadpole": r"\tau",
     "conditioning": r"\kappa",
+    "Q": "Q",
+    "weights": r"\omega",
 }
 """How the head of each quantity is written. Covariances are times N, corrections ``delta``."""
 

@@ -10,8 +10,10 @@ from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
 from resexpand.theory.mean_field import kernel
+from resexpand.theory.one_loop.derived import Derived
 from resexpand.theory.one_loop.formulas import formulas
 from resexpand.theory.one_loop.process import Process
+from resexpand.theory.one_loop.weight_laws import STATEMENTS, Statement, weight_formulas
 from resexpand.theory.recursion import Recursion
 
 
@@ -50,6 +52,30 @@ class OneLoop:
         """All formulas, each after those it needs; of one input (see `formulas`)."""
         base = self.kernel if self.inputs == 1 else kernel(self.net)
         return tuple(formulas(base, self.process, self.citations))
+
+    @property
+    def weight_laws(self) -> tuple[Statement, ...]:
+        """What holds for which laws of independent weights; `formulas` are for Gaussian ones.
+
+        `evaluate` takes ``weight_kurtosis=`` for symmetric laws, `weight_formulas` says what it
+        adds, and `sample` draws them with ``weights=``.
+
+        Examples
+        --------
+        >>> from resexpand import Activation, Branch, Linear, ResNet, one_loop
+        >>> net = ResNet(Branch(Activation("erf"), Linear()), scale=0.3, depth=4)
+        >>> for statement in one_loop(net).weight_laws[1:3]:
+        ...     print(statement)
+        independent, exact: E G^l = K^0 + sum of rho^2 E C^m over m <= l
+        independent, exact: mean and variance of C in the first block
+        """
+        return STATEMENTS
+
+    @property
+    def weight_formulas(self) -> tuple[Formula, ...]:
+        """What independent symmetric weights of another law add, of one input."""
+        base = self.kernel if self.inputs == 1 else kernel(self.net)
+        return tuple(weight_formulas(Derived(base, self.process, self.citations)))
 
     def formula(self, name: str) -> Formula:
         """Return the formula of a name.
