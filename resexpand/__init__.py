@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.montecarlo.observable import Observable
     from resexpand.montecarlo.sample import sample
+    from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.ops import Activation, Linear
     from resexpand.network.resnet import Branch, ResNet
     from resexpand.references import cite
@@ -38,6 +40,7 @@ _HOMES = {
     "Branch": "resexpand.network.resnet",
     "Linear": "resexpand.network.ops",
     "Majorant": "resexpand.theory.remainder",
+    "Observable": "resexpand.montecarlo.observable",
     "ResNet": "resexpand.network.resnet",
     "cite": "resexpand.references",
     "compare": "resexpand.agreement.comparison",
@@ -54,6 +57,7 @@ _HOMES = {
     "optimal_scale": "resexpand.theory.optimal_scale",
     "order_profile": "resexpand.theory.order_profile",
     "parse_expression": "resexpand.expressions",
+    "quantile_law": "resexpand.montecarlo.weights.quantile",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
@@ -66,6 +70,7 @@ __all__ = [
     "Branch",
     "Linear",
     "Majorant",
+    "Observable",
     "ResNet",
     "__version__",
     "cite",
@@ -83,6 +88,7 @@ __all__ = [
     "optimal_scale",
     "order_profile",
     "parse_expression",
+    "quantile_law",
     "remainder_bound",
     "residual_expansion",
     "response",

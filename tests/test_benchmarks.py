@@ -107,6 +107,12 @@ def test_samplers(tmp_path):
     assert set(record["exponents"]) == {"width", "depth", "draws"}
 
 
+def test_store(tmp_path):
+    record = record_of("store", tmp_path)
+    assert_complete(record)
+    assert 0 < record["results"]["coordinator_share_with_store"]["median"] < 1
+
+
 def test_trees_and_their_peers_make_the_same(tmp_path):
     record = record_of("trees", tmp_path)
     assert_complete(record)
