@@ -1,4 +1,4 @@
-"""docs/gpu.rst: examples print what they print on any machine; the lines of the doctor are its own."""
+"""docs/gpu.rst: examples print what they print on any machine; the doctor's lines are its own."""
 
 from __future__ import annotations
 
