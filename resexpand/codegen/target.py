@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import CellType, FunctionType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from resexpand.codegen.elementary import (
     error_function,
@@ -30,6 +31,9 @@ MODULES = (polynomials, exponential, logarithm, trigonometric, inverse, error_fu
 PACKAGE = "resexpand"
 
 Function = Callable[..., Any]
+
+# What is bound is a copy; whoever is given one means the function it is a copy of.
+_ORIGINALS: WeakKeyDictionary[FunctionType, FunctionType] = WeakKeyDictionary()
 
 
 class Target(ABC):
@@ -96,6 +100,7 @@ class Target(ABC):
             cells = None if plain.__closure__ is None else tuple(map(_copied, plain.__closure__))
             copy = FunctionType(plain.__code__, scope, plain.__name__, plain.__defaults__, cells)
             copy.__module__, copy.__qualname__ = plain.__module__, plain.__qualname__
+            _ORIGINALS[copy] = plain
             # Noted before its callees are bound, so that functions may call each other.
             self._bound[plain] = (role or self.scalar)(copy)
             for name in plain.__code__.co_names:
@@ -194,7 +199,7 @@ def _is_function(value: Any) -> bool:
 def _plain(value: Any) -> FunctionType:
     """Return the plain function behind one that Numba compiled, or itself."""
     plain: FunctionType = getattr(value, "py_func", value)
-    return plain
+    return _ORIGINALS.get(plain, plain)
 
 
 def _copied(cell: CellType) -> CellType:

@@ -1,0 +1,134 @@
+"""The kernels of routines, run by the simulator, against the compiled routines of the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from routine_cases import REGISTRY, RHO, network
+
+from resexpand import evaluate, kernel
+from resexpand.codegen.routine import compile_routine
+
+HYPER = {"depth": 3, "sigma_w2": 1.2, "sigma_b2": 0.1}
+PAIR = np.array([[1.0, 0.3], [0.3, 0.8]])
+RHOS = np.array([[0.2], [0.7], [1.1]])
+VARIANCES = np.array([0.5, 2.0])
+EPS = {"double": 2.0**-52, "single": 2.0**-23}
+
+DEFAULT = ("erf: kernel of two inputs", "erf: response of covariance", "relu: response")
+TWO_SMOOTH = ("tanh", "gelu", "silu")
+
+
+def given(name):
+    """Return the hyperparameters of a case, on a small grid."""
+    two = "two inputs" in name or "covariance" in name
+    k0 = PAIR * VARIANCES[:, None, None] if two else VARIANCES
+    if "per block" in name:
+        scales = {f"rho_{k}": 0.3 * k + 0.1 * RHOS for k in range(3)}
+        return {**scales, "sigma_w2": 1.2, "sigma_b2": 0.1, "K0": k0}
+    return {**HYPER, "rho": RHOS, "K0": k0}
+
+
+def run_cases(names, precision):
+    """Run cases (one a line) on the simulated device."""
+    found = {}
+    for name in names.split("\n"):
+        routine = compile_routine(REGISTRY[name](), "cuda", precision=precision)
+        values = routine(**given(name))
+        assert values.target.startswith("cuda (simulator)")
+        found |= {f"{name}/{output}": array for output, array in values.items()}
+        found |= {f"{name}/{output}/rounding": e for output, e in values.rounding_error.items()}
+    return found
+
+
+def on_the_cpu(names):
+    """Return what the CPU gives for the same cases."""
+    found = {}
+    for name in names:
+        values = compile_routine(REGISTRY[name]())(**given(name))
+        found |= {f"{name}/{output}": array for output, array in values.items()}
+    return found
+
+
+def worst(found, expected):
+    """Return the largest difference, relative to the largest number of its array."""
+    return max(
+        float(np.max(np.abs(found[name] - value)) / np.max(np.abs(value)))
+        for name, value in expected.items()
+    )
+
+
+def test_simulated_routines_agree_with_the_cpu(simulator):
+    expected = on_the_cpu(DEFAULT)
+    found = simulator(run_cases, names="\n".join(DEFAULT), precision="double")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].shape == value.shape
+        assert found[name].dtype == np.float64
+    assert worst(found, expected) < 20 * EPS["double"]
+    chi = found["relu: response/chi"]
+    assert_array_equal(np.triu(chi, 1), 0)
+    assert_array_equal(np.diagonal(chi, axis1=-2, axis2=-1), 1)
+
+
+def test_control_a_wrong_coefficient_is_caught(simulator):
+    name = DEFAULT[2]
+    expected = on_the_cpu([name])
+    wrong = {
+        k: v * (1 + 1e-13 * (np.arange(v.size).reshape(v.shape) == v.size - 1))
+        for k, v in expected.items()
+    }
+    assert worst(wrong, expected) > 20 * EPS["double"]
+
+
+def test_single_precision_states_its_error(simulator):
+    expected = on_the_cpu(DEFAULT[:2])
+    found = simulator(run_cases, names="\n".join(DEFAULT[:2]), precision="single")
+    for name, value in expected.items():
+        assert found[name].dtype == np.float32
+        assert_allclose(found[name], value, rtol=40 * EPS["single"], atol=1e-9)
+        stated = found[f"{name}/rounding"]
+        assert 0 < stated < 40 * EPS["single"]
+    # All of the grid was compared: it has fewer points than the comparison takes.
+    difference = np.abs(
+        found[f"{DEFAULT[0]}/C"][..., 0, 0] - expected[f"{DEFAULT[0]}/C"][..., 0, 0]
+    )
+    relative = np.max(difference / expected[f"{DEFAULT[0]}/C"][..., 0, 0])
+    assert relative <= found[f"{DEFAULT[0]}/C/rounding"] * (1 + 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_simulated_registry_agrees_with_the_cpu(simulator, precision):
+    names = [name for name in REGISTRY if not _is_long(name)]
+    expected = on_the_cpu(names)
+    found = simulator(run_cases, names="\n".join(names), precision=precision)
+    assert worst(found, expected) < 1000 * EPS[precision]
+
+
+def _is_long(name):
+    """Whether the simulator would take minutes: two nested quadratures in Python."""
+    two = "two inputs" in name or "covariance" in name
+    return two and name.startswith(TWO_SMOOTH)
+
+
+def run_nested(activation):
+    """Run the nested quadrature of two inputs at one point of one layer."""
+    routine = compile_routine(kernel(network(activation), inputs=2), "cuda", ["K"])
+    values = routine(K0=PAIR, depth=1, rho=0.5, sigma_w2=1.2, sigma_b2=0.1)
+    return {"K": values["K"], "error": values.quadrature_error["K"]}
+
+
+@pytest.mark.slow
+def test_nested_quadrature_agrees_with_the_cpu(simulator):
+    expected = evaluate(
+        kernel(network("tanh"), inputs=2), K0=PAIR, depth=1, rho=0.5, sigma_w2=1.2, sigma_b2=0.1
+    )
+    found = simulator(run_nested, activation="tanh")
+    assert_allclose(found["K"], expected["K"], rtol=1e-14)
+    assert found["error"] < 1e-12
+
+
+def test_the_scale_of_the_cases_is_symbolic():
+    assert network("erf").scale == RHO
