@@ -107,7 +107,7 @@ def device_values(routine: Compiled, hyperparameters: dict[str, Any]) -> Values:
     number = np.float64 if routine.precision == "double" else np.float32
     held = {k: _view(k, v, number) for k, v in hyperparameters.items() if is_on_device(v)}
     matrix = recursion.inputs == 2
-    stand_ins = {k: _stand_in(v.shape, matrix=matrix and k == "K0") for k, v in held.items()}
+    stand_ins = {k: _stand_in(tuple(v.shape), matrix=matrix and k == "K0") for k, v in held.items()}
     bindings = dict(recursion.bindings), dict(recursion.layer_bindings)
     point = bind(recursion.net, *bindings, {**hyperparameters, **stand_ins}, matrix=matrix)
     pairs = input_pairs(plan, point, recursion.inputs)
