@@ -18,9 +18,11 @@ K_il K_jk`` of the earlier layer and ``S_UG = T W``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +46,10 @@ Array = NDArray[np.float64]
 
 MEMORY = 30_000_000
 """Doubles that the matrices of one batch of points may hold."""
+
+PIECES, WORTH_A_PIECE = 16, 20_000
+"""Batches that a grid is cut into, for threads to share; and numbers of a matrix per batch below
+which it is not worth a thread. Neither depends on the number of threads: no result does."""
 
 LARGEST = 12_000
 """Gram matrix entries of all blocks together beyond which covariances do not fit into memory."""
@@ -108,9 +114,9 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
         for draw in theory.process.draws:
             require_averages(draw.law)
     batches, mean_field_error = _tables(theory, problem, given, point)
+    parts = _of_batches(batches, theory, excess)
     # Numbers beyond double precision are reported as such, layer by layer.
     with np.errstate(over="ignore", invalid="ignore"):
-        parts = [_of_points(tables, theory, excess) for tables in batches]
         arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}
         if theory.inputs > 1:
             arrays = {k: problem.expanded(k, v) for k, v in arrays.items()}
@@ -200,8 +206,9 @@ def _tables(
     }
     entries = problem.count * (problem.count + 1) // 2
     count = (point.depth + 1) * len(theory.process.draws) * entries
-    step = max(1, MEMORY // (8 * count**2))
     points = flat["K"].shape[0]
+    step = max(-(-points // PIECES), WORTH_A_PIECE // count**2)
+    step = max(1, min(step, MEMORY // (8 * count**2)))
     batches = [
         gather({k: v[s : s + step] for k, v in flat.items()}, theory.process, problem.count, single)
         for s in range(0, max(points, 1), step)
@@ -229,6 +236,23 @@ class Part:
 
     arrays: dict[str, Array]
     error: float
+
+
+def _of_batches(batches: list[Tables], theory: OneLoop, excess: float) -> list[Part]:
+    """Return the results of all batches, on as many threads as Numba may use."""
+
+    def of(tables: Tables) -> Part:
+        # What may overflow is a setting of every thread.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _of_points(tables, theory, excess)
+
+    # The first call compiles; several at once would wait for each other.
+    first, rest = of(batches[0]), batches[1:]
+    threads = min(numba.get_num_threads(), len(rest))
+    if threads < 2:
+        return [first, *(of(tables) for tables in rest)]
+    with ThreadPoolExecutor(threads) as pool:
+        return [first, *pool.map(of, rest)]
 
 
 def _of_points(tables: Tables, theory: OneLoop, excess: float) -> Part:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sympy as sp
 
 from resexpand.conventions import K0, WIDTH
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.gaussian.expectation import (
     GaussianExpectation,
     Nonlinearity,
@@ -73,6 +73,8 @@ def exact_moments(net: ResNet) -> Recursion:
 
     Raises
     ------
+    DescriptionError
+        If `net` is no network.
     UnsupportedError
         If the moments of the network are not closed.
     HyperparameterError
@@ -85,6 +87,12 @@ def exact_moments(net: ResNet) -> Recursion:
     >>> evaluate(exact_moments(net), K0=1.0, width=8)["G_var"]
     array([0.25, 4.75])
     """
+    if not isinstance(net, ResNet):
+        raise DescriptionError(
+            f"exact moments of {net!r}",
+            f"it is of type {type(net).__name__}",
+            "give ResNet(Branch(...), scale=..., depth=...)",
+        )
     _check_symbols(net)
     if not isinstance(net.branch.ops[-1], Linear):
         raise _unsolvable(net, "the branch ends in an activation: its rows are not Gaussian")
