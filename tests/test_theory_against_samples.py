@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sympy as sp
+from heavier import left_to_slow
 
 from resexpand import (
     Activation,
@@ -36,7 +37,8 @@ SINGLE = 0.7
 PAIR = np.array([[0.7, 0.2], [0.2, 1.1]])
 X = sp.Symbol("x")
 
-ACTIVATION_CASES = [*ACTIVATIONS, sp.Abs(X), X * sp.exp(-(X**2))]
+EXPRESSIONS = [sp.Abs(X), X * sp.exp(-(X**2))]
+ACTIVATION_CASES = [*ACTIVATIONS, *EXPRESSIONS]
 BRANCHES = {
     "linear": Branch(Linear(1.3, 0.1)),
     "two linears": Branch(Linear(1.1, 0.2), Activation("relu"), Linear(1.3, 0.1)),
@@ -45,6 +47,14 @@ BRANCHES = {
         Linear(1.1, 0.1), Activation("erf"), Linear(1.4, 0.3), Activation("relu")
     ),
 }
+ENDINGS = {"plain": None, "read-out": Linear(1.7, 0.2)}
+KINDS = [(name, ending) for name in BRANCHES for ending in ENDINGS]
+MORE_KINDS = [  # every branch in every run, every ending with some of them
+    ("linear", "read-out"),
+    ("two linears", "plain"),
+    ("ends in an activation", "plain"),
+    ("two activations", "plain"),
+]
 KERNELS = {"K": "kernel", "C": "layer_covariance"}
 TANGENTS = {"eta_layers": "response", "chi_0": "chi", "tangent": "tangent"}
 
@@ -108,7 +118,7 @@ def check_two_inputs(net: ResNet, *, derivative: bool = True) -> None:
     assert_judged_rightly(right, wrong, sampled(net, names, PAIR), names)
 
 
-@pytest.mark.parametrize("function", ACTIVATION_CASES, ids=str)
+@pytest.mark.parametrize("function", left_to_slow(ACTIVATION_CASES, EXPRESSIONS), ids=str)
 def test_every_activation_with_one_input(function: str | sp.Expr) -> None:
     branch = Branch(Activation(function), Linear(1.3, 0.1))
     check_one_input(network(branch), derivative=function != "sign")
@@ -120,10 +130,9 @@ def test_every_activation_with_two_inputs(function: str | sp.Expr) -> None:
     check_two_inputs(network(branch), derivative=function != "sign")
 
 
-@pytest.mark.parametrize("read_out", [None, Linear(1.7, 0.2)], ids=["plain", "read-out"])
-@pytest.mark.parametrize("name", BRANCHES)
-def test_every_kind_of_branch(name: str, read_out: Linear | None) -> None:
-    net = network(BRANCHES[name], read_out=read_out)
+@pytest.mark.parametrize(("name", "ending"), left_to_slow(KINDS, MORE_KINDS))
+def test_every_kind_of_branch(name: str, ending: str) -> None:
+    net = network(BRANCHES[name], read_out=ENDINGS[ending])
     check_one_input(net)
     check_two_inputs(net)
 

@@ -16,6 +16,7 @@ import numba
 import numpy as np
 import pytest
 import sympy as sp
+from heavier import left_to_slow
 from oracles import CONDITIONAL, PHI, PLANE, SLOPE, line_average, pair_average, plane_average
 
 from resexpand import (
@@ -68,6 +69,8 @@ KINKS = {
     **{n: c[3] for n, c in CUSTOM.items()},
 }
 NAMES = [*ACTIVATIONS, *CUSTOM]
+CONTINUOUS = [name for name in NAMES if name not in ("sign", "step")]
+MORE = ["identity", "erf_unit", "leaky_relu", "silu", "sin", "abs", "bump"]
 
 
 def network(name: str | sp.Expr, **fields: object) -> ResNet:
@@ -99,7 +102,7 @@ def within(found: np.ndarray, expected: object, stated: float = 0.0, floor: floa
     np.testing.assert_allclose(found, np.array(expected, dtype=float), rtol=stated + floor, atol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", left_to_slow(NAMES, ["step", "abs", "bump"]))
 def test_kernel_of_one_input(name: str) -> None:
     found = evaluate(kernel(network(name)), K0=0.8, depth=2, **HYPER)
     kernels, covariances = walk(name, 0.8, 2)
@@ -135,7 +138,7 @@ def test_kernel_of_two_inputs(name: str) -> None:
     np.testing.assert_array_equal(found["K"], found["K"].swapaxes(-1, -2))
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("sign", "step")])
+@pytest.mark.parametrize("name", left_to_slow(CONTINUOUS, MORE))
 def test_responses_at_depth_one(name: str) -> None:
     """``chi``, ``eta`` of the tangent, and ``chi`` of the variance by a difference at 25 digits."""
     net = network(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from heavier import left_to_slow
 from scipy import special
 
 from resexpand import Activation, Branch, Linear, ResNet
@@ -36,6 +37,8 @@ ACTIVATIONS = {
     "sin": (np.sin, np.cos),
     "sign": (np.sign, None),
 }
+PAIRS = [(name, method) for name in ACTIVATIONS for method in ("function-space", "dense")]
+MORE_PAIRS = [(name, "dense") for name in ("identity", "erf_unit", "gelu", "silu", "sin")]
 
 
 def numpy_pair(phi, s: float) -> dict[str, np.ndarray]:
@@ -97,8 +100,7 @@ def net(name: str) -> ResNet:
     return ResNet(branch, scale=RHO, depth=DEPTH, read_out=Linear(S_OUT, T_OUT))
 
 
-@pytest.mark.parametrize("method", ["function-space", "dense"])
-@pytest.mark.parametrize("name", list(ACTIVATIONS))
+@pytest.mark.parametrize(("name", "method"), left_to_slow(PAIRS, MORE_PAIRS))
 def test_two_inputs(name: str, method: str, make) -> None:
     expected = numpy_pair(ACTIVATIONS[name][0], S)
     rows = make(net(name), list(expected), WIDTH, K0=K0, method=method).rows(0, DRAWS)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sympy as sp
+from heavier import left_to_slow
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
 from resexpand.conventions import DEPTH, K0, PAIR, PAIR0, RHO, SIGMA_B2, SIGMA_W2
@@ -20,6 +21,8 @@ from resexpand.theory.recursion import Output, Recursion
 
 TANGENT = sp.Symbol("t", real=True)
 GIVEN = {"rho": 0.6, "sigma_w2": 1.25, "sigma_b2": 0.125, "K0": 0.75}
+PAIRS = [(name, s) for s in (RHO, SIGMA_W2, SIGMA_B2, K0) for name in ("erf", "relu", "tanh")]
+MORE = [("tanh", SIGMA_B2), ("tanh", K0)]
 
 
 def network(name: str = "erf") -> ResNet:
@@ -31,8 +34,7 @@ def moving(base: Recursion, parameter: sp.Symbol) -> Recursion:
     return replace(found, outputs=(Output("t", "trajectory", (TANGENT,)),))
 
 
-@pytest.mark.parametrize("name", ["erf", "relu", "tanh"])
-@pytest.mark.parametrize("parameter", [RHO, SIGMA_W2, SIGMA_B2, K0], ids=str)
+@pytest.mark.parametrize(("name", "parameter"), left_to_slow(PAIRS, MORE), ids=str)
 def test_against_differences(name: str, parameter: sp.Symbol) -> None:
     base = kernel(network(name))
     found = evaluate(moving(base, parameter), depth=4, **GIVEN)["t"]

@@ -14,6 +14,7 @@ from math import comb
 import numpy as np
 import pytest
 import sympy as sp
+from heavier import left_to_slow
 from mpmath import mp
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, order_profile
@@ -67,7 +68,7 @@ def test_deep_linear_networks_tend_to_the_poisson_law() -> None:
     assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.01)  # the gap falls like 1/n
 
 
-@pytest.mark.parametrize("name", HOMOGENEOUS)
+@pytest.mark.parametrize("name", left_to_slow(HOMOGENEOUS, ["identity"]))
 def test_path_lengths_of_rectifiers_are_binomial(name: str) -> None:
     net = ResNet(Branch(Activation(name), Linear(1.5, 0)), scale=0.4, depth=7)
     values = evaluate(order_profile(net, 7, "paths"), K0=2.0)
@@ -169,7 +170,7 @@ def test_taylor_profile_and_remainder_against_the_two_scale_kernel(name: str) ->
     assert values.status == "ok"
 
 
-@pytest.mark.parametrize("name", BRANCHES)
+@pytest.mark.parametrize("name", left_to_slow(BRANCHES, ["phi W"]))
 def test_chaos_profile_against_correlated_weights(name: str) -> None:
     order, depth = 5, 4
     net = ResNet(Branch(*BRANCHES[name]), scale=0.7, depth=depth)
@@ -217,7 +218,7 @@ def test_quadrature_agrees_with_polynomial_moments() -> None:
     np.testing.assert_allclose(values["profile"][-1], want, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["relu", "tanh"])
+@pytest.mark.parametrize("name", left_to_slow(["relu", "tanh"], ["tanh"]))
 def test_degrees_sum_to_the_kernel(name: str) -> None:
     net = ResNet(Branch(Activation(name), Linear(1, 0.1)), scale=0.3, depth=3)
     values = evaluate(order_profile(net, 6, "chaos"), K0=1.0)
