@@ -56,9 +56,14 @@ def problems(
     rounding: Mapping[str, float],
     precision: str,
 ) -> tuple[str, ...]:
-    """Return a sentence on everything about some arrays that must be known before using them."""
+    """Return a sentence on everything about some arrays that must be known before using them.
+
+    Outputs that are not among the arrays are known to be finite.
+    """
     found = []
     for output in plan.outputs:
+        if output.name not in arrays:
+            continue
         array = np.asarray(arrays[output.name])
         problem = overflow_problem(output.name, array, is_layered(output), precision)
         found += [problem] if problem else []

@@ -33,10 +33,17 @@ class Buffers:
         ``(points, L + 1, L + 1)``.
     wholes : dict of str to ndarray
         The same by output; n x n matrices have shape ``(points, L + 1, n, n)``.
+    is_complete : bool
+        Whether whoever wrote them filled symmetric matrices on both sides, propagators multiplied
+        by their diagonals among them.
+    is_finite : bool
+        Whether all numbers are known to be finite.
     """
 
     slots: dict[str, Array]
     wholes: dict[str, Array]
+    is_complete: bool = False
+    is_finite: bool = False
 
 
 def allocate(
@@ -99,12 +106,12 @@ def assembled(
         ``grid + (layers, layers)`` or ``grid``.
     """
     whole = buffers.wholes[output.name]
-    if output.diagonal is not None:
+    if output.diagonal is not None and not buffers.is_complete:
         below = whole * buffers.slots[diagonal_slot(output.name)][:, None, :]
         whole = below + np.tril(below, -1).swapaxes(-1, -2)
     if len(slots(output)) == 1:
         return whole.reshape(grid + whole.shape[1:])[()]
-    if not output.vector:
+    if not output.vector and not buffers.is_complete:
         for i, j in combinations(range(output.shape[0]), 2):
             whole[..., j, i] = whole[..., i, j]
     if not inputs:

@@ -9,7 +9,7 @@ The generated source is kept as a file under its content hash; a second process 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -131,7 +131,8 @@ class Routine:
         rounding = self._rounding(point, pairs, fine) if self.precision == "single" else {}
         inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
-        found = problems(self.plan, arrays, quadrature, rounding, self.precision)
+        looked_at = {} if fine.is_finite else arrays
+        found = problems(self.plan, looked_at, quadrature, rounding, self.precision)
         citations = self.citations
         return Values(arrays, point.depth, found, quadrature, citations, self.place, rounding)
 
@@ -139,9 +140,11 @@ class Routine:
         arguments = arguments_of(self.plan, point, pairs, self.recursion.inputs)
         number = np.float64 if self.precision == "double" else np.float32
         buffers = allocate(self.plan, arguments.count, point.depth, number)
-        if arguments.count:
-            run = self._run_on_cpu if self.target == "cpu" else self._run_on_cuda
-            run(arguments, point.depth, resolution, buffers)
+        if not arguments.count:
+            return buffers
+        if self.target == "cuda":
+            return self._run_on_cuda(arguments, point.depth, resolution, buffers)
+        self._run_on_cpu(arguments, point.depth, resolution, buffers)
         return buffers
 
     def _run_on_cpu(
@@ -156,7 +159,7 @@ class Routine:
 
     def _run_on_cuda(
         self, arguments: Arguments, depth: int, resolution: Resolution, buffers: Buffers
-    ) -> None:
+    ) -> Buffers:
         from resexpand.codegen.cuda.launch import Kernels, streamed
 
         rules = rule_arrays(self.plan, resolution)
@@ -164,7 +167,8 @@ class Routine:
         diagonals = [diagonal_slot(o.name) for o in self.plan.outputs if o.diagonal is not None]
         wholes = buffers.wholes | {name: buffers.slots[name] for name in diagonals}
         kernels = Kernels(load(self.source), self.plan, depth, rules, number)
-        streamed(kernels, arguments, wholes)
+        finite = streamed(kernels, arguments, wholes)
+        return replace(buffers, is_complete=True, is_finite=finite)
 
     def _on_device(self, name: str, hyperparameters: dict[str, Any]) -> Values:
         if self.target != "cuda":
@@ -186,7 +190,10 @@ class Routine:
         few = exact._run(sampled(point, indices, matrix=matrix), pairs, "fine")
         rows = (indices[:, None] * len(pairs) + np.arange(len(pairs))).reshape(-1)
         own = {slot: run.slots[slot][rows].astype(np.float64) for slot in few.slots}
-        return differences(self.plan, few.slots, own, pairs=matrix)
+        # The device has multiplied these by their diagonals.
+        products = [o for o in self.plan.outputs if o.diagonal is not None]
+        whole = {o.name: assembled(o, few, (indices.size,), pairs, 0) for o in products}
+        return differences(self.plan, {**few.slots, **whole}, own, pairs=matrix)
 
 
 def _is_on_device(value: Any) -> bool:

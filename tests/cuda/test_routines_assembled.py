@@ -6,6 +6,8 @@ takes is printed. The whole registry, in both precisions, is marked ``slow``.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from routine_cases import REGISTRY
@@ -126,6 +128,15 @@ def test_nothing_is_relaxed_that_the_cpu_does_not_relax(ptxas):
     assert ".approx" not in ptx.replace("rcp.approx.ftz.f64", "")
     single = ptx_of(*kernels_of(REGISTRY["relu: kernel"](), "single")["run"])
     assert ".ftz" not in single
+
+
+def test_the_watch_for_what_is_not_finite_is_not_optimised_away(ptxas):
+    from resexpand.codegen.cuda.inspection import kernels_of
+    from resexpand.codegen.cuda.offline import ptx_of
+
+    ptx = ptx_of(*kernels_of(REGISTRY["relu: response"](), "double")["run"])
+    differences = re.findall(r"sub\.(?:rn\.)?f64\s+%fd\d+, (%fd\d+), (%fd\d+);", ptx)
+    assert sum(left == right for left, right in differences) >= 3
 
 
 @pytest.mark.parametrize("precision", ["double", "single"])

@@ -27,26 +27,28 @@ def kernels_source(plan: Schedule) -> str:
     """Return the text of ``run`` and of one ``propagate_<name>`` per propagator.
 
     The arguments of ``run`` are those of `run_arguments`; of a propagating kernel the number of
-    points, the depth, the matrices, the diagonal if there is one, and the output.
+    points, the depth, the flag, the matrices, the diagonal if there is one, and the output.
     """
     texts = [_run(plan)]
     diagonals = {o.name for o in plan.outputs if o.diagonal is not None}
     texts += [_propagate(p, symmetric=p.name in diagonals) for p in plan.propagations]
-    return "\n\n".join(f"@driver\n{text}" for text in texts)
+    return "\n\n".join([_INDEX, *(f"@driver\n{text}" for text in texts)])
 
 
 def run_arguments(plan: Schedule) -> list[str]:
     """Return the argument names of ``run``.
 
     ``n`` points, ``depth``, the quadrature rules, ``where`` (a row per parameter and layer
-    parameter: shift, repetitions and period of the index into its array), the parameters, the
-    layer parameters ``(depth, values)``, and the results in the order of `results`.
+    parameter: shift, repetitions and period of the index into its array), ``flag`` (one whole
+    number, set where a result is not finite), the parameters, the layer parameters ``(depth,
+    values)``, and the results in the order of `results`.
     """
     return [
         "n",
         "depth",
         *(rule.name for rule in plan.rules),
         "where",
+        "flag",
         *(f"p{i}" for i in range(len(plan.parameters))),
         *(f"q{i}" for i in range(len(plan.layer_parameters))),
         *(f"out_{name}" for name in results(plan)),
@@ -100,20 +102,42 @@ def _run(plan: Schedule) -> str:
     loads += [f"column{k} = {_index(shift + k)}" for k in range(len(layered))]
     block = [f"{b} = q{k}[layer, column{k}]" for k, b in enumerate(layered)]
     block += _call("advance", [*values, *state], [*carried, *parameters, *layered, *rules])
-    block += _stores(plan, values, "layer")
+    block += [*_stores(plan, values, "layer"), *_watched(values)]
     body = [
         *loads,
         *_call("initial", carried, [*parameters, *rules]),
+        "flaw = 0.0",
         "for layer in range(depth):",
         *_indent(block or ["pass"]),
         *_finish(plan, [*carried, *parameters, *rules]),
+        *_REPORT,
     ]
     lines = ["i = cuda.grid(1)", "if i < n:", *_indent(body)]
     return "\n".join([f"def run({', '.join(run_arguments(plan))}):", *_indent(lines), ""])
 
 
 def _index(k: int) -> str:
-    return f"(i + where[{k}, 0]) // where[{k}, 1] % where[{k}, 2]"
+    return f"index_of(i, where[{k}, 0], where[{k}, 1], where[{k}, 2])"
+
+
+# The usual cases need no division, of which whole numbers have no fast one.
+_INDEX = """@scalar
+def index_of(i, shift, repeat, period):
+    if period == 1:
+        return 0
+    place = i + shift
+    if repeat > 1:
+        place = place // repeat
+    return place % period if place >= period else place
+"""
+
+# The difference of a number and itself is zero, or NaN if the number is not finite.
+_REPORT = ["if flaw != 0.0:", "    flag[0] = 1"]
+
+
+def _watched(values: Sequence[str]) -> list[str]:
+    """Return the line that notices when a value is not finite."""
+    return [f"flaw += {' + '.join(f'({value} - {value})' for value in values)}"] if values else []
 
 
 def _call(function: str, values: Sequence[str], arguments: Sequence[str]) -> list[str]:
@@ -122,7 +146,8 @@ def _call(function: str, values: Sequence[str], arguments: Sequence[str]) -> lis
 
 def _finish(plan: Schedule, arguments: Sequence[str]) -> list[str]:
     values = [f"r{k}" for k in range(len(plan.read) + len(plan.last))]
-    return [*_call("finish", values, arguments), *_last_stores(plan, values)]
+    lines = [*_call("finish", values, arguments), *_last_stores(plan, values)]
+    return [*lines, *_watched(values)]
 
 
 def _stores(plan: Schedule, values: Sequence[str], layer: str) -> list[str]:
@@ -205,14 +230,16 @@ def _propagate(p: Propagation, *, symmetric: bool) -> str:
     body = [
         *(["scale = diagonal[m, i]"] if symmetric else []),
         f"{', '.join(vector)} = {', '.join(scaled)}",
+        "flaw = 0.0",
         *zeros,
         f"out[m * (depth + 1) + m, i] = {kept}",
         "for layer in range(m, depth):",
         f"    {', '.join(vector)} = {', '.join(products)}",
         f"    out[{_ENTRY_BELOW}, i] = {kept}",
-        *_indent(above),
+        *_indent([*above, *_watched([kept])]),
+        *_REPORT,
     ]
-    arguments = ["n", "depth", "matrices", *(["diagonal"] if symmetric else []), "out"]
+    arguments = ["n", "depth", "flag", "matrices", *(["diagonal"] if symmetric else []), "out"]
     lines = ["i, m = cuda.grid(2)", "if i < n and m <= depth:", *_indent(body)]
     return "\n".join([f"def propagate_{p.name}({', '.join(arguments)}):", *_indent(lines), ""])
 

@@ -28,12 +28,14 @@ def kernels_of(recursion: Recursion, precision: str = "double") -> dict[str, tup
     number = types.float64 if precision == "double" else types.float32
     vector, matrix = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     whole = types.int64
+    flag = types.Array(whole, 1, "C")
     plan = schedule(recursion)
     name = "cuda" if precision == "double" else "cuda_single"
     module = load(routine_source(recursion, plan, name)[0])
     given = [
         *[vector] * len(plan.rules),
         types.Array(whole, 2, "C"),
+        flag,
         *[vector] * len(plan.parameters),
         *[matrix] * (len(plan.layer_parameters) + len(results(plan))),
     ]
@@ -42,7 +44,7 @@ def kernels_of(recursion: Recursion, precision: str = "double") -> dict[str, tup
     for p in plan.propagations:
         arrays = [matrix] * (3 if p.name in symmetric else 2)
         kernel = getattr(module, f"propagate_{p.name}")
-        found[f"propagate_{p.name}"] = (kernel, types.void(whole, whole, *arrays))
+        found[f"propagate_{p.name}"] = (kernel, types.void(whole, whole, flag, *arrays))
     return found
 
 

@@ -80,13 +80,22 @@ class Kernels:
         """The rules on the device."""
         return [cuda.to_device(np.asarray(rule, dtype=self.number)) for rule in self.rules]
 
+    @cached_property
+    def flag(self) -> Any:
+        """One whole number on the device, which is 1 after a result was not finite."""
+        return cuda.to_device(np.zeros(1, dtype=np.int64))
+
+    def all_finite(self) -> bool:
+        """Whether all results of all launches so far are finite."""
+        return not self.flag.copy_to_host()[0]
+
     def launch(
         self, count: int, where: Any, parameters: Sequence[Any], arrays: dict[str, Any], stream: Any
     ) -> None:
         """Compute so many points into arrays of shape ``(rows, points)``."""
         written = [arrays[name] for name in results(self.plan)]
         grid, threads = threads_and_blocks(count)
-        given = (count, self.depth, *self.device_rules, where, *parameters, *written)
+        given = (count, self.depth, *self.device_rules, where, self.flag, *parameters, *written)
         self.module.run[grid, threads, stream](*given)
         for p in self.plan.propagations:
             across, down = (
@@ -96,11 +105,12 @@ class Kernels:
             own = [arrays[matrices_of(p.name)]]
             own += [arrays[name] for name in [diagonal_slot(p.name)] if name in arrays]
             kernel = getattr(self.module, f"propagate_{p.name}")
-            kernel[blocks, (across, down), stream](count, self.depth, *own, arrays[p.name])
+            given = (count, self.depth, self.flag, *own, arrays[p.name])
+            kernel[blocks, (across, down), stream](*given)
 
 
-def streamed(kernels: Kernels, arguments: Arguments, wholes: dict[str, NDArray[Any]]) -> None:
-    """Compute all points of a grid into arrays of the host.
+def streamed(kernels: Kernels, arguments: Arguments, wholes: dict[str, NDArray[Any]]) -> bool:
+    """Compute all points of a grid into arrays of the host; return whether all are finite.
 
     Parameters
     ----------
@@ -117,6 +127,7 @@ def streamed(kernels: Kernels, arguments: Arguments, wholes: dict[str, NDArray[A
         If not even a small block fits.
     """
     Stream(kernels, arguments, wholes).run()
+    return kernels.all_finite()
 
 
 class Stream:

@@ -120,14 +120,15 @@ def device_values(routine: Compiled, hyperparameters: dict[str, Any]) -> Values:
     _check(recursion, held)
     arguments = arguments_of(plan, point, pairs, recursion.inputs)
     given = _given(routine, arguments, point, held, number)
-    fine = _run(routine, given, point.depth, "fine", number)
+    fine, finite = _run(routine, given, point.depth, "fine", number)
     quadrature: dict[str, float] = {}
     if plan.quadratures and given.count:
-        coarse = _run(routine, given, point.depth, "coarse", number)
+        coarse, _ = _run(routine, given, point.depth, "coarse", number)
         few = [_few(plan, arrays, given.count, point.depth, number) for arrays in (fine, coarse)]
         quadrature = differences(plan, few[0].slots, few[1].slots, pairs=matrix)
     arrays = {o.name: _shown(o, fine[o.name], point) for o in plan.outputs}
-    found = [s for o in plan.outputs for s in _flaws(o, fine[o.name], point, routine.precision)]
+    suspects = () if finite else plan.outputs
+    found = [s for o in suspects for s in _flaws(o, fine[o.name], point, routine.precision)]
     found += accuracy_problems(quadrature, {}, routine.precision)
     values = cast(Any, arrays)
     return Values(values, point.depth, tuple(found), quadrature, routine.citations, routine.place)
@@ -240,8 +241,11 @@ def _axes(name: str, own: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int,
 
 def _run(
     routine: Compiled, given: Given, depth: int, resolution: Resolution, number: Any
-) -> dict[str, Any]:
-    """Run the kernels on all points at once; return arrays of shape ``(rows, points)``."""
+) -> tuple[dict[str, Any], bool]:
+    """Run the kernels on all points at once.
+
+    Return arrays of shape ``(rows, points)``, and whether all their numbers are finite.
+    """
     rules = rule_arrays(routine.plan, resolution)
     kernels = Kernels(load(routine.source), routine.plan, depth, rules, number)
     numbers = sum(kernels.rows.values())
@@ -258,8 +262,7 @@ def _run(
         raise memory.too_little(asked, given.count, per_point) from error
     if given.count:
         kernels.launch(given.count, given.where, given.parameters, arrays, 0)
-    cuda.synchronize()
-    return arrays
+    return arrays, kernels.all_finite()
 
 
 def _few(plan: Schedule, arrays: dict[str, Any], count: int, depth: int, number: Any) -> Buffers:
