@@ -216,16 +216,40 @@ def add_in_quarters(
     c3: np.uint64,
     out: NDArray[np.float64],
     factor: float,
+    words: NDArray[np.float64],
 ) -> None:
     """Add factor times entries `4 * block ...` of vector 0 of normals, in another order.
 
     The order in which the four normals of neighbouring counters come out of the vector units: entry
     `4 k + p` is added to entry `p n/4 + k` of `out`, whose size n is a multiple of 4.
+
+    `words` is scratch. If it has n entries, the random words are made first and lie there as bits,
+    and the transform is a loop of its own: a number passes a chain of some fifty operations that
+    wait for each other, and of two short bodies a processor has more passes at work at once than
+    of a long one. A GPU has other threads for that, and gives no scratch.
     """
-    quarter = out.size // BLOCK
-    w, x, y, z = out[:quarter], out[quarter:], out[2 * quarter :], out[3 * quarter :]
-    for k in range(lane(), quarter, lanes()):
-        a, b, c, d = normals4(np.uint64(block + k), np.uint64(0), c2, c3, key0, key1)
+    n, vector = out.size // BLOCK, np.uint64(0)
+    w, x, y, z = out[:n], out[n:], out[2 * n :], out[3 * n :]
+    if words.size < out.size:
+        for k in range(lane(), n, lanes()):
+            a, b, c, d = normals4(np.uint64(block + k), vector, c2, c3, key0, key1)
+            w[k] += factor * a
+            x[k] += factor * b
+            y[k] += factor * c
+            z[k] += factor * d
+        meet()
+        return
+    first, second, third, fourth = words[:n], words[n:], words[2 * n :], words[3 * n :]
+    for k in range(lane(), n, lanes()):
+        i, j, ii, jj = philox4x32(np.uint64(block + k), vector, c2, c3, key0, key1)
+        first[k] = float_of(i)
+        second[k] = float_of(j)
+        third[k] = float_of(ii)
+        fourth[k] = float_of(jj)
+    for k in range(lane(), n, lanes()):
+        a, b, c, d = normals_of_words(
+            bits_of(first[k]), bits_of(second[k]), bits_of(third[k]), bits_of(fourth[k])
+        )
         w[k] += factor * a
         x[k] += factor * b
         y[k] += factor * c

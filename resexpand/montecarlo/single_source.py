@@ -54,7 +54,7 @@ def advance(h, normals, width, word, draw, key0, key1, factor):
     size = max(LANES, at_once(whole, PIECE))
     for first in range(0, whole, size):
         piece = h[first : min(first + size, whole)]
-        add_in_quarters(key0, key1, first // BLOCK, word, draw, piece, factor)
+        add_in_quarters(key0, key1, first // BLOCK, word, draw, piece, factor, normals)
         new_image, new_square = squares(piece)
         image += new_image
         square += new_square
@@ -81,7 +81,7 @@ def draw_networks(
     """
     depth = scales.size
     h = np.empty(padded(width))
-    normals = np.empty(LANES)
+    normals = np.empty(PIECE)
     for n in range(draws):
         draw = np.uint64(first + n)
         h[:] = 0.0

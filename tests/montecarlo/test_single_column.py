@@ -50,16 +50,17 @@ def test_the_branch_is_read_once_more_without_a_read_out(make: Callable[..., obj
     np.testing.assert_allclose(found.reshape(known.shape), known, rtol=1e-13)
 
 
-def test_quarters_hold_the_normals_in_another_order() -> None:
-    n, word = 96, np.uint64
+@pytest.mark.parametrize("scratch", [0, 96])
+def test_quarters_hold_the_normals_in_another_order(scratch: int) -> None:
+    n, word, words = 96, np.uint64, np.empty(scratch)
     ordered, quarters = np.empty(n), np.zeros(n)
     fill_normals(word(1), word(2), word(0), word(4), word(5), ordered, n)
-    add_in_quarters(word(1), word(2), 0, word(4), word(5), quarters, 2.0)
+    add_in_quarters(word(1), word(2), 0, word(4), word(5), quarters, 2.0, words)
     np.testing.assert_array_equal(quarters.reshape(4, -1).T.ravel(), 2.0 * ordered)
     assert not np.array_equal(quarters, 2.0 * ordered)
     # A piece that starts later continues the vector.
     later = np.zeros(32)
-    add_in_quarters(word(1), word(2), 16, word(4), word(5), later, 1.0)
+    add_in_quarters(word(1), word(2), 16, word(4), word(5), later, 1.0, words)
     np.testing.assert_array_equal(later.reshape(4, -1).T.ravel(), ordered[64:])
 
 
