@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from resexpand.montecarlo.columns import Columns, dot
 from resexpand.montecarlo.function_space import Law
 from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.lanes import entry, leads, meet, turns
 
 
 @loop
@@ -19,8 +20,10 @@ def keep(source: Columns, kept: Columns) -> None:
     """Copy the first columns."""
     for c in range(kept.shape[0]):
         old, new = source[c], kept[c]
-        for i in range(new.size):
+        for turn in range(turns(new.size)):
+            i = entry(turn)
             new[i] = old[i]
+    meet()
 
 
 @loop
@@ -28,8 +31,10 @@ def scaled(gradients: Columns, scale: float, out: Columns) -> None:
     """Write the gradients times a number."""
     for a in range(gradients.shape[0]):
         p, g = gradients[a], out[a]
-        for i in range(g.size):
+        for turn in range(turns(g.size)):
+            i = entry(turn)
             g[i] = scale * p[i]
+    meet()
 
 
 @loop
@@ -37,8 +42,10 @@ def add_gradients(step: Columns, gradients: Columns) -> None:
     """Close a block on the way back, `p += (what came back through the branch)`."""
     for a in range(step.shape[0]):
         g, p = step[a], gradients[a]
-        for i in range(p.size):
+        for turn in range(turns(p.size)):
+            i = entry(turn)
             p[i] += g[i]
+    meet()
 
 
 @loop
@@ -47,8 +54,9 @@ def write_products(gradients: Columns, width: int, out: NDArray[np.float64]) -> 
     for a in range(gradients.shape[0]):
         for b in range(a + 1):
             value = dot(gradients[a], gradients[b], width)
-            out[a, b] = value
-            out[b, a] = value
+            if leads():
+                out[a, b] = value
+                out[b, a] = value
 
 
 @loop
@@ -57,8 +65,9 @@ def write_covariance(source: Columns, width: int, law: Law, out: NDArray[np.floa
     for a in range(out.shape[0]):
         for b in range(a + 1):
             value = law[0] / width * dot(source[a], source[b], width) + law[1]
-            out[a, b] = value
-            out[b, a] = value
+            if leads():
+                out[a, b] = value
+                out[b, a] = value
 
 
 @loop
@@ -70,9 +79,10 @@ def add_tangent_kernel(
         for b in range(a + 1):
             covariance = law[0] / width * dot(source[a], source[b], width) + law[1]
             value = covariance * dot(gradients[a], gradients[b], width)
-            out[a, b] += value
-            if a != b:
-                out[b, a] += value
+            if leads():
+                out[a, b] += value
+                if a != b:
+                    out[b, a] += value
 
 
 @loop
@@ -89,4 +99,6 @@ def write_pairing(
     gradients: Columns, tangent: Columns, width: int, out: NDArray[np.float64]
 ) -> None:
     """Write `p_1 . v`, shape (1,)."""
-    out[0] = dot(gradients[0], tangent, width)
+    product = dot(gradients[0], tangent, width)
+    if leads():
+        out[0] = product

@@ -14,10 +14,13 @@ rounding error; equal inputs and columns that ReLU switched off are exact cases 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, reduction
+from resexpand.montecarlo.lanes import entry, leads, meet, over_lanes, turns
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import DIRECTION, INPUT, stream_word
 
@@ -55,16 +58,39 @@ def meets_bias(c: int, biased: Biased) -> bool:
 def dot(x: Columns, y: Columns, n: int) -> float:
     """Return the scalar product of the first n entries."""
     total = 0.0
-    for i in range(n):
+    for turn in range(turns(n)):
+        i = entry(turn)
         total += x[i] * y[i]
-    return total
+    return over_lanes(total)
+
+
+@loop
+def clear_rows(rows: Columns) -> None:
+    """Write zeros."""
+    for c in range(rows.shape[0]):
+        row = rows[c]
+        for turn in range(turns(row.size)):
+            i = entry(turn)
+            row[i] = 0.0
+    meet()
+
+
+@loop
+def has_entries(row: Columns) -> bool:
+    """Return whether an entry is not zero."""
+    found = False
+    for i in range(row.size):
+        found = found or row[i] != 0.0
+    return found
 
 
 @loop
 def subtract(x: Columns, factor: float, y: Columns, n: int) -> None:
     """Subtract factor * y from x in place."""
-    for i in range(n):
+    for turn in range(turns(n)):
+        i = entry(turn)
         x[i] -= factor * y[i]
+    meet()
 
 
 @loop
@@ -73,8 +99,10 @@ def gram(columns: Columns, width: int, out: NDArray[np.float64]) -> None:
     for a in range(columns.shape[0]):
         for b in range(a + 1):
             value = dot(columns[a], columns[b], width) / width
-            out[a, b] = value
-            out[b, a] = value
+            if leads():
+                out[a, b] = value
+                out[b, a] = value
+    meet()
 
 
 @loop
@@ -91,10 +119,10 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
         The result; its diagonal is not negative. NaN and inf in the columns arrive here.
     """
     count = columns.shape[0]
-    triangle[:, :] = 0.0
+    clear_rows(triangle)
     for j in range(count):
         column = columns[j]
-        length = np.sqrt(dot(column, column, n))
+        length = math.sqrt(dot(column, column, n))
         rest = length
         if j > 0:
             for _ in range(2):
@@ -102,17 +130,21 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
                 for i in range(j):
                     if triangle[i, i] != 0.0:
                         share = dot(columns[i], column, n)
-                        triangle[i, j] += share
+                        if leads():
+                            triangle[i, j] += share
                         subtract(column, share, columns[i], n)
-                rest = np.sqrt(dot(column, column, n))
+                rest = math.sqrt(dot(column, column, n))
                 if rest > KEPT * before:
                     break
             if rest < DEPENDENT * length:
                 rest = 0.0
-        triangle[j, j] = rest
+        if leads():
+            triangle[j, j] = rest
         if rest != 0.0 and j + 1 < count:
-            for i in range(n):
+            for turn in range(turns(n)):
+                i = entry(turn)
                 column[i] /= rest
+        meet()
 
 
 @loop
@@ -123,18 +155,23 @@ def combine(columns: Columns, matrix: NDArray[np.float64], j: int, normals: Colu
         factor = matrix[j, c]
         target = columns[c]
         if j == 0:
-            for i in range(normals.size):
+            for turn in range(turns(normals.size)):
+                i = entry(turn)
                 target[i] = factor * normals[i]
         elif factor != 0.0:
-            for i in range(normals.size):
+            for turn in range(turns(normals.size)):
+                i = entry(turn)
                 target[i] += factor * normals[i]
+    meet()
 
 
 @loop
 def add_piece(target: Columns, factor: float, piece: Columns) -> None:
     """Add factor times the first entries of a piece to a target that may be shorter."""
-    for i in range(target.size):
+    for turn in range(turns(target.size)):
+        i = entry(turn)
         target[i] += factor * piece[i]
+    meet()
 
 
 @loop
@@ -153,10 +190,10 @@ def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: 
         Scratch.
     """
     key0, key1, _, draw = place
-    columns[:, :] = 0.0
+    clear_rows(columns)
     last = matrix.shape[0] - 1
     for k in range(last + 1):
-        if not np.any(matrix[k] != 0.0):
+        if not has_entries(matrix[k]):
             continue
         stream = DIRECTION if k == last else INPUT
         fill_normals(key0, key1, np.uint64(k), stream_word(0, stream), draw, normals, normals.size)
@@ -169,8 +206,10 @@ def add_scaled(stream: Columns, scale: float, branch: Columns, added_to: NDArray
     """Close a residual block, `h += scale * branch(h)`, in place: column c into added_to[c]."""
     for c in range(branch.shape[0]):
         x, step = stream[added_to[c]], branch[c]
-        for i in range(x.size):
+        for turn in range(turns(x.size)):
+            i = entry(turn)
             x[i] += scale * step[i]
+    meet()
 
 
 @loop
@@ -188,11 +227,14 @@ def remainders(
     differences are formed neuron by neuron: from a Gram matrix they would be lost in rounding.
     `rest` is scratch.
     """
-    for i in range(width):
+    for turn in range(turns(width)):
+        i = entry(turn)
         rest[i] = stream[0, i]
     column = first
     for k in range(out.size):
         subtract(rest, 1.0, stream[column], width)
-        out[k] = dot(rest, rest, width) / width
+        square = dot(rest, rest, width)
+        if leads():
+            out[k] = square / width
         if k + 1 < out.size:
             column = added_to[first + k]

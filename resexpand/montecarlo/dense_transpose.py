@@ -1,35 +1,41 @@
 """Back-propagation through the dense sampler: the transposes of the same weights.
 
-The weights were never stored; they are made again from their counters, tile by tile, and multiplied
-with the gradients from the left.
+The weights were never stored; they are made again from their counters and multiplied with the
+gradients from the left (`resexpand.montecarlo.weights.products`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
-from resexpand.montecarlo.columns import Biased, Columns, Place, dot
-from resexpand.montecarlo.dense import TILE, VECTOR
+from resexpand.montecarlo.columns import Biased, Columns, Place, clear_rows
+from resexpand.montecarlo.dense import clear_from
 from resexpand.montecarlo.function_space import Law
-from resexpand.montecarlo.jit import loop, loop_for
+from resexpand.montecarlo.jit import inlined, loop_for
+from resexpand.montecarlo.lanes import entry, meet, turns
 from resexpand.montecarlo.normals import BLOCK
 from resexpand.montecarlo.streams import DENSE_FIRST, READ_OUT_WEIGHTS, stream_word
-from resexpand.montecarlo.weights.entries import Entries, rows_of, vector_of
+from resexpand.montecarlo.weights.entries import Entries, vector_of
+from resexpand.montecarlo.weights.products import TILE, left_products_by_tiles
 
 Transpose = Callable[..., None]
 
 
-@loop
-def transpose_workspace(count: int, inputs: int, length: int) -> Columns:
-    """Return scratch space: the result, and one tile of weights."""
-    return np.empty((inputs + 1, max(length, BLOCK * TILE)))
+@inlined
+def transpose_workspace(count: int, inputs: int, length: int) -> tuple[int, int]:
+    """Return the shape of scratch space: the result, and one tile of weights."""
+    return inputs + 1, max(length, BLOCK * TILE)
 
 
-def dense_transpose(entries: Callable[..., Entries]) -> tuple[Transpose, Transpose]:
+def dense_transpose(
+    entries: Callable[..., Entries],
+    products: Callable[..., Callable[..., None]] = left_products_by_tiles,
+) -> tuple[Transpose, Transpose]:
     """Return `transposed` and `read_out_transposed` for weights made by a compiled function."""
-    fill_rows, fill_vector = rows_of(entries), vector_of(entries)
+    add_left_products, fill_vector = products(entries), vector_of(entries)
 
     @loop_for(entries)
     def transposed(
@@ -50,24 +56,17 @@ def dense_transpose(entries: Callable[..., Entries]) -> tuple[Transpose, Transpo
         """
         key0, key1, layer, draw = place
         inputs = gradients.shape[0]
-        unit = np.sqrt(law[0] / width)
-        gradients[:, width:] = 0.0
+        unit = math.sqrt(law[0] / width)
+        clear_from(gradients, width)
         result = scratch[:inputs]
-        result[:, :] = 0.0
+        clear_rows(result)
         word = stream_word(layer, DENSE_FIRST + 2 * operation)
-        rows = (width + VECTOR - 1) // VECTOR * VECTOR
-        for row in range(0, rows, TILE):
-            tile = min(TILE, rows - row)
-            weights = scratch[inputs, : BLOCK * tile].reshape((BLOCK, tile))
-            for block in range((width + BLOCK - 1) // BLOCK):
-                fill_rows(key0, key1, np.uint64(block), row, word, draw, weights)
-                for a in range(inputs):
-                    for p in range(BLOCK):
-                        share = dot(weights[p], gradients[a, row : row + tile], tile)
-                        result[a, BLOCK * block + p] += share
+        add_left_products(gradients, result, width, (key0, key1, word, draw), scratch[inputs])
         for a in range(inputs):
-            for i in range(width):
+            for turn in range(turns(width)):
+                i = entry(turn)
                 gradients[a, i] = unit * result[a, i]
+        meet()
 
     @loop_for(entries)
     def read_out_transposed(
@@ -84,9 +83,11 @@ def dense_transpose(entries: Callable[..., Entries]) -> tuple[Transpose, Transpo
         weights = scratch[inputs]
         word = stream_word(layer, READ_OUT_WEIGHTS)
         fill_vector(key0, key1, np.uint64(0), word, draw, weights, width)
-        unit = np.sqrt(law[0] / width)
+        unit = math.sqrt(law[0] / width)
         for a in range(inputs):
-            for i in range(width):
+            for turn in range(turns(width)):
+                i = entry(turn)
                 gradients[a, i] = unit * weights[i]
+        meet()
 
     return transposed, read_out_transposed

@@ -7,9 +7,9 @@ gives the same rows bit by bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,12 @@ from resexpand.montecarlo.groups.twin import Twin
 from resexpand.montecarlo.groups.units import SITE as UNITS
 from resexpand.montecarlo.groups.units import in_true_units
 from resexpand.montecarlo.histogram import Counts
+from resexpand.montecarlo.lanes import Shape, memory_for, on_host
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.observable import GRAMS, Observable, Record, read_out_law
 from resexpand.montecarlo.observables import controlled, counted, needed_columns, needed_sites
 from resexpand.montecarlo.philox import split_seed
+from resexpand.montecarlo.runs.plan import Chunk, together
 from resexpand.montecarlo.sampler_source import sampler_source
 from resexpand.montecarlo.streams import LARGEST_BRANCH
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
@@ -36,6 +38,8 @@ from resexpand.network.resnet import Branch
 
 Floats = NDArray[np.float64]
 NO_ROOTS = np.zeros((0, 0, 0, 0))
+LAUNCH_BYTES = 2**28
+"""Most memory that the Gram matrices of one launch on a GPU may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +58,12 @@ class Sampler:
         The kernel K^0.
     matrix : ndarray, shape (D + 1, S)
         What makes the columns at layer 0.
-    draw_networks : callable
-        The compiled function of the generated module.
+    text : module
+        The generated module.
     first_order : FirstOrder or None
         The network at infinite width, if observables are controlled by its twin.
+    target : str
+        ``"cpu"`` or ``"cuda"``.
     """
 
     net: ConcreteNet
@@ -67,8 +73,9 @@ class Sampler:
     layout: Layout
     kernel: Floats
     matrix: Floats
-    draw_networks: Callable[..., None]
+    text: Any
     first_order: FirstOrder | None = None
+    target: str = "cpu"
 
     def rows(self, first: int, draws: int) -> dict[str, Floats]:
         """Return the observables of networks first ... first + draws - 1, one row per network.
@@ -89,7 +96,27 @@ class Sampler:
 
     def moments(self, first: int, draws: int) -> dict[str, Moments | Counts]:
         """Return the partial sums of these networks: moments, and counts between edges."""
-        rows = self.rows(first, draws)
+        return self._sums(self.rows(first, draws))
+
+    def sums(self, chunks: Sequence[Chunk]) -> list[dict[str, Moments | Counts]]:
+        """Return the partial sums of each chunk; on a GPU neighbours are drawn by one launch."""
+        if self.target == "cpu":
+            return [self.moments(*chunk) for chunk in chunks]
+        found = []
+        for neighbours in together(chunks, self._most_rows):
+            start, end = neighbours[0][0], sum(neighbours[-1])
+            rows = self.rows(start, end - start)
+            for first, draws in neighbours:
+                own = slice(first - start, first - start + draws)
+                found.append(self._sums({name: x[own] for name, x in rows.items()}))
+        return found
+
+    @property
+    def _most_rows(self) -> int:
+        """Networks whose Gram matrices may be in memory at a time."""
+        return LAUNCH_BYTES // (24 * (self.net.depth + 1) * self.layout.columns**2)
+
+    def _sums(self, rows: Mapping[str, Floats]) -> dict[str, Moments | Counts]:
         sums: dict[str, Moments | Counts] = {name: Moments.of(x) for name, x in rows.items()}
         for observable in self.observables:
             if observable.edges:
@@ -102,11 +129,19 @@ class Sampler:
         behind = "features" in wanted and self.net.read_out is None
         if self.first_order is not None:
             wanted |= {"features", "twin_features"}
-        sites = self._sites(draws, wanted)
-        self.draw_networks(
-            first,
-            draws,
-            *split_seed(self.seed),
+        shapes = self._shapes(wanted)
+        sites = self._drawn(first, draws, self.net.depth + behind, shapes)
+        exponents = sites.get(UNITS)
+        if exponents is None or not exponents.any():
+            return Record(self.net, self.layout, self.kernel, sites)
+        with np.errstate(over="ignore"):
+            true = in_true_units(sites, exponents)
+        return Record(self.net, self.layout, self.kernel, true, sites, exponents)
+
+    @cached_property
+    def _given(self) -> tuple[Any, ...]:
+        """What the generated function is given beside the numbers of the networks."""
+        return (
             self.matrix,
             self.layout.parents,
             self.layout.spans,
@@ -116,28 +151,45 @@ class Sampler:
             np.array(self.net.laws),
             np.array(read_out_law(self.net)),
             NO_ROOTS if self.first_order is None else self.first_order.roots,
-            self.net.depth + behind,
-            *sites.values(),
         )
-        exponents = sites.get(UNITS)
-        if exponents is None or not exponents.any():
-            return Record(self.net, self.layout, self.kernel, sites)
-        with np.errstate(over="ignore"):
-            true = in_true_units(sites, exponents)
-        return Record(self.net, self.layout, self.kernel, true, sites, exponents)
 
-    def _sites(self, draws: int, wanted: set[str]) -> dict[str, Floats]:
-        """Return arrays for what the networks leave behind, in the order of the generated text."""
+    @cached_property
+    def _memory(self) -> int:
+        """Numbers that a network takes in memory."""
+        matrix, _, _, added_to, width, scales, laws, _, twin_roots = self._given
+        shapes = on_host(self.text.rooms)(matrix, added_to, width, scales, laws, twin_roots)
+        return memory_for(0, shapes)[1]
+
+    @cached_property
+    def _on_device(self) -> Any:
+        from resexpand.montecarlo.cuda.launch import Networks
+
+        return Networks(self.text, self._given)
+
+    def _drawn(
+        self, first: int, draws: int, blocks: int, shapes: Mapping[str, Shape]
+    ) -> dict[str, Floats]:
+        """Return what the networks leave behind, in the order of the generated text."""
+        keys = split_seed(self.seed)
+        if self.target == "cuda":
+            drawn: dict[str, Floats] = self._on_device.draw(first, draws, keys, blocks, shapes)
+            return drawn
+        sites = {site: np.zeros((draws, *shape)) for site, shape in shapes.items()}
+        memory = np.empty((1, self._memory))
+        self.text.draw_networks(first, draws, *keys, *self._given, memory, blocks, *sites.values())
+        return sites
+
+    def _shapes(self, wanted: set[str]) -> dict[str, Shape]:
+        """Return what one network leaves behind; a site that is not wanted is empty."""
         layers, layout = self.net.depth + 1, self.layout
-        shapes = {
-            "states": (draws, layers, layout.columns, layout.columns),
-            **dict.fromkeys(GRAMS[1:], (draws, layers, layout.carried, layout.carried)),
-            "outputs": (draws, layout.inputs),
-            **{site: (draws, layers, *shape) for site, shape in layout.sites.items()},
+        shapes: dict[str, Shape] = {
+            "states": (layers, layout.columns, layout.columns),
+            **dict.fromkeys(GRAMS[1:], (layers, layout.carried, layout.carried)),
+            "outputs": (layout.inputs,),
+            **{site: (layers, *shape) for site, shape in layout.sites.items()},
         }
         return {
-            site: np.zeros(shape if site in wanted else (0,) * len(shape))
-            for site, shape in shapes.items()
+            site: shape if site in wanted else (0,) * len(shape) for site, shape in shapes.items()
         }
 
 
@@ -152,6 +204,7 @@ def make_sampler(
     seed: int,
     control: bool = False,
     law: WeightLaw = GAUSSIAN,
+    target: str = "cpu",
 ) -> Sampler:
     """Generate, compile (or load from disk) and bind the sampler of an ensemble.
 
@@ -178,8 +231,9 @@ def make_sampler(
         layout=layout,
         kernel=kernel,
         matrix=layout.matrix(kernel),
-        draw_networks=_compiled(sampler_source(branch, method, layout, law)),
+        text=load(sampler_source(branch, method, layout, law, target)),
         first_order=first_order(branch, net, kernel) if control else None,
+        target=target,
     )
 
 
@@ -199,10 +253,3 @@ def _fluctuations(theory: FirstOrder, record: Record) -> Floats:
     if read_outs.size:
         read_outs = read_outs[:, :, columns][..., columns]
     return theory.fluctuations(record.sites["twin_features"], read_outs)
-
-
-@cache
-def _compiled(source: str) -> Callable[..., None]:
-    module: Any = load(source)
-    compiled: Callable[..., None] = module.draw_networks
-    return compiled

@@ -17,6 +17,8 @@ makes columns exactly zero or dependent with positive probability, where roundin
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +33,8 @@ from resexpand.montecarlo.columns import (
     padded,
     triangular_factor,
 )
-from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.lanes import at_once, entry, leads, meet, shaped, turns
 from resexpand.montecarlo.normals import BLOCK, add_normals, fill_normals, fill_piece
 from resexpand.montecarlo.streams import FUNCTION_SPACE_FIRST, READ_OUT_WEIGHTS, stream_word
 
@@ -43,31 +46,40 @@ PIECE = 1024
 """Normals made at once: a multiple of `LANES`, and a small part of the first-level cache."""
 
 
-@loop
-def workspace(count: int, length: int) -> Columns:
-    """Return the scratch space of one network: the columns a_c, one row of normals, R."""
-    return np.empty((count + 2, max(length, count * count)))
+@inlined
+def workspace(count: int, length: int) -> tuple[int, int]:
+    """Return the shape of scratch space: the columns a_c, one row of normals, R."""
+    return count + 2, max(length, count * count)
 
 
 @loop
 def feature_factor(
-    source: Columns, biased: Biased, width: int, law: Law, scratch: Columns
-) -> NDArray[np.float64]:
-    """Return R of the columns a_c."""
+    source: Columns,
+    biased: Biased,
+    width: int,
+    law: Law,
+    scratch: Columns,
+    triangle: NDArray[np.float64],
+) -> None:
+    """Write R of the columns a_c, shape (C, C)."""
     count = source.shape[0]
-    unit, constant = np.sqrt(law[0] / width), np.sqrt(law[1])
-    triangle = scratch[count + 1, : count * count].reshape((count, count))
+    unit, constant = math.sqrt(law[0] / width), math.sqrt(law[1])
     if count == 1:  # R is the length of the one column: no need to form it
-        triangle[0, 0] = np.sqrt(law[0] / width * dot(source[0], source[0], width) + law[1])
-        return triangle
+        square = law[0] / width * dot(source[0], source[0], width) + law[1]
+        if leads():
+            triangle[0, 0] = math.sqrt(square)
+        meet()
+        return
     basis = scratch[:count]
     for c in range(count):
         x, a = source[c], basis[c]
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             a[i] = unit * x[i]
-        a[width] = constant if meets_bias(c, biased) else 0.0
+        if leads():
+            a[width] = constant if meets_bias(c, biased) else 0.0
+    meet()
     triangular_factor(basis, width + 1, triangle)
-    return triangle
 
 
 @loop
@@ -101,8 +113,9 @@ def linear(
         From `workspace`.
     """
     key0, key1, layer, draw = place
-    triangle = feature_factor(source, biased, width, law, scratch)
     count, length = source.shape[0], padded(width)
+    triangle = shaped(scratch[count + 1], (count, count))
+    feature_factor(source, biased, width, law, scratch, triangle)
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     normals = scratch[count, :length]
     for j in range(count):
@@ -131,16 +144,18 @@ def add_linear(
     leave the first-level cache.
     """
     key0, key1, layer, draw = place
-    triangle = feature_factor(source, biased, width, law, scratch)
     count, length = source.shape[0], padded(width)
+    triangle = shaped(scratch[count + 1], (count, count))
+    feature_factor(source, biased, width, law, scratch, triangle)
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     if count == 1:
         factor = scale * triangle[0, 0]
         add_normals(key0, key1, np.uint64(0), word, draw, stream[added_to[0]], length, factor)
         return
     normals = scratch[count]
-    for first in range(0, length, PIECE):
-        size = min(PIECE, length - first)
+    pieces = at_once(length, PIECE)
+    for first in range(0, length, pieces):
+        size = min(pieces, length - first)
         for j in range(count):
             if triangle[j, j] != 0.0:
                 fill_piece(key0, key1, first // BLOCK, np.uint64(j), word, draw, normals, size)
@@ -161,11 +176,14 @@ def read_out(
     """Write one output component per input, `out[a] = w . x_a + b`, shape (D,)."""
     key0, key1, layer, draw = place
     inputs, width = size
-    triangle = feature_factor(source[:inputs], (inputs - 1,), width, law, scratch)
+    triangle = shaped(scratch[inputs + 1], (inputs, inputs))
+    feature_factor(source[:inputs], (inputs - 1,), width, law, scratch, triangle)
     normals = scratch[inputs]
     word = stream_word(layer, READ_OUT_WEIGHTS)
     fill_normals(key0, key1, np.uint64(0), word, draw, normals, inputs)
-    for a in range(inputs):
-        out[a] = 0.0
-        for j in range(a + 1):
-            out[a] += triangle[j, a] * normals[j]
+    if leads():
+        for a in range(inputs):
+            out[a] = 0.0
+            for j in range(a + 1):
+                out[a] += triangle[j, a] * normals[j]
+    meet()

@@ -19,6 +19,8 @@ Q and Y are not kept but made again, from the columns that are kept and from the
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,13 +28,15 @@ from resexpand.montecarlo.columns import (
     Biased,
     Columns,
     Place,
+    clear_rows,
     dot,
     meets_bias,
     subtract,
     triangular_factor,
 )
 from resexpand.montecarlo.function_space import Law
-from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.lanes import entry, leads, meet, shaped, turns
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import (
     FUNCTION_SPACE_FIRST,
@@ -43,10 +47,10 @@ from resexpand.montecarlo.streams import (
 )
 
 
-@loop
-def transpose_workspace(count: int, inputs: int, length: int) -> Columns:
-    """Return scratch space: Q, Q_P, the result, one row of normals, and three small matrices."""
-    return np.empty((count + 2 * inputs + 4, max(length, (count + inputs) ** 2)))
+@inlined
+def transpose_workspace(count: int, inputs: int, length: int) -> tuple[int, int]:
+    """Return the shape of scratch space: Q, Q_P, the result, normals, and small matrices."""
+    return count + 2 * inputs + 4, max(length, (count + inputs) ** 2)
 
 
 @loop
@@ -59,18 +63,23 @@ def orthonormal(
     triangle: NDArray[np.float64],
 ) -> None:
     """Write Q, and R, of the columns a_c; a column whose pivot is zero is no part of Q."""
-    unit, constant = np.sqrt(law[0] / width), np.sqrt(law[1])
+    unit, constant = math.sqrt(law[0] / width), math.sqrt(law[1])
     for c in range(source.shape[0]):
         x, a = source[c], basis[c]
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             a[i] = unit * x[i]
-        a[width] = constant if meets_bias(c, biased) else 0.0
+        if leads():
+            a[width] = constant if meets_bias(c, biased) else 0.0
+    meet()
     triangular_factor(basis, width + 1, triangle)
     # The last column is not normalised there, since R does not need it.
     last = source.shape[0] - 1
     if triangle[last, last] != 0.0:
-        for i in range(width + 1):
+        for turn in range(turns(width + 1)):
+            i = entry(turn)
             basis[last, i] /= triangle[last, last]
+    meet()
 
 
 @loop
@@ -113,14 +122,16 @@ def transposed(
     result = scratch[count + inputs : count + 2 * inputs]
     last = count + 2 * inputs
     normals = scratch[last]
-    triangle = scratch[last + 1, : count * count].reshape((count, count))
-    other_triangle = scratch[last + 2, : inputs * inputs].reshape((inputs, inputs))
+    triangle = shaped(scratch[last + 1], (count, count))
+    other_triangle = shaped(scratch[last + 2], (inputs, inputs))
     orthonormal(source, basis, biased, width, law, triangle)
     for a in range(inputs):
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             others[a, i] = gradients[a, i]
+    meet()
     triangular_factor(others, width, other_triangle)
-    result[:, :] = 0.0
+    clear_rows(result)
     word = stream_word(layer, TRANSPOSED_FIRST + 2 * operation)
     for k in range(inputs):
         if other_triangle[k, k] != 0.0:
@@ -134,10 +145,12 @@ def transposed(
             fill_normals(key0, key1, np.uint64(c), word, draw, normals, width)
             for a in range(inputs):
                 subtract(result[a], -dot(normals, gradients[a], width), basis[c], width)
-    unit = np.sqrt(law[0] / width)
+    unit = math.sqrt(law[0] / width)
     for a in range(inputs):
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             gradients[a, i] = unit * result[a, i]
+    meet()
 
 
 @loop
@@ -153,7 +166,7 @@ def read_out_transposed(
     key0, key1, layer, draw = place
     inputs, width = size
     basis, normals, few = scratch[:inputs], scratch[inputs], scratch[inputs + 1]
-    triangle = scratch[inputs + 2, : inputs * inputs].reshape((inputs, inputs))
+    triangle = shaped(scratch[inputs + 2], (inputs, inputs))
     orthonormal(source[:inputs], basis, (inputs - 1,), width, law, triangle)
     zero = np.uint64(0)
     word = stream_word(layer, READ_OUT_TRANSPOSED)
@@ -163,7 +176,9 @@ def read_out_transposed(
     for c in range(inputs):
         if triangle[c, c] != 0.0:
             subtract(normals, -few[c], basis[c], width)
-    unit = np.sqrt(law[0] / width)
+    unit = math.sqrt(law[0] / width)
     for a in range(inputs):
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             gradients[a, i] = unit * normals[i]
+    meet()

@@ -4,7 +4,8 @@ The loops over neurons of this folder are written once, for both targets. On the
 draws a network; on a GPU the threads of one block do, its *lanes*. Each of them runs the whole
 text, loops take every entry that is its own,
 
-    for i in range(lane(), n, lanes()):
+    for turn in range(turns(n)):
+        i = entry(turn)
 
 and everything beside these loops is done by all lanes alike. Three rules make that one program:
 
@@ -16,16 +17,19 @@ and everything beside these loops is done by all lanes alike. Three rules make t
 - A number that is no entry of a column, such as one of a triangular factor, is written by the lane
   that leads (`leads`) and read after the next meeting.
 
-On the CPU `lane()` is 0 and `lanes()` is 1, the others vanish, and the compiled loops are those
-of `range(n)`. What stands for them on a GPU is in `resexpand.montecarlo.cuda.lanes`.
+On the CPU all of this vanishes: `turns(n)` is n, and the compiled loops are those of `range(n)`.
+What stands for it on a GPU is in `resexpand.montecarlo.cuda.lanes`.
 
-Memory comes from two flat arrays that the caller of a sampler hands out: one far, large; one near,
-the shared memory of a block, empty on the CPU. `room` takes from the near one what fits.
+Memory comes from two flat arrays: near, the shared memory of a block, empty on the CPU; and far,
+which the caller of a sampler hands out. `room` takes from the near one what fits.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,21 +41,21 @@ Shape = tuple[int, ...]
 
 
 @inlined
-def lane() -> int:
-    """Return the number of this lane."""
-    return 0
+def turns(n: int) -> int:
+    """Return how many of n entries fall to this lane."""
+    return n
 
 
 @inlined
-def lanes() -> int:
-    """Return how many lanes work on a network."""
-    return 1
+def entry(turn: int) -> int:
+    """Return which entry this lane takes in its turn: with many lanes, every so many-th."""
+    return turn
 
 
 @inlined
 def leads() -> bool:
     """Return whether this lane writes what is written once."""
-    return lane() == 0
+    return True
 
 
 @inlined
@@ -64,6 +68,12 @@ def meet() -> None:
 def over_lanes(number: float) -> float:
     """Return the sum of a number over the lanes, always in the same order, to all of them."""
     return number
+
+
+@inlined
+def pair_over_lanes(x: float, y: float) -> tuple[float, float]:
+    """Return the sums of two numbers over the lanes, as `over_lanes` does."""
+    return x, y
 
 
 @inlined
@@ -81,13 +91,17 @@ def groups() -> int:
 @inlined
 def at_once(size: int, cached: int) -> int:
     """Return how much of a loop is done before the next begins: what the cache holds, or all."""
-    return min(size, cached)
+    return max(min(size, cached), 1)
 
 
 @inlined
-def near_memory(far: Floats) -> Floats:
-    """Return the memory that only this group can see; empty on the CPU."""
-    return far[:0]
+def memories(memory: Floats) -> tuple[Floats, Floats]:
+    """Return near and far memory of this group, whose row of the far one is given with the others.
+
+    Near is what only this group can see; on the CPU it is empty.
+    """
+    far = memory[group()]
+    return far[:0], far
 
 
 @inlined
@@ -105,10 +119,17 @@ def shaped(flat: Floats, shape: Shape) -> Floats:
     return flat[: entries_of(shape)].reshape(shape)
 
 
+@inlined
+def again(array: Floats) -> Floats:
+    """Return the array; addresses in it are to be found again, not kept from before."""
+    return array
+
+
 @loop
 def clear(flat: Floats) -> None:
     """Write zeros."""
-    for i in range(lane(), flat.size, lanes()):
+    for turn in range(turns(flat.size)):
+        i = entry(turn)
         flat[i] = 0.0
     meet()
 
@@ -124,7 +145,14 @@ def room(near: Floats, far: Floats, shape: Shape) -> tuple[Floats, Floats, Float
     return shaped(far, shape), near, far[size:]
 
 
-def host_room(near: int, shapes: tuple[Shape, ...]) -> tuple[int, int]:
+def on_host(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a compiled function as plain Python, with its callees."""
+    plain: Any = getattr(function, "py_func", function)
+    scope = {name: getattr(value, "py_func", value) for name, value in plain.__globals__.items()}
+    return FunctionType(plain.__code__, scope)
+
+
+def memory_for(near: int, shapes: tuple[Shape, ...]) -> tuple[int, int]:
     """Return how many entries of the near and of the far memory some arrays take, in this order.
 
     Parameters

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import lane, lanes, meet
+from resexpand.montecarlo.lanes import entry, leads, meet, turns
 from resexpand.montecarlo.philox import philox4x32
 
 LARGEST_NORMAL = math.sqrt(66 * math.log(2))
@@ -56,6 +56,7 @@ C6, C7 = 4.710609726757823e-07, -6.321256869628588e-09
 
 ONE = np.uint64(1)
 TWO = np.uint64(2)
+ALL_BITS = np.uint64(2**64 - 1)
 # An integer below 2^52 written into the mantissa of 2^52 is that integer plus 2^52, exactly:
 # cheaper on most machines than their conversion of 64-bit integers.
 INTEGER_BITS = np.uint64(0x4330000000000000)
@@ -112,7 +113,7 @@ def cos_sin(word: np.uint64) -> tuple[np.float64, np.float64]:
     sine = r * (S0 + t * (S1 + t * (S2 + t * (S3 + t * (S4 + t * (S5 + t * S6))))))
     # In the odd quadrants cosine and sine change places: exchange their bits under a mask.
     cosine_bits, sine_bits = bits_of(cosine), bits_of(sine)
-    exchange = (cosine_bits ^ sine_bits) & (np.uint64(0) - (quadrant & ONE))
+    exchange = (cosine_bits ^ sine_bits) & (ALL_BITS * (quadrant & ONE))
     cosine_bits ^= exchange ^ (((quadrant + ONE) & TWO) << SIGN_SHIFT)
     sine_bits ^= exchange ^ ((quadrant & TWO) << SIGN_SHIFT)
     return float_of(cosine_bits), float_of(sine_bits)
@@ -123,9 +124,9 @@ def normals_of_words(
     x: np.uint64, y: np.uint64, xx: np.uint64, yy: np.uint64
 ) -> tuple[np.float64, np.float64, np.float64, np.float64]:
     """Return the four standard normals of four random words."""
-    radius = np.sqrt(minus_two_log(x))
+    radius = math.sqrt(minus_two_log(x))
     cosine, sine = cos_sin(y)
-    radius2 = np.sqrt(minus_two_log(xx))
+    radius2 = math.sqrt(minus_two_log(xx))
     cosine2, sine2 = cos_sin(yy)
     return radius * cosine, radius * sine, radius2 * cosine2, radius2 * sine2
 
@@ -154,17 +155,19 @@ def fill_normals(
     Entry `4 k + p` is normal number `p` of the counter (k, c1, c2, c3).
     """
     blocks = n // BLOCK
-    for k in range(blocks):
+    for turn in range(turns(blocks)):
+        k = entry(turn)
         a, b, c, d = normals4(np.uint64(k), c1, c2, c3, key0, key1)
         out[4 * k] = a
         out[4 * k + 1] = b
         out[4 * k + 2] = c
         out[4 * k + 3] = d
     rest = n - BLOCK * blocks
-    if rest:
+    if rest and leads():
         last = normals4(np.uint64(blocks), c1, c2, c3, key0, key1)
         for p in range(rest):
             out[BLOCK * blocks + p] = last[p]
+    meet()
 
 
 @loop
@@ -179,12 +182,14 @@ def fill_piece(
     n: int,
 ) -> None:
     """Write n entries of a vector of normals, from entry `4 * block` on; n is a multiple of 4."""
-    for k in range(n // BLOCK):
+    for turn in range(turns(n // BLOCK)):
+        k = entry(turn)
         a, b, c, d = normals4(np.uint64(block + k), c1, c2, c3, key0, key1)
         out[4 * k] = a
         out[4 * k + 1] = b
         out[4 * k + 2] = c
         out[4 * k + 3] = d
+    meet()
 
 
 @loop
@@ -199,12 +204,14 @@ def add_normals(
     factor: float,
 ) -> None:
     """Add factor times the first n entries of a vector of normals; n is a multiple of 4."""
-    for k in range(n // BLOCK):
+    for turn in range(turns(n // BLOCK)):
+        k = entry(turn)
         a, b, c, d = normals4(np.uint64(k), c1, c2, c3, key0, key1)
         out[4 * k] += factor * a
         out[4 * k + 1] += factor * b
         out[4 * k + 2] += factor * c
         out[4 * k + 3] += factor * d
+    meet()
 
 
 @loop
@@ -231,7 +238,8 @@ def add_in_quarters(
     n, vector = out.size // BLOCK, np.uint64(0)
     w, x, y, z = out[:n], out[n:], out[2 * n :], out[3 * n :]
     if words.size < out.size:
-        for k in range(lane(), n, lanes()):
+        for turn in range(turns(n)):
+            k = entry(turn)
             a, b, c, d = normals4(np.uint64(block + k), vector, c2, c3, key0, key1)
             w[k] += factor * a
             x[k] += factor * b
@@ -240,13 +248,15 @@ def add_in_quarters(
         meet()
         return
     first, second, third, fourth = words[:n], words[n:], words[2 * n :], words[3 * n :]
-    for k in range(lane(), n, lanes()):
+    for turn in range(turns(n)):
+        k = entry(turn)
         i, j, ii, jj = philox4x32(np.uint64(block + k), vector, c2, c3, key0, key1)
         first[k] = float_of(i)
         second[k] = float_of(j)
         third[k] = float_of(ii)
         fourth[k] = float_of(jj)
-    for k in range(lane(), n, lanes()):
+    for turn in range(turns(n)):
+        k = entry(turn)
         a, b, c, d = normals_of_words(
             bits_of(first[k]), bits_of(second[k]), bits_of(third[k]), bits_of(fourth[k])
         )

@@ -35,6 +35,18 @@ ROUNDS = 10
 
 
 @inlined
+def product(a: np.uint64, b: np.uint64) -> np.uint64:
+    """Return the 64-bit product of two 32-bit words."""
+    return a * b
+
+
+@inlined
+def fresh(word: np.uint64) -> np.uint64:
+    """Return the word; what follows from it is not to be kept from one counter to the next."""
+    return word
+
+
+@inlined
 def philox4x32(
     c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64, key0: np.uint64, key1: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
@@ -52,9 +64,10 @@ def philox4x32(
     tuple of four np.uint64
         Uniform random words, each below 2**32.
     """
+    key0, key1 = fresh(key0), fresh(key1)
     for _ in range(ROUNDS):
-        product0 = MULTIPLIER_0 * c0
-        product1 = MULTIPLIER_1 * c2
+        product0 = product(MULTIPLIER_0, c0)
+        product1 = product(MULTIPLIER_1, c2)
         c0 = (product1 >> WORD_BITS) ^ c1 ^ key0
         c2 = (product0 >> WORD_BITS) ^ c3 ^ key1
         c1 = product1 & WORD_MASK

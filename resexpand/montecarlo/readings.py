@@ -11,26 +11,32 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.columns import Columns, dot
 from resexpand.montecarlo.jit import loop, reduction
+from resexpand.montecarlo.lanes import entry, leads, over_lanes, turns
 
 
 @reduction
 def square_of_difference(x: Columns, y: Columns, n: int) -> float:
     """Return `|x - y|^2` over the first n entries."""
     total = 0.0
-    for i in range(n):
+    for turn in range(turns(n)):
+        i = entry(turn)
         total += (x[i] - y[i]) * (x[i] - y[i])
-    return total
+    return over_lanes(total)
 
 
 @loop
 def write_distances(stream: Columns, width: int, origin: int, out: NDArray[np.float64]) -> None:
     """Write `|h_a - h_a^0|^2 / N` of the inputs; the h_a^0 are the columns from `origin` on."""
     for a in range(out.size):
-        out[a] = square_of_difference(stream[a], stream[origin + a], width) / width
+        square = square_of_difference(stream[a], stream[origin + a], width)
+        if leads():
+            out[a] = square / width
 
 
 @loop
 def write_squares(columns: Columns, width: int, out: NDArray[np.float64]) -> None:
     """Write `|x_a|^2 / N` of the first columns."""
     for a in range(out.size):
-        out[a] = dot(columns[a], columns[a], width) / width
+        square = dot(columns[a], columns[a], width)
+        if leads():
+            out[a] = square / width

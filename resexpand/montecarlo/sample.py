@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import sympy as sp
 from numpy.typing import ArrayLike
 
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.groups.layout import Layout
@@ -115,7 +115,9 @@ def sample(
         in ``.n`` and ``settings["draws"]``. For the rule, and what stopping costs, see
         `resexpand.montecarlo.stopping`.
     target : str
-        ``"cpu"``.
+        ``"cpu"``, ``"cuda"`` (an NVIDIA GPU), or ``"auto"``: a GPU if there is one; the result's
+        ``target_reason`` says which. The networks are the same, to rounding: a stored run goes on
+        wherever it is resumed.
     seed : int
         Ensemble, 0 ... 2**64 - 1.
     store : path-like, optional
@@ -150,7 +152,11 @@ def sample(
     KernelError
         If the kernel at layer 0 is not finite, symmetric and positive semi-definite.
     UnsupportedError
-        If an observable does not exist for this network, or the target is not available.
+        If an observable does not exist for this network, or there is no such target.
+    DeviceError
+        If the target is ``"cuda"`` and no GPU can be used; the message says what to install.
+    DeviceMemoryError
+        If one network does not fit into the memory of the GPU.
     StoreError
         If the store cannot be used; it is then left as it is.
     WorkerError
@@ -164,7 +170,7 @@ def sample(
     rule = checked_until(until, (observable.name for observable in chosen), shard)
     law = weight_law(weights)
     method, reason = chosen_method(method, law)
-    _check_choice("target", target, ("cpu",))
+    target, said = _chosen_target(target)
     _check_control(control, method, law, chosen)
     layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
     draws, seed = _count("draws", draws, 2), _count("seed", seed, 0, 2**64)
@@ -181,7 +187,7 @@ def sample(
 
     rows = tuple(map(tuple, kernel.tolist()))
     twin = control is not None
-    recipe = Recipe(net.branch, numbers, rows, chosen, width, method, seed, twin, law)
+    recipe = Recipe(net.branch, numbers, rows, chosen, width, method, seed, twin, law, target)
     settings = _settings(net, recipe)
     sums = run_plan(
         Plan(settings, draws, work.chunk, part),
@@ -193,7 +199,7 @@ def sample(
         progress=progress,
         enough=rule,
     )
-    more: dict[str, Any] = {"draws": draws, "method_reason": reason}
+    more: dict[str, Any] = {"draws": draws, "method_reason": reason, **said}
     if shard is not None:
         more["shard"] = list(shard)
     if rule is not None:
@@ -248,16 +254,29 @@ def _shard(shard: object, draws: int, chunk: int) -> tuple[int, int]:
 def _path(store: object) -> Path | None:
     if store is None:
         return None
-    named = isinstance(store, str | os.PathLike) and "\0" not in str(store)
-    if not named or not Path(store).name or Path(store).is_dir():
+    if not isinstance(store, str | os.PathLike) or not str(store) or "\0" in str(store):
         raise HyperparameterError(f"store={store!r}", "not the path of a file", "pass one, or None")
-    return Path(store)
+    path = Path(store)
+    if path.is_dir():
+        raise StoreError(f"store {str(path)!r}", "it is a folder", "name a file in it")
+    return path
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        listed = " or ".join(repr(choice) for choice in choices)
-        raise UnsupportedError(f"{name}={value!r}", "not available for sampling", f"use {listed}")
+def _chosen_target(target: object) -> tuple[str, dict[str, str]]:
+    """Return where networks are drawn, and what the result says about it."""
+    if target == "cpu":
+        return "cpu", {}
+    if target not in ("cuda", AUTO):
+        raise UnsupportedError(
+            f"target={target!r}", "not available for sampling", "use 'cpu', 'cuda' or 'auto'"
+        )
+    from resexpand.codegen.cuda.device import chosen, require_cuda
+
+    if target == AUTO:
+        found, reason = chosen()
+        return found, {"target": found, "target_reason": reason}
+    require_cuda("sampling with target='cuda'")
+    return "cuda", {"target": "cuda", "target_reason": "as asked"}
 
 
 def _check_control(
@@ -293,7 +312,7 @@ def _check_control(
 def _columns(layout: Layout) -> str:
     """Return why a width cannot be smaller than the number of columns."""
     columns = layout.weighted
-    return f" (the {columns} columns of inputs and tangents must fit)" if columns > 1 else ""
+    return f" (the {columns} columns propagated must fit)" if columns > 1 else ""
 
 
 def _count(name: str, value: Any, least: int, bound: int = LARGEST_COUNT, why: str = "") -> int:

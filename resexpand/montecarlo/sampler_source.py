@@ -29,22 +29,27 @@ from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.units import Units
 from resexpand.montecarlo.single_source import is_single, single_source
+from resexpand.montecarlo.target_text import with_bindings
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
 
 LIBRARY = (
-    *("jit", "philox", "normals", "streams", "columns", "readings", "units", "lanes"),
+    *("jit", "lanes", "philox", "normals", "streams", "columns", "readings", "units"),
     *("function_space", "dense", "twin", "backward"),
     *("function_space_transpose", "dense_transpose"),
-    *("weights/entries", "weights/rotations", "weights/reflections"),
+    *("weights/entries", "weights/products", "weights/rotations", "weights/reflections"),
     *("weights/rotations_transpose", "weights/reflections_transpose"),
+    *("cuda/lanes",),
 )
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
 # Branch: {branch}. Columns: {groups}.
 from resexpand.montecarlo.columns import add_scaled, gram, padded, remainders, start
+from resexpand.montecarlo.lanes import (
+    again, entry, group, groups, leads, meet, memories, room, turns,
+)
 from resexpand.montecarlo.readings import write_distances, write_squares
 {imports}
 from resexpand.montecarlo.twin import linear_with_twin
@@ -52,10 +57,16 @@ from resexpand.montecarlo.units import in_new_units
 """
 
 DRIVER = '''
+def rooms(matrix, added_to, width, scales, laws, twin_roots):
+    """Return the shapes of the arrays that a network takes, in this order."""
+{sizes}    return (
+{shapes}    )
+
+
 @driver
 def draw_networks(
     first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
-    twin_roots, blocks, states, features, read_outs, outputs{sites},
+    twin_roots, memory, blocks, states, features, read_outs, outputs{sites},
 ):
     """Draw networks first ... first + draws - 1 and write what they leave behind.
 
@@ -65,20 +76,15 @@ def draw_networks(
     belongs to input parents[t]; twin_roots (L+1, linears, D, D): what makes a twin of normals.
     Results of size zero are not wanted. blocks is L, or L+1 to read the branch once more.
     """
-    inputs = matrix.shape[0] - 1
-    columns, carried = matrix.shape[1], added_to.size
-{places}    biased = ({biased},)
-    depth = scales.size
-    length = padded(width + 1)
-    stream = np.zeros((columns, length))
-    h = stream[:carried]
-    x = np.zeros((carried, length))
-    y = np.zeros((carried, length))
-    scratch = workspace(carried, length)
-{prologue}    for n in range(draws):
+{sizes}{places}    biased = ({biased},)
+    near, far = memories(memory)
+{rooms}    h = stream[:carried]
+{prologue}    for n in range(group(), draws, groups()):
         draw = np.uint64(first + n)
         start(stream, matrix, (key0, key1, 0, draw), scratch[0, :length])
         for layer in range(1, depth + 2):
+            stream, h, x, y = again(stream), again(h), again(x), again(y)
+            scratch = again(scratch)
             if states.size:
                 gram(stream, width, states[n, layer - 1])
 {readings}{opening}            if read_outs.size:
@@ -92,6 +98,21 @@ def draw_networks(
             law = (read_out_law[0], {shrink}read_out_law[1])
             read_out({behind}, (inputs, width), law, place, scratch, outputs[n])
 {epilogue}'''
+
+SIZES = """\
+    inputs, depth = matrix.shape[0] - 1, scales.size
+    columns, carried = matrix.shape[1], added_to.size
+    weighted = carried - twin_roots.shape[2]
+    length = padded(width + 1)
+"""
+
+ROOMS = {
+    "stream": "(columns, length)",
+    "x": "(carried, length)",
+    "y": "(carried, length)",
+    "scratch": "workspace(carried, length)",
+}
+"""The arrays of every network: those that are used most come first, to be near."""
 
 READING = """\
             if {site}.size:
@@ -122,7 +143,13 @@ TWIN_LINEAR = """\
             linear_with_twin({source}, {target}, biased, width, law, root, place, {j}, scratch)"""
 
 
-def sampler_source(branch: Branch, method: str, layout: Layout, law: WeightLaw = GAUSSIAN) -> str:
+def sampler_source(
+    branch: Branch,
+    method: str,
+    layout: Layout,
+    law: WeightLaw = GAUSSIAN,
+    target: str = "cpu",
+) -> str:
     """Return the text of the module that draws networks with this branch.
 
     Parameters
@@ -136,16 +163,18 @@ def sampler_source(branch: Branch, method: str, layout: Layout, law: WeightLaw =
         that one input alone has a shorter one (`resexpand.montecarlo.single_source`).
     law : WeightLaw
         The law of the weights.
+    target : str
+        ``"cpu"`` or ``"cuda"``.
     """
     if is_single(branch, method, layout, law):
-        return single_source(branch, library_digest())
+        return single_source(branch, library_digest(), target)
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
     gaussian = law == GAUSSIAN and method == "function-space"
     fused = gaussian and layout.weighted == layout.carried and not read
     head = HEADER.format(
         method=method,
         law=law.name,
-        imports=law.imports(method, fused),
+        imports=law.imports(method, fused, target),
         branch=" -> ".join(_op_name(op) for op in branch.ops),
         groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
@@ -158,8 +187,9 @@ def sampler_source(branch: Branch, method: str, layout: Layout, law: WeightLaw =
         for text in group.functions(j, op)
     ]
     driver = _driver(branch, layout, fused)
-    sampler = (*law.functions(method), *(g.sampler(law.samplers[method]) for g in layout.groups))
-    return module_source([head, *filter(None, sampler), *functions, driver])
+    module = law.samplers[method]
+    sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
+    return module_source([*with_bindings((head, *sampler), target), *functions, driver], target)
 
 
 @cache
@@ -178,6 +208,7 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
     if branch.reads_activation:
         opening, behind = f"{_activation(layout.groups, 0, 'h', 'x')}\n", "x"
     names = [group.name for group in layout.groups]
+    rooms = {**ROOMS, **{k: v for group in layout.groups for k, v in group.rooms.items()}}
     readings = [
         READING.format(site=site, line=line) + "\n"
         for group in layout.groups
@@ -198,6 +229,11 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
         block=_block(branch, layout, fused),
         shrink=_shrink(layout),
         again=f"        if blocks > depth:\n{opening}" if opening else "",
+        sizes=SIZES,
+        rooms="".join(
+            f"    {name}, near, far = room(near, far, {shape})\n" for name, shape in rooms.items()
+        ),
+        shapes="".join(f"        {shape},\n" for shape in rooms.values()),
         prologue="".join(group.prologue() for group in layout.groups),
         epilogue="".join(group.epilogue(branch, behind) for group in layout.groups),
     )

@@ -18,6 +18,7 @@ from resexpand.codegen.source import module_source
 from resexpand.montecarlo.groups.group import phi_source
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.target_text import with_bindings
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
@@ -27,19 +28,27 @@ HEADER = """\
 # Branch: Activation {activation} -> Linear.
 from resexpand.montecarlo.columns import LANES, add_piece, padded
 from resexpand.montecarlo.function_space import PIECE
-from resexpand.montecarlo.lanes import at_once, lane, lanes, over_lanes
+from resexpand.montecarlo.lanes import (
+    at_once, clear, group, groups, entry, turns, leads, memories, pair_over_lanes, room,
+)
 from resexpand.montecarlo.normals import BLOCK, add_in_quarters, fill_normals, fill_piece
 from resexpand.montecarlo.streams import (
     FUNCTION_SPACE_FIRST, INPUT, READ_OUT_WEIGHTS, stream_word,
 )
+
+SCRATCH = {scratch}
 """
+
+SCRATCH = {"cpu": "PIECE", "cuda": "LANES"}
+"""What `add_in_quarters` may write its random words to: on a GPU they stay in registers."""
 
 LOOPS = '''
 @reduction
 def squares(h):
-    """Return the sums of phi(h)^2 and of h^2 over the entries of this lane."""
+    """Return the sums of phi(h)^2 and of h^2 that this lane finds."""
     image, square = 0.0, 0.0
-    for i in range(lane(), h.size, lanes()):
+    for turn in range(turns(h.size)):
+        i = entry(turn)
         x = phi_0(h[i])
         image += x * x
         square += h[i] * h[i]
@@ -65,14 +74,19 @@ def advance(h, normals, width, word, draw, key0, key1, factor):
         new_image, new_square = squares(piece)
         image += new_image
         square += new_square
-    return over_lanes(image), over_lanes(square)
+    return pair_over_lanes(image, square)
 '''
 
 DRIVER = '''
+def rooms(matrix, added_to, width, scales, laws, twin_roots):
+    """Return the shapes of the arrays that a network takes, in this order: column and normals."""
+    return (padded(width),), (SCRATCH,)
+
+
 @driver
 def draw_networks(
     first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
-    twin_roots, blocks, states, features, read_outs, outputs,
+    twin_roots, memory, blocks, states, features, read_outs, outputs,
 ):
     """Draw networks first ... first + draws - 1 and write what they leave behind.
 
@@ -80,29 +94,31 @@ def draw_networks(
     L+1 to read the branch once more. The other arguments matter where there are more columns.
     """
     depth = scales.size
-    h = np.empty(padded(width))
-    normals = np.empty(PIECE)
-    for n in range(draws):
+    near, far = memories(memory)
+    h, near, far = room(near, far, (padded(width),))
+    normals, near, far = room(near, far, (SCRATCH,))
+    for n in range(group(), draws, groups()):
         draw = np.uint64(first + n)
-        h[:] = 0.0
+        clear(h)
         word, factor = stream_word(0, INPUT), matrix[0, 0]
         for layer in range(1, depth + 2):
             image, square = advance(h, normals, width, word, draw, key0, key1, factor)
-            if states.size:
+            if states.size and leads():
                 states[n, layer - 1, 0, 0] = square / width
-            if read_outs.size:
+            if read_outs.size and leads():
                 read_outs[n, layer - 1, 0, 0] = image / width
-            if features.size and layer <= blocks:
+            if features.size and layer <= blocks and leads():
                 features[n, layer - 1, 0, 0] = image / width
             if layer <= depth:
                 word = stream_word(layer, FUNCTION_SPACE_FIRST + 2)
-                length = np.sqrt(laws[1, 0] / width * image + laws[1, 1])
+                length = math.sqrt(laws[1, 0] / width * image + laws[1, 1])
                 factor = scales[layer - 1] * length
         if outputs.size:
             word = stream_word(depth + 1, READ_OUT_WEIGHTS)
             fill_normals(key0, key1, np.uint64(0), word, draw, normals, 1)
-            length = np.sqrt(read_out_law[0] / width * image + read_out_law[1])
-            outputs[n, 0] = length * normals[0]
+            length = math.sqrt(read_out_law[0] / width * image + read_out_law[1])
+            if leads():
+                outputs[n, 0] = length * normals[0]
 '''
 
 
@@ -115,9 +131,10 @@ def is_single(branch: Branch, method: str, layout: Layout, law: WeightLaw) -> bo
     )
 
 
-def single_source(branch: Branch, digest: str) -> str:
+def single_source(branch: Branch, digest: str, target: str = "cpu") -> str:
     """Return the text of the module that draws networks of one column with this branch."""
     activation = branch.ops[0]
     assert isinstance(activation, Activation)
-    head = HEADER.format(digest=digest, activation=activation.expression)
-    return module_source([head, phi_source(0, activation), LOOPS, DRIVER])
+    head = HEADER.format(digest=digest, activation=activation.expression, scratch=SCRATCH[target])
+    texts = [*with_bindings([head], target), phi_source(0, activation), LOOPS, DRIVER]
+    return module_source(texts, target)

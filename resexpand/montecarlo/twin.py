@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from resexpand.montecarlo.columns import Biased, Columns, Place, combine, padded
 from resexpand.montecarlo.function_space import Law, feature_factor
 from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.lanes import leads, meet, shaped
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import FUNCTION_SPACE_FIRST, stream_word
 
@@ -40,11 +41,16 @@ def linear_with_twin(
     twins = factor.shape[0]
     count = source.shape[0]
     weighted = count - twins
-    triangle = feature_factor(source[:weighted], biased, width, law, scratch)
-    matrix = scratch[weighted + 2, : weighted * count].reshape((weighted, count))
-    matrix[:, :weighted] = triangle
-    matrix[:, weighted:] = 0.0
-    matrix[:twins, weighted:] = factor
+    triangle = shaped(scratch[weighted + 1], (weighted, weighted))
+    feature_factor(source[:weighted], biased, width, law, scratch, triangle)
+    matrix = shaped(scratch[weighted + 2], (weighted, count))
+    if leads():
+        for j in range(weighted):
+            for c in range(weighted):
+                matrix[j, c] = triangle[j, c]
+            for c in range(twins):
+                matrix[j, weighted + c] = factor[j, c] if j < twins else 0.0
+    meet()
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     normals = scratch[weighted, : padded(width)]
     for j in range(weighted):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.columns import Columns
 from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.lanes import entry, leads, meet, turns
 
 LARGEST = 2.0**256
 """Largest squared norm over N that is left as it is: its square still fits."""
@@ -32,6 +33,7 @@ def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> 
     top = 0.0
     for c in range(gram.shape[0]):
         top = max(top, gram[c, c])
+    meet()
     if not LARGEST < top < np.inf:
         return exponent
     factor = 1.0
@@ -40,9 +42,12 @@ def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> 
         exponent += 1
     for c in range(columns.shape[0]):
         x = columns[c]
-        for i in range(x.size):
+        for turn in range(turns(x.size)):
+            i = entry(turn)
             x[i] *= factor
-    for a in range(gram.shape[0]):
-        for b in range(gram.shape[1]):
-            gram[a, b] *= factor * factor
+    if leads():
+        for a in range(gram.shape[0]):
+            for b in range(gram.shape[1]):
+                gram[a, b] *= factor * factor
+    meet()
     return exponent

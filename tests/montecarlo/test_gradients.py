@@ -13,6 +13,7 @@ import pytest
 from weight_mirror import Mirror, mirror, normals
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, sample
+from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo import engine, sampler_source
 from resexpand.montecarlo.streams import READ_OUT_WEIGHTS, stream_word
@@ -38,7 +39,7 @@ def with_fresh_transposes(sampler: engine.Sampler, net: ResNet) -> engine.Sample
     text = sampler_source.sampler_source(net.branch, method, sampler.layout)
     assert "transposed(source, g" in text
     wrong = text.replace("transposed(source, g", "transposed(0.0 * source, g")
-    return replace(sampler, draw_networks=engine._compiled(wrong))
+    return replace(sampler, text=load(wrong))
 
 
 CASES = [

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from resexpand import Activation, Branch, Linear, ResNet
+from resexpand.codegen.store import load
 from resexpand.montecarlo import engine
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.sampler_source import sampler_source
@@ -32,7 +33,7 @@ def forgetful(sampler: engine.Sampler, net: ResNet) -> engine.Sampler:
     text = sampler_source(net.branch, "function-space", sampler.layout, ORTHOGONAL)
     assert "transposed(source, g" in text
     wrong = text.replace("transposed(source, g", "transposed(0.0 * source, g")
-    return replace(sampler, draw_networks=engine._compiled(wrong))
+    return replace(sampler, text=load(wrong))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ import numpy as np
 
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats, slope_source
+from resexpand.montecarlo.weights.law import PRODUCTS
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
 
@@ -36,8 +37,10 @@ def gradients_{j}(kept, columns):
     """Multiply gradients by phi'(u)."""
     for a in range(columns.shape[0]):
         u, g = kept[a], columns[a]
-        for i in range(g.size):
+        for turn in range(turns(g.size)):
+            i = entry(turn)
             g[i] *= phi_{j}_prime(u[i])
+    meet()
 '''
 
 IMPORTS = """\
@@ -56,20 +59,18 @@ NAMES = {
 }
 """Imports from the transpose of each sampler that has one."""
 
-FACTORY = "transposed, read_out_transposed = dense_transpose(entries)"
+FACTORY = """\
+from resexpand.montecarlo.weights.products import left_products_by_{products} as left_products
+transposed, read_out_transposed = dense_transpose(entries, left_products)"""
 
-PROLOGUE = """\
-    weighted = carried - twin_roots.shape[2]
-    met = np.zeros((depth + 1, laws.shape[0], inputs, length))
-    acted_on = np.zeros((depth + 1, laws.shape[0], weighted, length))
-    p, g = np.zeros((inputs, length)), np.zeros((inputs, length))
-    back = transpose_workspace(weighted, inputs, length)
-"""
-
-TANGENT_PROLOGUE = """\
-    direction = direction_of(matrix)
-    tangents = np.zeros((depth + 1, 1, length))
-"""
+ROOMS = {
+    "p": "(inputs, length)",
+    "g": "(inputs, length)",
+    "back": "transpose_workspace(weighted, inputs, length)",
+    "met": "(depth + 1, laws.shape[0], inputs, length)",
+    "acted_on": "(depth + 1, laws.shape[0], weighted, length)",
+}
+TANGENT_ROOMS = {"tangents": "(depth + 1, 1, length)"}
 
 EPILOGUE = """\
         place = (key0, key1, depth + 1, draw)
@@ -80,6 +81,7 @@ EPILOGUE = """\
 {opening}        write_products(p, width, gradients[n, depth])
 {last_pairing}        for layer in range(depth, 0, -1):
             place = (key0, key1, layer, draw)
+            p, g, back, met, acted_on = again(p), again(g), again(back), again(met), again(acted_on)
             scaled(p, scales[layer - 1], g)
 {block}
             add_gradients(g, p)
@@ -159,7 +161,7 @@ class Gradients(ColumnGroup):
         kept = "keep(stream[direction : direction + 1], tangents[layer - 1])"
         return kept if site == "pairings" else ""
 
-    def sampler(self, module: str) -> str:
+    def sampler(self, module: str, target: str = "cpu") -> str:
         """Return the import lines, and what makes the transpose of the dense sampler.
 
         Raises
@@ -174,11 +176,17 @@ class Gradients(ColumnGroup):
                 'use weights="gaussian", or another registered law',
             )
         text = IMPORTS.format(module=module, names=NAMES[module])
-        return f"{text}\n{FACTORY}" if module == "dense" else text
+        factory = FACTORY.format(products=PRODUCTS[target])
+        return f"{text}\n{factory}" if module == "dense" else text
+
+    @property
+    def rooms(self) -> Mapping[str, str]:
+        """Where gradients and columns are kept."""
+        return {**ROOMS, **(TANGENT_ROOMS if self.paired else {})}
 
     def prologue(self) -> str:
-        """Return the lines in front of the first network: where columns are kept."""
-        return PROLOGUE + (TANGENT_PROLOGUE if self.paired else "")
+        """Return the line that looks for the tangent."""
+        return "    direction = direction_of(matrix)\n" if self.paired else ""
 
     def epilogue(self, branch: Branch, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""

@@ -111,9 +111,14 @@ class ColumnGroup(ABC):
         """Return the line that writes to a site what the branch gives before it is added, or ""."""
         return ""
 
-    def sampler(self, module: str) -> str:
+    def sampler(self, module: str, target: str = "cpu") -> str:
         """Return what the texts of the group need with the sampler in a module, or ""."""
         return ""
+
+    @property
+    def rooms(self) -> Mapping[str, str]:
+        """Arrays that a network needs beside its columns: shapes, as text, by name."""
+        return {}
 
     def prologue(self) -> str:
         """Return lines in front of the first network, or ""."""

@@ -16,8 +16,10 @@ def inputs_{j}(source, target, count):
     """Write phi(h) for the inputs."""
     for c in range(count):
         h, new = source[c], target[c]
-        for i in range(h.size):
+        for turn in range(turns(h.size)):
+            i = entry(turn)
             new[i] = phi_{j}(h[i])
+    meet()
 '''
 
 

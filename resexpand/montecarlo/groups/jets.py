@@ -35,8 +35,10 @@ LOOP = '''
 @chunk
 def jets_{j}(source, target, first):
     """Write the Taylor coefficients of phi(h) from those of h."""
-{rows}    for i in range(h0.size):
+{rows}    for turn in range(turns(h0.size)):
+        i = entry(turn)
         {news} = phi_{j}_jet({olds})
+    meet()
 '''
 
 

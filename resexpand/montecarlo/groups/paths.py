@@ -41,11 +41,14 @@ def paths_{j}(source, target, first, count):
     h = source[0]
     for k in range(count):
         p, new = source[first + k], target[first + k]
-        for i in range(h.size):
+        for turn in range(turns(h.size)):
+            i = entry(turn)
             new[i] = phi_{j}_prime(h[i]) * p[i]
     new = target[first]
-    for i in range(h.size):
+    for turn in range(turns(h.size)):
+        i = entry(turn)
         new[i] += phi_{j}(h[i]) - phi_{j}_prime(h[i]) * h[i]
+    meet()
 '''
 
 

@@ -27,8 +27,10 @@ def tangents_{j}(source, target, first, parents):
     """Write phi'(h) v for the tangents."""
     for t in range(parents.size):
         h, v, new = source[parents[t]], source[first + t], target[first + t]
-        for i in range(h.size):
+        for turn in range(turns(h.size)):
+            i = entry(turn)
             new[i] = phi_{j}_prime(h[i]) * v[i]
+    meet()
 '''
 
 PARENTS = {"variance": 0, "covariance": 1, "direction": 0}

@@ -31,8 +31,10 @@ def twin_{j}(source, target, first, count):
     """Write phi(u) for the twin."""
     for c in range(first, first + count):
         u, new = source[c], target[c]
-        for i in range(u.size):
+        for turn in range(turns(u.size)):
+            i = entry(turn)
             new[i] = phi_{j}(u[i])
+    meet()
 '''
 
 

@@ -212,4 +212,6 @@ def make_crew(recipe: Recipe, workers: int | Executor, cores: int) -> Crew:
     if isinstance(workers, Executor):
         return Crew(recipe, workers, 2 * cores, own=False)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="resexpand")
-    return Crew(recipe, pool, 2 * workers, own=True)
+    # A GPU draws for one thread while another adds up: two tasks in flight, as long as may be.
+    window = 2 if recipe.target == "cuda" else 2 * workers
+    return Crew(recipe, pool, window, own=True)

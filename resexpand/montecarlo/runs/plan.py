@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ NUMBERS_VERSION = 1
 
 # Nanoseconds on one core of 2024, to size the chunks; nothing else depends on them.
 NORMAL_NS = 1.0
-COLUMN_NS = 2.5
+COLUMN_NS = 1.0
 
 Chunk = tuple[int, int]
 """First draw and number of draws."""
@@ -119,3 +119,15 @@ class Plan:
         # The last chunk of the run may be short; it belongs to one shard.
         last_is_mine = chunks > 0 and (self.draws - 1) // self.chunk % count == number
         return chunks * self.chunk - (beyond if last_is_mine else 0)
+
+
+def together(chunks: Sequence[Chunk], most: int) -> list[list[Chunk]]:
+    """Return chunks as runs of neighbours, each of at most so many networks or one chunk."""
+    runs: list[list[Chunk]] = []
+    for first, draws in chunks:
+        last = runs[-1] if runs else []
+        if last and sum(last[-1]) == first and first + draws - last[0][0] <= most:
+            last.append((first, draws))
+        else:
+            runs.append([(first, draws)])
+    return runs

@@ -51,6 +51,9 @@ class Recipe:
     control : bool
         Whether the infinite-width twin is drawn beside every network.
     law : WeightLaw
+    target : str
+        Where they are drawn, ``"cpu"`` or ``"cuda"``. No part of what identifies a run: the
+        networks are the same, to rounding, as on two processors with vectors of other lengths.
     """
 
     branch: Branch
@@ -62,6 +65,7 @@ class Recipe:
     seed: int
     control: bool = False
     law: WeightLaw = GAUSSIAN
+    target: str = "cpu"
 
     def sampler(self) -> Sampler:
         """Return the sampler, built at the first call in this process.
@@ -86,6 +90,7 @@ def _built(recipe: Recipe) -> Sampler:
         seed=recipe.seed,
         control=recipe.control,
         law=recipe.law,
+        target=recipe.target,
     )
 
 
@@ -121,7 +126,7 @@ def draw(recipe: Recipe, library: str, chunks: tuple[Chunk, ...]) -> Done:
     begun = time.perf_counter()
     sampler = recipe.sampler()
     built = time.perf_counter()
-    sums = [sampler.moments(*chunk) for chunk in chunks]
+    sums = sampler.sums(chunks)
     return Done(sums, built - begun, time.perf_counter() - built)
 
 

@@ -21,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop_for
+from resexpand.montecarlo.lanes import entry, meet, turns
 from resexpand.montecarlo.normals import (
     BLOCK,
     INTEGER_BITS,
     INTEGER_SHIFT,
     ONE,
     TWO,
+    bits_of,
     float_of,
     normals_of_words,
 )
@@ -93,10 +95,12 @@ def vector_of(entries: Callable[..., Entries]) -> Callable[..., None]:
         n: int,
     ) -> None:
         """Write the first n entries of the vector with counter words c1, c2, c3."""
-        for k in range((n + BLOCK - 1) // BLOCK):
+        for turn in range(turns((n + BLOCK - 1) // BLOCK)):
+            k = entry(turn)
             four = entries(*philox4x32(np.uint64(k), c1, c2, c3, key0, key1))
             for p in range(min(BLOCK, n - BLOCK * k)):
                 out[BLOCK * k + p] = four[p]
+        meet()
 
     return fill_vector
 
@@ -117,13 +121,21 @@ def rows_of(entries: Callable[..., Entries]) -> Callable[..., None]:
         """Write one block of four entries for consecutive vectors: `out[p, i]`, shape (4, rows).
 
         `out[p, i]` is entry `4 * block + p` of the vector with index `row + i`, in the order in
-        which a matrix product by columns uses them.
+        which a matrix product by columns uses them. The random words lie there first, as bits:
+        two short loops keep a processor busier than a long one (see `add_in_quarters`).
         """
-        for i in range(out.shape[1]):
-            a, b, c, d = entries(*philox4x32(block, np.uint64(row + i), c2, c3, key0, key1))
-            out[0, i] = a
-            out[1, i] = b
-            out[2, i] = c
-            out[3, i] = d
+        w, x, y, z = out[0], out[1], out[2], out[3]
+        for i in range(w.size):
+            words = philox4x32(block, np.uint64(row + i), c2, c3, key0, key1)
+            w[i] = float_of(words[0])
+            x[i] = float_of(words[1])
+            y[i] = float_of(words[2])
+            z[i] = float_of(words[3])
+        for i in range(w.size):
+            a, b, c, d = entries(bits_of(w[i]), bits_of(x[i]), bits_of(y[i]), bits_of(z[i]))
+            w[i] = a
+            x[i] = b
+            y[i] = c
+            z[i] = d
 
     return fill_rows

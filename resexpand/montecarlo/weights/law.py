@@ -27,8 +27,10 @@ from resexpand.errors import UnsupportedError
 
 AUTO = "auto"
 METHODS = ("function-space", "dense")
-FACTORY = "linear, read_out = dense_sampler(entries)"
-ENTRIES_MODULE = "resexpand.montecarlo.weights.entries"
+FACTORY = "linear, read_out = dense_sampler(entries, products)"
+WEIGHTS = "resexpand.montecarlo.weights"
+PRODUCTS = {"cpu": "tiles", "cuda": "rows"}
+"""How each target multiplies with weights that are drawn in full."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,17 @@ class WeightLaw:
     entries: str = ""
     texts: tuple[str, ...] = ()
 
-    def imports(self, method: str, fused: bool) -> str:
+    def imports(self, method: str, fused: bool, target: str = "cpu") -> str:
         """Return the import lines of a generated sampler; `fused` if it adds as it draws."""
         module = f"from resexpand.montecarlo.{self.samplers[method]} import "
         if method == "dense" and self.entries:
             imported = "unit_uniform" if self.texts else f"{self.entries} as entries"
-            return f"{module}dense_sampler, workspace\nfrom {ENTRIES_MODULE} import {imported}"
+            lines = (
+                f"{module}dense_sampler, workspace",
+                f"from {WEIGHTS}.entries import {imported}",
+                f"from {WEIGHTS}.products import products_by_{PRODUCTS[target]} as products",
+            )
+            return "\n".join(lines)
         return module + ("add_linear, " if fused else "") + "linear, read_out, workspace"
 
     def functions(self, method: str) -> tuple[str, ...]:

@@ -16,11 +16,14 @@ to condition estimators", SIAM J. Numer. Anal. 17 (1980) 403, doi:10.1137/071703
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from resexpand.montecarlo.columns import Biased, Columns, Place, dot, subtract
 from resexpand.montecarlo.function_space import Law
-from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.lanes import entry, leads, meet, turns
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import DENSE_FIRST, stream_word
 from resexpand.montecarlo.weights import rotations
@@ -29,10 +32,10 @@ from resexpand.montecarlo.weights.rotations import add_bias
 read_out = rotations.read_out
 
 
-@loop
-def workspace(count: int, length: int) -> Columns:
-    """Return the scratch space of one network: two rows of a network."""
-    return np.empty((2, length))
+@inlined
+def workspace(count: int, length: int) -> tuple[int, int]:
+    """Return the shape of scratch space: two rows of a network."""
+    return 2, length
 
 
 @loop
@@ -41,15 +44,19 @@ def reflect(columns: Columns, k: int, direction: Columns) -> None:
     last = direction[k - 1]
     sign = 1.0 if last >= 0.0 else -1.0
     square = dot(direction, direction, k)
-    length = np.sqrt(square)
-    direction[k - 1] = last + sign * length
+    length = math.sqrt(square)
+    if leads():
+        direction[k - 1] = last + sign * length
+    meet()
     # |z + sign(z_k) |z| e_k|^2 / 2, a sum of positive numbers.
     half = square + abs(last) * length
     for c in range(columns.shape[0]):
         x = columns[c]
         subtract(x, dot(direction, x, k) / half, direction, k)
-        for i in range(k):
+        for turn in range(turns(k)):
+            i = entry(turn)
             x[i] *= -sign
+    meet()
 
 
 @loop
@@ -71,9 +78,10 @@ def linear(
     stream, normals = DENSE_FIRST + 2 * operation, scratch[0]
     for c in range(source.shape[0]):
         x, y = source[c], target[c]
-        for i in range(width):
-            y[i] = np.sqrt(law[0]) * x[i]
-        y[width:] = 0.0
+        for turn in range(turns(y.size)):
+            i = entry(turn)
+            y[i] = math.sqrt(law[0]) * x[i] if i < width else 0.0
+    meet()
     word = stream_word(layer, stream)
     for k in range(1, width + 1):
         fill_normals(key0, key1, np.uint64(k - 1), word, draw, normals, k)

@@ -7,11 +7,14 @@ Reflections and signs are their own transposes, so the transpose of
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from resexpand.montecarlo.columns import Biased, Columns, Place
 from resexpand.montecarlo.function_space import Law
-from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.lanes import entry, meet, turns
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import DENSE_FIRST, stream_word
 from resexpand.montecarlo.weights import rotations_transpose
@@ -20,10 +23,10 @@ from resexpand.montecarlo.weights.reflections import reflect
 read_out_transposed = rotations_transpose.read_out_transposed
 
 
-@loop
-def transpose_workspace(count: int, inputs: int, length: int) -> Columns:
-    """Return scratch space: one row of normals."""
-    return np.empty((1, length))
+@inlined
+def transpose_workspace(count: int, inputs: int, length: int) -> tuple[int, int]:
+    """Return the shape of scratch space: one row of normals."""
+    return 1, length
 
 
 @loop
@@ -42,11 +45,13 @@ def transposed(
     Parameters are those of `resexpand.montecarlo.function_space_transpose.transposed`.
     """
     key0, key1, layer, draw = place
-    normals, unit = scratch[0], np.sqrt(law[0])
+    normals, unit = scratch[0], math.sqrt(law[0])
     word = stream_word(layer, DENSE_FIRST + 2 * operation)
     for k in range(width, 0, -1):
         fill_normals(key0, key1, np.uint64(k - 1), word, draw, normals, k)
         reflect(gradients, k, normals)
     for a in range(gradients.shape[0]):
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             gradients[a, i] *= unit
+    meet()

@@ -17,6 +17,8 @@ Stiefel manifold.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,8 @@ from resexpand.montecarlo.columns import (
     triangular_factor,
 )
 from resexpand.montecarlo.function_space import Law
-from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.lanes import clear, entry, leads, meet, shaped, turns
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import (
     FUNCTION_SPACE_FIRST,
@@ -40,24 +43,26 @@ from resexpand.montecarlo.streams import (
 )
 
 
-@loop
-def workspace(count: int, length: int) -> Columns:
-    """Return the scratch space of one network: basis, frame, bias, and two triangles."""
-    return np.empty((2 * count + 3, max(length, count * count)))
+@inlined
+def workspace(count: int, length: int) -> tuple[int, int]:
+    """Return the shape of scratch space: basis, frame, bias, and two triangles."""
+    return 2 * count + 3, max(length, count * count)
 
 
 @loop
-def column_factor(source: Columns, width: int, scratch: Columns) -> NDArray[np.float64]:
-    """Return R of the columns, upper triangular; the first C rows of scratch hold the basis."""
+def column_factor(
+    source: Columns, width: int, scratch: Columns, triangle: NDArray[np.float64]
+) -> None:
+    """Write R of the columns, upper triangular; the first C rows of scratch hold the basis."""
     count = source.shape[0]
     basis = scratch[:count]
     for c in range(count):
         x, a = source[c], basis[c]
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             a[i] = x[i]
-    triangle = scratch[2 * count + 1, : count * count].reshape((count, count))
+    meet()
     triangular_factor(basis, width, triangle)
-    return triangle
 
 
 @loop
@@ -65,7 +70,7 @@ def add_bias(target: Columns, biased: Biased, width: int, variance: float, bias:
     """Add the bias to the columns that meet it."""
     for c in range(target.shape[0]):
         if meets_bias(c, biased):
-            add_piece(target[c][:width], np.sqrt(variance), bias)
+            add_piece(target[c][:width], math.sqrt(variance), bias)
 
 
 @loop
@@ -85,21 +90,22 @@ def linear(
     """
     key0, key1, layer, draw = place
     count, stream = source.shape[0], FUNCTION_SPACE_FIRST + 2 * operation
-    triangle = column_factor(source, width, scratch)
+    triangle = shaped(scratch[2 * count + 1], (count, count))
+    column_factor(source, width, scratch, triangle)
     frame = scratch[count : 2 * count]
     for j in range(count):
         fill_normals(key0, key1, np.uint64(j), stream_word(layer, stream), draw, frame[j], width)
-    lengths = scratch[2 * count + 2, : count * count].reshape((count, count))
+    lengths = shaped(scratch[2 * count + 2], (count, count))
     triangular_factor(frame, width, lengths)
     # The last column comes back with its length: nothing is orthogonal to it any more.
     last = count - 1
     for j in range(count):
         for c in range(j, count):
-            factor = np.sqrt(law[0]) * triangle[j, c]
+            factor = math.sqrt(law[0]) * triangle[j, c]
             if j == last:
                 factor /= lengths[j, j]
             if j == 0:
-                target[c, :] = 0.0
+                clear(target[c])
             add_piece(target[c][:width], factor, frame[j])
     if law[1] > 0.0:
         bias = scratch[2 * count]
@@ -124,6 +130,8 @@ def read_out(
     zero = np.uint64(0)
     fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_WEIGHTS), draw, weights, width)
     fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, 1)
-    unit = np.sqrt(law[0] / dot(weights, weights, width))
+    unit = math.sqrt(law[0] / dot(weights, weights, width))
     for a in range(inputs):
-        out[a] = unit * dot(source[a], weights, width) + np.sqrt(law[1]) * bias[0]
+        product = dot(source[a], weights, width)
+        if leads():
+            out[a] = unit * product + math.sqrt(law[1]) * bias[0]

@@ -19,12 +19,23 @@ is exact in law at every width, jointly with everything read off on the way forw
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.columns import Biased, Columns, Place, dot, subtract, triangular_factor
+from resexpand.montecarlo.columns import (
+    Biased,
+    Columns,
+    Place,
+    clear_rows,
+    dot,
+    subtract,
+    triangular_factor,
+)
 from resexpand.montecarlo.function_space import Law
-from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.lanes import clear, entry, leads, meet, shaped, turns
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import (
     FUNCTION_SPACE_FIRST,
@@ -34,11 +45,11 @@ from resexpand.montecarlo.streams import (
 )
 
 
-@loop
-def transpose_workspace(count: int, inputs: int, length: int) -> Columns:
-    """Return scratch space: [Q | V], [Y | U], and two triangles."""
+@inlined
+def transpose_workspace(count: int, inputs: int, length: int) -> tuple[int, int]:
+    """Return the shape of scratch space: [Q | V], [Y | U], and two triangles."""
     both = count + inputs
-    return np.empty((2 * both + 2, max(length, both * both)))
+    return 2 * both + 2, max(length, both * both)
 
 
 @loop
@@ -52,8 +63,10 @@ def normalised(columns: Columns, n: int, triangle: NDArray[np.float64]) -> None:
     for c in range(columns.shape[0]):
         pivot = triangle[c, c]
         if c == last or pivot == 0.0:
-            for i in range(n):
+            for turn in range(turns(n)):
+                i = entry(turn)
                 columns[c, i] = columns[c, i] / pivot if pivot != 0.0 else 0.0
+    meet()
 
 
 @loop
@@ -66,22 +79,28 @@ def write_frames(
     """
     key0, key1, layer, draw = place
     count = source.shape[0]
-    triangle = behind[behind.shape[0] - 1, : count * count].reshape((count, count))
+    triangle = shaped(behind[behind.shape[0] - 1], (count, count))
     for c in range(count):
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             before[c, i] = source[c, i]
+    meet()
     normalised(before[:count], width, triangle)
     used = before[before.shape[0] - 1]
-    for c in range(count):
-        used[c] = triangle[c, c]
+    if leads():
+        for c in range(count):
+            used[c] = triangle[c, c]
+    meet()
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     for c in range(count):
         fill_normals(key0, key1, np.uint64(c), word, draw, behind[c], width)
     normalised(behind[:count], width, triangle)
     for c in range(count):
         if used[c] == 0.0:
-            for i in range(width):
+            for turn in range(turns(width)):
+                i = entry(turn)
                 behind[c, i] = 0.0
+    meet()
 
 
 @loop
@@ -103,25 +122,27 @@ def transposed(
     count, inputs = source.shape[0], gradients.shape[0]
     both = count + inputs
     before, behind = scratch[:both], scratch[both : 2 * both]
-    triangle = scratch[2 * both, : both * both].reshape((both, both))
-    other = scratch[2 * both + 1, : both * both].reshape((both, both))
+    triangle = shaped(scratch[2 * both], (both, both))
+    other = shaped(scratch[2 * both + 1], (both, both))
     write_frames(source, before, behind, width, place, operation)
     for a in range(inputs):
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             behind[count + a, i] = gradients[a, i]
+    meet()
     normalised(behind, width, triangle)  # [Y | U], and P in its terms
     word = stream_word(layer, TRANSPOSED_FIRST + 2 * operation)
     for k in range(count, both):
         if triangle[k, k] != 0.0:  # index 0 of this stream is the bias
             fill_normals(key0, key1, np.uint64(1 + k - count), word, draw, before[k], width)
         else:
-            before[k, :width] = 0.0
+            clear(before[k])
     normalised(before, width, other)  # [Q | V]
-    gradients[:, :width] = 0.0
+    clear_rows(gradients)
     for c in range(both):
         for a in range(inputs):
             if c <= count + a:
-                factor = np.sqrt(law[0]) * triangle[c, count + a]
+                factor = math.sqrt(law[0]) * triangle[c, count + a]
                 subtract(gradients[a], -factor, before[c], width)
 
 
@@ -140,7 +161,9 @@ def read_out_transposed(
     weights = scratch[0]
     word = stream_word(layer, READ_OUT_WEIGHTS)
     fill_normals(key0, key1, np.uint64(0), word, draw, weights, width)
-    unit = np.sqrt(law[0] / dot(weights, weights, width))
+    unit = math.sqrt(law[0] / dot(weights, weights, width))
     for a in range(inputs):
-        for i in range(width):
+        for turn in range(turns(width)):
+            i = entry(turn)
             gradients[a, i] = unit * weights[i]
+    meet()

@@ -1,0 +1,1 @@
+"""Samplers on NVIDIA GPUs: one block of threads per network."""

@@ -1,0 +1,200 @@
+"""What the primitives of `resexpand.montecarlo.lanes` are on a GPU: threads of one block.
+
+Sums over lanes go through shared memory in the order of a binary tree, which is the same every
+time; the number of lanes is a power of two. Warp shuffles would save steps, but the simulator has
+none. All shared memory is that of the launch: arrays of fixed size, in a function that several
+others call, would be defined several times.
+
+Importing this module exchanges the primitives on the target ``cuda``; a generated sampler does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import cuda
+from numba.cuda import types
+from numba.cuda.extending import intrinsic
+
+from resexpand.codegen.cuda.target import SIMULATED
+from resexpand.codegen.cuda.target import double as target
+from resexpand.codegen.target import Function
+from resexpand.montecarlo import lanes, philox
+
+SUMS = 2
+"""Sums that are formed at a time: so many numbers per lane open the shared memory of a block."""
+
+
+def turns(n: int) -> int:
+    """Return how many of n entries fall to the thread; a shift, the number of lanes being 2^k."""
+    count = cuda.blockDim.x
+    return int(np.uint32(n + count - 1 - cuda.threadIdx.x) >> np.uint32(31 - cuda.clz(count)))
+
+
+def entry(turn: int) -> int:
+    """Return the entry of a turn: neighbouring threads take neighbouring entries.
+
+    Unsigned on the way, so that no index has to be looked at for being negative.
+    """
+    return int(np.uint32(cuda.threadIdx.x + turn * cuda.blockDim.x))
+
+
+def leads() -> bool:
+    """Return whether this is the first thread of the block."""
+    return bool(cuda.threadIdx.x == 0)
+
+
+def meet() -> None:
+    """Wait for all threads of the block."""
+    cuda.syncthreads()
+
+
+def over_lanes(number: float) -> float:
+    """Return the sum over the threads of the block."""
+    me, half = cuda.threadIdx.x, cuda.blockDim.x >> 1
+    sums = cuda.shared.array(0, types.float64)
+    sums[me] = number
+    cuda.syncthreads()
+    while half > 0:
+        if me < half:
+            sums[me] += sums[me + half]
+        cuda.syncthreads()
+        half >>= 1
+    total = sums[0]
+    cuda.syncthreads()
+    return float(total)
+
+
+def pair_over_lanes(x: float, y: float) -> tuple[float, float]:
+    """Return two sums over the threads of the block, each in the order of `over_lanes`."""
+    me, count = cuda.threadIdx.x, cuda.blockDim.x
+    sums = cuda.shared.array(0, types.float64)
+    sums[me] = x
+    sums[count + me] = y
+    cuda.syncthreads()
+    half = count >> 1
+    while half > 0:
+        if me < half:
+            sums[me] += sums[me + half]
+            sums[count + me] += sums[count + me + half]
+        cuda.syncthreads()
+        half >>= 1
+    first, second = sums[0], sums[count]
+    cuda.syncthreads()
+    return float(first), float(second)
+
+
+def group() -> int:
+    """Return the number of the block."""
+    return int(cuda.blockIdx.x)
+
+
+def group_count() -> int:
+    """Return the number of blocks."""
+    return int(cuda.gridDim.x)
+
+
+def at_once(size: int, cached: int) -> int:
+    """Return all: what a block works on is not cut into pieces."""
+    return max(size, 1)
+
+
+def memories(memory: Any) -> Any:
+    """Return what sums leave of the shared memory, and the block's row of the global one."""
+    near = cuda.shared.array(0, types.float64)
+    return near[SUMS * cuda.blockDim.x :], memory[cuda.blockIdx.x]
+
+
+def _typed_shaped(typing_context: Any, flat: Any, shape: Any) -> Any:
+    """View a flat array as an array of that shape: pointer, shape and strides put together."""
+    result = types.Array(flat.dtype, len(shape), "C")
+
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source = context.make_array(flat)(context, builder, arguments[0])
+        view = context.make_array(result)(context, builder)
+        lengths = [builder.extract_value(arguments[1], k) for k in range(len(shape))]
+        strides: list[Any] = []
+        stride = source.itemsize
+        for length in reversed(lengths):
+            strides.insert(0, stride)
+            stride = builder.mul(stride, length)
+        context.populate_array(
+            view,
+            data=source.data,
+            shape=lengths,
+            strides=strides,
+            itemsize=source.itemsize,
+            meminfo=None,
+        )
+        return view._getvalue()
+
+    return result(flat, shape), generated
+
+
+def _typed_again(typing_context: Any, array: Any) -> Any:
+    """Hide where an array comes from: addresses kept over the layers would fill registers."""
+
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(array)(context, builder, arguments[0])
+        kind, wide = view.data.type, ir.IntType(64)
+        instruction = ir.InlineAsm(
+            ir.FunctionType(wide, [wide]), "mov.u64 $0, $1;", "=l,l", side_effect=True
+        )
+        hidden = builder.call(instruction, [builder.ptrtoint(view.data, wide)])
+        view.data = builder.inttoptr(hidden, kind)
+        return view._getvalue()
+
+    return array(array), generated
+
+
+def _typed_product(typing_context: Any, a: Any, b: Any) -> Any:
+    """Multiply the low words by one instruction; from 64-bit numbers the compiler makes three."""
+
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, wide = ir.IntType(32), ir.IntType(64)
+        instruction = ir.InlineAsm(
+            ir.FunctionType(wide, [word, word]), "mul.wide.u32 $0, $1, $2;", "=l,r,r"
+        )
+        return builder.call(instruction, [builder.trunc(x, word) for x in arguments])
+
+    return types.uint64(types.uint64, types.uint64), generated
+
+
+def _typed_fresh(typing_context: Any, word: Any) -> Any:
+    """Hide where a number comes from: the ten keys that follow from one would fill registers."""
+
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(64)
+        instruction = ir.InlineAsm(
+            ir.FunctionType(wide, [wide]), "mov.u64 $0, $1;", "=l,l", side_effect=True
+        )
+        return builder.call(instruction, arguments)
+
+    return types.uint64(types.uint64), generated
+
+
+def _exchange() -> None:
+    substitutes: dict[Function, Function] = {
+        lanes.turns: turns,
+        lanes.entry: entry,
+        lanes.leads: leads,
+        lanes.meet: meet,
+        lanes.over_lanes: over_lanes,
+        lanes.pair_over_lanes: pair_over_lanes,
+        lanes.group: group,
+        lanes.groups: group_count,
+        lanes.at_once: at_once,
+        lanes.memories: memories,
+    }
+    for plain, substitute in substitutes.items():
+        target.exchange(plain, target.scalar(substitute))
+    if not SIMULATED:
+        target.exchange(lanes.shaped, intrinsic(_typed_shaped))
+        target.exchange(lanes.again, intrinsic(_typed_again))
+        target.exchange(philox.product, intrinsic(_typed_product))
+        target.exchange(philox.fresh, intrinsic(_typed_fresh))
+
+
+_exchange()
