@@ -143,7 +143,7 @@ def with_fresh_transposes(sampler: Sampler, case: Case) -> Sampler:
     wrong = right.replace("transposed(source, g", "transposed(0.0 * source, g")
     if wrong == right:
         raise RuntimeError("the control does not find the text it is to change")
-    return replace(sampler, draw_networks=load(wrong).draw_networks)
+    return replace(sampler, text=load(wrong))
 
 
 @dataclass
