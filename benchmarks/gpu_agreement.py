@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
 from multiprocessing import active_children, get_context
 from typing import Any
@@ -33,18 +34,24 @@ def compare(kind: str, case: str, sizes: Sizes) -> dict[str, Any]:
     compute = gpu_cases.routine if kind == "routine" else gpu_cases.networks
     begin = time.perf_counter()
     try:
-        expected = compute(case, sizes)
-    except ResexpandError as error:
-        return {"undefined": str(error)}
-    try:
         found = compute(case, sizes, target="cuda")
     except ResexpandError as error:
-        return {"refused": str(error)}
+        return why_not(compute, case, str(error))
+    expected = compute(case, sizes)
     differs = {name: gpu_cases.difference(found[name], expected[name]) for name in expected}
     row = {"difference": differs, "agrees": max(differs.values()) <= LIMIT}
     if kind == "routine":
         row["difference_single"] = single(case, sizes, expected)
     return {**row, "seconds": time.perf_counter() - begin}
+
+
+def why_not(compute: Callable[..., Any], case: str, said: str) -> dict[str, Any]:
+    """Return whether a case that this target refuses is one at all."""
+    try:
+        compute(case, gpu_cases.TINY)
+    except ResexpandError as error:
+        return {"undefined": str(error)}
+    return {"refused": said}
 
 
 def single(case: str, sizes: Sizes, expected: gpu_cases.Arrays) -> dict[str, float] | str:

@@ -70,6 +70,8 @@ ROUTINES = {
     "path lengths": lambda net: order_profile(net, 3, "paths"),
 }
 PAIRS = ("pair of inputs", "order 1/N of a pair")
+FEWER = {"pair of inputs": 10, "degrees in the weights": 10, "order 1/N": 50, PAIRS[1]: 500}
+"""Where a point takes long on the CPU: averages over two variables, matrices over pairs of layers."""
 WIDELY = ("one input", "pair of inputs", "tangent")
 """Compared for every activation; the others for one of each family."""
 FAMILY = ("erf_unit", "relu", "tanh")
@@ -100,8 +102,7 @@ def routine(case: str, sizes: Sizes, **how: Any) -> Arrays:
     """Return all outputs of a routine; hyperparameters differ from point to point."""
     what, activation = case.split(" | ")
     rng = np.random.default_rng(SEED)
-    # The order 1/N keeps matrices over pairs of layers for every point.
-    points = sizes.points // 50 + 1 if "1/N" in what else sizes.points
+    points = sizes.points // FEWER.get(what, 1) + 1
     rho, weight = rng.uniform(0.05, 0.4, points), rng.uniform(0.5, 2.0, points)
     bias, first, second = (rng.uniform(*ends, points) for ends in ((0, 0.2), (0.2, 2), (0.2, 2)))
     K0: Any = first
