@@ -21,7 +21,7 @@ REPRESENTATIVE = (
     ("relu: kernel of two inputs", "double"),
     ("sin: kernel", "single"),
     ("tanh: kernel", "double"),
-    ("kinked polynomial: kernel", "double"),
+    ("kinked bump: kernel", "double"),
     ("erf, a scale per block: kernel", "double"),
     ("identity: exact moments", "double"),
 )

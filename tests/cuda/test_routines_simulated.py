@@ -10,7 +10,7 @@ from routine_cases import REGISTRY, network
 from resexpand import evaluate, kernel
 from resexpand.codegen.routine import compile_routine
 
-HYPER = {"depth": 3, "sigma_w2": 1.2, "sigma_b2": 0.1}
+HYPER = {"sigma_w2": 1.2, "sigma_b2": 0.1}
 PAIR = np.array([[1.0, 0.3], [0.3, 0.8]])
 RHOS = np.array([[0.2], [0.7], [1.1]])
 VARIANCES = np.array([0.5, 2.0])
@@ -28,7 +28,8 @@ def given(name):
         scales = {f"rho_{k}": 0.3 * k + 0.1 * RHOS for k in range(3)}
         return {**scales, "sigma_w2": 1.2, "sigma_b2": 0.1, "K0": k0}
     width = {"width": 100} if "exact moments" in name else {}
-    return {**HYPER, **width, "rho": RHOS, "K0": k0}
+    residual = {} if "curves" in name else {"depth": 3, "rho": RHOS}
+    return {**HYPER, **residual, **width, "K0": k0}
 
 
 def run_cases(names, precision):
@@ -117,15 +118,13 @@ def _is_long(name):
 def run_nested(activation):
     """Run the nested quadrature of two inputs at one point of one layer."""
     routine = compile_routine(kernel(network(activation), inputs=2), "cuda", ["K"])
-    values = routine(K0=PAIR, depth=1, rho=0.5, sigma_w2=1.2, sigma_b2=0.1)
+    values = routine(K0=PAIR, depth=1, rho=0.5, **HYPER)
     return {"K": values["K"], "error": values.quadrature_error["K"]}
 
 
 @pytest.mark.slow
 def test_nested_quadrature_agrees_with_the_cpu(simulator):
-    expected = evaluate(
-        kernel(network("tanh"), inputs=2), K0=PAIR, depth=1, rho=0.5, sigma_w2=1.2, sigma_b2=0.1
-    )
+    expected = evaluate(kernel(network("tanh"), inputs=2), K0=PAIR, depth=1, rho=0.5, **HYPER)
     found = simulator(run_nested, activation="tanh")
     assert_allclose(found["K"], expected["K"], rtol=1e-14)
     assert found["error"] < 1e-12

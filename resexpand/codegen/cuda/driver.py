@@ -1,8 +1,9 @@
 """Source text of the kernels that drive the generated scalar functions on a GPU.
 
 One thread takes one point of the grid through all layers, with state, constants and parameters in
-registers. Results go to arrays of shape ``(rows, points)``: neighbouring threads write neighbouring
-numbers, whatever the layout the caller wants. A row is a layer, or a layer and an entry.
+registers. Results go to arrays of shape ``(rows, width)``, one column per point: neighbouring
+threads write neighbouring numbers, whatever the layout the caller wants. A row is a layer, or a
+layer and an entry.
 
 A propagator has of the order of ``L^2`` numbers per point. The thread of a point only writes the
 matrix of every layer; a second kernel, with one thread per point and column ``m``, multiplies them:
@@ -27,7 +28,7 @@ def kernels_source(plan: Schedule) -> str:
     """Return the text of ``run`` and of one ``propagate_<name>`` per propagator.
 
     The arguments of ``run`` are those of `run_arguments`; of a propagating kernel the number of
-    points, the depth, the flag, the matrices, the diagonal if there is one, and the output.
+    points, the width, the depth, the flag, the matrices, the diagonal if there is one, the output.
     """
     texts = [_run(plan)]
     diagonals = {o.name for o in plan.outputs if o.diagonal is not None}
@@ -38,13 +39,15 @@ def kernels_source(plan: Schedule) -> str:
 def run_arguments(plan: Schedule) -> list[str]:
     """Return the argument names of ``run``.
 
-    ``n`` points, ``depth``, the quadrature rules, ``where`` (a row per parameter and layer
-    parameter: shift, repetitions and period of the index into its array), ``flag`` (one whole
-    number, set where a result is not finite), the parameters, the layer parameters ``(depth,
-    values)``, and the results in the order of `results`.
+    ``n`` points, ``width`` of a row of the results in memory, ``depth``, the quadrature rules,
+    ``where`` (a row per parameter and layer parameter: shift, repetitions and period of the index
+    into its array), ``flag`` (one whole number, set where a result is not finite), the parameters,
+    the layer parameters (rows of one layer each) and the results in the order of `results`. All
+    arrays but ``where`` are flat.
     """
     return [
         "n",
+        "width",
         "depth",
         *(rule.name for rule in plan.rules),
         "where",
@@ -98,16 +101,16 @@ def _run(plan: Schedule) -> str:
     rules = [rule.name for rule in plan.rules]
     values = [f"r{k}" for k in range(len(plan.read) + len(plan.layer))]
     loads = [f"{a} = p{k}[{_index(k)}]" for k, a in enumerate(parameters)]
-    shift = len(parameters)
-    loads += [f"column{k} = {_index(shift + k)}" for k in range(len(layered))]
-    block = [f"{b} = q{k}[layer, column{k}]" for k, b in enumerate(layered)]
+    loads += _columns(plan)
+    block = [f"{b} = q{k}[column{k}]" for k, b in enumerate(layered)]
     block += _call("advance", [*values, *state], [*carried, *parameters, *layered, *rules])
-    block += [*_stores(plan, values, "layer"), *_watched(values)]
+    block += [*_stores(plan, values), *_watched(values), *_steps(plan)]
     body = [
         *loads,
+        *_places(plan),
         *_call("initial", carried, [*parameters, *rules]),
         "flaw = 0.0",
-        "for layer in range(depth):",
+        "for _ in range(depth):",
         *_indent(block or ["pass"]),
         *_finish(plan, [*carried, *parameters, *rules]),
         *_REPORT,
@@ -140,6 +143,39 @@ def _watched(values: Sequence[str]) -> list[str]:
     return [f"flaw += {' + '.join(f'({value} - {value})' for value in values)}"] if values else []
 
 
+# A place in an array is an unsigned number that grows by one step per layer: a signed one would be
+# compared with zero at every access, and one made of layer and point multiplied anew.
+
+
+def _columns(plan: Schedule) -> list[str]:
+    """Return where the layer parameters of a point begin, and their steps."""
+    first, lines = len(plan.parameters), []
+    for k in range(len(plan.layer_parameters)):
+        lines.append(f"column{k} = np.uint64({_index(first + k)})")
+        lines.append(f"stride{k} = np.uint64(where[{first + k}, 2])")
+    return lines
+
+
+def _per_layer(plan: Schedule) -> list[int]:
+    """Return the different numbers of rows that arrays have per layer."""
+    counts = {count for _, count, _ in _slot_rows(plan).values()}
+    return sorted(counts | {p.size**2 for p in plan.propagations})
+
+
+def _places(plan: Schedule) -> list[str]:
+    """Return the places of a point in its arrays, their steps, and the rows of a layer."""
+    counts = _per_layer(plan)
+    lines = ["first = np.uint64(i)"]
+    lines += [f"at{count} = first" for count in counts]
+    lines += [f"step{count} = np.uint64({count} * width)" for count in counts]
+    return lines + [f"row{k} = np.uint64({k} * width)" for k in range(1, max(counts, default=1))]
+
+
+def _steps(plan: Schedule) -> list[str]:
+    lines = [f"at{count} += step{count}" for count in _per_layer(plan)]
+    return lines + [f"column{k} += stride{k}" for k in range(len(plan.layer_parameters))]
+
+
 def _call(function: str, values: Sequence[str], arguments: Sequence[str]) -> list[str]:
     return [f"{', '.join(values)} = {function}({', '.join(arguments)})"] if values else []
 
@@ -150,17 +186,17 @@ def _finish(plan: Schedule, arguments: Sequence[str]) -> list[str]:
     return [*lines, *_watched(values)]
 
 
-def _stores(plan: Schedule, values: Sequence[str], layer: str) -> list[str]:
+def _stores(plan: Schedule, values: Sequence[str]) -> list[str]:
     """Return the stores of a layer: of a state, of a block, and the matrices of propagators."""
     names = [*plan.trajectory_slots, *plan.layer_slots]
     at = _slot_rows(plan)
-    lines = [line for n, v in zip(names, values, strict=False) for line in _store(at, n, v, layer)]
+    lines = [line for n, v in zip(names, values, strict=False) for line in _store(at, n, v)]
     rest = list(values[len(names) :])
     for p in plan.propagations:
         own, rest = rest[: p.size**2], rest[p.size**2 :]
         target = f"out_{matrices_of(p.name)}"
-        row = _row(layer, p.size**2)
-        lines += [f"{target}[{_plus(row, k)}, i] = {value}" for k, value in enumerate(own)]
+        place = f"at{p.size**2}"
+        lines += [f"{target}[{_plus(place, k)}] = {value}" for k, value in enumerate(own)]
     return lines
 
 
@@ -169,9 +205,9 @@ def _last_stores(plan: Schedule, values: Sequence[str]) -> list[str]:
     count = len(plan.trajectory_slots)
     lines = []
     for name, value in zip(plan.trajectory_slots, values, strict=False):
-        lines += _store(at, name, value, "depth")
+        lines += _store(at, name, value)
     for name, value in zip(plan.last_slots, values[count:], strict=True):
-        lines += _store(at, name, value, "depth" if name in plan.layer_slots else "0")
+        lines += _store(at, name, value, final=name not in plan.layer_slots)
     return lines
 
 
@@ -200,52 +236,53 @@ def _filled(shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _store(
-    at: dict[str, tuple[str, int, tuple[int, ...]]], slot: str, value: str, layer: str
+    at: dict[str, tuple[str, int, tuple[int, ...]]], slot: str, value: str, *, final: bool = False
 ) -> list[str]:
     array, count, filled = at[slot]
-    return [f"out_{array}[{_plus(_row(layer, count), k)}, i] = {value}" for k in filled]
+    place = "first" if final else f"at{count}"
+    return [f"out_{array}[{_plus(place, k)}] = {value}" for k in filled]
 
 
-def _row(layer: str, count: int) -> str:
-    return layer if count == 1 else f"{layer} * {count}"
-
-
-def _plus(row: str, k: int) -> str:
-    return f"{row} + {k}" if k else row
+def _plus(place: str, k: int) -> str:
+    return f"{place} + row{k}" if k else place
 
 
 def _propagate(p: Propagation, *, symmetric: bool) -> str:
-    size = p.size
+    """Return the kernel of a propagator: a thread takes one point through the layers behind m."""
+    size, count = p.size, p.size**2
     vector = [f"v{a}" for a in range(size)]
     start = ["1.0" if a == p.column else "0.0" for a in range(size)]
     scaled = [f"{number} * scale" for number in start] if symmetric else start
     kept = f"v{p.row}"
     products = [
-        " + ".join(f"matrices[layer * {size**2} + {a * size + c}, i] * v{c}" for c in range(size))
+        " + ".join(f"matrices[{_plus('at', a * size + c)}] * v{c}" for c in range(size))
         for a in range(size)
     ]
     # With a diagonal the matrix is symmetric, without it is zero above.
-    above = [f"out[m * (depth + 1) + layer + 1, i] = {kept}"] if symmetric else []
-    zeros = [] if symmetric else ["for layer in range(m):", f"    out[{_ENTRY}, i] = 0.0"]
+    zeros = ["for _ in range(m):", "    out[above] = 0.0", "    above += down"]
+    mirrored = ["above += across", f"out[above] = {kept}"]
     body = [
-        *(["scale = diagonal[m, i]"] if symmetric else []),
+        *(["scale = diagonal[np.uint64(m * width + i)]"] if symmetric else []),
         f"{', '.join(vector)} = {', '.join(scaled)}",
         "flaw = 0.0",
-        *zeros,
-        f"out[m * (depth + 1) + m, i] = {kept}",
-        "for layer in range(m, depth):",
+        *(f"row{k} = np.uint64({k} * width)" for k in range(1, count)),
+        f"at, step = np.uint64({count} * m * width + i), np.uint64({count} * width)",
+        "across, down = np.uint64(width), np.uint64((depth + 1) * width)",
+        "below = np.uint64((m * (depth + 1) + m) * width + i)",
+        f"out[below] = {kept}",
+        *(["above = below"] if symmetric else ["above = np.uint64(m * width + i)", *zeros]),
+        "for _ in range(m, depth):",
         f"    {', '.join(vector)} = {', '.join(products)}",
-        f"    out[{_ENTRY_BELOW}, i] = {kept}",
-        *_indent([*above, *_watched([kept])]),
+        "    at += step",
+        "    below += down",
+        f"    out[below] = {kept}",
+        *_indent([*(mirrored if symmetric else []), *_watched([kept])]),
         *_REPORT,
     ]
-    arguments = ["n", "depth", "flag", "matrices", *(["diagonal"] if symmetric else []), "out"]
+    taken = ["matrices", *(["diagonal"] if symmetric else []), "out"]
+    arguments = ["n", "width", "depth", "flag", *taken]
     lines = ["i, m = cuda.grid(2)", "if i < n and m <= depth:", *_indent(body)]
     return "\n".join([f"def propagate_{p.name}({', '.join(arguments)}):", *_indent(lines), ""])
-
-
-_ENTRY = "layer * (depth + 1) + m"
-_ENTRY_BELOW = "(layer + 1) * (depth + 1) + m"
 
 
 def _indent(lines: Sequence[str]) -> list[str]:

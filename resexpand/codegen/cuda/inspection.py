@@ -26,7 +26,7 @@ def kernels_of(recursion: Recursion, precision: str = "double") -> dict[str, tup
     from numba.cuda import types
 
     number = types.float64 if precision == "double" else types.float32
-    vector, matrix = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+    vector = types.Array(number, 1, "C")
     whole = types.int64
     flag = types.Array(whole, 1, "C")
     plan = schedule(recursion)
@@ -36,15 +36,14 @@ def kernels_of(recursion: Recursion, precision: str = "double") -> dict[str, tup
         *[vector] * len(plan.rules),
         types.Array(whole, 2, "C"),
         flag,
-        *[vector] * len(plan.parameters),
-        *[matrix] * (len(plan.layer_parameters) + len(results(plan))),
+        *[vector] * (len(plan.parameters) + len(plan.layer_parameters) + len(results(plan))),
     ]
-    found = {"run": (module.run, types.void(whole, whole, *given))}
+    found = {"run": (module.run, types.void(whole, whole, whole, *given))}
     symmetric = {output.name for output in plan.outputs if output.diagonal is not None}
     for p in plan.propagations:
-        arrays = [matrix] * (3 if p.name in symmetric else 2)
+        arrays = [vector] * (3 if p.name in symmetric else 2)
         kernel = getattr(module, f"propagate_{p.name}")
-        found[f"propagate_{p.name}"] = (kernel, types.void(whole, whole, flag, *arrays))
+        found[f"propagate_{p.name}"] = (kernel, types.void(whole, whole, whole, flag, *arrays))
     return found
 
 

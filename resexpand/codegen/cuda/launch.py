@@ -92,21 +92,28 @@ class Kernels:
     def launch(
         self, count: int, where: Any, parameters: Sequence[Any], arrays: dict[str, Any], stream: Any
     ) -> None:
-        """Compute so many points into arrays of shape ``(rows, points)``."""
-        written = [arrays[name] for name in results(self.plan)]
+        """Compute so many points into arrays of shape ``(rows, width)``, the first columns."""
+        width = arrays[self.copied[0]].shape[1]
+        flat = {name: array.reshape(array.size) for name, array in arrays.items()}
+        written = [flat[name] for name in results(self.plan)]
+        taken = [_flat(array) for array in parameters]
         grid, threads = threads_and_blocks(count)
-        given = (count, self.depth, *self.device_rules, where, self.flag, *parameters, *written)
+        sizes = (count, width, self.depth)
+        given = (*sizes, *self.device_rules, where, self.flag, *taken, *written)
         self.module.run[grid, threads, stream](*given)
+        columns = self.depth + 1
         for p in self.plan.propagations:
-            across, down = (
-                min(a, b) for a, b in zip(COLUMNS, (count, self.depth + 1), strict=True)
-            )
-            blocks = (-(-count // across), -(-(self.depth + 1) // down))
-            own = [arrays[matrices_of(p.name)]]
-            own += [arrays[name] for name in [diagonal_slot(p.name)] if name in arrays]
+            across, down = (min(a, b) for a, b in zip(COLUMNS, (count, columns), strict=True))
+            blocks = (-(-count // across), -(-columns // down))
+            own = [flat[matrices_of(p.name)]]
+            own += [flat[name] for name in [diagonal_slot(p.name)] if name in flat]
             kernel = getattr(self.module, f"propagate_{p.name}")
-            given = (count, self.depth, self.flag, *own, arrays[p.name])
-            kernel[blocks, (across, down), stream](*given)
+            kernel[blocks, (across, down), stream](*sizes, self.flag, *own, flat[p.name])
+
+
+def _flat(array: Any) -> Any:
+    """Return an array as one of one axis; what has one already may be strided."""
+    return array if len(array.shape) == 1 else array.reshape(array.size)
 
 
 def streamed(kernels: Kernels, arguments: Arguments, wholes: dict[str, NDArray[Any]]) -> bool:
