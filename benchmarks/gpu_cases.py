@@ -71,7 +71,7 @@ ROUTINES = {
 }
 PAIRS = ("pair of inputs", "order 1/N of a pair")
 FEWER = {"pair of inputs": 10, "degrees in the weights": 10, "order 1/N": 50, PAIRS[1]: 500}
-"""Where a point takes long on the CPU: averages over two variables, matrices over pairs of layers."""
+"""Where a point takes long on the CPU: averages over two variables, matrices over layers."""
 WIDELY = ("one input", "pair of inputs", "tangent")
 """Compared for every activation; the others for one of each family."""
 FAMILY = ("erf_unit", "relu", "tanh")

@@ -132,3 +132,24 @@ def test_arithmetic_of_a_loop_is_counted(monkeypatch):
     assert slots_per_layer(text.format(""), "f64", 2) == 2 * (1 + EXPANDED)
     assert slots_per_layer(text.format(""), "f32", 1) is None
     assert slots_per_layer(body, "f64", 1) is None
+
+
+def test_a_peer_that_is_not_there_is_said_so(monkeypatch, numba_cuda):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    script = (
+        "import json, sys, gpu_samplers as s, gpu_device as d\n"
+        "pythons = None, 'no-such-python', sys.executable\n"
+        "found = [s.peer(python, '8', 'float32', d.TINY) for python in pythons]\n"
+        "print(json.dumps([row['not_measured'] for row in found]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), str(ROOT)])},
+    )
+    missing, wrong, here = json.loads(done.stdout)
+    assert missing == "no interpreter with PyTorch"
+    assert wrong.startswith("the interpreter cannot be started")
+    assert "torch" in here.lower()
