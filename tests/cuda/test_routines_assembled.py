@@ -60,6 +60,31 @@ def test_kernels_stay_in_registers(ptxas, capsys):
     assert outside_registers(found) == {}
 
 
+def test_kernels_that_move_and_look_at_numbers_stay_in_registers(ptxas, capsys):
+    from numba.cuda import types
+
+    from resexpand.codegen.cuda import arrays, checks
+    from resexpand.codegen.cuda.offline import usage_of
+
+    found = {}
+    whole, marks = types.int64, types.Array(types.int64, 1, "C")
+    for number, typestr in ((types.float64, "<f8"), (types.float32, "<f4")):
+        vector, matrix = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+        strided = types.Array(number, 1, "A")
+        kernels = {
+            "transposed": (arrays._transposed(typestr), (matrix, matrix, whole)),
+            "taken": (arrays._taken(), (matrix, whole, matrix)),
+            "flawed": (arrays._flawed(), (matrix, marks)),
+            "signs": (checks._signs(), (strided, marks)),
+            "indefinite": (checks._indefinite(), (vector, types.float64, marks)),
+        }
+        for name, (kernel, taken) in kernels.items():
+            found[f"{name} [{number}]"] = usage_of(kernel, types.void(*taken))
+    shown(found, capsys)
+    assert outside_registers(found) == {}
+    assert found["transposed [float64]"].shared == 32 * 33 * 8
+
+
 @pytest.mark.slow
 def test_all_kernels_of_the_registry_stay_in_registers(ptxas, capsys):
     found = assembled(EVERYTHING)

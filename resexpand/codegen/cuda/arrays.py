@@ -18,6 +18,9 @@ from numba import cuda
 from resexpand.codegen.cuda.target import SIMULATED
 
 TILE, TILE_ROWS = 32, 8
+TILE_SHAPE = (32, 33)
+"""One column more than there are threads, so that a column is read from different memory banks."""
+
 THREADS = 128
 
 
@@ -119,9 +122,7 @@ def _transposed(typestr: str) -> Any:
     number = np.dtype(typestr).type
 
     def transposed(source: Any, result: Any, count: Any) -> None:
-        # One column more than there are threads, so that a column of the tile is read from
-        # different banks of the memory.
-        tile = cuda.shared.array((TILE, TILE + 1), number)
+        tile = cuda.shared.array(TILE_SHAPE, number)
         rows = source.shape[0]
         columns = (count + TILE - 1) // TILE
         row, column = cuda.blockIdx.x // columns * TILE, cuda.blockIdx.x % columns * TILE
