@@ -5,8 +5,9 @@ draw) and `stderr = sqrt(variance/n)`. Three things make such numbers untrustwor
 raises a flag:
 
 overflow
-    Some draws were infinite or NaN. The components concerned have mean and standard error NaN: a
-    mean over the remaining draws would be biased. Components without such draws are unaffected.
+    Some draws were infinite or NaN, as is the logarithm of what is exactly zero. The components
+    concerned have mean and standard error NaN: a mean over the remaining draws would be biased.
+    Components without such draws are unaffected.
 heavy-tail
     The standard error is itself known only to `sqrt((kappa - 1)/n)/2`, with `kappa = n M_4/M_2^2`
     the kurtosis of the draws. Where a few draws carry the sum, `kappa/n = sum_i s_i^2` (`s_i`:
@@ -227,7 +228,7 @@ class Estimate:
         found = {}
         overflowed = self.overflowed
         if overflowed.any() or not np.isfinite(self.variance).all():
-            found["overflow"] = _overflow_sentence(overflowed, self.n, self._alternative())
+            found["overflow"] = _overflow_sentence(overflowed, self.n, self._remedy())
         uncertainty = np.max(self.stderr_uncertainty, initial=0.0, where=overflowed == 0)
         if self.n < FEW_DRAWS:
             found["few-draws"] = (
@@ -249,6 +250,15 @@ class Estimate:
         other = LOGARITHMS.get(self.name)
         return f', or ask for "{other}"' if other else ""
 
+    def _remedy(self) -> str:
+        """Return what helps against draws that are not finite."""
+        if self.name in LOGARITHMS.values():
+            return (
+                "what is exactly zero, as in a dead network, has no logarithm (a larger width "
+                "helps); against overflow use a smaller residual scale, variance or depth"
+            )
+        return f"use a smaller residual scale, variance or depth{self._alternative()}"
+
     def __repr__(self) -> str:
         mean = np.array2string(self.mean, precision=4, threshold=6, edgeitems=2)
         sizes = f"{self.n} draws, width {self.width}"
@@ -263,15 +273,14 @@ def _unscaled(values: Floats, exponent: Any) -> Floats:
         return np.asarray(np.ldexp(values, exponent))
 
 
-def _overflow_sentence(overflowed: Floats, n: int, alternative: str) -> str:
+def _overflow_sentence(overflowed: Floats, n: int, remedy: str) -> str:
     worst = int(overflowed.max(initial=0))
     if not worst:
         return "The variance of a draw exceeds the range of float64; mean and standard error hold."
     where = np.argwhere(np.atleast_1d(overflowed) > 0)
     return (
         f"{worst} of {n} draws overflowed (infinite or NaN), first in component "
-        f"{tuple(map(int, where[0]))}: no mean is given there; use a smaller residual scale, "
-        f"variance or depth{alternative}."
+        f"{tuple(map(int, where[0]))}: no mean is given there; {remedy}."
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet
-from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
+from resexpand.errors import HyperparameterError, KernelError, StoreError, UnsupportedError
 from resexpand.montecarlo import profiles
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.jets import Jets
@@ -114,11 +114,11 @@ def test_deep_relu_is_a_heavy_tail() -> None:
         (
             {"width": 1, "K0": PAIR},
             HyperparameterError,
-            "number from 2 .*the 2 columns .* must fit",
+            "number from 2 .*the 2 columns propagated must fit",
         ),
         ({"net": "relu"}, HyperparameterError, "sampling 'relu': not a network"),
         ({"store": 5}, HyperparameterError, "store=5: not the path of a file"),
-        ({"store": "."}, HyperparameterError, "not the path of a file"),
+        ({"store": "."}, StoreError, "it is a folder; name a file in it"),
         ({"store": "a\0b"}, HyperparameterError, "not the path of a file"),
         ({"progress": "bar"}, HyperparameterError, "progress='bar'"),
         ({"weights": "gausian"}, UnsupportedError, "neither the name of a law nor an expression"),
