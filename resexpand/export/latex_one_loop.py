@@ -5,16 +5,21 @@ from __future__ import annotations
 from itertools import groupby
 
 from resexpand.export.latex_layout import Equation
+from resexpand.export.latex_printer import FormulaPrinter
 from resexpand.export.latex_sections import (
     Section,
     Text,
+    equation,
     formula_section,
     law_equations,
     network_section,
     prose,
 )
+from resexpand.export.latex_tidy import formal
+from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.theory.formula import Formula
 from resexpand.theory.one_loop import OneLoop
+from resexpand.theory.one_loop.quantities import quantity
 
 _GROUPS = (
     (
@@ -24,7 +29,14 @@ _GROUPS = (
         "Gram matrices do not fluctuate:",
     ),
     (
-        ("response", "curvature", "stream", "kernel_propagator", "gram_propagator"),
+        (
+            "response",
+            "curvature",
+            "block_response",
+            "stream",
+            "kernel_propagator",
+            "gram_propagator",
+        ),
         "A Gram matrix that deviates moves all that follows. By Price's theorem and the chain "
         "rule,",
     ),
@@ -34,7 +46,7 @@ _GROUPS = (
         "different layers fluctuate together. For $m \\\\le l$, symmetric in both,",
     ),
     (
-        ("kernel_covariance", "gram_covariance", "empirical_covariance"),
+        ("kernel_covariance", "gram_covariance", "single_neuron", "empirical_covariance"),
         "Carried on by the responses, these sources make the covariances between layers,",
     ),
     (
@@ -44,7 +56,7 @@ _GROUPS = (
         "differently to what that one moves (conditioning).",
     ),
     (
-        ("kurtosis", "validity"),
+        ("four_point", "kurtosis", "validity"),
         "The output is Gaussian given its Gram matrix, so that its excess kurtosis is a variance. "
         "The expansion holds as long as the last quantity is small against N:",
     ),
@@ -57,17 +69,48 @@ def one_loop_section(theory: OneLoop, closed: bool) -> Section:
     for number, same in groupby(theory.formulas, key=_group):
         parts.append(Text(prose(_GROUPS[number][1].replace("\\\\", "\\"))))
         for formula in same:
-            parts += formula_section(formula, closed).equations[:1]
-    if not closed:
+            parts += _equations(formula, theory, closed)
+    if theory.inputs == 1:
+        parts.append(Text(_OTHER_WEIGHTS))
+        parts += [e for f in theory.weight_formulas for e in _equations(f, theory, closed)]
+    if not closed or theory.inputs > 1:
         parts += law_equations(theory.kernel.laws)
     if theory.inputs > 1:
-        parts.append(
-            Text(
-                "For several inputs $K$ and $C$ have one entry for every pair of inputs, and "
-                "products of responses and sources are sums over entries."
-            )
-        )
+        parts.insert(len(network_section(theory.net).parts), Text(_ENTRIES))
     return Section("Order $1/N$", tuple(parts), theory.citations, "O(1/N^{2})")
+
+
+_ENTRIES = (
+    "Of several inputs $a, b, c, d$ Gram matrices have one entry for every pair. Averages "
+    "are over the components $x_a, x_b$ of one neuron at the later of two layers, and $x_c, x_d$ "
+    "at the earlier one: their covariances are $K^{l-1}$, $K^{m-1}$ within the layers, and "
+    "$K^{m-1}$ between them. For $a = b$ the three $P_{ab,\\cdot\\,,cd}$ add up to one. Letters "
+    "$p, q, r, s$ run over all pairs of inputs."
+)
+
+
+_OTHER_WEIGHTS = (
+    "Weights are Gaussian so far. For independent weights of another law with the same variance, "
+    r"symmetric about zero, with $\mu_4 = \mathrm{E} w^4 / (\mathrm{E} w^2)^2$, covariances and "
+    r"responses are the same, $\omega$ is added to the tadpole, and the kurtosis changes:"
+)
+
+
+def _equations(formula: Formula, theory: OneLoop, closed: bool) -> tuple[Equation, ...]:
+    if theory.inputs == 1:
+        return formula_section(formula, closed).equations[:1]
+    nodes = formula.rhs.atoms(GaussianExpectation)
+    printer = FormulaPrinter(None, {n.covariance: _layers_of(n) for n in nodes})
+    left = printer.text(formula.lhs)
+    return (equation(left, formal(formula.rhs), printer=printer, citations=formula.citations),)
+
+
+def _layers_of(node: GaussianExpectation) -> str:
+    """Return the matrices an average is over: of one layer, or of two."""
+    ends = node.covariance[0], node.covariance[-1]
+    printer = FormulaPrinter()
+    names = [printer.text(quantity(str(e.args[0]), *e.args[3:], draw=int(e.args[1]))) for e in ends]
+    return names[0] if len(node.variables) == 2 else ", ".join(dict.fromkeys(names))
 
 
 def _group(formula: Formula) -> int:

@@ -32,6 +32,9 @@ HEADS = {
     "tadpole": r"\tau",
     "conditioning": r"\kappa",
     "Q": "Q",
+    "W": "W",
+    "Omega": r"\Omega",
+    "four": r"\Gamma",
     "weights": r"\omega",
 }
 """How the head of each quantity is written. Covariances are times N, corrections ``delta``."""

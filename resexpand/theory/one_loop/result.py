@@ -11,6 +11,7 @@ from resexpand.references import Citation
 from resexpand.theory.formula import Formula
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.one_loop.derived import Derived
+from resexpand.theory.one_loop.entry_formulas import entry_formulas
 from resexpand.theory.one_loop.formulas import formulas
 from resexpand.theory.one_loop.process import Process
 from resexpand.theory.one_loop.weight_laws import STATEMENTS, Statement, weight_formulas
@@ -49,9 +50,11 @@ class OneLoop:
 
     @property
     def formulas(self) -> tuple[Formula, ...]:
-        """All formulas, each after those it needs; of one input (see `formulas`)."""
-        base = self.kernel if self.inputs == 1 else kernel(self.net)
-        return tuple(formulas(base, self.process, self.citations))
+        """All formulas, each after those it needs; with entries for several inputs."""
+        if self.inputs == 1:
+            return tuple(formulas(self.kernel, self.process, self.citations))
+        alone = kernel(self.net)
+        return tuple(entry_formulas(alone, self.process, self.inputs, self.citations))
 
     @property
     def weight_laws(self) -> tuple[Statement, ...]:
