@@ -569,6 +569,93 @@ derivation.step(
 )
 
 # %% [markdown]
+# ## Weights that are not Gaussian
+
+# %%
+mu_4 = sp.Symbol("mu_4", positive=True)  # E w^4 / (E w^2)^2, 3 for a normal law
+
+
+def average_of_weights(polynomial, variances):
+    """Average as above, with the fourth moment of the weights; higher ones do not occur."""
+    total = sp.Integer(0)
+    for powers, coefficient in sp.Poly(sp.expand(polynomial), *variances).terms():
+        if any(k % 2 for k in powers):
+            continue
+        factors = [
+            (mu_4 if symbol in w and k == 4 else sp.factorial2(k - 1)) * variance ** (k // 2)
+            for k, (symbol, variance) in zip(powers, variances.items(), strict=True)
+        ]
+        total += coefficient * sp.Mul(*factors)
+    return sp.expand(total)
+
+
+cumulant = (mu_4 - 3) * S**2 * (f1**4 + f2**4) / 2  # times 1/N, at width 2
+derivation.step(
+    r"Exact for independent weights of every law with this variance: rows are independent and "
+    r"have the covariance $C^l$, so that $\mathrm{E}\, G^l$ is what it was. They are normal for "
+    r"normal weights alone: their fourth cumulant is $Q^l / N$.",
+    {"Q^{l}": (mu_4 - 3) * S**2 * sp.Sum(feature**4, (i, 1, WIDTH)) / WIDTH},
+    check={
+        "width 2, every weight a symbol: variance": (
+            average_of_weights(row1**2, drawn),
+            sp.expand(covariance),
+        ),
+        "width 2: no correlation of squares": (
+            average_of_weights(row1**2 * row2**2, drawn),
+            sp.expand(covariance**2),
+        ),
+        "width 2: fourth cumulant": (
+            sp.expand(average_of_weights(row1**4, drawn) - 3 * covariance**2),
+            sp.expand(cumulant / 2),
+        ),
+    },
+)
+
+# %%
+added = sp.expand(
+    S
+    * (average_of_weights(dense_rows[0] ** 4, everything) - average(dense_rows[0] ** 4, everything))
+)
+signs = evaluate(one_loop(net), depth=BLOCKS, weight_kurtosis=1.0, **POINT)
+eighth = [single(lambda x: phi(x) ** 4, k) for k in witness.kernels[:BLOCKS]]
+bends = [0.3 * single(fourth, k) for k in witness.kernels[:BLOCKS]]
+moved = [
+    bends[a] * sum(0.6**4 * -2 * 1.2**2 * eighth[k] for k in range(a)) / 6 for a in range(BLOCKS)
+]
+derivation.step(
+    r"Leading order: covariances, propagators and the source are averages over independent walks "
+    r"that are normal for $N \to \infty$, and so hold for every law; so do the tadpole and the "
+    r"conditioning term. Order $1/N$: the mean of $f = \phi^2$ gains $f^{(4)}/24$ times the fourth "
+    r"cumulant, the tadpole with a third of it in the place of the variance; an output gains "
+    r"$Q$. A law that is not symmetric adds a term of order $N^{-1/2}$ where $\phi$ is neither odd "
+    r"nor even.",
+    {
+        "C_{2}^{l} - C_{2}^{l}(\\mathrm{normal})": S
+        * named("V''(K^{l-1})")
+        * sp.Sum(R**2 * named("Q^{k}"), (k, 1, layer - 1))
+        / 6,
+        r"N \kappa_4(y)": 3 * named(r"N \mathrm{Var}\, C") + named("Q"),
+    },
+    check={
+        r"$\phi = x^2$, width 2, every weight averaged by itself": (
+            added,
+            sp.expand(S * bend / 6 * R**2 * (mu_4 - 3) * S**2 * average(h**8, at_input) / 2),
+        ),
+        **{
+            f"package, weights that are signs: what block {k + 1} gains": (
+                float(signs["C_mean"][k] - theory["C_mean"][k]),
+                float((witness.reply @ np.array(moved))[k]),
+            )
+            for k in range(1, BLOCKS)
+        },
+        "package: covariances are the same": (
+            bool((signs["G_cov"] == theory["G_cov"]).all()),
+            True,
+        ),
+    },
+)
+
+# %% [markdown]
 # ## What a theory of the empirical kernel alone gets wrong
 #
 # A closure that tracks the empirical kernel $G^l$ and takes neurons for independent once it is

@@ -76,6 +76,7 @@ def test_script_runs_and_writes_its_golden_latex(script: Path, seed: str, tmp_pa
         ("dherin_2025", "+ LAMBDAS[i - 1]\n", "+ LAMBDAS[0]\n"),
         ("finite_width", "single(fourth, k) / 4", "single(fourth, k) / 2"),
         ("finite_width", "psi = 6 * place**2", "psi = 12 * place**2"),
+        ("finite_width", "for k in range(a)) / 6", "for k in range(a)) / 4"),
     ],
 )
 def test_a_wrong_coefficient_stops_the_script(name: str, right: str, wrong: str, tmp_path: Path):

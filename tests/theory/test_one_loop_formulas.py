@@ -185,15 +185,24 @@ def test_relu_in_closed_form() -> None:
 def test_latex(name: str, inputs: int) -> None:
     theory = one_loop(network(name), inputs=inputs)
     text = to_latex(theory, "document")
-    for piece in (r"N\,\mathrm{Cov}\bigl(K^{l}", r"\chi^{l,m} &=", r"\delta K^{l}", "tadpole"):
+    where = "_{p}" if inputs == 2 else ""
+    both = "_{p,q}" if inputs == 2 else ""
+    for piece in (
+        rf"N\,\mathrm{{Cov}}\bigl(K{where}^{{l}}",
+        rf"\chi{both}^{{l,m}} &=",
+        rf"\delta K{where}^{{l}}",
+        "tadpole",
+    ):
         assert piece in text
+    assert ("\\mu_{4}" in text) == (inputs == 1)
     assert "LayerQuantity" not in text
     assert "None" not in text
     assert text == to_latex(one_loop(network(name), inputs=inputs), "document")
     for style in ("equation", "aligned"):
         assert r"\begin{equation}" in to_latex(theory, style)
     assert ("one entry for every pair" in text) == (inputs > 1)
-    assert to_latex(theory.formula("kernel_mean")).count(r"\delta K^{l-1}") == 1
+    assert to_latex(theory.formula("kernel_mean")).count(rf"\delta K{where}^{{l-1}}") == 1
+    assert "EntryQuantity" not in text
 
 
 def test_mixing() -> None:
