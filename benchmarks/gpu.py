@@ -123,7 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
     measure(deadline, None if options.simulate else torch, options.simulate)
     from resexpand.export.record import write_record
 
-    write_record(options.out, machine=found, **deadline.found, not_measured=deadline.not_measured)
+    left_out = {"not_measured": deadline.not_measured, "failed": deadline.failed}
+    write_record(options.out, machine=found, **deadline.found, **left_out)
     wrong = deadline.found.get("agreement", {}).get("disagree", [])
     for name in wrong:
         print(f"disagrees: {name}", file=sys.stderr)

@@ -83,7 +83,7 @@ LAWS = ("uniform", "rademacher", "orthogonal")
 def routine_cases(every: bool) -> list[str]:
     """Return the names of the cases of routines."""
     if not every:
-        return ["one input | relu", "pair of inputs | relu"]
+        return ["one input | relu"]
     names = [f"{what} | {name}" for what in WIDELY for name in ACTIVATIONS]
     return names + [f"{what} | {n}" for what in ROUTINES if what not in WIDELY for n in FAMILY]
 
@@ -91,7 +91,7 @@ def routine_cases(every: bool) -> list[str]:
 def sampler_cases(every: bool) -> list[str]:
     """Return the names of the cases of samplers."""
     if not every:
-        return ["function-space | kernel", "dense | kernel"]
+        return ["dense | kernel"]
     observables = [*OBSERVABLES, *(f"{name}(2)" for name in FAMILIES)]
     names = [f"{method} | {observable}" for method in METHODS for observable in observables]
     names += [f"dense | kernel | {law}" for law in LAWS]

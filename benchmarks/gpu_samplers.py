@@ -2,7 +2,8 @@
 
 A run of `sample` is timed by the clock on the wall, as a user waits for it, and takes about a
 second; normals per second are counted as in `samplers.py`, ``N^2`` per dense layer and ``N`` per
-layer in function space.
+layer in function space. What such a run spends beside its kernel is measured by events around the
+launches.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gpu_device import Scale, repeated
+from gpu_device import Launches, Scale, repeated
+from numpy.typing import NDArray
 from timing import clocked, spread
 
 from resexpand import Activation, Branch, Linear, ResNet, sample
+from resexpand.montecarlo.cuda.launch import Networks
+
+Array = NDArray[np.float64]
 
 WORKER = Path(__file__).with_name("gpu_torch.py")
 RHO = 0.3
@@ -45,13 +50,43 @@ def sampling(method: str, width: int, scale: Scale, where: str) -> dict[str, Any
         if elapsed >= 0.7 * scale.seconds:
             break
         draws = int(draws * min(100.0, 1.0 + scale.seconds / max(elapsed, 1e-3)))
-    seconds = repeated(clocked(drawing(method, width, scale.depth, draws, where)), scale.rounds)
+    run = drawing(method, width, scale.depth, draws, where)
+    seconds = repeated(clocked(run), scale.rounds)
     normals = draws * normals_of(method, width, scale.depth)
-    return {
+    found = {
         "draws": draws,
         "seconds": spread(seconds),
         "normals_per_second": spread(normals / seconds),
     }
+    if where == "cuda":
+        found["share_beside_the_kernel"] = spread(beside_the_kernel(run, scale.rounds))
+    return found
+
+
+def beside_the_kernel(run: Callable[[], object], rounds: int) -> Array:
+    """Return the share of runs that is not spent drawing: transfers, launches, and the host."""
+    watched: list[tuple[Any, Any, Launches]] = []
+    draw = Networks.draw
+
+    def watching(networks: Networks, *arguments: Any) -> Any:
+        text = networks.text
+        if not isinstance(text.draw_networks, Launches):
+            launches = Launches(text.draw_networks)
+            watched.append((text, text.draw_networks, launches))
+            text.draw_networks = launches
+        return draw(networks, *arguments)
+
+    def share() -> float:
+        seconds = clocked(run)()
+        return 1.0 - sum(launches.seconds() for _, _, launches in watched) / seconds
+
+    Networks.draw = watching  # type: ignore[method-assign]
+    try:
+        return repeated(share, rounds)
+    finally:
+        Networks.draw = draw  # type: ignore[method-assign]
+        for text, kernel, _ in watched:
+            text.draw_networks = kernel
 
 
 def median(rate: dict[str, Any]) -> float:
