@@ -33,7 +33,8 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     """
     helpers = {q.name: q.name for q in plan.quadratures}
     rules = plan.rules
-    functions = quadrature_functions(plan.quadratures)
+    on_device = target.startswith("cuda")
+    functions = quadrature_functions(plan.quadratures, shared=on_device)
 
     def add(name: str, inputs: Sequence[sp.Symbol], outputs: Sequence[sp.Expr]) -> None:
         if outputs:
@@ -48,7 +49,6 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     add("initial", plan.parameters, (*plan.initial, *plan.once))
     add("advance", (*carried, *everything), advanced)
     add("finish", (*carried, *plan.parameters), (*plan.read, *plan.last))
-    on_device = target.startswith("cuda")
     loop = kernels_source(plan) if on_device else "@driver\n" + driver_source(plan)
     comment = f"# {recursion.title}: {', '.join(o.name for o in plan.outputs)}\n"
     return comment + module_source([*functions, loop], target), operation_count(

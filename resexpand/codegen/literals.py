@@ -22,7 +22,8 @@ DIGITS = 40
 EXACT_WHOLE = 2**53
 # Names that generated modules use themselves.
 RESERVED = re.compile(
-    r"(fn_.*|t\d+|.*_part\d+|math|np|nan|real|cuda|scalar|chunk|reduction|driver|abs|min|max)\Z"
+    r"(fn_.*|share_.*|t\d+|.*_part\d+|math|np|nan|real|cuda|scalar|chunk|reduction|driver"
+    r"|abs|min|max)\Z"
 )
 
 

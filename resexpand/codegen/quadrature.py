@@ -9,6 +9,7 @@ routine serves both resolutions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -45,8 +46,17 @@ def with_rules(expression: sp.Expr, quadratures: Sequence[Quadrature]) -> sp.Exp
     return expression.replace(is_call, extended)
 
 
-def quadrature_functions(quadratures: Sequence[Quadrature]) -> list[str]:
-    """Return the texts of all functions the quadratures consist of, callees first."""
+def quadrature_functions(quadratures: Sequence[Quadrature], *, shared: bool = False) -> list[str]:
+    """Return the texts of all functions the quadratures consist of, callees first.
+
+    Parameters
+    ----------
+    quadratures : sequence of Quadrature
+        What is averaged.
+    shared : bool
+        Whether several threads share the nodes of the outer sum: each begins at its own, and
+        what they find is added before anything is returned.
+    """
     functions = []
     if any(not q.is_smooth for q in quadratures):
         functions.append(_PLACE)
@@ -58,8 +68,17 @@ def quadrature_functions(quadratures: Sequence[Quadrature]) -> list[str]:
         functions.append(scalar_function(integrand, inputs, [quadrature.integrand]))
         rest = ", ".join(argument_names((*quadrature.covariance, *quadrature.parameters)))
         write = _smooth if quadrature.is_smooth else _panelled
-        functions += [f"@reduction\n{text}" for text in write(quadrature, integrand, rest)]
+        texts = write(quadrature, integrand, rest)
+        if shared:
+            texts[-1] = _among_threads(texts[-1])
+        functions += [f"@reduction\n{text}" for text in texts]
     return functions
+
+
+def _among_threads(text: str) -> str:
+    """Let threads share the nodes of a sum, in all of its loops, and add what they found."""
+    loops = re.sub(r"range\((\w+)\.size\)", r"range(share_first(), \1.size, share_step())", text)
+    return loops.replace("return total", "return share_sum(total)")
 
 
 def _smooth(quadrature: Quadrature, integrand: str, rest: str) -> list[str]:
@@ -97,15 +116,15 @@ def _line(variable: str, scale: str, shift: str, value: str) -> list[str]:
         "    for i in range(nodes.size):",
         f"        {variable} = nodes[i]",
         f"        total += weights[i] * {value}",
-        "    return total",
-        f"low = inverse_sinh({shift} - {CUTOFF} * scale)",
-        f"step = (inverse_sinh({shift} + {CUTOFF} * scale) - low) / real(nodes.size - 1)",
-        "for i in range(nodes.size):",
-        "    grown = fn_exp(low + step * real(i))",
-        "    shrunk = 1.0 / grown",
-        f"    {variable} = (0.5 * (grown - shrunk) - {shift}) / scale",
-        "    slope = 0.5 * (grown + shrunk) / scale",
-        f"    total += step * slope * {density} * {value}",
+        "else:",
+        f"    low = inverse_sinh({shift} - {CUTOFF} * scale)",
+        f"    step = (inverse_sinh({shift} + {CUTOFF} * scale) - low) / real(nodes.size - 1)",
+        "    for i in range(nodes.size):",
+        "        grown = fn_exp(low + step * real(i))",
+        "        shrunk = 1.0 / grown",
+        f"        {variable} = (0.5 * (grown - shrunk) - {shift}) / scale",
+        "        slope = 0.5 * (grown + shrunk) / scale",
+        f"        total += step * slope * {density} * {value}",
         "return total",
     ]
     return ["    " + line for line in lines]

@@ -166,7 +166,7 @@ class Routine:
         number = np.float64 if self.precision == "double" else np.float32
         diagonals = [diagonal_slot(o.name) for o in self.plan.outputs if o.diagonal is not None]
         wholes = buffers.wholes | {name: buffers.slots[name] for name in diagonals}
-        kernels = Kernels(load(self.source), self.plan, depth, rules, number)
+        kernels = Kernels(load(self.source), self.plan, depth, arguments.count, rules, number)
         finite = streamed(kernels, arguments, wholes)
         return replace(buffers, is_complete=True, is_finite=finite)
 

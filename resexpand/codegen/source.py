@@ -13,6 +13,8 @@ name in the text        meaning
 ``fn_<name>``           function of `resexpand.codegen.functions`
 ``real``                turns a whole number into a number of the target's precision
 ``nan``                 not a number, of the target's precision
+``share_<what>``        on a GPU: the threads of one point share a loop (``first``, ``step``)
+                        and add what they found (``sum``)
 ``math``                the standard module
 ``np``                  NumPy
 ``cuda``                the package ``numba.cuda``
@@ -52,6 +54,12 @@ OPERATION_CAP = 400
 CSE_LIMIT = 2000
 # SymPy searches by recursion; deeper expressions would exhaust the stack.
 CSE_LEVELS = 100
+
+BINDINGS = (
+    *("scalar", "chunk", "reduction", "driver", "real", "nan"),
+    *("share_first", "share_step", "share_sum"),
+)
+"""Names of a target that a module may use."""
 
 Outputs = Sequence[sp.Expr] | Mapping[str, sp.Expr]
 
@@ -145,7 +153,7 @@ def module_source(functions: Iterable[str], target: str = "cpu") -> str:
     lines += ["import numpy as np"] if re.search(r"\bnp\.", body) else []
     lines += ["from numba import cuda"] if re.search(r"\bcuda\.", body) else []
     lines += [f"from resexpand.codegen.targets import {target} as _t", ""]
-    for binding in ("scalar", "chunk", "reduction", "driver", "real", "nan"):
+    for binding in BINDINGS:
         if re.search(rf"\b{binding}\b", body):
             lines.append(f"{binding} = _t.{binding}")
     for function in sorted(set(re.findall(r"\bfn_(\w+)\(", body))):

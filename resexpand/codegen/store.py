@@ -86,9 +86,9 @@ def _foundation() -> str:
     versions = " ".join(map(_version, ("numba", "numba-cuda", "resexpand")))
     digest = hashlib.sha256(versions.encode())
     package = files("resexpand.codegen")
-    own = [package.joinpath(f"{name}.py") for name in ("target", "targets")]
-    device = [package.joinpath("cuda").joinpath(f"{name}.py") for name in ("target", "single")]
-    for path in [*_by_name(package.joinpath("elementary").iterdir()), *own, *device]:
+    names = ["target", "targets", "cuda/shares", "cuda/single", "cuda/target"]
+    own = [package.joinpath(*f"{name}.py".split("/")) for name in names]
+    for path in [*_by_name(package.joinpath("elementary").iterdir()), *own]:
         if path.name.endswith(".py"):
             digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -5,6 +5,9 @@ registers. Results go to arrays of shape ``(rows, width)``, one column per point
 threads write neighbouring numbers, whatever the layout the caller wants. A row is a layer, or a
 layer and an entry.
 
+Quadratures take thousands of evaluations per layer, and grids on which they are wanted are often
+small: there several threads share a point (`resexpand.codegen.cuda.shares`).
+
 A propagator has of the order of ``L^2`` numbers per point. The thread of a point only writes the
 matrix of every layer; a second kernel, with one thread per point and column ``m``, multiplies them:
 a vector in registers instead of a matrix of products, and L times as many threads.
@@ -104,7 +107,7 @@ def _run(plan: Schedule) -> str:
     loads += _columns(plan)
     block = [f"{b} = q{k}[column{k}]" for k, b in enumerate(layered)]
     block += _call("advance", [*values, *state], [*carried, *parameters, *layered, *rules])
-    block += [*_stores(plan, values), *_watched(values), *_steps(plan)]
+    block += [*_kept(plan, _stores(plan, values)), *_watched(values), *_steps(plan)]
     body = [
         *loads,
         *_places(plan),
@@ -116,7 +119,22 @@ def _run(plan: Schedule) -> str:
         *_REPORT,
     ]
     lines = ["i = cuda.grid(1)", "if i < n:", *_indent(body)]
+    if plan.quadratures:
+        lines = [*_CLAMPED, *body]
     return "\n".join([f"def run({', '.join(run_arguments(plan))}):", *_indent(lines), ""])
+
+
+# Threads that share quadratures wait for each other: those beyond the last point repeat it.
+_CLAMPED = [
+    "own = cuda.grid(1)",
+    "i = min(own, n - 1)",
+    "keeps = own < n and cuda.threadIdx.y == 0",
+]
+
+
+def _kept(plan: Schedule, stores: list[str]) -> list[str]:
+    """Return stores, which only one of the threads that share a point makes."""
+    return ["if keeps:", *_indent(stores)] if plan.quadratures and stores else stores
 
 
 def _index(k: int) -> str:
@@ -182,8 +200,8 @@ def _call(function: str, values: Sequence[str], arguments: Sequence[str]) -> lis
 
 def _finish(plan: Schedule, arguments: Sequence[str]) -> list[str]:
     values = [f"r{k}" for k in range(len(plan.read) + len(plan.last))]
-    lines = [*_call("finish", values, arguments), *_last_stores(plan, values)]
-    return [*lines, *_watched(values)]
+    stores = _kept(plan, _last_stores(plan, values))
+    return [*_call("finish", values, arguments), *stores, *_watched(values)]
 
 
 def _stores(plan: Schedule, values: Sequence[str]) -> list[str]:

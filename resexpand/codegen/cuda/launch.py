@@ -21,7 +21,11 @@ from resexpand.codegen.arguments import Arguments, Placed, placed, placed_layers
 from resexpand.codegen.cuda import memory
 from resexpand.codegen.cuda.arrays import threads_and_blocks, transpose
 from resexpand.codegen.cuda.driver import matrices_of, results, rows_of
+from resexpand.codegen.cuda.shares import MOST, THREADS, threads_per_point
+from resexpand.codegen.cuda.target import SIMULATED
 from resexpand.codegen.schedule import Schedule, diagonal_slot
+
+MOST_SIMULATED = 2
 
 COLUMNS = (32, 4)
 """Threads of a propagating block: points, and columns of the propagator."""
@@ -51,6 +55,8 @@ class Kernels:
         What it computes.
     depth : int
         Number of blocks of the network.
+    points : int
+        Points of the whole grid.
     rules : sequence of ndarray
         Nodes and weights.
     number : type
@@ -60,6 +66,7 @@ class Kernels:
     module: Any
     plan: Schedule
     depth: int
+    points: int
     rules: Sequence[NDArray[np.float64]]
     number: Any
 
@@ -97,10 +104,9 @@ class Kernels:
         flat = {name: array.reshape(array.size) for name, array in arrays.items()}
         written = [flat[name] for name in results(self.plan)]
         taken = [_flat(array) for array in parameters]
-        grid, threads = threads_and_blocks(count)
         sizes = (count, width, self.depth)
         given = (*sizes, *self.device_rules, where, self.flag, *taken, *written)
-        self.module.run[grid, threads, stream](*given)
+        self.module.run[*self._rectangle(count, stream)](*given)
         columns = self.depth + 1
         for p in self.plan.propagations:
             across, down = (min(a, b) for a, b in zip(COLUMNS, (count, columns), strict=True))
@@ -109,6 +115,14 @@ class Kernels:
             own += [flat[name] for name in [diagonal_slot(p.name)] if name in flat]
             kernel = getattr(self.module, f"propagate_{p.name}")
             kernel[blocks, (across, down), stream](*sizes, self.flag, *own, flat[p.name])
+
+    def _rectangle(self, count: int, stream: Any) -> tuple[int, tuple[int, int], Any, int]:
+        """Return the launch of ``run``: blocks, points by threads per point, stream, memory."""
+        most = MOST_SIMULATED if SIMULATED else MOST
+        shares = threads_per_point(self.points, most=most) if self.plan.quadratures else 1
+        blocks, points = threads_and_blocks(count, THREADS // shares)
+        numbers = points * shares if shares > 1 else 0
+        return blocks, (points, shares), stream, numbers * np.dtype(self.number).itemsize
 
 
 def _flat(array: Any) -> Any:

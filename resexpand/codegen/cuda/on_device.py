@@ -247,7 +247,7 @@ def _run(
     Return arrays of shape ``(rows, points)``, and whether all their numbers are finite.
     """
     rules = rule_arrays(routine.plan, resolution)
-    kernels = Kernels(load(routine.source), routine.plan, depth, rules, number)
+    kernels = Kernels(load(routine.source), routine.plan, depth, given.count, rules, number)
     numbers = sum(kernels.rows.values())
     try:
         arrays = {

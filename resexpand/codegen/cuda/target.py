@@ -25,6 +25,7 @@ from numba import config, cuda
 from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
+from resexpand.codegen.cuda.shares import shares
 from resexpand.codegen.cuda.single import single_functions
 from resexpand.codegen.elementary import bits, selection
 from resexpand.codegen.target import Function, Target
@@ -94,6 +95,7 @@ class Cuda(Target):
         super().__init__(name, _primitives())
         self.number = number
         self.real, self.nan = number, number(math.nan)
+        self.share_first, self.share_step, self.share_sum = shares(number)
         self._rounds = SIMULATED or number is np.float32
 
     def _text(self, function: Function) -> Any:

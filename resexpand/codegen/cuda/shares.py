@@ -1,0 +1,68 @@
+"""How several threads share the work of one point.
+
+The threads of a block stand in a rectangle: points along x, and along y those that share a point.
+Every one of them carries the whole state; a quadrature is a loop of which each takes every
+``share_step()``-th node from ``share_first()`` on, and ``share_sum`` returns to all of them the sum
+of what they found, added in the order of the threads: the same for all, and in every run. All
+threads of a block must come by, also those without a point. A thread that is alone adds nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numba.cuda import types
+
+THREADS = 128
+"""Most threads of a block that share points."""
+
+MOST = 32
+"""Most threads to a point."""
+
+
+def shares(number: Any) -> tuple[Any, Any, Any]:
+    """Return the three functions for numbers of one type."""
+    kind = types.float64 if number is np.float64 else types.float32
+
+    def share_first() -> Any:
+        return cuda.threadIdx.y
+
+    def share_step() -> Any:
+        return cuda.blockDim.y
+
+    def share_sum(x: Any) -> Any:
+        if cuda.blockDim.y == 1:
+            return x
+        # Sized at the launch: one of fixed size would be defined again by every caller.
+        parts = cuda.shared.array(0, kind)
+        own, width = cuda.threadIdx.x, cuda.blockDim.x
+        parts[cuda.threadIdx.y * width + own] = x
+        cuda.syncthreads()
+        total = parts[own]
+        for k in range(1, cuda.blockDim.y):
+            total += parts[k * width + own]
+        cuda.syncthreads()
+        return total
+
+    compiled = [cuda.jit(device=True)(f) for f in (share_first, share_step, share_sum)]
+    return compiled[0], compiled[1], compiled[2]
+
+
+def threads_per_point(points: int, *, most: int = MOST, enough: int = 1 << 18) -> int:
+    """Return how many threads share a point: as many as it takes to give a device enough to do.
+
+    Parameters
+    ----------
+    points : int
+        Points of the grid.
+    most : int
+        Never more than these.
+    enough : int
+        Threads beyond which a device runs no faster.
+    """
+    threads = 1
+    while 2 * threads <= most and 2 * threads * points <= enough:
+        threads *= 2
+    return threads
