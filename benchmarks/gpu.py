@@ -18,28 +18,29 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results")
 NO_DEVICE = 2
 DISAGREES = 1
+SECTIONS = ("agreement", "normals", "dense", "function_space", "theory")
 MINUTES = 7.5
 
 
 class Deadline:
     """Sections of the record, as long as there is time."""
 
-    def __init__(self, minutes: float) -> None:
-        self._begin, self._end = time.monotonic(), time.monotonic() + 60 * minutes
+    def __init__(self, minutes: float, only: Sequence[str]) -> None:
+        self._end, self._only = time.monotonic() + 60 * minutes, only
         self.found: dict[str, Any] = {}
         self.not_measured: list[str] = []
         self.failed: list[str] = []
 
     def section(self, name: str, compute: Callable[[], Any]) -> Any:
-        """Compute a section unless the time is over; return it, None if it was left out."""
-        if time.monotonic() > self._end:
+        """Compute a section that is wanted and in time; return it, None if it was left out."""
+        if time.monotonic() > self._end or name not in self._only:
             self.not_measured.append(name)
             return None
         begin = time.monotonic()
@@ -108,6 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS / "gpu.json")
     parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that imports torch")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="begin nothing after that")
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="sections of the record"
+    )
     parser.add_argument("--simulate", action="store_true", help="tiny sizes, no device")
     options = parser.parse_args(arguments)
     if options.simulate:
@@ -119,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(found, str):
         print(f"nothing to measure: {found}", file=sys.stderr)
         return NO_DEVICE
-    deadline = Deadline(options.minutes)
+    deadline = Deadline(options.minutes, options.only)
     measure(deadline, None if options.simulate else torch, options.simulate)
     from resexpand.export.record import write_record
 

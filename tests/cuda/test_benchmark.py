@@ -41,46 +41,43 @@ def test_without_a_device_it_says_so_in_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory, numba_cuda: None) -> dict[str, Any]:
-    """What a simulated run writes."""
-    folder = tmp_path_factory.mktemp("gpu")
-    done = run(folder, "--simulate")
+def simulated(folder: Path, *options: str) -> dict[str, Any]:
+    """Return what a simulated run writes."""
+    done = run(folder, "--simulate", *options)
     assert done.returncode == 0, done.stderr
-    return read_record(folder / "gpu.json")
-
-
-def test_the_record_is_complete(record):
-    assert record["machine"]["simulated"] is True
-    assert record["machine"]["devices"]
-    assert record["not_measured"] == []
-    assert {"agreement", "normals", "dense", "function_space", "theory"} < set(record)
-    text = json.dumps(record)
+    found = read_record(folder / "gpu.json")
+    assert found["failed"] == []
+    assert found["machine"]["simulated"] is True
+    assert found["machine"]["devices"]
+    text = json.dumps(found)
     assert str(ROOT) not in text
     assert not re.search(rf"\b{re.escape(platform.node())}\b", text)
+    return found
 
 
-def test_both_targets_agree(record):
-    found = record["agreement"]
-    assert found["compared"] == len(found["routines"]) + len(found["samplers"]) == 2
-    assert (found["refused"], found["undefined"], found["disagree"]) == (0, 0, [])
-    for row in [*found["routines"].values(), *found["samplers"].values()]:
+def test_sections_without_samplers(tmp_path, numba_cuda):
+    found = simulated(tmp_path, "--only", "normals", "theory")
+    assert found["not_measured"] == ["agreement", "dense", "function_space"]
+    # A sum of normals over the square root of their number.
+    assert 0.0 < abs(found["normals"]["deviation_of_the_mean"]) < 4.5
+    (theory,) = found["theory"]["cases"].values()
+    assert set(theory) == {"double", "single", "cpu", "times_cpu"}
+
+
+@pytest.mark.slow
+def test_all_sections(tmp_path, numba_cuda):
+    found = simulated(tmp_path)
+    assert found["not_measured"] == []
+    assert {"agreement", "normals", "dense", "function_space", "theory"} < set(found)
+    compared = found["agreement"]
+    assert compared["compared"] == len(compared["routines"]) + len(compared["samplers"]) == 2
+    assert (compared["refused"], compared["undefined"], compared["disagree"]) == (0, 0, [])
+    for row in [*compared["routines"].values(), *compared["samplers"].values()]:
         assert row["agrees"]
         assert max(row["difference"].values()) < 1e-12
-
-
-def test_what_is_timed_was_timed(record):
-    (dense,) = record["dense"].values()
+    (dense,) = found["dense"].values()
     assert dense["cuda"]["share_beside_the_kernel"]["count"] == dense["cuda"]["seconds"]["count"]
     assert set(dense["torch"]) == {"float32", "float64"}
-    (theory,) = record["theory"]["cases"].values()
-    assert set(theory) == {"double", "single", "cpu", "times_cpu"}
-    assert record["failed"] == []
-
-
-def test_the_normals_of_the_roof_are_normals(record):
-    # A sum of normals over the square root of their number.
-    assert 0.0 < abs(record["normals"]["deviation_of_the_mean"]) < 4.5
 
 
 @pytest.fixture
