@@ -118,7 +118,7 @@ def fluctuation_figure(
                 _points(main, below, profile, samples[profile.width], index)
         panels.log_if_wide(main, [p.limit for p in profiles])
         _finish(figure, main, below, quantity, subtitle)
-        below.set_ylabel("shift of mean")
+        below.set_ylabel("relative shift")
         _legend(figure, _fluctuation_keys(profiles, bool(samples)))
     return figure
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.one_loop.four_point import require_averages
 from resexpand.codegen.one_loop.inputs import Problem, distinct_inputs
+from resexpand.codegen.one_loop.log_normal import is_homogeneous, log_normal
 from resexpand.codegen.one_loop.propagation import Covariances, covariances
 from resexpand.codegen.one_loop.results import matrices, outputs
 from resexpand.codegen.one_loop.sources import Sources, sources
@@ -89,7 +90,10 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
         With ``width`` the relative size of the next order ``relative_error = v / N``, and at this
         width the means ``K_width = K + K_mean / N`` and ``C_width`` and the standard deviations
         from network to network ``K_deviation`` (of ``G``) and ``C_deviation``; these four are NaN
-        where the expansion does not hold. With other weights the share ``C_mean_weights``.
+        where the expansion does not hold. For one input of a homogeneous network (relu or linear
+        without biases) also ``log_mean`` and ``log_variance`` of ``ln G``, which hold where depth
+        is comparable to width (`resexpand.codegen.one_loop.log_normal`). With other weights the
+        share ``C_mean_weights``.
 
         For D inputs means have shape ``grid + (L + 1, D, D)``, covariances ``grid + (L + 1, D, D,
         L + 1, D, D)``, ``kurtosis`` is ``grid + (D,)``, and ``four_point`` (``grid + (D, D, D,
@@ -123,6 +127,8 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
         arrays |= outputs(theory.inputs, arrays)
         shaped = {k: v.reshape(point.grid + v.shape[1:])[()] for k, v in arrays.items()}
         extra, marks = judged(shaped, width, len(point.grid))
+    if width and theory.inputs == 1 and is_homogeneous(theory.process, batches):
+        extra |= log_normal(shaped, width)
     error = max(part.error for part in parts) + mean_field_error
     problems = (*unhealthy(shaped, error, theory.process), *marks)
     quadrature = dict.fromkeys(shaped, error) if error else {}

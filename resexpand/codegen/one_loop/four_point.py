@@ -69,8 +69,8 @@ def four_point(law: ActivationLaw | None, asked: Average) -> Found:
     if not ratio.has(X):
         noise = float(1 / (2 * ratio**2)) if isinstance(rest, sp.erf) else 0.0
         return float(amplitude**4) * _of_signs(asked, noise), 0.0
-    if (ends := _ends(law.expression)) is not None:
-        return _of_kinked(asked, *ends), 0.0
+    if (slopes := ends(law.expression)) is not None:
+        return _of_kinked(asked, *slopes), 0.0
     require_averages(law)
     return cumulants(law, asked.sigma, asked.same, slopes=asked.slopes)
 
@@ -83,7 +83,7 @@ def require_averages(law: ActivationLaw | None) -> None:
     UnsupportedError
         If the activation has jumps or kinks that no closed form knows of.
     """
-    if law is None or law.is_smooth or _ends(law.expression) is not None:
+    if law is None or law.is_smooth or ends(law.expression) is not None:
         return
     _, rest = law.expression.as_independent(X, as_Add=False)
     if isinstance(rest, sp.sign) and not (rest.args[0] / X).has(X):
@@ -95,13 +95,13 @@ def require_averages(law: ActivationLaw | None) -> None:
     )
 
 
-def _ends(expression: sp.Expr) -> tuple[float, float] | None:
+def ends(expression: sp.Expr) -> tuple[float, float] | None:
     """Return ``phi(1)`` and ``phi(-1)`` of a function that is linear on either side of zero."""
     positive = sp.Symbol("p", positive=True)
-    ends = [sp.expand(expression.subs(X, s * positive) / positive) for s in (1, -1)]
-    if any(end.free_symbols for end in ends):
+    right, left = (sp.expand(expression.subs(X, s * positive) / positive) for s in (1, -1))
+    if right.free_symbols or left.free_symbols:
         return None
-    return float(ends[0]), float(ends[1])
+    return float(right), float(left)
 
 
 def _wick(sigma: Array, factor: float) -> Array:
