@@ -215,6 +215,8 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
         for site in group.sites
         if (line := group.reading(site))
     ]
+    if fused and len(branch.ops) == 2:
+        rooms["y"] = "(0, length)"  # nothing is written behind the activation
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),
