@@ -47,7 +47,8 @@ net = ResNet(Branch(Activation("relu"), Linear(1, 0)), scale=0.03, depth=1000)
 K0 = [[1.0 if a == b else 0.5 for b in range(10)] for a in range(10)]
 sample(net, "kernel", {width}, 2, K0=K0, workers=1, progress=False)
 lines = Path("/proc/self/status").read_text().splitlines()
-print(next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")))
+for key in ("VmHWM", "RssFile"):
+    print(next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key)))
 """
 
 
@@ -213,18 +214,22 @@ def two_workers(rounds: int) -> dict[str, Any]:
     return {**spread(ratio), "load_average": os.getloadavg()[0]}
 
 
-def memory() -> dict[str, float]:
-    """Return the peak resident memory of a process that draws wide networks, and of a small one."""
-    found = {}
+def memory() -> tuple[dict[str, float], float]:
+    """Return the peak resident memory of processes that draw narrow and wide networks.
+
+    The second number is what of it are pages of libraries, mapped from their files: LLVM, mostly.
+    """
+    found, mapped = {}, 0.0
     for width in (64, 65536):
         text = MEMORY.format(width=width)
         for _ in range(2):  # the first may compile
             done = subprocess.run(
                 [sys.executable, "-c", text], capture_output=True, text=True, check=True
             )
-        found[str(width)] = float(done.stdout)
+        found[str(width)], mapped = map(float, done.stdout.split())
         print(f"width {width}, depth 1000, 10 inputs: {found[str(width)]:.0f} MiB at most")
-    return found
+    print(f"of these {mapped:.0f} MiB mapped from files")
+    return found, mapped
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -237,6 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rounds = 3 if options.quick else 5
     peers = {"torch": options.torch, "neural-tangents": options.neural_tangents}
+    peak, mapped = memory()
     write_record(
         options.out,
         threads=1,
@@ -247,7 +253,8 @@ def main(arguments: list[str] | None = None) -> int:
         function_space_over_dense=over_dense(max(3, rounds // 2)),
         exponents=exponents(max(3, rounds // 2)),
         two_workers=two_workers(rounds),
-        peak_mebibytes=memory(),
+        peak_mebibytes=peak,
+        mapped_mebibytes=mapped,
         load_average=os.getloadavg()[0],
     )
     return 0
