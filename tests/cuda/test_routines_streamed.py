@@ -67,6 +67,8 @@ def in_blocks(sizes):
         found[f"{size}/blocks"] = np.array(blocks)
         assert values.status == "ok"
     found["overflow"] = routine(**OVERFLOWING).status
+    single = compile_routine(kernel(network("relu")), "cuda", ["K"], precision="single")
+    found["too large"] = single(**{**HYPER, "rho": 0.5, "K0": [1.0, 1e40]}).status
     return found
 
 
@@ -82,6 +84,8 @@ def test_a_grid_is_streamed_in_blocks(simulator):
     assert found["32/blocks"].tolist() == [[0, 32], [32, 64], [64, 70]]
     # What is not finite is found on the device, and said as on the CPU.
     assert found["overflow"] == evaluate(response(network("relu")), **OVERFLOWING).status != "ok"
+    assert "K is infinite at 3 of 6 entries" in found["too large"]
+    assert "left the range of single precision" in found["too large"]
 
 
 def when_memory_runs_out(room):

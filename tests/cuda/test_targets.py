@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, one_loop, optimal_scale
+from resexpand.codegen import targets
 from resexpand.codegen.arguments import placed, placed_layers
 from resexpand.codegen.cuda import device
 from resexpand.codegen.cuda.device import Device, Machine, chosen, obstacle, require_cuda
@@ -85,6 +86,16 @@ def test_cuda_without_a_gpu_is_an_error_and_auto_is_the_cpu(no_gpu):
     np.testing.assert_array_equal(values["K"], [1, 2, 4, 8])
     assert values.target == "cpu (there is no CUDA driver (libcuda is gone))"
     assert evaluate(kernel(NET), K0=1.0).target == "cpu"
+
+
+def test_without_the_extra_the_error_has_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setattr(device, "find_spec", lambda name: None)
+    monkeypatch.setattr(device, "machine", device.machine.__wrapped__)
+    with pytest.raises(DeviceError, match=r"pip install 'resexpand\[cuda\]'$"):
+        evaluate(kernel(NET), target="cuda", K0=1.0)
+    with pytest.raises(DeviceError, match=r"PTX: numba-cuda .* pip install 'resexpand\[cuda\]'$"):
+        device.require_package("PTX")
+    assert evaluate(kernel(NET), target="auto", K0=1.0).target.startswith("cpu (numba-cuda and")
 
 
 def test_single_precision_is_for_the_gpu(no_gpu):
@@ -226,6 +237,15 @@ def test_the_same_functions_on_the_cpu():
 def test_a_missing_function_is_named():
     with pytest.raises(UnsupportedError, match=r"'zeta'.*target 'cpu' has no such function"):
         cpu.function("zeta")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda_single"])
+def test_a_missing_function_is_named_with_its_target(numba_cuda, name):
+    target = getattr(targets, name)
+    with pytest.raises(UnsupportedError, match=f"'zeta'.*target '{name}' has no such function"):
+        target.function("zeta")
+    with pytest.raises(AttributeError, match="no attribute 'abacus'"):
+        targets.abacus  # noqa: B018
 
 
 GRID = (3, 4, 5)

@@ -76,6 +76,12 @@ def _address(held: Any) -> int:
     return int(interface["data"][0])
 
 
+def sendable(values: Any, number: Any) -> Any:
+    """Return numbers as a contiguous array of a type; what is beyond its range becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=number)
+
+
 def is_on_device(value: Any) -> bool:
     """Whether a value lies on a device."""
     return hasattr(value, "__cuda_array_interface__")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.arguments import Arguments, Placed, placed, placed_layers
 from resexpand.codegen.cuda import memory
-from resexpand.codegen.cuda.arrays import threads_and_blocks, transpose
+from resexpand.codegen.cuda.arrays import sendable, threads_and_blocks, transpose
 from resexpand.codegen.cuda.driver import matrices_of, results, rows_of
 from resexpand.codegen.cuda.shares import MOST, THREADS, threads_per_point
 from resexpand.codegen.cuda.target import SIMULATED
@@ -85,7 +85,7 @@ class Kernels:
     @cached_property
     def device_rules(self) -> list[Any]:
         """The rules on the device."""
-        return [cuda.to_device(np.asarray(rule, dtype=self.number)) for rule in self.rules]
+        return [cuda.to_device(sendable(rule, self.number)) for rule in self.rules]
 
     @cached_property
     def flag(self) -> Any:
@@ -205,8 +205,7 @@ class Stream:
     def _send_resident(self) -> None:
         for k, parameter in enumerate(self.parameters):
             if k not in self.sent and k not in self.resident:
-                values = np.ascontiguousarray(parameter.values, dtype=self.kernels.number)
-                self.resident[k] = cuda.to_device(values)
+                self.resident[k] = cuda.to_device(sendable(parameter.values, self.kernels.number))
 
     def _workspace(self, size: int) -> Workspace:
         number, rows = self.kernels.number, self.kernels.rows
@@ -224,9 +223,7 @@ class Stream:
         given = []
         for k, parameter in enumerate(self.parameters):
             if k in self.sent:
-                part = np.ascontiguousarray(
-                    parameter.values[..., low:high], dtype=self.kernels.number
-                )
+                part = sendable(parameter.values[..., low:high], self.kernels.number)
                 space.parameters[k] = cuda.to_device(part, stream=space.stream)
                 where[k] = 0, 1, high - low
             else:

@@ -27,7 +27,7 @@ from resexpand.codegen.arguments import (
 )
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.cuda import memory
-from resexpand.codegen.cuda.arrays import DeviceArray, flaws, is_on_device, take, view_of
+from resexpand.codegen.cuda.arrays import DeviceArray, flaws, is_on_device, sendable, take, view_of
 from resexpand.codegen.cuda.checks import check_kernel, check_values
 from resexpand.codegen.cuda.launch import Kernels
 from resexpand.codegen.results import Buffers, allocate
@@ -183,14 +183,14 @@ def _given(
         source = taken[symbol]
         if source is None:
             own = placed(value, shape)
-            parameters.append(cuda.to_device(np.ascontiguousarray(own.values, dtype=number)))
+            parameters.append(cuda.to_device(sendable(own.values, number)))
             where.append((0, own.repeat, own.period))
         else:
             parameters.append(source)
             where.append((0, *_axes(symbol.name, value.shape, shape)))
     for value in arguments.layered:
         own = placed_layers(value, shape)
-        parameters.append(cuda.to_device(np.ascontiguousarray(own.values, dtype=number)))
+        parameters.append(cuda.to_device(sendable(own.values, number)))
         where.append((0, own.repeat, own.period))
     rows = np.array(where, dtype=np.int64).reshape(-1, 3)
     return Given(parameters, cuda.to_device(rows), arguments.count)
