@@ -25,7 +25,7 @@ from resexpand.montecarlo.groups.twin import Twin
 from resexpand.montecarlo.groups.units import SITE as UNITS
 from resexpand.montecarlo.groups.units import in_true_units
 from resexpand.montecarlo.histogram import Counts
-from resexpand.montecarlo.lanes import Shape, memory_for, on_host
+from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.observable import GRAMS, Observable, Record, read_out_law
 from resexpand.montecarlo.observables import controlled, counted, needed_columns, needed_sites
@@ -175,7 +175,7 @@ class Sampler:
             drawn: dict[str, Floats] = self._on_device.draw(first, draws, keys, blocks, shapes)
             return drawn
         sites = {site: np.zeros((draws, *shape)) for site, shape in shapes.items()}
-        memory = np.empty((1, self._memory))
+        memory = aligned_row(self._memory)
         self.text.draw_networks(first, draws, *keys, *self._given, memory, blocks, *sites.values())
         return sites
 

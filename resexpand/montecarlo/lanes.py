@@ -32,9 +32,13 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
+
+CACHE_LINE = 64
+"""Bytes."""
 
 Floats = NDArray[np.float64]
 Shape = tuple[int, ...]
@@ -113,10 +117,54 @@ def entries_of(shape: Shape) -> int:
     return product
 
 
+def view(flat: Floats, shape: Shape) -> Floats:
+    """Return the first entries of a flat array, as an array of that shape."""
+    return flat[: math.prod(shape)].reshape(shape)
+
+
+def typed_view(typing_context: Any, flat: Any, shape: Any) -> Any:
+    """Compile `view`: pointer, shape and strides put together, without a look at the size."""
+    result = flat.copy(ndim=len(shape))
+
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source = context.make_array(flat)(context, builder, arguments[0])
+        array = context.make_array(result)(context, builder)
+        lengths = [builder.extract_value(arguments[1], k) for k in range(len(shape))]
+        strides: list[Any] = []
+        stride = source.itemsize
+        for length in reversed(lengths):
+            strides.insert(0, stride)
+            stride = builder.mul(stride, length)
+        context.populate_array(
+            array,
+            data=source.data,
+            shape=lengths,
+            strides=strides,
+            itemsize=source.itemsize,
+            meminfo=None,  # whoever called the sampler holds the memory
+        )
+        return array._getvalue()
+
+    return result(flat, shape), generated
+
+
+compiled_view = intrinsic(typed_view)
+
+
+def _overloaded(flat: Any, shape: Any) -> Any:
+    def implementation(flat: Any, shape: Any) -> Any:
+        return compiled_view(flat, shape)
+
+    return implementation
+
+
+overload(view, jit_options={"forceinline": True})(_overloaded)
+
+
 @inlined
 def shaped(flat: Floats, shape: Shape) -> Floats:
     """Return the first entries of a flat array, as an array of that shape."""
-    return flat[: entries_of(shape)].reshape(shape)
+    return view(flat, shape)
 
 
 @inlined
@@ -143,6 +191,13 @@ def room(near: Floats, far: Floats, shape: Shape) -> tuple[Floats, Floats, Float
         return shaped(near, shape), near[size:], far
     clear(far[:size])
     return shaped(far, shape), near, far[size:]
+
+
+def aligned_row(size: int) -> Floats:
+    """Return uninitialised memory of shape (1, size) that begins with a line of the cache."""
+    memory = np.empty(size + CACHE_LINE // 8)
+    skipped = -memory.ctypes.data % CACHE_LINE // 8
+    return memory[skipped : skipped + size].reshape(1, size)
 
 
 def on_host(function: Callable[..., Any]) -> Callable[..., Any]:

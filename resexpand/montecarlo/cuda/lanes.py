@@ -107,32 +107,6 @@ def memories(memory: Any) -> Any:
     return near[SUMS * cuda.blockDim.x :], memory[cuda.blockIdx.x]
 
 
-def _typed_shaped(typing_context: Any, flat: Any, shape: Any) -> Any:
-    """View a flat array as an array of that shape: pointer, shape and strides put together."""
-    result = types.Array(flat.dtype, len(shape), "C")
-
-    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source = context.make_array(flat)(context, builder, arguments[0])
-        view = context.make_array(result)(context, builder)
-        lengths = [builder.extract_value(arguments[1], k) for k in range(len(shape))]
-        strides: list[Any] = []
-        stride = source.itemsize
-        for length in reversed(lengths):
-            strides.insert(0, stride)
-            stride = builder.mul(stride, length)
-        context.populate_array(
-            view,
-            data=source.data,
-            shape=lengths,
-            strides=strides,
-            itemsize=source.itemsize,
-            meminfo=None,
-        )
-        return view._getvalue()
-
-    return result(flat, shape), generated
-
-
 def _typed_again(typing_context: Any, array: Any) -> Any:
     """Hide where an array comes from: addresses kept over the layers would fill registers."""
 
@@ -191,7 +165,7 @@ def _exchange() -> None:
     for plain, substitute in substitutes.items():
         target.exchange(plain, target.scalar(substitute))
     if not SIMULATED:
-        target.exchange(lanes.shaped, intrinsic(_typed_shaped))
+        target.exchange(lanes.shaped, intrinsic(lanes.typed_view))
         target.exchange(lanes.again, intrinsic(_typed_again))
         target.exchange(philox.product, intrinsic(_typed_product))
         target.exchange(philox.fresh, intrinsic(_typed_fresh))

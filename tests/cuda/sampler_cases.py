@@ -1,0 +1,92 @@
+"""Samplers of every kind, by name: what is drawn, how, and what is read off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from resexpand import Activation, Branch, Linear, ResNet
+from resexpand.montecarlo.concrete import concrete
+from resexpand.montecarlo.engine import Sampler, make_sampler
+from resexpand.montecarlo.input_kernel import input_kernel
+from resexpand.montecarlo.observables import select
+from resexpand.montecarlo.weights.quantile import weight_law
+
+W, V = Linear(1.4, 0.3), Linear(0.8, 0.0)
+ONE, PAIR = 0.8, ((1.2, 0.5), (0.5, 0.9))
+FUNCTION_SPACE, DENSE = "function-space", "dense"
+BRANCHES = {
+    "W erf": Branch(Activation("erf"), W),
+    "W relu": Branch(Activation("relu"), W),
+    "V tanh W": Branch(W, Activation("tanh"), V),
+    "relu W": Branch(W, Activation("relu")),
+}
+READ = ("kernel", "layer_covariance", "output", "output_squared", "output_variance")
+DERIVED = ("chi", "response")
+GROWTH = ("tangent", "distance", "distance_squared", "residual_ratio", "residual_share")
+LOGARITHMS = ("log_kernel", "log_growth", "log_tangent")
+BACKWARD = ("gradient", "log_gradient", "directional_derivative", "ntk", "ntk_layers")
+JETS = ("order_profile(3)", "order_remainder(3)")
+PATHS = ("path_profile(3)", "path_remainder(3)")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is drawn and read off."""
+
+    branch: str
+    names: tuple[str, ...]
+    K0: Any = ONE
+    method: str = FUNCTION_SPACE
+    weights: str = "gaussian"
+    control: bool = False
+
+
+def _registry() -> Iterator[tuple[str, Case]]:
+    for branch in ("W erf", "W relu"):
+        yield f"one column, {branch}", Case(branch, READ)
+    for method in (FUNCTION_SPACE, DENSE):
+        for branch in BRANCHES:
+            at, series = f"{method}, {branch}", PATHS if "relu" in branch else JETS
+            for columns, names, K0 in (
+                ("pair", (*READ, "covariance_response"), PAIR),
+                ("tangents", (*READ, *DERIVED), ONE),
+                ("growth", (*GROWTH, *LOGARITHMS), ONE),
+                ("series", series, ONE),
+                ("backward", BACKWARD, ONE),
+                ("backward, pair", ("gradient", "ntk"), PAIR),
+            ):
+                yield f"{at}, {columns}", Case(branch, names, K0, method)
+        for columns, K0 in (("one", ONE), ("pair", PAIR)):
+            rotated = ("kernel", "output", "ntk")
+            yield (
+                f"{method}, rotations, {columns}",
+                Case("W erf", rotated, K0, method, "orthogonal"),
+            )
+    for law in ("uniform", "rademacher", "log(u/(1 - u))"):
+        yield f"dense, {law} weights", Case("W erf", ("kernel", "ntk"), ONE, DENSE, law)
+    for columns, K0 in (("one", ONE), ("pair", PAIR)):
+        yield f"twin, {columns}", Case("W erf", READ[:2], K0, control=True)
+
+
+REGISTRY = dict(_registry())
+
+
+def sampler(name: str, width: int, target: str, depth: int = 2) -> Sampler:
+    """Return the sampler of a case."""
+    case = REGISTRY[name]
+    net = ResNet(BRANCHES[case.branch], scale=0.6, depth=depth, read_out=Linear(1.1, 0.2))
+    kernel = input_kernel(case.K0, None, None)
+    return make_sampler(
+        net.branch,
+        concrete(net, {}),
+        kernel,
+        select(case.names, len(kernel)),
+        width=width,
+        method=case.method,
+        seed=11,
+        control=case.control,
+        law=weight_law(case.weights),
+        target=target,
+    )

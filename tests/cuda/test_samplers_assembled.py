@@ -1,0 +1,72 @@
+"""The kernel of every sampler, compiled for a GPU that is not there: all stays in registers.
+
+Compiled to PTX for compute capability 9.0 and assembled by ``ptxas``; the table of what each kernel
+takes is printed. The whole registry is marked ``slow``.
+"""
+
+from __future__ import annotations
+
+import pytest
+from sampler_cases import REGISTRY, sampler
+
+# One column in one pass, many columns, weights drawn in full, and the way back.
+REPRESENTATIVE = (
+    "one column, W erf",
+    "function-space, W relu, pair",
+    "dense, uniform weights",
+    "function-space, W relu, backward",
+)
+OTHERS = [name for name in REGISTRY if name not in REPRESENTATIVE]
+
+
+def shown(found, capsys) -> None:
+    with capsys.disabled():
+        width = max(map(len, found))
+        print(f"\n{'':{width}}  registers  stack  spills")
+        for name, taken in found.items():
+            spills = taken.spill_stores + taken.spill_loads
+            print(f"{name:{width}}  {taken.registers:9}  {taken.stack:5}  {spills:6}")
+
+
+def assembled(names):
+    """Return what the kernels take, and the PTX of the last one."""
+    from resexpand.montecarlo.cuda.inspection import assemble, sampler_ptx
+
+    texts = {name: sampler_ptx(sampler(name, 16, "cuda")) for name in names}
+    return {name: assemble(text) for name, text in texts.items()}, texts
+
+
+def test_kernels_stay_in_registers(ptxas, capsys) -> None:
+    found, texts = assembled(REPRESENTATIVE)
+    shown(found, capsys)
+    # So few that 256 threads always find theirs.
+    assert all(0 < taken.registers <= 255 for taken in found.values())
+    assert [name for name, taken in found.items() if not taken.in_registers] == []
+    for text in texts.values():
+        # Ten rounds of two products, each by one instruction.
+        assert text.count("mul.wide.u32") >= 20
+        assert "call.uni" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_all_kernels_stay_in_registers(ptxas, capsys, name: str) -> None:
+    found, _ = assembled([name])
+    shown(found, capsys)
+    assert found[name].in_registers
+
+
+def test_a_local_array_is_noticed(ptxas) -> None:
+    from numba import cuda
+    from numba.cuda import types
+
+    from resexpand.codegen.cuda.offline import usage_of
+
+    def looked_up(places, out) -> None:
+        local = cuda.local.array(64, types.float64)
+        for i in range(64):
+            local[i] = out[i]
+        out[0] = local[places[0]] + local[places[1]]
+
+    whole, real = (types.Array(kind, 1, "C") for kind in (types.int64, types.float64))
+    assert not usage_of(looked_up, types.void(whole, real)).in_registers
