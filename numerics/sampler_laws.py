@@ -14,9 +14,9 @@ only what the weights do to the columns that meet them. Four claims:
   positive probability, and then so are their images; the QR factorisation of the package keeps
   that. Control: an eigendecomposition of their Gram matrix, where rounding splits them.
 
-Usage: ``python numerics/sampler_laws.py [--scale smoke|full|larger] [--out FOLDER]``; ``larger``
-adds branches of two linear operations, and profiles. Exit code 0 if all claims agree, 1 if one
-disagrees (or a control slips through), 2 if undecided.
+Usage: ``python numerics/sampler_laws.py [--scale smoke|full|two-linears|larger] [--out FOLDER]``;
+``two-linears`` takes branches of two linear operations and profiles, ``larger`` all. Exit code 0 if
+all claims agree, 1 if one disagrees (or a control slips through), 2 if undecided.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Scale:
 SETTINGS = {
     "smoke": Scale(("relu",), ("W phi(h)",), (8,), (1,), 3_200, 20_000, ()),
     "full": Scale(shapes=("W phi(h)",), families=()),
+    "two-linears": Scale(("erf", "relu"), ("V phi(W h)",), (8, 20)),
     "larger": Scale(),
 }
 

@@ -72,17 +72,17 @@ class StoredRun:
 
     @property
     def missing(self) -> int:
-        """Chunks that are still to be drawn, with a target at most."""
+        """Chunks that are still to be drawn; at most, if the run stops at an error."""
         return self.plan.chunk_count - len(set(self.plan.chunks()) & set(self.chunks))
 
     @property
     def rule(self) -> Until | None:
-        """The target of the run, if it has one."""
+        """The rule at which the run stops, if it has one."""
         return _rule(self, self.header.until)
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is to be drawn: all networks are there, or the target is reached."""
+        """Whether nothing is to be drawn: all networks are there, or the error is reached."""
         rule = self.rule
         first = islice(self.plan.chunks(), len(self.chunks))
         in_front = bool(self.chunks) and all(map(operator.eq, self.chunks, first))
@@ -95,7 +95,7 @@ class StoredRun:
 
     @cached_property
     def estimates(self) -> Estimates:
-        """Estimates from what is there, up to the draw at which a target is reached.
+        """Estimates from what is there, up to the draw at which an asked error is reached.
 
         Raises
         ------
@@ -176,8 +176,8 @@ def resume(
     ----------
     path : path-like
     draws : int, optional
-        Networks wanted of the whole run, if more than were asked for before; with a target, at
-        most so many.
+        Networks wanted of the whole run, if more than were asked for before; at most so many
+        if it stops at an error.
     until : float, optional
         Relative standard error at which to stop; that of the last call unless given.
     workers, wait, progress
@@ -188,7 +188,7 @@ def resume(
     StoreError
         If the store cannot be used, or its plan needs the script that made it.
     HyperparameterError, UnsupportedError
-        If the target is none, or the store holds one part of a run.
+        If the error is none, or the store holds one part of a run.
     """
     # Numba is loaded only now: looking at stores must not wait for it.
     from resexpand.montecarlo.runs.carry_out import run_plan
@@ -260,8 +260,8 @@ def merge(target: PathLike, sources: Sequence[PathLike]) -> StoredRun:
             _check_equal(asked, known, part)
         unregistered = dict.fromkeys(name for p in parts for name in p.header.unregistered)
         shards = {shard for part in parts for shard in part.header.shards}
-        targets = {part.header.until for part in parts}
-        until = targets.pop() if len(targets) == 1 else None
+        errors = {part.header.until for part in parts}
+        until = errors.pop() if len(errors) == 1 else None
         first = replace(plan, shard=min(shards))
         whole = stack.enter_context(writing(goal, first, unregistered=unregistered))
         _check_equal(asked, known, whole)
