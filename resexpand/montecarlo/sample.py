@@ -97,7 +97,7 @@ def sample(
         description: ``"gaussian" "uniform" "rademacher" "orthogonal"``, or the inverse distribution
         function of independent weights as an expression in one symbol that runs from 0 to 1
         (`resexpand.montecarlo.weights.quantile.quantile_law`). Formulas for infinite width hold
-        for all of them, those for finite width for Gaussian weights.
+        for all of them, those for finite width for Gaussian weights (`OneLoop.weight_laws`).
     control : str, optional
         ``"infinite-width"`` subtracts from `kernel` and `layer_covariance` the first-order
         fluctuation of each network, read off its infinite-width twin
