@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from resexpand.workflows.doctor import trials
+from resexpand.workflows.doctor.missing import Missing
 
 
 def device_probes():
@@ -28,8 +31,21 @@ def test_the_device_probes_run(simulator):
 
 
 @pytest.mark.usefixtures("ptxas")
-def test_a_routine_is_assembled_without_a_device():
-    text, facts = trials.assembled()
-    assert text.startswith("the same kernel for sm_90, not run: ")
+@pytest.mark.parametrize(
+    ("probe", "what"),
+    [
+        (trials.assembled_routine, "the same kernel"),
+        (trials.assembled_sampler, "the same networks"),
+    ],
+)
+def test_without_a_device_they_are_assembled(probe, what):
+    text, facts = probe()
+    assert text.startswith(f"{what} for sm_90, not run: ")
     assert 0 < facts["registers"] <= 255
     assert facts["stack"] == facts["spill_stores"] == facts["spill_loads"] == 0
+
+
+def test_control_spilled_registers_are_no_health():
+    usage = SimpleNamespace(registers=255, in_registers=False)
+    with pytest.raises(Missing, match="not all is kept in registers"):
+        trials._in_registers("the same kernel", usage)

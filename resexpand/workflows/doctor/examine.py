@@ -32,14 +32,15 @@ TARGETS = ("auto", "cpu", "cuda")
 CPU = ("folder", "compiler", "routine", "sampler")
 FOUND = ("driver", "devices")
 TOOLS = ("package", "toolkit")
-OFFLINE = ("assembled",)
+OFFLINE = ("assembled routine", "assembled sampler")
 ON_DEVICE = ("device routine", "device sampler")
 NEEDS = {
     "routine": "compiler",
     "sampler": "compiler",
     "devices": "driver",
     "toolkit": "package",
-    "assembled": "toolkit",
+    "assembled routine": "toolkit",
+    "assembled sampler": "assembled routine",
     "device routine": "toolkit",
     "device sampler": "device routine",
 }

@@ -72,7 +72,7 @@ class TargetHealth:
 
     def __str__(self) -> str:
         rows = [f"{self.name} {self.verdict}"]
-        rows += [f"  {MARKS[f.state]:<3} {f.name:<15} {f.text}" for f in self.findings]
+        rows += [f"  {MARKS[f.state]:<3} {f.name:<17} {f.text}" for f in self.findings]
         rows += [f"  to make it work: {remedy}" for remedy in self.remedies]
         return "\n".join(rows)
 

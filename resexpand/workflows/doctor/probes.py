@@ -27,7 +27,8 @@ PROBES: Mapping[str, Callable[[], Found]] = {
     "devices": driver.devices,
     "package": software.package,
     "toolkit": software.toolkit,
-    "assembled": trials.assembled,
+    "assembled routine": trials.assembled_routine,
+    "assembled sampler": trials.assembled_sampler,
     "device routine": trials.device_routine,
     "device sampler": trials.device_sampler,
 }

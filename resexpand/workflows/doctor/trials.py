@@ -7,9 +7,12 @@ What is tried has exact answers: for a branch of rectifier and weights of varian
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from resexpand.workflows.doctor.missing import Found, Missing
+
+if TYPE_CHECKING:
+    from resexpand.codegen.cuda.offline import Usage
 
 Target = Literal["cpu", "cuda"]
 
@@ -71,16 +74,41 @@ def sampler() -> Found:
     return text, {"networks": DRAWS, "width": WIDTH, "z": z}
 
 
-def assembled() -> Found:
+def assembled_routine() -> Found:
     """Compile a routine for compute capability 9.0, without a device, and assemble it."""
     from resexpand.codegen.cuda.inspection import usage
     from resexpand.theory.mean_field import kernel
 
-    found = usage(kernel(_network()))["run"]
-    if not found.in_registers:
-        raise Missing(f"a routine for sm_90 does not stay in registers: {found}")
-    text = f"the same kernel for sm_90, not run: {found.registers} registers, no stack, no spills"
-    return text, asdict(found)
+    return _in_registers("the same kernel", usage(kernel(_network()))["run"])
+
+
+def assembled_sampler() -> Found:
+    """Compile a sampler for compute capability 9.0, without a device, and assemble it."""
+    from resexpand.montecarlo.concrete import concrete
+    from resexpand.montecarlo.cuda.inspection import sampler_usage
+    from resexpand.montecarlo.engine import make_sampler
+    from resexpand.montecarlo.input_kernel import input_kernel
+    from resexpand.montecarlo.observables import select
+
+    net = _network()
+    built = make_sampler(
+        net.branch,
+        concrete(net, {}),
+        input_kernel(1.0, None, None),
+        select("kernel", 1),
+        width=WIDTH,
+        method="function-space",
+        seed=1,
+        target="cuda",
+    )
+    return _in_registers("the same networks", sampler_usage(built))
+
+
+def _in_registers(what: str, usage: Usage) -> Found:
+    if not usage.in_registers:
+        raise Missing(f"{what} for sm_90: not all is kept in registers ({usage})")
+    text = f"{what} for sm_90, not run: {usage.registers} registers, no stack, no spills"
+    return text, asdict(usage)
 
 
 def device_routine() -> Found:
