@@ -60,6 +60,19 @@ def test_kernels_stay_in_registers(ptxas, capsys):
     assert outside_registers(found) == {}
 
 
+def test_kernels_stay_in_registers_when_linked_as_for_a_launch(ptxas, capsys):
+    from resexpand.codegen.cuda.inspection import kernels_of
+    from resexpand.codegen.cuda.offline import linked_usage_of
+
+    found = {}
+    for name, precision in (("tanh: kernel", "double"), ("erf: response", "single")):
+        for kernel, given in kernels_of(REGISTRY[name](), precision).items():
+            found[f"{name} [{precision}] {kernel}, linked"] = linked_usage_of(*given)
+    shown(found, capsys)
+    assert all(taken.registers > 0 for taken in found.values())
+    assert outside_registers(found) == {}
+
+
 def test_kernels_that_move_and_look_at_numbers_stay_in_registers(ptxas, capsys):
     from numba.cuda import types
 
@@ -96,7 +109,7 @@ def test_control_a_local_array_is_caught_as_stack(ptxas):
     from numba import cuda
     from numba.cuda import types
 
-    from resexpand.codegen.cuda.offline import usage_of
+    from resexpand.codegen.cuda.offline import linked_usage_of, usage_of
 
     def indexed(x, places, out):
         held = cuda.local.array(16, types.float64)
@@ -106,8 +119,10 @@ def test_control_a_local_array_is_caught_as_stack(ptxas):
         out[i] = held[places[i]] + held[places[i + 1]]
 
     vector = types.float64[::1]
-    found = usage_of(indexed, types.void(vector, types.int64[::1], vector))
+    signature = types.void(vector, types.int64[::1], vector)
+    found = usage_of(indexed, signature)
     assert found.stack >= 16 * 8
+    assert linked_usage_of(indexed, signature).stack >= 16 * 8
     assert outside_registers({"indexed": found}) == {"indexed": found}
 
 

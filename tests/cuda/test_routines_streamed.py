@@ -142,6 +142,7 @@ def stay_on_the_device(rhos, variances, per_point):
     for name, shown in values.items():
         found[name] = read(shown)
         assert_array_equal(shown.copy_to_host(), found[name])
+        assert_array_equal(np.asarray(shown), found[name])
         assert not isinstance(shown, np.ndarray)
     found["status"], found["target"] = values.status, values.target
     mixed = routine(**grid(rho=held))

@@ -60,6 +60,12 @@ class DeviceArray:
         rows = self._held.copy_to_host()
         return np.ascontiguousarray(rows.T).reshape(self.shape)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if copy is False:
+            raise ValueError("an array on a device: the host has no view of it; allow a copy")
+        array = self.copy_to_host()
+        return array if dtype is None else array.astype(dtype)
+
     def __repr__(self) -> str:
         return f"DeviceArray(shape={self.shape}, dtype={self.dtype})"
 

@@ -108,6 +108,35 @@ def usage_of(function: Any, signature: Any, cc: tuple[int, int] = CAPABILITY) ->
     return assemble(ptx_of(function, signature, cc), cc)
 
 
+def linked_usage_of(function: Any, signature: Any, cc: tuple[int, int] = CAPABILITY) -> Usage:
+    """Return what a kernel takes when it is linked the way a launch does it.
+
+    Where nvJitLink is there, numba-cuda hands it intermediate code instead of PTX, and the
+    optimiser runs once more over all of it.
+
+    Parameters
+    ----------
+    function, signature, cc
+        As for `ptx_of`.
+    """
+    from cuda.bindings import nvjitlink
+    from numba import cuda
+
+    plain = getattr(function, "py_func", function)
+    with _in_place_of_the_driver(cc):
+        code, _ = cuda.compile(plain, signature, device=False, abi="numba", output="ltoir", cc=cc)
+    options = ["-lto", f"-arch=sm_{cc[0]}{cc[1]}", "-Xptxas=-v"]
+    linker = nvjitlink.create(len(options), options)
+    try:
+        nvjitlink.add_data(linker, nvjitlink.InputType.LTOIR, code, len(code), "kernel")
+        nvjitlink.complete(linker)
+        report = bytearray(nvjitlink.get_info_log_size(linker))
+        nvjitlink.get_info_log(linker, report)
+    finally:
+        nvjitlink.destroy(linker)
+    return _usage(report.decode())
+
+
 def assembler() -> Path | None:
     """Return where ``ptxas`` is: beside the wheels of the toolkit, else wherever is usual."""
     try:
