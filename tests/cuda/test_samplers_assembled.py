@@ -12,7 +12,6 @@ from sampler_cases import REGISTRY, sampler
 # One column in one pass, many columns, weights drawn in full, and the way back.
 REPRESENTATIVE = (
     "one column, W erf",
-    "function-space, W relu, pair",
     "dense, uniform weights",
     "function-space, W relu, backward",
 )

@@ -42,6 +42,9 @@ SHARED_BYTES = 48 * 1024
 THREADS = 1024
 """In flight on one multiprocessor, to begin with."""
 
+LEAST_GROUPS = 1 if SIMULATED else 128
+"""Blocks of a launch where memory allows it: of fewer Numba warns, and idle ones cost nothing."""
+
 NUMBER = 8
 """Bytes."""
 
@@ -111,7 +114,8 @@ class Networks:
         with _ONE_AT_A_TIME:
             half = SHARE * free_bytes() / 2
             row = NUMBER * max(self.memory[1], 1)
-            groups = int(max(min(in_flight(self.lanes), draws, half // row), 1))
+            wanted = min(in_flight(self.lanes), max(draws, LEAST_GROUPS))
+            groups = int(max(min(wanted, half // row), 1))
             batch = int(max(min(draws, half // per_network), 1))
             done = 0
             while done < draws:
@@ -145,13 +149,13 @@ class Networks:
         ends = np.cumsum([0, *sizes]).tolist()
         memory = cuda.device_array((groups, max(far, 1)), np.float64)
         everything = cuda.device_array(max(ends[-1], 1), np.float64)
-        _clear[min(-(-max(ends[-1], 1) // MOST_LANES), 4096), CLEARING](everything)
+        _clear[CLEARING](everything)
         views = [
             everything[begin:end].reshape((draws, *shape)) if end > begin else _nothing(len(shape))
             for begin, end, shape in zip(ends, ends[1:], shapes.values(), strict=False)
         ]
         shared = NUMBER * (near + SUMS * self.lanes)
-        kernel = self.text.draw_networks[min(groups, draws), self.lanes, 0, shared]
+        kernel = self.text.draw_networks[groups, self.lanes, 0, shared]
         kernel(first, draws, *keys, *self.arguments, memory, blocks, *views)
         flat = everything.copy_to_host()
         return {
@@ -160,7 +164,8 @@ class Networks:
         }
 
 
-CLEARING = SIMULATED_LANES if SIMULATED else MOST_LANES
+CLEARING = (1, SIMULATED_LANES) if SIMULATED else (1024, MOST_LANES)
+"""Blocks and threads that write zeros."""
 
 
 def _cleared(flat: Any) -> None:
