@@ -7,18 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.values import integer, number
 from resexpand.errors import HyperparameterError
-from resexpand.expressions import parse_expression
 from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.profiles import FAMILIES
 from resexpand.montecarlo.sample import sample
-from resexpand.montecarlo.weights.law import LAWS
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         wanted.net(wanted.depths[0]),
         observables,
         method=arguments.method,
-        weights=law_of(arguments.weights),
+        weights=arguments.weights,
         control=arguments.control,
         until=None if arguments.until is None else relative_error(arguments.until),
         shard=_shard(arguments.shard),
@@ -56,11 +53,6 @@ def report(
     for name, estimate in estimates.items():
         _show(name, estimate)
     return 0
-
-
-def law_of(text: str) -> str | sp.Expr:
-    """Return the name of a law of weights, or an inverse distribution function in u."""
-    return text if text in LAWS else parse_expression(text, ("u",))
 
 
 def check_one_point(wanted: Request) -> None:
