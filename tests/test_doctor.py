@@ -164,6 +164,20 @@ def test_the_command_stands_without_its_libraries(tmp_path):
     assert findings["compiler"]["text"] == "ImportError: numba is broken"
 
 
+def test_a_name_that_no_terminal_can_show(monkeypatch, capsys):
+    """A path of bytes that are no text arrives with lone surrogates."""
+    finding = Finding("folder", "ok", "\udcff here", facts={"path": "\udcff"})
+    page = Examination(
+        "cpu", examine._machine(), TargetHealth("cpu", True, (finding,)), health("cuda")
+    )
+    monkeypatch.setattr("resexpand.workflows.doctor.examine.doctor", lambda target: page)
+    assert main(["doctor"]) == 0
+    assert "ok  folder            ? here" in capsys.readouterr().out
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["targets"]["cpu"]["findings"]["folder"]["facts"]["path"] == "\udcff"
+
+
 def test_a_folder_that_is_none(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RESEXPAND_CACHE", str(tmp_path / "file" / "folder"))

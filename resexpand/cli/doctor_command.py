@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     page = doctor(arguments.target)
     record = {"schema": SCHEMA, "command": "doctor", **page.to_dict(), "not_finite": []}
-    text = json.dumps(record, indent=1, ensure_ascii=False) if arguments.json else str(page)
-    sys.stdout.write(text + "\n")
+    text = json.dumps(record, indent=1) if arguments.json else str(page)
+    # A folder may have a name that the terminal cannot show.
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
     return 0 if page.works else DOES_NOT_WORK
