@@ -134,6 +134,7 @@ def networks(case: str, sizes: Sizes, **how: Any) -> Arrays:
         K0=0.8 if inputs == 1 else [[0.8, 0.3], [0.3, 1.1]],
         method=method,
         seed=SEED,
+        workers=1,
         progress=False,
         **more,
         **how,

@@ -86,7 +86,7 @@ def by_events(launch: Callable[[], object]) -> float:
 
 
 class Launches:
-    """A kernel whose launches are timed by events; the seconds are known afterwards."""
+    """A function of the device whose launches are timed by events."""
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel

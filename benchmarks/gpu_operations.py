@@ -1,6 +1,6 @@
 """How many arithmetic instructions a loop takes, read from its PTX: the roof of what computes.
 
-The longest loop of a kernel is the one over layers. Its instructions of one floating-point type are
+The longest loop of a routine is the one over layers. Its instructions of one floating-point type are
 counted, each as one slot of a fused multiply-add; a division or square root, which the assembler
 expands, counts `EXPANDED`. A compiler that unrolled the loop is seen by the stores, of which every
 layer has a known number. The count is of instructions as written: a roof within some ten per cent.
@@ -36,7 +36,7 @@ def slots_per_layer(ptx: str, number: str, stores: int) -> float | None:
     Parameters
     ----------
     ptx : str
-        Text of a kernel.
+        Text of a routine.
     number : str
         ``"f64"`` or ``"f32"``.
     stores : int

@@ -2,7 +2,7 @@
 
 A run of `sample` is timed by the clock on the wall, as a user waits for it, and takes about a
 second; normals per second are counted as in `samplers.py`, ``N^2`` per dense layer and ``N`` per
-layer in function space. What such a run spends beside its kernel is measured by events around the
+layer in function space. What such a run spends beside drawing is measured by events around the
 launches.
 """
 
@@ -59,12 +59,17 @@ def sampling(method: str, width: int, scale: Scale, where: str) -> dict[str, Any
         "normals_per_second": spread(normals / seconds),
     }
     if where == "cuda":
-        found["share_beside_the_kernel"] = spread(beside_the_kernel(run, scale.rounds))
+        spent, seconds = while_drawing(run, scale.rounds)
+        found["share_beside_drawing"] = spread(1.0 - spent / seconds)
+        found["drawing_normals_per_second"] = spread(normals / spent)
     return found
 
 
-def beside_the_kernel(run: Callable[[], object], rounds: int) -> Array:
-    """Return the share of runs that is not spent drawing: transfers, launches, and the host."""
+def while_drawing(run: Callable[[], object], rounds: int) -> tuple[Array, Array]:
+    """Return the seconds on the device, by events, and of the whole runs.
+
+    What is left are transfers, launches, and sums on the host where they do not overlap.
+    """
     watched: list[tuple[Any, Any, Launches]] = []
     draw = Networks.draw
 
@@ -76,13 +81,15 @@ def beside_the_kernel(run: Callable[[], object], rounds: int) -> Array:
             text.draw_networks = launches
         return draw(networks, *arguments)
 
-    def share() -> float:
+    def both() -> tuple[float, float]:
         seconds = clocked(run)()
-        return 1.0 - sum(launches.seconds() for _, _, launches in watched) / seconds
+        return sum(launches.seconds() for _, _, launches in watched), seconds
 
     Networks.draw = watching  # type: ignore[method-assign]
     try:
-        return repeated(share, rounds)
+        both()
+        spent, seconds = np.array([both() for _ in range(rounds)]).T
+        return spent, seconds
     finally:
         Networks.draw = draw  # type: ignore[method-assign]
         for text, kernel, _ in watched:
@@ -99,6 +106,7 @@ def table(method: str, widths: tuple[int, ...], scale: Scale, roof: float) -> di
     rows: dict[str, Any] = {}
     for width in widths:
         row: dict[str, Any] = {where: sampling(method, width, scale, where) for where in TARGETS}
+        row["drawing_over_roof"] = row["cuda"]["drawing_normals_per_second"]["median"] / roof
         row["over_roof"] = median(row["cuda"]) / roof
         row["times_cpu"] = median(row["cuda"]) / median(row["cpu"])
         rows[str(width)] = row

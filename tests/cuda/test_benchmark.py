@@ -76,7 +76,8 @@ def test_all_sections(tmp_path, numba_cuda):
         assert row["agrees"]
         assert max(row["difference"].values()) < 1e-12
     (dense,) = found["dense"].values()
-    assert dense["cuda"]["share_beside_the_kernel"]["count"] == dense["cuda"]["seconds"]["count"]
+    assert dense["cuda"]["share_beside_drawing"]["count"] == dense["cuda"]["seconds"]["count"]
+    assert dense["drawing_over_roof"] > 0
     assert set(dense["torch"]) == {"float32", "float64"}
 
 
