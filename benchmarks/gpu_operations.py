@@ -1,9 +1,10 @@
 """How many arithmetic instructions a loop takes, read from its PTX: the roof of what computes.
 
-The longest loop of a routine is the one over layers. Its instructions of one floating-point type are
-counted, each as one slot of a fused multiply-add; a division or square root, which the assembler
-expands, counts `EXPANDED`. A compiler that unrolled the loop is seen by the stores, of which every
-layer has a known number. The count is of instructions as written: a roof within some ten per cent.
+The longest loop of a routine is the one over layers. Its instructions of one floating-point type
+are counted, each as one slot of a fused multiply-add; a division or square root, which the
+assembler expands, counts `EXPANDED`. A compiler that unrolled the loop is seen by the stores, of
+which every layer has a known number. The count is of instructions as written: a roof within some
+ten per cent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How fast the theory's routines are on the device, beside its own roofs and beside all cores.
 
 The problem is that of `cases.py`: kernel and response of one input or a pair, hyperparameters of
-their own at every point. Arrays stay on the device, as they do between a user's own kernels. With
+their own at every point. Arrays stay on the device, as they do in a longer computation there. With
 all layers kept, storing is what a routine cannot be faster than; with the last layer alone, its
 arithmetic.
 """
