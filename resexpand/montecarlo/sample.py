@@ -29,7 +29,8 @@ from resexpand.montecarlo.observables import needed_columns, select, with_histog
 from resexpand.montecarlo.runs.plan import Plan, Work
 from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of, fingerprint, unregistered
-from resexpand.montecarlo.stopping import checked_until
+from resexpand.montecarlo.runs.sums import Sums
+from resexpand.montecarlo.stopping import Until, checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.resnet import ResNet
@@ -199,12 +200,20 @@ def sample(
         progress=progress,
         enough=rule,
     )
-    more: dict[str, Any] = {"draws": draws, "method_reason": reason, **said}
-    if shard is not None:
-        more["shard"] = list(shard)
+    count = _drawn(draws, sums, rule, part if shard is not None else None)
+    return estimates_of(sums, {**settings, **count, "method_reason": reason, **said})
+
+
+def _drawn(
+    draws: int, sums: Sums, rule: Until | None, part: tuple[int, int] | None
+) -> dict[str, Any]:
+    """Return what the settings say of how many networks were drawn."""
+    found: dict[str, Any] = {"draws": draws if rule is None else drawn(sums)}
     if rule is not None:
-        more |= {"draws": drawn(sums), "until": rule.relative_error}
-    return estimates_of(sums, {**settings, **more})
+        found["until"] = rule.relative_error
+    if part is not None:
+        found["shard"] = list(part)
+    return found
 
 
 def _settings(net: ResNet, recipe: Recipe) -> dict[str, Any]:

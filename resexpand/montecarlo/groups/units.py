@@ -12,8 +12,8 @@ brought back whenever a squared norm over N exceeds `LARGEST`, and `exponents[l]
 all k so far: Gram matrices are then in units of `4^E`, outputs in `2^E`. Logarithms and ratios of
 the stream stay finite at any depth; a kernel beyond the range of float64 is infinite, as it should.
 
-Other activations have no such units: their networks overflow, and the estimates say so. Gradients
-and twins are not carried in units.
+Other activations have no such units: their networks overflow, and the estimates say so. Networks
+that are propagated with gradients or with a twin are in none either.
 """
 
 from __future__ import annotations
