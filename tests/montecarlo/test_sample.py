@@ -128,7 +128,7 @@ def test_deep_relu_is_a_heavy_tail() -> None:
         ({"seed": 2**64}, HyperparameterError, "seed"),
         ({"workers": 0}, HyperparameterError, "workers=0"),
         ({"method": "exact"}, UnsupportedError, "'function-space' or 'dense'"),
-        ({"target": "cuda"}, UnsupportedError, "use 'cpu'"),
+        ({"target": "tpu"}, UnsupportedError, "use 'cpu', 'cuda' or 'auto'"),
         ({"K0": None}, HyperparameterError, "exactly one of K0 and inputs"),
         ({"inputs": [[1.0]]}, HyperparameterError, "exactly one of K0 and inputs"),
         ({"K0": None, "inputs": [[1.0]]}, HyperparameterError, "read_in=Linear"),
