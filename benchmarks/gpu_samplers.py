@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,14 +72,16 @@ def while_drawing(run: Callable[[], object], rounds: int) -> tuple[Array, Array]
     What is left are transfers, launches, and sums on the host where they do not overlap.
     """
     watched: list[tuple[Any, Any, Launches]] = []
+    one_at_a_time = threading.Lock()
     draw = Networks.draw
 
     def watching(networks: Networks, *arguments: Any) -> Any:
         text = networks.text
-        if not isinstance(text.draw_networks, Launches):
-            launches = Launches(text.draw_networks)
-            watched.append((text, text.draw_networks, launches))
-            text.draw_networks = launches
+        with one_at_a_time:
+            if not isinstance(text.draw_networks, Launches):
+                launches = Launches(text.draw_networks)
+                watched.append((text, text.draw_networks, launches))
+                text.draw_networks = launches
         return draw(networks, *arguments)
 
     def both() -> tuple[float, float]:
