@@ -141,3 +141,34 @@ def test_an_empty_input_beside_another(name: str) -> None:
 def test_variances_beyond_the_quadrature_of_pairs() -> None:
     with pytest.raises(UnsupportedError, match="its quadrature would not end"):
         evaluate(one_loop(net_of(X**3), inputs=2), K0=PAIR)
+
+
+NEAR = np.array([1e-4, 1e-5, 1e-6, 1e-7])
+"""Of inputs with the covariance ``1 - e``: what they differ by is of order ``e``."""
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", pytest.param(X**2, marks=pytest.mark.slow)])
+def test_nearly_equal_inputs(name) -> None:
+    """Deviations from equal inputs shrink with the distance, down to rounding."""
+    theory, alone = one_loop(net_of(name), inputs=2), evaluate(one_loop(net_of(name)), K0=1.0)
+    found = evaluate(theory, K0=np.array([[[1, 1 - e], [1 - e, 1]] for e in NEAR]))
+    assert found.status == "ok"
+    for key in ("C_mean", "C_cov", "G_cov"):
+        own = found[key][:, :, 0, 1] if key == "C_mean" else found[key][:, :, 0, 1, :, 0, 1]
+        scale = np.abs(alone[key]).max()
+        away = np.abs(own - alone[key]).reshape(len(NEAR), -1).max(axis=1) / scale
+        assert (away < 10 * NEAR + 1e-7).all(), (key, away)
+        assert away[0] > 1e-6
+
+
+def test_inputs_that_only_rounding_tells_apart() -> None:
+    theory = one_loop(net_of("relu"), inputs=2)
+    equal = evaluate(theory, K0=np.ones((2, 2)))
+    near = evaluate(theory, K0=np.array([[1, 1 - 1e-12], [1 - 1e-12, 1]]))
+    np.testing.assert_allclose(near["C_mean"], equal["C_mean"], rtol=1e-11)
+    # On a grid with others, and for multiples of each other, the loss is stated.
+    grid = evaluate(theory, K0=np.array([[[1, 1 - 1e-12], [1 - 1e-12, 1]], PAIR]))
+    assert "did not converge" in grid.status
+    assert np.abs(grid["C_mean"][0] - equal["C_mean"]).max() < 1e-3
+    parallel = evaluate(theory, K0=np.array([[[1.0, 2.0], [2.0, 4.0]], PAIR]))
+    assert parallel.status == "ok"

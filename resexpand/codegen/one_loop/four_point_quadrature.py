@@ -94,9 +94,9 @@ def _one(
     first = features(law, x)[0]
     product = first.prod(axis=0)
     centred = weights * (product - weights @ product)
-    cross, inverse = sigma[:2, 2:], _pseudo_inverse(sigma[2:, 2:], same[1])
-    means = cross @ inverse @ x
-    rest = sigma[:2, :2] - cross @ inverse @ cross.T
+    loads, z = _standardised(sigma, x, same[1])
+    means = loads @ z
+    rest = sigma[:2, :2] - loads @ loads.T
     rest[np.abs(rest) < SINGULAR * sigma[:2, :2].max()] = 0.0
     inner = _later_same(law, means, rest, density) if same[0] else None
     averages = _later_pair(law, means, rest, density) if inner is None else inner
@@ -120,11 +120,23 @@ def _earlier(covariance: Array, same: bool, density: float) -> tuple[Array, Arra
     return nodes.reshape(2, -1), (weight[0][:, None] * weights).ravel()
 
 
-def _pseudo_inverse(covariance: Array, same: bool) -> Array:
-    if same:
-        return np.array([[1 / covariance[0, 0] if covariance[0, 0] > 0 else 0.0, 0.0], [0.0, 0.0]])
-    inverse = np.linalg.pinv(covariance, rcond=SINGULAR, hermitian=True)
-    return np.asarray(inverse, dtype=np.float64)
+def _standardised(sigma: Array, x: Array, same: bool) -> tuple[Array, Array]:
+    """Return what the later pair shares with two standard normals, and these at the nodes.
+
+    The first is that of ``x_1``, the second of what ``x_2`` has beside it: unlike with an inverse
+    of their covariance, little is lost where they are nearly the same.
+    """
+    cross, first = sigma[:2, 2:], np.sqrt(sigma[2, 2])
+    slope = sigma[2, 3] / sigma[2, 2] if first > 0 else 0.0
+    left = 0.0 if same else sigma[3, 3] - slope * sigma[2, 3]
+    second = np.sqrt(left) if left > SINGULAR * sigma[3, 3] else 0.0
+    loads, z = np.zeros((2, 2)), np.zeros((2, x.shape[1]))
+    if first > 0:
+        loads[:, 0], z[0] = cross[:, 0] / first, x[0] / first
+    if second > 0:
+        loads[:, 1] = (cross[:, 1] - slope * cross[:, 0]) / second
+        z[1] = (x[1] - slope * x[0]) / second
+    return loads, z
 
 
 def _later_same(law: ActivationLaw, means: Array, rest: Array, density: float) -> Array:

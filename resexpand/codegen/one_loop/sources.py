@@ -18,7 +18,7 @@ from resexpand.codegen.one_loop.four_point import (
     local_cumulants,
     pair_cumulants,
 )
-from resexpand.codegen.one_loop.tables import Tables
+from resexpand.codegen.one_loop.tables import Tables, rounding
 from resexpand.codegen.one_loop.two_point import local_variance, stream_cumulants
 from resexpand.theory.one_loop.process import Process
 
@@ -60,6 +60,9 @@ def sources(tables: Tables, process: Process) -> Sources:
         for block in range(blocks):
             covariance[:, block, draw, :, block, draw] = scaled[:, block]
         error = max(error, own)
+    for draw, described in enumerate(process.draws):
+        if described.law is not None and not described.law.is_smooth:
+            error = max(error, rounding(tables.reads[:, :, draw]))
     conditioning = weight[:, :, None, None, :, None] * streams.slope
     count = blocks * draws * entries
     return Sources(covariance.reshape((points, count, count)), conditioning, error)

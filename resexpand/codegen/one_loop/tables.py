@@ -26,8 +26,13 @@ from resexpand.theory.one_loop.layers import (
 from resexpand.theory.one_loop.process import Process
 
 Array = NDArray[np.float64]
-PARALLEL = 1e-12
-"""Square of the sine of the angle at which two inputs count as multiples of each other."""
+PARALLEL = 1e-5
+"""Square of the sine of the angle at which the curvature of a kinked function is left out. What it
+adds to the mean goes like the third power of the angle; what rounding makes of it, like the inverse
+of that. Both are below 1e-8 here."""
+
+ALONG = 1e-15
+"""The same, below which two inputs are multiples of each other to rounding."""
 
 Index = dict[tuple[int, int], int]
 
@@ -165,6 +170,25 @@ def _set_derivatives(
                 first, second = places[b], places[c]
                 curvatures[..., row, first, second] = part[name]
                 curvatures[..., row, second, first] = part[name]
+
+
+def rounding(reads: Array) -> float:
+    """Return the relative error of closed averages of a kinked function near parallel inputs.
+
+    Parameters
+    ----------
+    reads : ndarray, shape (..., D, D)
+        Covariances.
+    """
+    worst = 0.0
+    for i, j in combinations(range(reads.shape[-1]), 2):
+        product = reads[..., i, i] * reads[..., j, j]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sine = 1 - reads[..., i, j] ** 2 / product
+        near = sine[(product > 0) & (sine > ALONG)]
+        if near.size:
+            worst = max(worst, float(np.finfo(float).eps / near.min()))
+    return worst
 
 
 def _regular(responses: Array, curvatures: Array, reads: Array, smooth: bool) -> None:
