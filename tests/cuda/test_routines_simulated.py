@@ -132,9 +132,10 @@ def test_small_grids_get_more_threads_per_point():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("precision", ["double", "single"])
-def test_simulated_registry_agrees_with_the_cpu(simulator, precision):
-    names = [name for name in REGISTRY if not _is_long(name)]
+def test_simulated_registry_agrees_with_the_cpu(simulator, precision, part):
+    names = [name for name in REGISTRY if not _is_long(name)][part::4]
     expected = on_the_cpu(names)
     found = simulator(run_cases, names="\n".join(names), precision=precision)
     apart = {name: worst(found, {name: value}) for name, value in expected.items()}
