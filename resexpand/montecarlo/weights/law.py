@@ -5,8 +5,8 @@ does not enter the theory of infinite width: for independent weights of mean zer
 variance, and for rotations, kernels and responses of wide networks are those of Gaussian weights.
 At finite width the laws differ, from order 1/N on: `kurtosis` E w^4/(E w^2)^2 is what enters there
 first, and what `evaluate` takes as ``weight_kurtosis=`` for the order 1/N of symmetric laws. So the
-law is an argument of `sample`, where widths are finite. It holds for every `Linear` of the branch and the read-out; the
-input h^0 and the biases are Gaussian throughout.
+law is an argument of `sample`, where widths are finite. It holds for every `Linear` of the branch
+and the read-out; the input h^0 and the biases are Gaussian throughout.
 
     gaussian     N(0, 1) entries; the action on a few columns can be drawn instead of the matrix,
                  because a rotation of Gaussian weights has the same law
