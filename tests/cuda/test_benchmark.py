@@ -160,3 +160,11 @@ def test_a_peer_that_is_not_there_is_said_so(monkeypatch, numba_cuda):
     assert missing == "no interpreter with PyTorch"
     assert wrong.startswith("the interpreter cannot be started")
     assert "torch" in here.lower()
+
+
+def test_both_targets_agree_on_a_device(device, cases):
+    import gpu_agreement
+
+    found = gpu_agreement.agreement(cases.TINY, every=False)
+    assert found["compared"] == 2
+    assert found["disagree"] == []
