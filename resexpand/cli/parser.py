@@ -184,12 +184,13 @@ def _expand(commands: Any) -> None:
 
 
 def _kernel(commands: Any) -> None:
-    _command(
+    parser = _command(
         commands,
         "kernel",
         "theory_commands",
         "Covariance kernel over the layers at infinite width.",
     )
+    _target(parser)
 
 
 def _response(commands: Any) -> None:
@@ -200,6 +201,7 @@ def _response(commands: Any) -> None:
         "Response function: how a change of the input kernel travels.",
     )
     _kind(parser)
+    _target(parser)
 
 
 def _optimal_scale(commands: Any) -> None:
@@ -210,6 +212,7 @@ def _optimal_scale(commands: Any) -> None:
         "Residual scale at which the response is largest, or why there is none.",
     )
     _kind(parser)
+    _target(parser)
 
 
 def _one_loop(commands: Any) -> None:
@@ -267,6 +270,16 @@ def _kind(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _target(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--target",
+        choices=("cpu", "cuda", "auto"),
+        default="cpu",
+        help="where the numbers are computed; auto takes a GPU if there is one and says what it "
+        "took, 'resexpand doctor' says what works (default: cpu)",
+    )
+
+
 def _sampling(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("sampling")
     group.add_argument("--width", metavar="N", help="neurons per layer")
@@ -293,6 +306,7 @@ def _sample(commands: Any) -> None:
         help="exact in law either way; dense draws every weight, auto only where it must "
         "(default: auto)",
     )
+    _target(group)
     group.add_argument(
         "--weights",
         metavar="LAW",

@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         wanted.net(wanted.depths[0]),
         observables,
         method=arguments.method,
+        target=arguments.target,
         weights=arguments.weights,
         control=arguments.control,
         until=None if arguments.until is None else relative_error(arguments.until),
@@ -52,6 +53,9 @@ def report(
         return 0
     for name, estimate in estimates.items():
         _show(name, estimate)
+    if "target" in estimates.settings:
+        target, reason = estimates.settings["target"], estimates.settings["target_reason"]
+        say(f"drawn on: {reason if reason.startswith(target) else target}")
     return 0
 
 

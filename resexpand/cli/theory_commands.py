@@ -45,16 +45,14 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     recursion = derive(arguments, wanted)
     # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
     names = [output.name for output in recursion.outputs if output.kind != "propagator"]
-    routine = compile_routine(recursion, outputs=names)
+    routine = compile_routine(recursion, arguments.target, names)
     answers = [_answer(depth, routine(depth=depth, **wanted.keywords())) for depth in wanted.depths]
     equations = formulas(recursion)
     if arguments.json:
         _record(arguments, wanted, equations, recursion, answers)
         return
     head(recursion.title, equations, recursion.neglects)
-    for answer in answers:
-        say()
-        _show(answer, wanted)
+    _show_all(answers, wanted)
 
 
 def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
@@ -82,7 +80,8 @@ def _optimal_scale_command(arguments: argparse.Namespace) -> None:
         depth: optimal_scale(wanted.net(depth), kind=arguments.kind) for depth in wanted.depths
     }
     answers = [
-        _answer(depth, evaluate(optimum, **wanted.keywords())) for depth, optimum in optima.items()
+        _answer(depth, evaluate(optimum, target=arguments.target, **wanted.keywords()))
+        for depth, optimum in optima.items()
     ]
     first = optima[wanted.depths[0]]
     equations = _optimum_formulas(first)
@@ -90,9 +89,7 @@ def _optimal_scale_command(arguments: argparse.Namespace) -> None:
         _record(arguments, wanted, equations, first, answers)
         return
     head(f"optimal residual scale of the {arguments.kind} response", equations, "")
-    for answer in answers:
-        say()
-        _show(answer, wanted)
+    _show_all(answers, wanted)
 
 
 def _answer(depth: int, values: Values) -> Answer:
@@ -103,6 +100,7 @@ def _answer(depth: int, values: Values) -> Answer:
     return {
         "depth": depth,
         **{name: np.asarray(values[name]) for name in kept},
+        "target": values.target,
         "status": values.status,
         "quadrature_error": values.quadrature_error,
     }
@@ -162,6 +160,16 @@ def head(title: str, equations: Mapping[str, str], neglects: str) -> None:
     width = max(map(len, equations))
     for left, right in equations.items():
         say(f"  {left:<{width}} = {right}")
+
+
+def _show_all(answers: Sequence[Answer], wanted: Request) -> None:
+    """Print the answers, and where they were computed unless that is the plain processor."""
+    for answer in answers:
+        say()
+        _show(answer, wanted)
+    elsewhere = dict.fromkeys(answer["target"] for answer in answers if answer["target"] != "cpu")
+    for target in elsewhere:
+        say(f"\ncomputed on: {target}")
 
 
 def _show(answer: Answer, wanted: Request) -> None:
