@@ -77,7 +77,8 @@ def quadrature_functions(quadratures: Sequence[Quadrature], *, shared: bool = Fa
 
 def _among_threads(text: str) -> str:
     """Let threads share the nodes of a sum, in all of its loops, and add what they found."""
-    loops = re.sub(r"range\((\w+)\.size\)", r"range(share_first(), \1.size, share_step())", text)
+    loop = r"\1for share_turn in range(share_turns(\2.size)):\n\1    i = share_entry(share_turn)"
+    loops = re.sub(r"( *)for i in range\((\w+)\.size\):", loop, text)
     return loops.replace("return total", "return share_sum(total)")
 
 

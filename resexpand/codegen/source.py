@@ -57,7 +57,7 @@ CSE_LEVELS = 100
 
 BINDINGS = (
     *("scalar", "chunk", "reduction", "driver", "real", "nan"),
-    *("share_first", "share_step", "share_sum"),
+    *("share_turns", "share_entry", "share_sum"),
 )
 """Names of a target that a module may use."""
 

@@ -140,6 +140,22 @@ def normals4(
     return normals_of_words(x, y, xx, yy)
 
 
+@inlined
+def write_first(
+    out: NDArray[np.float64], at: int, count: int, a: float, b: float, c: float
+) -> None:
+    """Write the first one, two or three of some numbers.
+
+    No loop over a tuple: an index into one may be wrong, which would be a way out of the function
+    for one lane while the others wait for it.
+    """
+    out[at] = a
+    if count > 1:
+        out[at + 1] = b
+    if count > 2:
+        out[at + 2] = c
+
+
 @loop
 def fill_normals(
     key0: np.uint64,
@@ -164,9 +180,8 @@ def fill_normals(
         out[4 * k + 3] = d
     rest = n - BLOCK * blocks
     if rest and leads():
-        last = normals4(np.uint64(blocks), c1, c2, c3, key0, key1)
-        for p in range(rest):
-            out[BLOCK * blocks + p] = last[p]
+        a, b, c, _ = normals4(np.uint64(blocks), c1, c2, c3, key0, key1)
+        write_first(out, BLOCK * blocks, rest, a, b, c)
     meet()
 
 

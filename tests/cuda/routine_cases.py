@@ -60,6 +60,9 @@ OTHERS: dict[str, Callable[[], Recursion]] = {
     "erf, a scale per block: kernel": lambda: kernel(per_block("erf")),
     "erf, a scale per block: kernel of two inputs": lambda: kernel(per_block("erf"), inputs=2),
     "kinked bump: kernel": lambda: kernel(network(sp.Abs(X - 1) * sp.exp(-(X**2)))),
+    "kinked bump: kernel of two inputs": lambda: kernel(
+        network(sp.Abs(X - 1) * sp.exp(-(X**2))), inputs=2
+    ),
     "erf: optimal scale, curves": lambda: optimal_scale(network("erf")).curves,
     "erf: optimal scale, slope": lambda: optimal_scale(network("erf")).slope,
     "tanh: optimal scale, curves": lambda: optimal_scale(network("tanh")).curves,

@@ -17,7 +17,13 @@ from numba import cuda
 
 from resexpand.codegen.cuda.target import SIMULATED
 
-TILE, TILE_ROWS = 32, 8
+TILE = 32
+ACROSS, DOWN = (4, 2) if SIMULATED else (TILE, 8)
+"""Threads that transpose a tile; a simulated thread is one of Python: a few of them do as well.
+
+Constants, for a step that may be zero is a way out of the kernel before all threads have met.
+"""
+
 TILE_SHAPE = (32, 33)
 """One column more than there are threads, so that a column is read from different memory banks."""
 
@@ -124,9 +130,7 @@ def transpose(source: Any, result: Any, count: int, stream: Any) -> None:
     """
     rows = source.shape[0]
     tiles = -(-rows // TILE) * -(-count // TILE)
-    # A simulated thread is one of Python: a few of them do as well.
-    threads = (4, 2) if SIMULATED else (TILE, TILE_ROWS)
-    _transposed(source.dtype.str)[tiles, threads, stream](source, result, count)
+    _transposed(source.dtype.str)[tiles, (ACROSS, DOWN), stream](source, result, count)
 
 
 @cache
@@ -139,13 +143,13 @@ def _transposed(typestr: str) -> Any:
         columns = (count + TILE - 1) // TILE
         row, column = cuda.blockIdx.x // columns * TILE, cuda.blockIdx.x % columns * TILE
         x, y = cuda.threadIdx.x, cuda.threadIdx.y
-        for k in range(x, TILE, cuda.blockDim.x):
-            for j in range(y, TILE, cuda.blockDim.y):
+        for k in range(x, TILE, ACROSS):
+            for j in range(y, TILE, DOWN):
                 if row + j < rows and column + k < count:
                     tile[j, k] = source[row + j, column + k]
         cuda.syncthreads()
-        for k in range(x, TILE, cuda.blockDim.x):
-            for j in range(y, TILE, cuda.blockDim.y):
+        for k in range(x, TILE, ACROSS):
+            for j in range(y, TILE, DOWN):
                 if row + k < rows and column + j < count:
                     result[column + j, row + k] = tile[k, j]
 

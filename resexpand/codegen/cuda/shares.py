@@ -1,10 +1,14 @@
 """How several threads share the work of one point.
 
 The threads of a block stand in a rectangle: points along x, and along y those that share a point.
-Every one of them carries the whole state; a quadrature is a loop of which each takes every
-``share_step()``-th node from ``share_first()`` on, and ``share_sum`` returns to all of them the sum
-of what they found, added in the order of the threads: the same for all, and in every run. All
-threads of a block must come by, also those without a point. A thread that is alone adds nothing.
+Every one of them carries the whole state; a quadrature is a loop of which each takes
+``share_turns(n)`` of n nodes, ``share_entry(turn)`` being one of them, and ``share_sum`` returns to
+all of them the sum of what they found, added in the order of the threads: the same for all, and in
+every run. All threads of a block must come by, also those without a point. A thread that is alone
+adds nothing.
+
+No ``range`` with a step from the machine: that it may be zero is a way out of the function, and
+threads of a warp that took different branches would meet again behind the sum, not before.
 """
 
 from __future__ import annotations
@@ -26,11 +30,12 @@ def shares(number: Any) -> tuple[Any, Any, Any]:
     """Return the three functions for numbers of one type."""
     kind = types.float64 if number is np.float64 else types.float32
 
-    def share_first() -> Any:
-        return cuda.threadIdx.y
+    def share_turns(n: Any) -> Any:
+        count = cuda.blockDim.y
+        return int(np.uint32(n + count - 1 - cuda.threadIdx.y) >> np.uint32(31 - cuda.clz(count)))
 
-    def share_step() -> Any:
-        return cuda.blockDim.y
+    def share_entry(turn: Any) -> Any:
+        return int(np.uint32(cuda.threadIdx.y + turn * cuda.blockDim.y))
 
     def share_sum(x: Any) -> Any:
         if cuda.blockDim.y == 1:
@@ -46,7 +51,7 @@ def shares(number: Any) -> tuple[Any, Any, Any]:
         cuda.syncthreads()
         return total
 
-    compiled = [cuda.jit(device=True)(f) for f in (share_first, share_step, share_sum)]
+    compiled = [cuda.jit(device=True)(f) for f in (share_turns, share_entry, share_sum)]
     return compiled[0], compiled[1], compiled[2]
 
 

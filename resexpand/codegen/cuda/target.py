@@ -95,7 +95,7 @@ class Cuda(Target):
         super().__init__(name, _primitives())
         self.number = number
         self.real, self.nan = number, number(math.nan)
-        self.share_first, self.share_step, self.share_sum = shares(number)
+        self.share_turns, self.share_entry, self.share_sum = shares(number)
         self._rounds = SIMULATED or number is np.float32
 
     def _text(self, function: Function) -> Any:

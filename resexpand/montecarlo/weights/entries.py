@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop_for
-from resexpand.montecarlo.lanes import entry, meet, turns
+from resexpand.montecarlo.lanes import entry, leads, meet, turns
 from resexpand.montecarlo.normals import (
     BLOCK,
     INTEGER_BITS,
@@ -31,6 +31,7 @@ from resexpand.montecarlo.normals import (
     bits_of,
     float_of,
     normals_of_words,
+    write_first,
 )
 from resexpand.montecarlo.philox import philox4x32
 
@@ -95,11 +96,18 @@ def vector_of(entries: Callable[..., Entries]) -> Callable[..., None]:
         n: int,
     ) -> None:
         """Write the first n entries of the vector with counter words c1, c2, c3."""
-        for turn in range(turns((n + BLOCK - 1) // BLOCK)):
+        blocks = n // BLOCK
+        for turn in range(turns(blocks)):
             k = entry(turn)
-            four = entries(*philox4x32(np.uint64(k), c1, c2, c3, key0, key1))
-            for p in range(min(BLOCK, n - BLOCK * k)):
-                out[BLOCK * k + p] = four[p]
+            a, b, c, d = entries(*philox4x32(np.uint64(k), c1, c2, c3, key0, key1))
+            out[4 * k] = a
+            out[4 * k + 1] = b
+            out[4 * k + 2] = c
+            out[4 * k + 3] = d
+        rest = n - BLOCK * blocks
+        if rest and leads():
+            a, b, c, _ = entries(*philox4x32(np.uint64(blocks), c1, c2, c3, key0, key1))
+            write_first(out, BLOCK * blocks, rest, a, b, c)
         meet()
 
     return fill_vector

@@ -1,0 +1,107 @@
+"""All threads of a block come to every barrier together, in the text that is assembled.
+
+`barriers.stray_barriers` reads the control flow of PTX; the kernels below are those that wait for
+each other: quadratures shared by threads, samplers, and the transposition of results.
+"""
+
+from __future__ import annotations
+
+import pytest
+from barriers import stray_barriers
+from routine_cases import REGISTRY as ROUTINES
+from sampler_cases import REGISTRY as SAMPLERS
+from sampler_cases import sampler
+
+WIDTH = 33
+
+SHARED = ("tanh: kernel of two inputs", "kinked bump: kernel of two inputs")
+DRAWN = ("function-space, W relu, growth", "dense, uniform weights", "function-space, W erf, pair")
+
+
+def waiting(kernel, given):
+    """Return the number of barriers of a kernel, and those that are stray."""
+    from resexpand.codegen.cuda.offline import ptx_of
+
+    return stray_barriers(ptx_of(kernel, given))
+
+
+def kernels_of_routines(names):
+    """Yield the kernels that take all layers, with what they are given, by case."""
+    from resexpand.codegen.cuda.inspection import kernels_of
+
+    for name in names:
+        for precision in ("double", "single"):
+            yield f"{name} [{precision}]", *kernels_of(ROUTINES[name](), precision)["run"]
+
+
+def kernels_of_samplers(names):
+    """Yield the kernels that draw networks, with what they are given, by case."""
+    from resexpand.montecarlo.cuda.inspection import signature
+
+    for name in names:
+        drawn = sampler(name, WIDTH, "cuda")
+        yield name, drawn.text.draw_networks, signature(drawn.layout)
+
+
+def strays(kernels):
+    """Return stray barriers by case; every kernel must have barriers at all."""
+    found = {name: waiting(kernel, given) for name, kernel, given in kernels}
+    assert all(count for count, _ in found.values())
+    return {name: stray for name, (_, stray) in found.items() if stray}
+
+
+def test_threads_that_share_quadratures_meet(numba_cuda):
+    assert strays(kernels_of_routines(SHARED[:1])) == {}
+
+
+def test_threads_that_draw_a_network_meet(numba_cuda):
+    assert strays(kernels_of_samplers(DRAWN[:1])) == {}
+
+
+@pytest.mark.slow
+def test_threads_meet_in_every_kernel(numba_cuda):
+    shared = [name for name in ROUTINES if name.startswith(("tanh: ", "gelu: ", "kinked bump: "))]
+    assert strays(kernels_of_routines([*SHARED, *shared])) == {}
+    assert strays(kernels_of_samplers(SAMPLERS)) == {}
+
+
+def test_threads_that_transpose_meet(numba_cuda):
+    from numba.cuda import types
+
+    from resexpand.codegen.cuda.arrays import _transposed
+
+    matrix = types.Array(types.float64, 2, "C")
+    given = types.void(matrix, matrix, types.int64)
+    count, stray = waiting(_transposed("<f8"), given)
+    assert (count, stray) == (1, [])
+
+
+def test_a_stray_barrier_is_found(numba_cuda):
+    # The control: one thread may leave, or passes another way, before the barrier.
+    from numba import cuda
+    from numba.cuda import types
+
+    def parted(x):
+        if x[cuda.threadIdx.x] > 0.0:
+            cuda.syncthreads()
+        x[0] = 1.0
+
+    def stepping(x, step):
+        if cuda.threadIdx.x < 3:
+            for i in range(0, x.size, step):  # a step of zero is an error
+                x[i] += 1.0
+        cuda.syncthreads()
+        x[0] = 1.0
+
+    def together(x, step):
+        if cuda.threadIdx.x < 3:
+            for i in range(step):
+                x[i] += 1.0
+        cuda.syncthreads()
+        if x[0] > 1.0:
+            cuda.syncthreads()
+
+    vector = types.Array(types.float64, 1, "C")
+    assert len(waiting(parted, types.void(vector))[1]) == 1
+    assert len(waiting(stepping, types.void(vector, types.int64))[1]) == 1
+    assert waiting(together, types.void(vector, types.int64)) == (2, [])
