@@ -41,6 +41,13 @@ def test_one_version_everywhere():
     assert len(set(sections)) == len(sections)
 
 
+def test_no_two_test_files_have_one_name():
+    # Folders of tests are no packages: pytest stops at the second file of a name.
+    names = [path.name for path in TEXTS if path.name.startswith("test_")]
+    assert len(names) > 100
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
 def test_one_licence_everywhere():
     assert PROJECT["project"]["license"] == "BSD-3-Clause"
     assert "\nlicense: BSD-3-Clause\n" in (ROOT / "CITATION.cff").read_text()

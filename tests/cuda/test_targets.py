@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -38,11 +40,20 @@ BROKEN = {
     ),
     "no driver": (
         Machine("0.30", (13, 0), (12, 1), None, "libcuda is gone"),
-        r"there is no CUDA driver \(libcuda is gone\); install the NVIDIA driver",
+        r"there is no NVIDIA driver \(libcuda is gone\); install the NVIDIA driver",
     ),
     "old driver": (
         Machine("0.30", (13, 0), (12, 1), (12, 2), "", (H100,)),
-        r"serves CUDA 12\.2, the toolkit is 13\.0; update .* 'numba-cuda\[cu12\]'",
+        r"serves CUDA 12\.2, the toolkit is 13\.0; update .* or pip install "
+        r"'numba-cuda\[cu12\]' 'cuda-toolkit\[nvcc\]==12\.\*'$",
+    ),
+    "very old driver": (
+        Machine("0.30", (13, 0), (12, 1), (11, 4), "", (H100,)),
+        r"serves CUDA 11\.4, the toolkit is 13\.0; update the NVIDIA driver \(see [^ ]*\)$",
+    ),
+    "fork": (
+        replace(WHOLE, forked=True),
+        r"this process was forked .*; use threads, .*get_context\('spawn'\)\)$",
     ),
     "no device": (
         Machine("0.30", (13, 0), (12, 1), (13, 0), "CUDA_ERROR_NO_DEVICE"),
@@ -71,6 +82,15 @@ def test_a_whole_machine_has_no_obstacle():
     assert chosen(WHOLE) == ("cuda", "cuda (NVIDIA H100)")
 
 
+def test_a_fork_of_who_started_the_driver_has_none(monkeypatch):
+    for process, forked in ((os.getpid(), False), (os.getppid(), True)):
+        monkeypatch.setattr(device, "_looked_up", lambda process=process: (WHOLE, process))
+        assert device.machine() == replace(WHOLE, forked=forked)
+    # Where there is no driver, there is nothing to inherit.
+    monkeypatch.setattr(device, "_looked_up", lambda: (BROKEN["no driver"][0], os.getppid()))
+    assert not device.machine().forked
+
+
 @pytest.fixture
 def no_gpu(monkeypatch):
     """Let every machine be one with a toolkit and without a driver."""
@@ -78,19 +98,19 @@ def no_gpu(monkeypatch):
 
 
 def test_cuda_without_a_gpu_is_an_error_and_auto_is_the_cpu(no_gpu):
-    with pytest.raises(DeviceError, match="no CUDA driver"):
+    with pytest.raises(DeviceError, match="no NVIDIA driver"):
         compile_routine(kernel(NET), target="cuda")
-    with pytest.raises(DeviceError, match="no CUDA driver"):
+    with pytest.raises(DeviceError, match="no NVIDIA driver"):
         evaluate(kernel(NET), target="cuda", K0=1.0)
     values = evaluate(kernel(NET), target="auto", K0=1.0)
     np.testing.assert_array_equal(values["K"], [1, 2, 4, 8])
-    assert values.target == "cpu (there is no CUDA driver (libcuda is gone))"
+    assert values.target == "cpu (there is no NVIDIA driver (libcuda is gone))"
     assert evaluate(kernel(NET), K0=1.0).target == "cpu"
 
 
 def test_without_the_extra_the_error_has_the_line_that_installs_it(monkeypatch):
     monkeypatch.setattr(device, "find_spec", lambda name: None)
-    monkeypatch.setattr(device, "machine", device.machine.__wrapped__)
+    monkeypatch.setattr(device, "_looked_up", device._looked_up.__wrapped__)
     with pytest.raises(DeviceError, match=r"pip install 'resexpand\[cuda\]'$"):
         evaluate(kernel(NET), target="cuda", K0=1.0)
     with pytest.raises(DeviceError, match=r"PTX: numba-cuda .* pip install 'resexpand\[cuda\]'$"):

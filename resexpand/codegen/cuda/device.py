@@ -8,7 +8,9 @@ knows the device. In the simulator of numba-cuda there is one device, and it is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import sys
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -21,6 +23,9 @@ from resexpand.errors import DeviceError
 INSTALL = "pip install 'resexpand[cuda]'"
 OLDEST_TOOLKIT = (12, 0)
 DRIVERS = "see https://www.nvidia.com/drivers"
+DRIVER = {"win32": "nvcuda.dll"}.get(sys.platform, "libcuda.so.1")
+TOOLKITS = (12, 13)
+"""Major versions of CUDA for which there is a numba-cuda."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Machine:
         In the order of the driver.
     simulated : bool
         Whether kernels run as Python in this process.
+    forked : bool
+        Whether it was the parent of this process that asked the driver.
     """
 
     package: str | None = None
@@ -71,6 +78,7 @@ class Machine:
     trouble: str = ""
     devices: tuple[Device, ...] = ()
     simulated: bool = False
+    forked: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,23 @@ class Obstacle:
     remedy: str
 
 
-@cache
 def machine() -> Machine:
-    """Return what this machine has; it is looked up once per process."""
+    """Return what this machine has; it is looked up once per process.
+
+    A driver that was started belongs to the process that did so: it serves no fork of it.
+    """
+    found, process = _looked_up()
+    forked = process != os.getpid() and found.driver is not None
+    return replace(found, forked=True) if forked else found
+
+
+@cache
+def _looked_up() -> tuple[Machine, int]:
+    """Return what there is, and the process that looked."""
+    return _found(), os.getpid()
+
+
+def _found() -> Machine:
     package = _package()
     if package is None:
         return Machine()
@@ -101,7 +123,7 @@ def obstacle(found: Machine) -> Obstacle | None:
         return Obstacle("numba-cuda and what it needs are not installed", INSTALL)
     if found.simulated:
         return None
-    return _of_toolkit(found) or _of_driver(found) or _of_device(found)
+    return _of_toolkit(found) or _of_driver(found) or _of_device(found) or _of_process(found)
 
 
 def _of_toolkit(found: Machine) -> Obstacle | None:
@@ -117,15 +139,16 @@ def _of_driver(found: Machine) -> Obstacle | None:
     assert found.toolkit is not None
     if found.driver is None:
         return Obstacle(
-            f"there is no CUDA driver ({found.trouble})",
+            f"there is no NVIDIA driver ({found.trouble})",
             f"install the NVIDIA driver ({DRIVERS}), or use target='cpu'",
         )
-    if found.driver[0] < found.toolkit[0]:
+    served = found.driver[0]
+    if served < found.toolkit[0]:
+        older = f", or pip install 'numba-cuda[cu{served}]' 'cuda-toolkit[nvcc]=={served}.*'"
         return Obstacle(
             f"the driver serves CUDA {_dotted(found.driver)}, the toolkit is "
             f"{_dotted(found.toolkit)}",
-            f"update the NVIDIA driver ({DRIVERS}), or pip install "
-            f"'numba-cuda[cu{found.driver[0]}]'",
+            f"update the NVIDIA driver ({DRIVERS}){older if served in TOOLKITS else ''}",
         )
     return None
 
@@ -144,6 +167,16 @@ def _of_device(found: Machine) -> Obstacle | None:
             f"{INSTALL} --upgrade",
         )
     return None
+
+
+def _of_process(found: Machine) -> Obstacle | None:
+    if not found.forked:
+        return None
+    return Obstacle(
+        "this process was forked from one that has started the CUDA driver, which serves no fork",
+        "use threads, or processes that start anew: ProcessPoolExecutor(mp_context="
+        "multiprocessing.get_context('spawn'))",
+    )
 
 
 def require_cuda(asked: str, found: Machine | None = None) -> Device:
@@ -216,10 +249,13 @@ def _dotted(pair: tuple[int, int]) -> str:
 def _toolkit() -> tuple[tuple[int, int] | None, tuple[int, int] | None, str]:
     """Return the toolkit's version, the newest capability it knows, and what went wrong."""
     from cuda.bindings import nvrtc
+    from cuda.pathfinder import DynamicLibNotFoundError
 
     try:
         _, major, minor = nvrtc.nvrtcVersion()
         _, architectures = nvrtc.nvrtcGetSupportedArchs()
+    except DynamicLibNotFoundError:
+        return None, None, "nvrtc was not found"
     except RuntimeError as error:
         return None, None, _first_line(error)
     newest = max(int(number) for number in architectures)
@@ -229,9 +265,12 @@ def _toolkit() -> tuple[tuple[int, int] | None, tuple[int, int] | None, str]:
 def _driver() -> tuple[tuple[int, int] | None, tuple[Device, ...], str]:
     """Return the driver's CUDA version, its devices, and what went wrong."""
     from cuda.bindings import driver
+    from cuda.pathfinder import DynamicLibNotFoundError
 
     try:
         started = driver.cuInit(0)[0]
+    except DynamicLibNotFoundError:
+        return None, (), f"{DRIVER} was not found"
     except RuntimeError as error:
         return None, (), _first_line(error)
     number = int(driver.cuDriverGetVersion()[1])

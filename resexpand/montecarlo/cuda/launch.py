@@ -23,6 +23,7 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
+from resexpand.codegen.cuda.device import require_cuda
 from resexpand.codegen.cuda.memory import SHARE, free_bytes, is_out_of_memory
 from resexpand.codegen.cuda.target import SIMULATED
 from resexpand.errors import DeviceMemoryError
@@ -106,9 +107,12 @@ class Networks:
 
         Raises
         ------
+        DeviceError
+            If the process has no device: a worker on another machine, or one that was forked.
         DeviceMemoryError
             If one network does not fit on the device.
         """
+        require_cuda("drawing networks with target='cuda'")
         per_network = NUMBER * max(sum(map(size_of, shapes.values())), 1)
         found = {site: np.empty((draws, *shape)) for site, shape in shapes.items()}
         with _ONE_AT_A_TIME:
