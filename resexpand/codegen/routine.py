@@ -180,14 +180,22 @@ class Routine:
         values: Values = device_values(self, hyperparameters)
         return values
 
+    def exact(self, arguments: Arguments, depth: int) -> Buffers:
+        """Return the same in double precision on the CPU: what single precision is held against."""
+        whole = compile_routine(self.recursion, "cpu", [o.name for o in self.plan.outputs])
+        buffers = allocate(self.plan, arguments.count, depth)
+        whole._run_on_cpu(arguments, depth, "fine", buffers)
+        return buffers
+
     def _rounding(self, point: Point, pairs: Pairs, run: Buffers) -> dict[str, float]:
         """Return what single precision changes, at a few points that the CPU computes as well."""
         count, matrix = int(np.prod(point.grid, dtype=int)), self.recursion.inputs == 2
         if not count:
             return {}
         indices = np.unique(np.linspace(0, count - 1, COMPARED).astype(int))
-        exact = compile_routine(self.recursion, "cpu", [o.name for o in self.plan.outputs])
-        few = exact._run(sampled(point, indices, matrix=matrix), pairs, "fine")
+        few_points = sampled(point, indices, matrix=matrix)
+        arguments = arguments_of(self.plan, few_points, pairs, self.recursion.inputs)
+        few = self.exact(arguments, point.depth)
         rows = (indices[:, None] * len(pairs) + np.arange(len(pairs))).reshape(-1)
         own = {slot: run.slots[slot][rows].astype(np.float64) for slot in few.slots}
         # The device has multiplied these by their diagonals.

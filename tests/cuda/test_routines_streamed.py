@@ -157,7 +157,14 @@ def stay_on_the_device(rhos, variances, per_point):
     found["smooth"], found["smooth error"] = read(values["K"]), values.quadrature_error["K"]
     single = compile_routine(kernel(network("relu")), "cuda", precision="single")
     values = single(**{**HYPER, "rho": Held(np.float32([0.5, 0.6])), "K0": 1.0})
-    found["single"] = read(values["K"])
+    found["single"], found["single error"] = read(values["K"]), values.rounding_error["K"]
+    rows = {"rho": Held(np.float32(rhos)), "K0": Held(np.float32(variances)), **HYPER}
+    chi = compile_routine(response(network("erf")), "cuda", precision="single")(**rows)
+    found["single response"] = read(chi["chi"])
+    found["single response error"] = chi.rounding_error["chi"]
+    gram = {**HYPER, "rho": 0.5, "K0": Held(np.float32(gram))}
+    pair = compile_routine(kernel(network("erf"), inputs=2), "cuda", precision="single")(**gram)
+    found["single pair error"] = pair.rounding_error["K"]
     found["overflow"] = routine(**{**OVERFLOWING, "rho": Held(OVERFLOWING["rho"])}).status
     return found
 
@@ -185,6 +192,12 @@ def test_arrays_on_the_device_stay_there(simulator):
     assert_allclose(
         found["single"], evaluate(kernel(net), **HYPER, rho=[0.5, 0.6], K0=1.0)["K"], rtol=1e-6
     )
+    assert 0 < found["single error"] < 1e-6
+    assert 0 < found["single pair error"] < 1e-5
+    rows = {"rho": np.float32(RHOS), "K0": np.float32(VARIANCES), **HYPER}
+    chi = evaluate(response(network("erf")), **rows)["chi"]
+    error = np.max(np.abs(found["single response"] - chi)) / np.max(chi)
+    assert 0 < error < 3 * found["single response error"] < 1e-4
     assert found["overflow"] == evaluate(response(net), **OVERFLOWING).status
 
 
@@ -201,6 +214,7 @@ def refused(variances):
         "indefinite": (pair, {**given, "K0": Held([[1.0, 2.0], [2.0, 1.0]])}),
         "three inputs": (pair, {**given, "K0": Held(np.eye(3))}),
         "precision": (routine, {**given, "rho": Held(np.float32([0.5]))}),
+        "whole numbers": (routine, {**given, "rho": Held(np.array([1, 2]))}),
         "depth": (routine, {**given, "depth": Held([2.0])}),
         "axes": (
             routine,
@@ -228,6 +242,8 @@ def test_what_the_host_would_refuse_is_refused_on_the_device(simulator):
     assert "not symmetric positive semi-definite" in said["indefinite"]
     assert "K0 of 3 inputs on a device" in said["three inputs"]
     assert "use precision='single'" in said["precision"]
+    assert said["whole numbers"].startswith("rho of int64 on a device: the routine computes in")
+    assert said["whole numbers"].endswith("convert it there")
     assert "depth on a device: the host needs it" in said["depth"]
     assert "varies along axes" in said["axes"]
     assert "no symbol of this name" in said["unknown"]

@@ -8,7 +8,8 @@ block is halved and the rest of the grid goes on with smaller ones, down to `SMA
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from numba import cuda
@@ -99,6 +100,17 @@ def too_little(asked: str, points: int, per_point: int) -> DeviceMemoryError:
         "ask for fewer outputs (a propagator has (L + 1)^2 numbers per point), free device memory, "
         "or use target='cpu'",
     )
+
+
+@contextmanager
+def said_of(count: int, per_point: int) -> Iterator[None]:
+    """Say of an allocation that fails what so many points need, with so many bytes for each."""
+    try:
+        yield
+    except FAILURES as error:
+        if not is_out_of_memory(error):
+            raise
+        raise too_little(f"{count} points", count, per_point) from error
 
 
 def device_array(shape: tuple[int, ...], number: Any, stream: Any = 0) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import sympy as sp
 from numba import cuda
+from numpy.typing import NDArray
 
 from resexpand.codegen.accuracy import accuracy_problems, differences, is_layered
 from resexpand.codegen.arguments import (
@@ -30,7 +31,7 @@ from resexpand.codegen.cuda import memory
 from resexpand.codegen.cuda.arrays import DeviceArray, flaws, is_on_device, sendable, take, view_of
 from resexpand.codegen.cuda.checks import check_kernel, check_values
 from resexpand.codegen.cuda.launch import Kernels
-from resexpand.codegen.results import Buffers, allocate
+from resexpand.codegen.results import Buffers, allocate, assembled
 from resexpand.codegen.schedule import Schedule, diagonal_slot
 from resexpand.codegen.store import load
 from resexpand.codegen.values import Values, overflow_sentence
@@ -41,6 +42,9 @@ from resexpand.theory.recursion import Output, Recursion
 
 SAMPLE = 1024
 """Points at which two resolutions of a quadrature are compared."""
+
+COMPARED = 16
+"""Points at which a run in single precision is compared with double precision."""
 
 
 class Compiled(Protocol):
@@ -70,14 +74,23 @@ class Compiled(Protocol):
     def citations(self) -> tuple[Citation, ...]:
         """Where its equations stand."""
 
+    def exact(self, arguments: Arguments, depth: int) -> Buffers:
+        """Return the same in double precision on the CPU."""
+
 
 @dataclass(frozen=True)
 class Given:
-    """The parameters of a call on the device, and which point reads which value of them."""
+    """The parameters of a call on the device, and which point reads which value of them.
+
+    The rows of `places` are shift, repetitions and period of a parameter; `where` are the same on
+    the device. `held` are the parameters that were given there, by their number.
+    """
 
     parameters: list[Any]
+    places: NDArray[np.int64]
     where: Any
     count: int
+    held: frozenset[int]
 
 
 def device_values(routine: Compiled, hyperparameters: dict[str, Any]) -> Values:
@@ -119,19 +132,25 @@ def device_values(routine: Compiled, hyperparameters: dict[str, Any]) -> Values:
         )
     _check(recursion, held)
     arguments = arguments_of(plan, point, pairs, recursion.inputs)
-    given = _given(routine, arguments, point, held, number)
+    sent = len(plan.parameters) + point.depth * len(plan.layer_parameters)
+    with memory.said_of(arguments.count, sent * np.dtype(number).itemsize):
+        given = _given(routine, arguments, point, held, number)
     fine, finite = _run(routine, given, point.depth, "fine", number)
     quadrature: dict[str, float] = {}
     if plan.quadratures and given.count:
         coarse, _ = _run(routine, given, point.depth, "coarse", number)
         few = [_few(plan, arrays, given.count, point.depth, number) for arrays in (fine, coarse)]
         quadrature = differences(plan, few[0].slots, few[1].slots, pairs=matrix)
+    rounding: dict[str, float] = {}
+    if routine.precision == "single" and given.count:
+        rounding = _rounding(routine, arguments, given, fine, point.depth)
     arrays = {o.name: _shown(o, fine[o.name], point) for o in plan.outputs}
     suspects = () if finite else plan.outputs
     found = [s for o in suspects for s in _flaws(o, fine[o.name], point, routine.precision)]
-    found += accuracy_problems(quadrature, {}, routine.precision)
-    values = cast(Any, arrays)
-    return Values(values, point.depth, tuple(found), quadrature, routine.citations, routine.place)
+    found += accuracy_problems(quadrature, rounding, routine.precision)
+    values, problems = cast(Any, arrays), tuple(found)
+    said = quadrature, routine.citations, routine.place, rounding
+    return Values(values, point.depth, problems, *said)
 
 
 def _view(name: str, value: Any, number: Any) -> Any:
@@ -142,7 +161,7 @@ def _view(name: str, value: Any, number: Any) -> Any:
         raise HyperparameterError(
             f"{name} of {view.dtype} on a device",
             f"the routine computes in {np.dtype(number)} and copies nothing",
-            f"convert it there, or use precision={_precision_of(view.dtype)!r}",
+            f"convert it there{_other_precision(view.dtype)}",
         )
     if not view.is_c_contiguous():
         raise HyperparameterError(
@@ -151,8 +170,10 @@ def _view(name: str, value: Any, number: Any) -> Any:
     return view
 
 
-def _precision_of(kind: Any) -> str:
-    return "single" if kind == np.float32 else "double"
+def _other_precision(kind: Any) -> str:
+    """Return what else would do for numbers of some type: to compute in it, where that is known."""
+    known = {"float32": "single", "float64": "double"}.get(str(kind))
+    return f", or use precision={known!r}" if known else ""
 
 
 def _stand_in(shape: tuple[int, ...], *, matrix: bool) -> Any:
@@ -179,6 +200,7 @@ def _given(
     taken = {symbol: _source(symbol, bindings[symbol], held) for symbol in plan.parameters}
     _refuse_others(routine.recursion, plan, held)
     parameters, where = [], []
+    on_device = frozenset(k for k, s in enumerate(plan.parameters) if taken[s] is not None)
     for symbol, value in zip(plan.parameters, arguments.parameters, strict=True):
         source = taken[symbol]
         if source is None:
@@ -193,7 +215,7 @@ def _given(
         parameters.append(cuda.to_device(sendable(own.values, number)))
         where.append((0, own.repeat, own.period))
     rows = np.array(where, dtype=np.int64).reshape(-1, 3)
-    return Given(parameters, cuda.to_device(rows), arguments.count)
+    return Given(parameters, rows, cuda.to_device(rows), arguments.count, on_device)
 
 
 def _source(symbol: sp.Symbol, value: sp.Expr, held: dict[str, Any]) -> Any:
@@ -249,25 +271,50 @@ def _run(
     rules = rule_arrays(routine.plan, resolution)
     kernels = Kernels(load(routine.source), routine.plan, depth, given.count, rules, number)
     numbers = sum(kernels.rows.values())
-    try:
+    with memory.said_of(given.count, numbers * np.dtype(number).itemsize):
         arrays = {
             name: memory.device_array((rows, given.count), number)
             for name, rows in kernels.rows.items()
         }
-    except memory.FAILURES as error:
-        if not memory.is_out_of_memory(error):
-            raise
-        per_point = numbers * np.dtype(number).itemsize
-        asked = f"{given.count} points"
-        raise memory.too_little(asked, given.count, per_point) from error
     if given.count:
         kernels.launch(given.count, given.where, given.parameters, arrays, 0)
     return arrays, kernels.all_finite()
 
 
-def _few(plan: Schedule, arrays: dict[str, Any], count: int, depth: int, number: Any) -> Buffers:
+def _rounding(
+    routine: Compiled, arguments: Arguments, given: Given, run: dict[str, Any], depth: int
+) -> dict[str, float]:
+    """Return what single precision changes, at a few points that the CPU computes as well."""
+    plan = routine.plan
+    few = _few(plan, run, given.count, depth, np.float32, COMPARED)
+    points = np.arange(0, given.count, -(-given.count // COMPARED))
+    at = np.unravel_index(points, arguments.shape) if arguments.shape else ()
+    parameters = []
+    for k, value in enumerate(arguments.parameters):
+        if k in given.held:
+            shift, repeat, period = given.places[k]
+            read = (points + shift) // repeat % period
+            parameters.append(np.array([given.parameters[k][int(i)] for i in read], np.float64))
+        else:
+            parameters.append(np.broadcast_to(value, arguments.shape)[at].reshape(points.size))
+    layered = [
+        np.broadcast_to(value, (*arguments.shape, value.shape[-1]))[at].reshape(points.size, -1)
+        for value in arguments.layered
+    ]
+    exact = routine.exact(Arguments((points.size,), tuple(parameters), tuple(layered)), depth)
+    own = {name: values.astype(np.float64) for name, values in few.slots.items()}
+    # The device has multiplied these by their diagonals.
+    products = [o for o in plan.outputs if o.diagonal is not None]
+    whole = {o.name: assembled(o, exact, (points.size,), [(0, 0)], 0) for o in products}
+    pairs = routine.recursion.inputs == 2
+    return differences(plan, {**exact.slots, **whole}, own, pairs=pairs)
+
+
+def _few(
+    plan: Schedule, arrays: dict[str, Any], count: int, depth: int, number: Any, most: int = SAMPLE
+) -> Buffers:
     """Return the results at a few points as arrays of the host."""
-    step = -(-count // SAMPLE)
+    step = -(-count // most)
     buffers = allocate(plan, -(-count // step), depth, number)
     diagonals = [diagonal_slot(o.name) for o in plan.outputs if o.diagonal is not None]
     wholes = buffers.wholes | {name: buffers.slots[name] for name in diagonals}
