@@ -200,6 +200,13 @@ def test_without_the_extra_an_older_driver_gets_a_line_of_its_own(monkeypatch, i
     with pytest.raises(Missing) as caught:
         software.package()
     assert "'numba-cuda[cu12]' 'cuda-toolkit[nvcc]==12.*'" in caught.value.remedy
+    # There is no numba-cuda for what came before.
+    installed(cuda=11040)
+    with pytest.raises(Missing) as caught:
+        software.package()
+    assert caught.value.remedy == (
+        "update the driver to 580 or later, then pip install 'resexpand[cuda]'"
+    )
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Workspace:
     arrays: dict[str, Any]
     parameters: dict[int, Any]
     staging: Any | None = None
+    where: Any | None = None
     busy: tuple[int, int] | None = None
 
 
@@ -229,8 +230,9 @@ class Stream:
             else:
                 where[k] = low, parameter.repeat, parameter.period
             given.append(space.parameters[k] if k in self.sent else self.resident[k])
-        placed_at = cuda.to_device(where, stream=space.stream)
-        self.kernels.launch(high - low, placed_at, given, space.arrays, space.stream)
+        # Kept until the block is done: not every allocator waits for kernels before it takes back.
+        space.where = cuda.to_device(where, stream=space.stream)
+        self.kernels.launch(high - low, space.where, given, space.arrays, space.stream)
         space.busy = (low, high)
 
     def _copied(self, space: Workspace, done: int) -> int:

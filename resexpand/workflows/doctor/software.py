@@ -21,6 +21,9 @@ EXTRA = "pip install 'resexpand[cuda]'"
 OLDER = "pip install 'numba-cuda[cu{0}]' 'cuda-toolkit[nvcc]=={0}.*', or update the driver to 580"
 NEWEST = 13
 """The version of CUDA that the `cuda` extra brings; it needs a driver that serves it."""
+OLDEST = 12
+"""The oldest version for which there is a numba-cuda."""
+UPDATE = "update the driver to 580 or later, then "
 
 LIBRARIES = {"nvvm": "nvvmVersion", "nvrtc": "nvrtcVersion", "nvJitLink": "nvJitLinkVersion"}
 """What numba-cuda compiles and links with, and the function that says which version it is."""
@@ -78,6 +81,8 @@ def _extra() -> str:
         served = int(driver.version()[1]["cuda"].partition(".")[0])
     except Missing:
         served = NEWEST
+    if served < OLDEST:
+        return f"{UPDATE}{EXTRA}"
     return EXTRA if served >= NEWEST else OLDER.format(served)
 
 
