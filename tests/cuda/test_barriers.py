@@ -58,6 +58,22 @@ def test_threads_that_draw_a_network_meet(numba_cuda):
     assert strays(kernels_of_samplers(DRAWN[:1])) == {}
 
 
+def test_launches_are_large_enough_not_to_be_warned_of(numba_cuda):
+    from resexpand.codegen.cuda.arrays import LEAST_BLOCKS, threads_and_blocks
+    from resexpand.codegen.cuda.launch import rectangle
+
+    assert LEAST_BLOCKS == 128
+    for count in (1, 5, 128, 129, 10**6):
+        blocks, threads = threads_and_blocks(count)
+        assert blocks >= 128
+        assert count <= blocks * threads <= max(128 * 128, count + 128)
+        for columns in (2, 7, 101):
+            grid, block = rectangle(count, columns)
+            assert grid[0] * grid[1] >= 128
+            assert grid[0] * block[0] >= count
+            assert grid[1] * block[1] >= columns
+
+
 @pytest.mark.slow
 def test_threads_meet_in_every_kernel(numba_cuda):
     shared = [name for name in ROUTINES if name.startswith(("tanh: ", "gelu: ", "kinked bump: "))]

@@ -29,6 +29,9 @@ TILE_SHAPE = (32, 33)
 
 THREADS = 128
 
+LEAST_BLOCKS = 1 if SIMULATED else 128
+"""Of a launch: of fewer Numba warns, and idle ones cost nothing."""
+
 
 class DeviceArray:
     """A result on the device, for whoever reads ``__cuda_array_interface__``: CuPy, PyTorch, Numba.
@@ -111,9 +114,9 @@ def view_of(value: Any) -> Any:
 
 
 def threads_and_blocks(count: int, threads: int = THREADS) -> tuple[int, int]:
-    """Return blocks and threads per block for so many points."""
+    """Return blocks and threads per block for so many points; kernels leave idle ones alone."""
     threads = min(threads, max(count, 1))
-    return -(-count // threads), threads
+    return max(-(-count // threads), LEAST_BLOCKS), threads
 
 
 def transpose(source: Any, result: Any, count: int, stream: Any) -> None:
@@ -129,7 +132,7 @@ def transpose(source: Any, result: Any, count: int, stream: Any) -> None:
         In which order.
     """
     rows = source.shape[0]
-    tiles = -(-rows // TILE) * -(-count // TILE)
+    tiles = max(-(-rows // TILE) * -(-count // TILE), LEAST_BLOCKS)
     _transposed(source.dtype.str)[tiles, (ACROSS, DOWN), stream](source, result, count)
 
 

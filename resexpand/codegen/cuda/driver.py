@@ -120,11 +120,12 @@ def _run(plan: Schedule) -> str:
     ]
     lines = ["i = cuda.grid(1)", "if i < n:", *_indent(body)]
     if plan.quadratures:
-        lines = [*_CLAMPED, *body]
+        lines = ["if cuda.blockIdx.x * cuda.blockDim.x < n:", *_indent([*_CLAMPED, *body])]
     return "\n".join([f"def run({', '.join(run_arguments(plan))}):", *_indent(lines), ""])
 
 
-# Threads that share quadratures wait for each other: those beyond the last point repeat it.
+# Threads that share quadratures wait for each other: those beyond the last point repeat it, in a
+# block that has points at all.
 _CLAMPED = [
     "own = cuda.grid(1)",
     "i = min(own, n - 1)",

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.arguments import Arguments, Placed, placed, placed_layers
 from resexpand.codegen.cuda import memory
-from resexpand.codegen.cuda.arrays import sendable, threads_and_blocks, transpose
+from resexpand.codegen.cuda.arrays import (
+    LEAST_BLOCKS,
+    sendable,
+    threads_and_blocks,
+    transpose,
+)
 from resexpand.codegen.cuda.driver import matrices_of, results, rows_of
 from resexpand.codegen.cuda.shares import MOST, THREADS, threads_per_point
 from resexpand.codegen.cuda.target import SIMULATED
@@ -110,12 +115,11 @@ class Kernels:
         self.module.run[*self._rectangle(count, stream)](*given)
         columns = self.depth + 1
         for p in self.plan.propagations:
-            across, down = (min(a, b) for a, b in zip(COLUMNS, (count, columns), strict=True))
-            blocks = (-(-count // across), -(-columns // down))
+            blocks, threads = rectangle(count, columns)
             own = [flat[matrices_of(p.name)]]
             own += [flat[name] for name in [diagonal_slot(p.name)] if name in flat]
             kernel = getattr(self.module, f"propagate_{p.name}")
-            kernel[blocks, (across, down), stream](*sizes, self.flag, *own, flat[p.name])
+            kernel[blocks, threads, stream](*sizes, self.flag, *own, flat[p.name])
 
     def _rectangle(self, count: int, stream: Any) -> tuple[int, tuple[int, int], Any, int]:
         """Return the launch of ``run``: blocks, points by threads per point, stream, memory."""
@@ -124,6 +128,13 @@ class Kernels:
         blocks, points = threads_and_blocks(count, THREADS // shares)
         numbers = points * shares if shares > 1 else 0
         return blocks, (points, shares), stream, numbers * np.dtype(self.number).itemsize
+
+
+def rectangle(count: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return blocks and threads for so many points and columns of a propagator."""
+    across, down = min(COLUMNS[0], count), min(COLUMNS[1], columns)
+    tall = -(-columns // down)
+    return (max(-(-count // across), -(-LEAST_BLOCKS // tall)), tall), (across, down)
 
 
 def _flat(array: Any) -> Any:
