@@ -21,7 +21,7 @@ REPRESENTATIVE = (
     ("relu: kernel of two inputs", "double"),
     ("sin: kernel", "single"),
     ("tanh: kernel", "double"),
-    ("kinked bump: kernel", "double"),
+    ("kinked bump: kernel of two inputs", "double"),
     ("erf, a scale per block: kernel", "double"),
     ("identity: exact moments", "double"),
 )

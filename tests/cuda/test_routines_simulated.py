@@ -146,7 +146,7 @@ def test_simulated_registry_agrees_with_the_cpu(simulator, precision, part):
 def _is_long(name):
     """Whether the simulator would take minutes: two nested quadratures in Python."""
     two = "two inputs" in name or "covariance" in name
-    return two and name.startswith(TWO_SMOOTH)
+    return two and name.startswith((*TWO_SMOOTH, "kinked bump"))
 
 
 def run_nested(activation):
