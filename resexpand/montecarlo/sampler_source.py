@@ -215,8 +215,10 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
         for site in group.sites
         if (line := group.reading(site))
     ]
-    if fused and len(branch.ops) == 2:
-        rooms["y"] = "(0, length)"  # nothing is written behind the activation
+    # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
+    added = fused and isinstance(branch.ops[-1], Linear)
+    if len(branch.ops) - added < 2:
+        rooms["y"] = "(0, length)"
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),
