@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from heavier import left_to_slow
 
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.errors import KernelError, UnsupportedError
@@ -27,7 +28,7 @@ def derivative(make, net, name: str, K0) -> np.ndarray:
     return make(net, name, 12, K0=K0, method="dense").rows(0, 20)[name]
 
 
-@pytest.mark.parametrize("activation", SMOOTH)
+@pytest.mark.parametrize("activation", left_to_slow(SMOOTH, ["sin", "gelu"]))
 def test_chi_and_response(activation, make) -> None:
     net = ResNet(Branch(Activation(activation), W), scale=0.6, depth=4)
     pairs = [("chi", "kernel", 1.0), ("response", "layer_covariance", 1.3)]
@@ -52,6 +53,7 @@ def test_response_takes_the_variance_of_the_read_out(make) -> None:
     np.testing.assert_allclose(exact[:, -1], last, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_branch_with_two_weights(make) -> None:
     net = ResNet(Branch(Linear(0.9, 0.1), Activation("tanh"), W), scale=0.6, depth=3)
     exact = derivative(make, net, "chi", 0.8)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from heavier import left_to_slow
 from scipy import stats
 
 from resexpand import Activation, Branch, Linear, ResNet
@@ -63,7 +64,7 @@ def test_a_fresh_rotation_breaks_the_chain_rule(make) -> None:
     assert np.abs(wrong[:, 0] - wrong[:, -1]).max() > 0.1
 
 
-@pytest.mark.parametrize("width", [3, 6])
+@pytest.mark.parametrize("width", left_to_slow([3, 6], [6]))
 def test_both_samplers_have_one_law(width: int, make) -> None:
     """Kolmogorov-Smirnov tests of every entry for two inputs; another variance is rejected."""
 

@@ -221,6 +221,7 @@ def test_an_observable_of_the_user_may_bring_its_control() -> None:
     assert np.abs((found.mean - 0.97 * exact)[1:, 1:] / found.stderr[1:, 1:]).max() > 5
 
 
+@pytest.mark.slow
 def test_other_columns_beside_the_twin() -> None:
     """Jets and tangents are drawn beside it, as they are; the network does not change."""
     names = ["kernel", "order_profile(2)", "tangent"]

@@ -22,7 +22,7 @@ from resexpand.theory.recursion import Output, Recursion
 TANGENT = sp.Symbol("t", real=True)
 GIVEN = {"rho": 0.6, "sigma_w2": 1.25, "sigma_b2": 0.125, "K0": 0.75}
 PAIRS = [(name, s) for s in (RHO, SIGMA_W2, SIGMA_B2, K0) for name in ("erf", "relu", "tanh")]
-MORE = [("tanh", SIGMA_B2), ("tanh", K0)]
+MORE = [("tanh", SIGMA_B2), ("tanh", K0), ("tanh", RHO)]
 
 
 def network(name: str = "erf") -> ResNet:

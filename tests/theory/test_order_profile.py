@@ -199,6 +199,7 @@ def test_a_wrong_coefficient_is_caught() -> None:
 # --- other activations ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_quadrature_agrees_with_polynomial_moments() -> None:
     # phi = x - x^3/10: the averages are polynomials in the variance, by Isserlis' theorem.
     x = sp.Symbol("x")
