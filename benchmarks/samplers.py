@@ -128,10 +128,9 @@ def peer(python: str, kind: str) -> Iterator[Timed]:
             process.stdin.close()
 
 
-def rates(options: argparse.Namespace, rounds: int) -> dict[str, dict[str, Any]]:
+def rates(options: argparse.Namespace, rounds: int, part: int) -> dict[str, dict[str, Any]]:
     """Time the contenders; return normals per second, and the rates over that of own normals."""
     dense = DENSE_DRAWS * (DENSE_DEPTH * DENSE_WIDTH**2 + DENSE_WIDTH)
-    thin = DRAWS * (DEPTH + 1) * WIDTH
     counts = {OWN: NORMALS * FILLINGS, "NumPy loop": dense, DENSE: 10 * dense}
     ways = {
         OWN: own_normals(),
@@ -140,8 +139,9 @@ def rates(options: argparse.Namespace, rounds: int) -> dict[str, dict[str, Any]]
     }
     for activation in ("relu", "identity", "erf", "tanh"):
         name = f"{FUNCTION_SPACE}, {activation}"
-        counts[name] = 20 * thin
-        ways[name] = sampling(FUNCTION_SPACE, WIDTH, DEPTH, 20 * DRAWS, activation)
+        networks = 20 * DRAWS // part
+        counts[name] = networks * (DEPTH + 1) * WIDTH
+        ways[name] = sampling(FUNCTION_SPACE, WIDTH, DEPTH, networks, activation)
     with ExitStack() as stack:
         for kind, python in (
             ("torch32", options.torch),
@@ -167,29 +167,30 @@ def rates(options: argparse.Namespace, rounds: int) -> dict[str, dict[str, Any]]
     return table
 
 
-def over_dense(rounds: int) -> dict[str, Any]:
+def over_dense(rounds: int, part: int) -> dict[str, Any]:
     """Return how many function-space networks are drawn in the time of a dense one."""
-    draws = 3000
+    draws, depth = 3000, DEPTH // part
     ways = {
-        DENSE: sampling(DENSE, WIDTH, DEPTH, 2),
-        FUNCTION_SPACE: sampling(FUNCTION_SPACE, WIDTH, DEPTH, draws),
+        DENSE: sampling(DENSE, WIDTH, depth, 2),
+        FUNCTION_SPACE: sampling(FUNCTION_SPACE, WIDTH, depth, draws),
     }
     times = interleaved(ways, rounds)
     ratio = (times[DENSE] / 2) / (times[FUNCTION_SPACE] / draws)
-    print(f"function space over dense, width {WIDTH}, depth {DEPTH}: {np.median(ratio):.0f}")
+    print(f"function space over dense, width {WIDTH}, depth {depth}: {np.median(ratio):.0f}")
     return spread(ratio)
 
 
-def exponents(rounds: int) -> dict[str, Any]:
+def exponents(rounds: int, part: int) -> dict[str, Any]:
     """Return the fitted growth of the time with width, depth and draws."""
     widths, depths, numbers = (256, 1024, 4096, 16384), (25, 100, 400), (150, 600, 2400)
+    neurons, draws = 2**21 // part, 150 // part
     sweeps = {
-        "width": {n: sampling(FUNCTION_SPACE, n, 50, 2**21 // n) for n in widths},
-        "depth": {n: sampling(FUNCTION_SPACE, WIDTH, n, 150) for n in depths},
-        "draws": {n: sampling(FUNCTION_SPACE, WIDTH, 25, n) for n in numbers},
+        "width": {n: sampling(FUNCTION_SPACE, n, 50, neurons // n) for n in widths},
+        "depth": {n: sampling(FUNCTION_SPACE, WIDTH, n, draws) for n in depths},
+        "draws": {n: sampling(FUNCTION_SPACE, WIDTH, 25, n // part) for n in numbers},
     }
     # The draws of the width sweep fall as the width grows: their times are per network.
-    per = {"width": lambda n: 2**21 // n, "depth": lambda _: 150, "draws": lambda _: 1}
+    per = {"width": lambda n: neurons // n, "depth": lambda _: draws, "draws": lambda _: 1}
     ways = {f"{name} {n}": way for name, sweep in sweeps.items() for n, way in sweep.items()}
     times = interleaved(ways, rounds)
     fits = {}
@@ -204,9 +205,9 @@ def _slopes(name: str, sizes: list[int], times: Times, per: Callable[[int], int]
     return np.polyfit(np.log(sizes), logs, 1)[0]
 
 
-def two_workers(rounds: int) -> dict[str, Any]:
+def two_workers(rounds: int, part: int) -> dict[str, Any]:
     """Return the time of one worker over that of two."""
-    sizes = (FUNCTION_SPACE, WIDTH, DEPTH, 16000)
+    sizes = (FUNCTION_SPACE, WIDTH, DEPTH, 16000 // part)
     ways = {n: clocked(drawing(*sizes, workers=n)) for n in (1, 2)}
     times = interleaved({str(n): way for n, way in ways.items()}, rounds)
     ratio = times["1"] / times["2"]
@@ -214,13 +215,13 @@ def two_workers(rounds: int) -> dict[str, Any]:
     return {**spread(ratio), "load_average": os.getloadavg()[0]}
 
 
-def memory() -> tuple[dict[str, float], float]:
+def memory(part: int) -> tuple[dict[str, float], float]:
     """Return the peak resident memory of processes that draw narrow and wide networks.
 
     The second number is what of it are pages of libraries, mapped from their files: LLVM, mostly.
     """
     found, mapped = {}, 0.0
-    for width in (64, 65536):
+    for width in (64, 65536 // part):
         text = MEMORY.format(width=width)
         for _ in range(2):  # the first may compile
             done = subprocess.run(
@@ -238,21 +239,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS / "samplers.json")
     parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that imports torch")
     parser.add_argument("--neural-tangents", metavar="PYTHON")
-    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--quick", action="store_true", help="few rounds of small sizes")
     options = parser.parse_args(arguments)
-    rounds = 3 if options.quick else 5
+    rounds, part = (3, 10) if options.quick else (5, 1)
     peers = {"torch": options.torch, "neural-tangents": options.neural_tangents}
-    peak, mapped = memory()
+    peak, mapped = memory(part)
     write_record(
         options.out,
         threads=1,
         not_measured=[name for name, python in peers.items() if not python],
         dense={"width": DENSE_WIDTH, "depth": DENSE_DEPTH},
         function_space={"width": WIDTH, "depth": DEPTH},
-        rates=rates(options, rounds),
-        function_space_over_dense=over_dense(max(3, rounds // 2)),
-        exponents=exponents(max(3, rounds // 2)),
-        two_workers=two_workers(rounds),
+        rates=rates(options, rounds, part),
+        function_space_over_dense=over_dense(max(3, rounds // 2), part),
+        exponents=exponents(max(3, rounds // 2), part),
+        two_workers=two_workers(rounds, part),
         peak_mebibytes=peak,
         mapped_mebibytes=mapped,
         load_average=os.getloadavg()[0],
