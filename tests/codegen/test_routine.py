@@ -125,7 +125,9 @@ def pair_moment(name: str, covariance: tuple[float, float, float]) -> float:
     return plane_average(lambda x, y: phi(x) * phi(y), covariance, (0.0, *KINKS.get(name, ())))
 
 
-@pytest.mark.parametrize("name", left_to_slow(NAMES, ["identity", "sin", "silu", "bump"]))
+@pytest.mark.parametrize(
+    "name", left_to_slow(NAMES, ["identity", "sin", "silu", "bump", "step", "shifted"])
+)
 def test_kernel_of_two_inputs(name: str) -> None:
     start = np.array([[0.9, 0.4], [0.4, 1.5]])
     found = evaluate(kernel(network(name), inputs=2), K0=start, depth=1, **HYPER)

@@ -38,7 +38,8 @@ ACTIVATIONS = {
     "sign": (np.sign, None),
 }
 PAIRS = [(name, method) for name in ACTIVATIONS for method in ("function-space", "dense")]
-MORE_PAIRS = [(name, "dense") for name in ("identity", "erf_unit", "gelu", "silu", "sin")]
+DENSE_MORE = ("identity", "erf", "erf_unit", "leaky_relu", "gelu", "silu", "sin")
+MORE_PAIRS = [(name, "dense") for name in DENSE_MORE]
 
 
 def numpy_pair(phi, s: float) -> dict[str, np.ndarray]:
