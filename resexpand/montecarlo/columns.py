@@ -85,6 +85,15 @@ def has_entries(row: Columns) -> bool:
 
 
 @loop
+def write_multiple(target: Columns, factor: float, source: Columns, n: int) -> None:
+    """Write factor times the first n entries of a column; it may be the target itself."""
+    for turn in range(turns(n)):
+        i = entry(turn)
+        target[i] = factor * source[i]
+    meet()
+
+
+@loop
 def subtract(x: Columns, factor: float, y: Columns, n: int) -> None:
     """Subtract factor * y from x in place."""
     for turn in range(turns(n)):

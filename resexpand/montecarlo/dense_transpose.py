@@ -11,11 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from resexpand.montecarlo.columns import Biased, Columns, Place, clear_rows
+from resexpand.montecarlo.columns import Biased, Columns, Place, clear_rows, write_multiple
 from resexpand.montecarlo.dense import clear_from
 from resexpand.montecarlo.function_space import Law
 from resexpand.montecarlo.jit import inlined, loop_for
-from resexpand.montecarlo.lanes import entry, meet, turns
 from resexpand.montecarlo.normals import BLOCK
 from resexpand.montecarlo.streams import DENSE_FIRST, READ_OUT_WEIGHTS, stream_word
 from resexpand.montecarlo.weights.entries import Entries, vector_of
@@ -63,10 +62,7 @@ def dense_transpose(
         word = stream_word(layer, DENSE_FIRST + 2 * operation)
         add_left_products(gradients, result, width, (key0, key1, word, draw), scratch[inputs])
         for a in range(inputs):
-            for turn in range(turns(width)):
-                i = entry(turn)
-                gradients[a, i] = unit * result[a, i]
-        meet()
+            write_multiple(gradients[a], unit, result[a], width)
 
     @loop_for(entries)
     def read_out_transposed(
@@ -85,9 +81,6 @@ def dense_transpose(
         fill_vector(key0, key1, np.uint64(0), word, draw, weights, width)
         unit = math.sqrt(law[0] / width)
         for a in range(inputs):
-            for turn in range(turns(width)):
-                i = entry(turn)
-                gradients[a, i] = unit * weights[i]
-        meet()
+            write_multiple(gradients[a], unit, weights, width)
 
     return transposed, read_out_transposed

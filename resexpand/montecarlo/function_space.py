@@ -32,9 +32,10 @@ from resexpand.montecarlo.columns import (
     meets_bias,
     padded,
     triangular_factor,
+    write_multiple,
 )
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import at_once, entry, leads, meet, shaped, turns
+from resexpand.montecarlo.lanes import at_once, leads, meet, shaped
 from resexpand.montecarlo.normals import BLOCK, add_normals, fill_normals, fill_piece
 from resexpand.montecarlo.streams import FUNCTION_SPACE_FIRST, READ_OUT_WEIGHTS, stream_word
 
@@ -53,6 +54,17 @@ def workspace(count: int, length: int) -> tuple[int, int]:
 
 
 @loop
+def write_columns(source: Columns, basis: Columns, biased: Biased, width: int, law: Law) -> None:
+    """Write the columns a_c."""
+    unit, constant = math.sqrt(law[0] / width), math.sqrt(law[1])
+    for c in range(source.shape[0]):
+        write_multiple(basis[c], unit, source[c], width)
+        if leads():
+            basis[c, width] = constant if meets_bias(c, biased) else 0.0
+    meet()
+
+
+@loop
 def feature_factor(
     source: Columns,
     biased: Biased,
@@ -63,7 +75,6 @@ def feature_factor(
 ) -> None:
     """Write R of the columns a_c, shape (C, C)."""
     count = source.shape[0]
-    unit, constant = math.sqrt(law[0] / width), math.sqrt(law[1])
     if count == 1:  # R is the length of the one column: no need to form it
         square = law[0] / width * dot(source[0], source[0], width) + law[1]
         if leads():
@@ -71,14 +82,7 @@ def feature_factor(
         meet()
         return
     basis = scratch[:count]
-    for c in range(count):
-        x, a = source[c], basis[c]
-        for turn in range(turns(width)):
-            i = entry(turn)
-            a[i] = unit * x[i]
-        if leads():
-            a[width] = constant if meets_bias(c, biased) else 0.0
-    meet()
+    write_columns(source, basis, biased, width, law)
     triangular_factor(basis, width + 1, triangle)
 
 

@@ -30,13 +30,13 @@ from resexpand.montecarlo.columns import (
     Place,
     clear_rows,
     dot,
-    meets_bias,
     subtract,
     triangular_factor,
+    write_multiple,
 )
-from resexpand.montecarlo.function_space import Law
+from resexpand.montecarlo.function_space import Law, write_columns
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import entry, leads, meet, shaped, turns
+from resexpand.montecarlo.lanes import entry, meet, shaped, turns
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import (
     FUNCTION_SPACE_FIRST,
@@ -63,15 +63,7 @@ def orthonormal(
     triangle: NDArray[np.float64],
 ) -> None:
     """Write Q, and R, of the columns a_c; a column whose pivot is zero is no part of Q."""
-    unit, constant = math.sqrt(law[0] / width), math.sqrt(law[1])
-    for c in range(source.shape[0]):
-        x, a = source[c], basis[c]
-        for turn in range(turns(width)):
-            i = entry(turn)
-            a[i] = unit * x[i]
-        if leads():
-            a[width] = constant if meets_bias(c, biased) else 0.0
-    meet()
+    write_columns(source, basis, biased, width, law)
     triangular_factor(basis, width + 1, triangle)
     # The last column is not normalised there, since R does not need it.
     last = source.shape[0] - 1
@@ -126,10 +118,7 @@ def transposed(
     other_triangle = shaped(scratch[last + 2], (inputs, inputs))
     orthonormal(source, basis, biased, width, law, triangle)
     for a in range(inputs):
-        for turn in range(turns(width)):
-            i = entry(turn)
-            others[a, i] = gradients[a, i]
-    meet()
+        write_multiple(others[a], 1.0, gradients[a], width)
     triangular_factor(others, width, other_triangle)
     clear_rows(result)
     word = stream_word(layer, TRANSPOSED_FIRST + 2 * operation)
@@ -147,10 +136,7 @@ def transposed(
                 subtract(result[a], -dot(normals, gradients[a], width), basis[c], width)
     unit = math.sqrt(law[0] / width)
     for a in range(inputs):
-        for turn in range(turns(width)):
-            i = entry(turn)
-            gradients[a, i] = unit * result[a, i]
-    meet()
+        write_multiple(gradients[a], unit, result[a], width)
 
 
 @loop
@@ -178,7 +164,4 @@ def read_out_transposed(
             subtract(normals, -few[c], basis[c], width)
     unit = math.sqrt(law[0] / width)
     for a in range(inputs):
-        for turn in range(turns(width)):
-            i = entry(turn)
-            gradients[a, i] = unit * normals[i]
-    meet()
+        write_multiple(gradients[a], unit, normals, width)

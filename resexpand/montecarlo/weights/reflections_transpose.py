@@ -11,10 +11,9 @@ import math
 
 import numpy as np
 
-from resexpand.montecarlo.columns import Biased, Columns, Place
+from resexpand.montecarlo.columns import Biased, Columns, Place, write_multiple
 from resexpand.montecarlo.function_space import Law
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import entry, meet, turns
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import DENSE_FIRST, stream_word
 from resexpand.montecarlo.weights import rotations_transpose
@@ -51,7 +50,4 @@ def transposed(
         fill_normals(key0, key1, np.uint64(k - 1), word, draw, normals, k)
         reflect(gradients, k, normals)
     for a in range(gradients.shape[0]):
-        for turn in range(turns(width)):
-            i = entry(turn)
-            gradients[a, i] *= unit
-    meet()
+        write_multiple(gradients[a], unit, gradients[a], width)

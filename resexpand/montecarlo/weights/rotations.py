@@ -30,10 +30,11 @@ from resexpand.montecarlo.columns import (
     dot,
     meets_bias,
     triangular_factor,
+    write_multiple,
 )
 from resexpand.montecarlo.function_space import Law
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import clear, entry, leads, meet, shaped, turns
+from resexpand.montecarlo.lanes import clear, leads, shaped
 from resexpand.montecarlo.normals import fill_normals
 from resexpand.montecarlo.streams import (
     FUNCTION_SPACE_FIRST,
@@ -57,11 +58,7 @@ def column_factor(
     count = source.shape[0]
     basis = scratch[:count]
     for c in range(count):
-        x, a = source[c], basis[c]
-        for turn in range(turns(width)):
-            i = entry(turn)
-            a[i] = x[i]
-    meet()
+        write_multiple(basis[c], 1.0, source[c], width)
     triangular_factor(basis, width, triangle)
 
 

@@ -32,6 +32,7 @@ from resexpand.montecarlo.columns import (
     dot,
     subtract,
     triangular_factor,
+    write_multiple,
 )
 from resexpand.montecarlo.function_space import Law
 from resexpand.montecarlo.jit import inlined, loop
@@ -81,10 +82,7 @@ def write_frames(
     count = source.shape[0]
     triangle = shaped(behind[behind.shape[0] - 1], (count, count))
     for c in range(count):
-        for turn in range(turns(width)):
-            i = entry(turn)
-            before[c, i] = source[c, i]
-    meet()
+        write_multiple(before[c], 1.0, source[c], width)
     normalised(before[:count], width, triangle)
     used = before[before.shape[0] - 1]
     if leads():
@@ -126,10 +124,7 @@ def transposed(
     other = shaped(scratch[2 * both + 1], (both, both))
     write_frames(source, before, behind, width, place, operation)
     for a in range(inputs):
-        for turn in range(turns(width)):
-            i = entry(turn)
-            behind[count + a, i] = gradients[a, i]
-    meet()
+        write_multiple(behind[count + a], 1.0, gradients[a], width)
     normalised(behind, width, triangle)  # [Y | U], and P in its terms
     word = stream_word(layer, TRANSPOSED_FIRST + 2 * operation)
     for k in range(count, both):
@@ -163,7 +158,4 @@ def read_out_transposed(
     fill_normals(key0, key1, np.uint64(0), word, draw, weights, width)
     unit = math.sqrt(law[0] / dot(weights, weights, width))
     for a in range(inputs):
-        for turn in range(turns(width)):
-            i = entry(turn)
-            gradients[a, i] = unit * weights[i]
-    meet()
+        write_multiple(gradients[a], unit, weights, width)
