@@ -56,7 +56,7 @@ from resexpand.montecarlo import profiles
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.moments import Moments
 from resexpand.theory.recursion import Recursion
-from resexpand.workflows.claims import Claim, conclude, record_claims
+from support.claims import Claim, conclude, record_claims
 
 Array = NDArray[np.float64]
 

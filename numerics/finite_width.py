@@ -38,8 +38,8 @@ from resexpand.agreement.outcome import Agreement
 from resexpand.export.figures import save_figure
 from resexpand.export.one_loop_figure import Sampled, terms_figure
 from resexpand.montecarlo.sample import sample
-from resexpand.workflows.claims import Claim, conclude, record_claims
-from resexpand.workflows.finite_width import (
+from support.claims import Claim, conclude, record_claims
+from support.finite_width import (
     Case,
     Coefficients,
     compare_coefficients,

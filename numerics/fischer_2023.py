@@ -25,10 +25,10 @@ import numpy as np
 
 from resexpand import Activation, Branch, Linear, ResNet, compare, evaluate, response, sample
 from resexpand.agreement.comparison import combine
-from resexpand.workflows.claims import Claim, conclude, record_claims
 from resexpand.workflows.results import write
 from resexpand.workflows.settings import Settings
 from resexpand.workflows.validate import derive, judge_responses, sample_responses, validate
+from support.claims import Claim, conclude, record_claims
 
 SETTINGS = {
     "smoke": Settings(

@@ -32,7 +32,7 @@ from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.observables import select
 from resexpand.montecarlo.stopping import LEAST_DRAWS, Until
-from resexpand.workflows.claims import Claim, conclude, record_claims
+from support.claims import Claim, conclude, record_claims
 
 CONFIDENCE = 0.95
 LOWEST, HIGHEST = 0.935, 0.965

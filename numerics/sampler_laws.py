@@ -33,12 +33,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resexpand import Activation, Branch, Linear, ResNet
-from resexpand.agreement.two_samples import (
-    Comparison,
-    LawAgreement,
-    compare_laws,
-    judged_together,
-)
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.columns import triangular_factor
@@ -47,7 +41,13 @@ from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.gradients import BACKWARD
 from resexpand.montecarlo.observables import OBSERVABLES, select
 from resexpand.montecarlo.sampler_source import sampler_source
-from resexpand.workflows.claims import Claim, conclude, record_claims
+from support.claims import Claim, conclude, record_claims
+from support.two_samples import (
+    Comparison,
+    LawAgreement,
+    compare_laws,
+    judged_together,
+)
 
 PAIR = np.array([[1.2, 0.5], [0.5, 0.9]])
 ONE = np.array([[0.8]])

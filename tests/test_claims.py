@@ -7,7 +7,7 @@ import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet, compare, evaluate, kernel, sample
 from resexpand.agreement.comparison import Agreement
-from resexpand.workflows.claims import AGREES, DISAGREES, INCONCLUSIVE, Claim, conclude
+from support.claims import AGREES, DISAGREES, INCONCLUSIVE, Claim, conclude
 
 NET = ResNet(Branch(Activation("identity"), Linear(1, 0)), scale=0.5, depth=2)
 THEORY = np.asarray(evaluate(kernel(NET), K0=1.0)["K"])

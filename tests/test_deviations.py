@@ -8,7 +8,7 @@ import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, exact_moments, kernel, sample
 from resexpand.errors import HyperparameterError
-from resexpand.workflows.deviations import sample_deviations, upper
+from support.deviations import sample_deviations, upper
 
 LINEAR = ResNet(Branch(Linear(1.2, 0.3)), scale=[0.5, 0.3, 0.6])
 WIDTH, DRAWS, LAYERS = 20, 40_000, (1, 3)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, response
-from resexpand.workflows.deviations import upper
-from resexpand.workflows.finite_width import (
+from support.deviations import upper
+from support.finite_width import (
     LARGEST_PARAMETER,
     STRAIGHT_PARAMETER,
     Case,
@@ -24,7 +24,7 @@ from resexpand.workflows.finite_width import (
     straight_widths,
     usable_widths,
 )
-from resexpand.workflows.reduced_theory import reply, sums, unshared
+from support.reduced_theory import reply, sums, unshared
 
 CASE = Case("erf", 1, 4, 0.5)
 PAIR = Case("relu", 2, 3, 0.5)

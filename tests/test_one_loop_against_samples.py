@@ -12,7 +12,7 @@ import pytest
 import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, one_loop, sample
-from resexpand.workflows.deviations import sample_deviations
+from support.deviations import sample_deviations
 
 PAIR = np.array([[0.7, 0.2], [0.2, 1.1]])
 MOST = 4.5

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resexpand.agreement.two_samples import (
+from resexpand.errors import HyperparameterError
+from support.two_samples import (
     Comparison,
     LawAgreement,
     compare_laws,
@@ -14,7 +15,6 @@ from resexpand.agreement.two_samples import (
     judged_together,
     kolmogorov_smirnov,
 )
-from resexpand.errors import HyperparameterError
 
 RANDOM = np.random.default_rng(1)
 

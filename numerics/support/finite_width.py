@@ -30,8 +30,8 @@ from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.one_loop import one_loop
-from resexpand.workflows.deviations import sample_deviations, upper
-from resexpand.workflows.reduced_theory import reply, sums, unshared
+from support.deviations import sample_deviations, upper
+from support.reduced_theory import reply, sums, unshared
 
 Array = NDArray[np.float64]
 
