@@ -39,10 +39,8 @@ def compare(kind: str, case: str, sizes: Sizes) -> dict[str, Any]:
         return why_not(compute, case, str(error))
     expected = compute(case, sizes)
     differs = {name: gpu_cases.difference(found[name], expected[name]) for name in expected}
-    row = {"difference": differs, "agrees": max(differs.values()) <= LIMIT}
-    if kind == "routine":
-        row["difference_single"] = single(case, sizes, expected)
-    return {**row, "seconds": time.perf_counter() - begin}
+    seconds = time.perf_counter() - begin
+    return {"difference": differs, "agrees": max(differs.values()) <= LIMIT, "seconds": seconds}
 
 
 def why_not(compute: Callable[..., Any], case: str, said: str) -> dict[str, Any]:
@@ -52,15 +50,6 @@ def why_not(compute: Callable[..., Any], case: str, said: str) -> dict[str, Any]
     except ResexpandError as error:
         return {"undefined": str(error)}
     return {"refused": said}
-
-
-def single(case: str, sizes: Sizes, expected: gpu_cases.Arrays) -> dict[str, float] | str:
-    """Return what float32 loses against float64 on the CPU."""
-    try:
-        found = gpu_cases.routine(case, sizes, target="cuda", precision="single")
-    except ResexpandError as error:
-        return str(error)
-    return {name: gpu_cases.difference(found[name], expected[name]) for name in expected}
 
 
 def agreement(sizes: Sizes, every: bool) -> dict[str, Any]:

@@ -166,17 +166,16 @@ def normals(scale: Scale) -> dict[str, Any]:
     }
 
 
-def arithmetic(scale: Scale, number: Any) -> dict[str, Any]:
-    """Return the rates of fused multiply-adds and of storing, in one precision."""
+def arithmetic(scale: Scale) -> dict[str, Any]:
+    """Return the rates of fused multiply-adds and of storing."""
     threads, shape = scale.threads * scale.blocks, (scale.blocks, scale.threads)
-    out = cuda.device_array(threads, dtype=number)
-    many = cuda.device_array(scale.points * scale.layers, dtype=number)
-    one = number(1)
+    out = cuda.device_array(threads, dtype=np.float64)
+    many = cuda.device_array(scale.points * scale.layers, dtype=np.float64)
     adds = repeated(
-        lambda: by_events(lambda: _multiply_add[shape](out, scale.calls, one)), scale.rounds
+        lambda: by_events(lambda: _multiply_add[shape](out, scale.calls, 1.0)), scale.rounds
     )
-    stores = repeated(lambda: by_events(lambda: _fill[shape](many, one)), scale.rounds)
+    stores = repeated(lambda: by_events(lambda: _fill[shape](many, 1.0)), scale.rounds)
     return {
         "multiply_adds_per_second": spread(CHAINS * threads * scale.calls / adds),
-        "stored_bytes_per_second": spread(scale.points * scale.layers * one.itemsize / stores),
+        "stored_bytes_per_second": spread(many.nbytes / stores),
     }

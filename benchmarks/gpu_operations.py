@@ -1,10 +1,9 @@
 """How many arithmetic instructions a loop takes, read from its PTX: the roof of what computes.
 
-The longest loop of a routine is the one over layers. Its instructions of one floating-point type
-are counted, each as one slot of a fused multiply-add; a division or square root, which the
-assembler expands, counts `EXPANDED`. A compiler that unrolled the loop is seen by the stores, of
-which every layer has a known number. The count is of instructions as written: a roof within some
-ten per cent.
+The longest loop of a routine is the one over layers. Its instructions on float64 are counted,
+each as one slot of a fused multiply-add; a division or square root, which the assembler expands,
+counts `EXPANDED`. A compiler that unrolled the loop is seen by the stores, of which every layer has
+a known number. The count is of instructions as written: a roof within some ten per cent.
 """
 
 from __future__ import annotations
@@ -31,22 +30,20 @@ def longest_loop(ptx: str) -> list[str]:
     return longest
 
 
-def slots_per_layer(ptx: str, number: str, stores: int) -> float | None:
+def slots_per_layer(ptx: str, stores: int) -> float | None:
     """Return the arithmetic of one layer in slots of a multiply-add, None if there is no loop.
 
     Parameters
     ----------
     ptx : str
         Text of a routine.
-    number : str
-        ``"f64"`` or ``"f32"``.
     stores : int
         Numbers that a layer writes.
     """
     loop = "\n".join(longest_loop(ptx))
-    written = len(re.findall(rf"\bst\.global\S*\.{number}\b", loop))
+    written = len(re.findall(r"\bst\.global\S*\.f64\b", loop))
     if not written:
         return None
-    simple = len(re.findall(rf"\b{ARITHMETIC}\S*\.{number}\b", loop))
-    expanded = len(re.findall(rf"\b(div|sqrt)\S*\.{number}\b", loop))
+    simple = len(re.findall(rf"\b{ARITHMETIC}\S*\.f64\b", loop))
+    expanded = len(re.findall(r"\b(div|sqrt)\S*\.f64\b", loop))
     return (simple + EXPANDED * expanded) * stores / written

@@ -1,9 +1,8 @@
-"""How far two runs of one routine lie apart, and what is said about arrays that cannot be trusted.
+"""Accuracy of a run: the difference of two quadrature resolutions, and the status derived from it.
 
-Runs at two resolutions of the quadrature bound its error; runs in single and in double precision
-show what rounding costs. Differences are relative to what they are a difference of: the covariance
-of two inputs may vanish exactly, so its error is relative to their variances; entries of a vector,
-or of a matrix of orders, are parts of one whole and relative to the largest of them.
+The difference of two resolutions bounds the error of the quadrature. It is relative: for the
+covariance of two inputs, which may vanish exactly, to their variances; for an entry of a vector, or
+of a matrix of orders, to the largest entry.
 """
 
 from __future__ import annotations
@@ -14,16 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.codegen.schedule import Schedule, places, slots
-from resexpand.codegen.values import overflow_problem, relative_difference
+from resexpand.codegen.values import QUADRATURE_LIMIT, overflow_problem, relative_difference
 from resexpand.theory.recursion import Output
 
 Array = NDArray[np.float64]
-
-QUADRATURE_LIMIT = {"double": 1e-6, "single": 1e-4}
-"""Relative difference of the two resolutions above which a result is flagged."""
-
-ROUNDING_LIMIT = 1e-3
-"""Relative difference from double precision above which a result in single precision is flagged."""
 
 
 def differences(
@@ -53,8 +46,6 @@ def problems(
     plan: Schedule,
     arrays: Mapping[str, Array],
     quadrature: Mapping[str, float],
-    rounding: Mapping[str, float],
-    precision: str,
 ) -> tuple[str, ...]:
     """Return a sentence on everything about some arrays that must be known before using them.
 
@@ -65,30 +56,17 @@ def problems(
         if output.name not in arrays:
             continue
         array = np.asarray(arrays[output.name])
-        problem = overflow_problem(output.name, array, is_layered(output), precision)
+        problem = overflow_problem(output.name, array, _is_layered(output))
         found += [problem] if problem else []
-    return (*found, *accuracy_problems(quadrature, rounding, precision))
-
-
-def accuracy_problems(
-    quadrature: Mapping[str, float], rounding: Mapping[str, float], precision: str
-) -> list[str]:
-    """Return a sentence for every error above its limit."""
-    limit = QUADRATURE_LIMIT[precision]
     coarse = [
         f"the quadrature in {name} is only good to {error:.1g}"
         for name, error in quadrature.items()
-        if error > limit
+        if error > QUADRATURE_LIMIT
     ]
-    rough = [
-        f"rounding to single precision changes {name} by {error:.1g}"
-        for name, error in rounding.items()
-        if error > ROUNDING_LIMIT
-    ]
-    return coarse + rough
+    return (*found, *coarse)
 
 
-def is_layered(output: Output) -> bool:
+def _is_layered(output: Output) -> bool:
     """Whether the last axis of an output is that of the layers."""
     return output.kind in ("trajectory", "layer") and len(output.entries) == 1
 

@@ -1,8 +1,6 @@
 """From the values of a call to the arrays a compiled loop takes, one place for all targets.
 
-The CPU takes every parameter as one number or one number per point. A GPU takes it as it was given,
-for the index of a point tells where in a broadcast array its value stands: `placed` finds shift,
-repetitions and period such that the value of point ``i`` is ``(i + shift) // repeat % period``.
+A loop takes every parameter as one number or one number per point.
 """
 
 from __future__ import annotations
@@ -55,23 +53,6 @@ class Arguments:
                 full = np.broadcast_to(value, (*self.shape, depth))
                 arrays.append(full.reshape(-1, depth))
         return arrays
-
-
-@dataclass(frozen=True)
-class Placed:
-    """An array whose last axis holds the values of a parameter, and which point reads which.
-
-    Attributes
-    ----------
-    values : ndarray
-        Shape ``(period,)``, or ``(depth, period)`` for a parameter with one value per layer.
-    repeat, period : int
-        Point ``i`` reads ``values[..., i // repeat % period]``.
-    """
-
-    values: Array
-    repeat: int
-    period: int
 
 
 def arguments_of(plan: Schedule, point: Point, pairs: Pairs, inputs: int) -> Arguments:
@@ -157,41 +138,6 @@ def rule_arrays(plan: Schedule, resolution: Resolution) -> list[Array]:
         "panel_weights": panel.weights,
     }
     return [arrays[rule.name] for rule in plan.rules]
-
-
-def placed(value: Array, shape: tuple[int, ...]) -> Placed:
-    """Place a parameter on a grid, as it is where it varies along neighbouring axes alone."""
-    own = (1,) * (len(shape) - value.ndim) + value.shape
-    found = axes_of(own, shape)
-    if found is None:
-        full = np.ascontiguousarray(np.broadcast_to(value, shape).reshape(-1))
-        return Placed(full, 1, full.size)
-    return Placed(np.ascontiguousarray(value.reshape(-1)), *found)
-
-
-def placed_layers(value: Array, shape: tuple[int, ...]) -> Placed:
-    """Place a parameter with one value per layer, the layers in the last axis."""
-    depth = value.shape[-1]
-    own = (1,) * (len(shape) + 1 - value.ndim) + value.shape[:-1]
-    found = axes_of(own, shape)
-    if found is None:
-        value = np.broadcast_to(value, (*shape, depth))
-        found = (1, int(np.prod(shape, dtype=int)))
-    return Placed(np.ascontiguousarray(value.reshape(-1, depth).T), *found)
-
-
-def axes_of(own: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """Return repetitions and period of a value of some shape on a grid of as many axes.
-
-    None if it varies along axes between which it does not.
-    """
-    varying = [axis for axis, size in enumerate(own) if size > 1]
-    if not varying:
-        return 1, 1
-    first, last = varying[0], varying[-1]
-    if own[first : last + 1] != shape[first : last + 1]:
-        return None
-    return int(np.prod(shape[last + 1 :], dtype=int)), int(np.prod(own, dtype=int))
 
 
 def _flat(value: Array, shape: tuple[int, ...]) -> Array:

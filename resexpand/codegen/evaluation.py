@@ -6,7 +6,7 @@ from typing import Any
 
 from resexpand.codegen.one_loop import evaluate_one_loop
 from resexpand.codegen.optimum import evaluate_optimal_scale
-from resexpand.codegen.routine import Precision, Target, compile_routine
+from resexpand.codegen.routine import Target, compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
 from resexpand.theory.one_loop import OneLoop
@@ -20,7 +20,6 @@ def evaluate(
     theory: Recursion | OptimalScale | OneLoop,
     *,
     target: Target = "cpu",
-    precision: Precision = "double",
     **hyperparameters: Any,
 ) -> Values:
     """Compile and evaluate a result of the theory.
@@ -32,9 +31,6 @@ def evaluate(
     target : {"cpu", "cuda", "auto"}
         Where to compute; ``"auto"`` takes a GPU if there is one that can be used. The result's
         ``target`` says where it was, and why. The order 1/N is for the CPU.
-    precision : {"double", "single"}
-        Single precision is for recursions on ``"cuda"``; its error is measured and stated in the
-        result's ``rounding_error``.
     **hyperparameters
         ``K0`` (the kernel at layer 0) or ``inputs`` (with a `read_in`), ``depth`` unless the
         network has a number, and every symbol of the network by name. Arrays broadcast. On
@@ -65,10 +61,8 @@ def evaluate(
     array([1., 2., 4., 8.])
     """
     if isinstance(theory, OptimalScale):
-        _require_double(precision, "an optimal scale", "its zeros are found by bisection")
         return evaluate_optimal_scale(theory, target=target, **hyperparameters)
     if isinstance(theory, OneLoop):
-        _require_double(precision, "the order 1/N", "it is for the CPU")
         if target not in ("cpu", "auto"):
             raise UnsupportedError(
                 f"the order 1/N on target {target!r}",
@@ -79,16 +73,9 @@ def evaluate(
         values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
         return values
     if isinstance(theory, Recursion):
-        return compile_routine(theory, target, precision=precision)(**hyperparameters)
+        return compile_routine(theory, target)(**hyperparameters)
     raise UnsupportedError(
         f"evaluating {type(theory).__name__}",
         "it is not a recursion, an optimal scale or an order 1/N",
         "pass what kernel(), response(), optimal_scale() or one_loop() returns",
     )
-
-
-def _require_double(precision: str, asked: str, why: str) -> None:
-    if precision != "double":
-        raise UnsupportedError(
-            f"{asked} in precision {precision!r}", why, "leave the precision out"
-        )

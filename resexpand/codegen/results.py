@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,26 +45,23 @@ class Buffers:
     is_finite: bool = False
 
 
-def allocate(
-    plan: Schedule, points: int, depth: int, number: type[np.floating[Any]] = np.float64
-) -> Buffers:
+def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
     """Return empty buffers for a schedule; propagators are zero above the diagonal.
 
-    The diagonal that some propagators have in place of ones is an array of its own. `number` is
-    the type of the numbers, `numpy.float64` or `numpy.float32`.
+    The diagonal that some propagators have in place of ones is an array of its own.
     """
     views: dict[str, Array] = {}
     wholes: dict[str, Array] = {}
     for output in plan.outputs:
         names = slots(output)
         if output.kind == "propagator":
-            whole = np.zeros((points, depth + 1, depth + 1), number)
+            whole = np.zeros((points, depth + 1, depth + 1))
             if output.diagonal is not None:
-                views[diagonal_slot(output.name)] = np.empty((points, depth + 1), number)
+                views[diagonal_slot(output.name)] = np.empty((points, depth + 1))
         elif len(names) == 1:
-            whole = np.empty((points,) if output.kind == "final" else (points, depth + 1), number)
+            whole = np.empty((points,) if output.kind == "final" else (points, depth + 1))
         else:
-            whole = np.empty((points, depth + 1, *output.shape), number)
+            whole = np.empty((points, depth + 1, *output.shape))
         wholes[output.name] = whole
         if len(names) == 1:
             views[names[0]] = whole

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from resexpand.codegen.arguments import (
     arguments_of,
     input_pairs,
     rule_arrays,
-    sampled,
 )
 from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
@@ -41,11 +40,8 @@ from resexpand.theory.recursion import Recursion
 
 Array = NDArray[np.float64]
 Target = Literal["cpu", "cuda", "auto"]
-Precision = Literal["double", "single"]
 
 CUDA_ASKED = "target='cuda'"
-COMPARED = 16
-"""Points of the grid at which a run in single precision is compared with double precision."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,6 @@ class Routine:
         What it computes.
     target : str
         Where it runs: ``cpu`` or ``cuda``.
-    precision : str
-        ``double`` or ``single``: what it computes in.
     place : str
         The target in words, with the device, or with the reason where it was chosen.
     plan : Schedule
@@ -72,7 +66,6 @@ class Routine:
 
     recursion: Recursion
     target: str
-    precision: Precision
     place: str
     plan: Schedule
     source: str
@@ -118,28 +111,27 @@ class Routine:
         recursion = self.recursion
         on_device = [k for k, v in hyperparameters.items() if _is_on_device(v)]
         if on_device:
-            return self._on_device(on_device[0], hyperparameters)
+            hyperparameters = self._fetched(on_device, hyperparameters)
         matrix = recursion.inputs == 2
         bindings = dict(recursion.bindings), dict(recursion.layer_bindings)
         point = bind(recursion.net, *bindings, hyperparameters, matrix=matrix)
         pairs = input_pairs(self.plan, point, recursion.inputs)
+        if on_device:
+            return self._on_device(point, pairs)
         fine = self._run(point, pairs, "fine")
         quadrature: dict[str, float] = {}
         if self.plan.quadratures:
             coarse = self._run(point, pairs, "coarse")
             quadrature = differences(self.plan, fine.slots, coarse.slots, pairs=matrix)
-        rounding = self._rounding(point, pairs, fine) if self.precision == "single" else {}
         inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         looked_at = {} if fine.is_finite else arrays
-        found = problems(self.plan, looked_at, quadrature, rounding, self.precision)
-        citations = self.citations
-        return Values(arrays, point.depth, found, quadrature, citations, self.place, rounding)
+        found = problems(self.plan, looked_at, quadrature)
+        return Values(arrays, point.depth, found, quadrature, self.citations, self.place)
 
     def _run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
         arguments = arguments_of(self.plan, point, pairs, self.recursion.inputs)
-        number = np.float64 if self.precision == "double" else np.float32
-        buffers = allocate(self.plan, arguments.count, point.depth, number)
+        buffers = allocate(self.plan, arguments.count, point.depth)
         if not arguments.count:
             return buffers
         if self.target == "cuda":
@@ -160,48 +152,28 @@ class Routine:
     def _run_on_cuda(
         self, arguments: Arguments, depth: int, resolution: Resolution, buffers: Buffers
     ) -> Buffers:
-        from resexpand.codegen.cuda.launch import Kernels, streamed
+        from resexpand.codegen.cuda.launch import Kernels, run_blocks
 
         rules = rule_arrays(self.plan, resolution)
-        number = np.float64 if self.precision == "double" else np.float32
         diagonals = [diagonal_slot(o.name) for o in self.plan.outputs if o.diagonal is not None]
         wholes = buffers.wholes | {name: buffers.slots[name] for name in diagonals}
-        kernels = Kernels(load(self.source), self.plan, depth, arguments.count, rules, number)
-        finite = streamed(kernels, arguments, wholes)
+        kernels = Kernels(load(self.source), self.plan, depth, arguments.count, rules)
+        finite = run_blocks(kernels, arguments, wholes)
         return replace(buffers, is_complete=True, is_finite=finite)
 
-    def _on_device(self, name: str, hyperparameters: dict[str, Any]) -> Values:
+    def _fetched(self, names: list[str], hyperparameters: dict[str, Any]) -> dict[str, Any]:
+        """Return the hyperparameters on the host; the named ones lie on a device."""
         if self.target != "cuda":
-            raise HyperparameterError(
-                f"{name} on a device", f"the routine runs on the {self.target}", "use target='cuda'"
-            )
+            where = f"the routine runs on the {self.target}"
+            raise HyperparameterError(f"{names[0]} on a device", where, "use target='cuda'")
+        from resexpand.codegen.cuda.arrays import fetched
+
+        return {**hyperparameters, **{name: fetched(hyperparameters[name]) for name in names}}
+
+    def _on_device(self, point: Point, pairs: Pairs) -> Values:
         from resexpand.codegen.cuda.on_device import device_values
 
-        values: Values = device_values(self, hyperparameters)
-        return values
-
-    def exact(self, arguments: Arguments, depth: int) -> Buffers:
-        """Return the same in double precision on the CPU: what single precision is held against."""
-        whole = compile_routine(self.recursion, "cpu", [o.name for o in self.plan.outputs])
-        buffers = allocate(self.plan, arguments.count, depth)
-        whole._run_on_cpu(arguments, depth, "fine", buffers)
-        return buffers
-
-    def _rounding(self, point: Point, pairs: Pairs, run: Buffers) -> dict[str, float]:
-        """Return what single precision changes, at a few points that the CPU computes as well."""
-        count, matrix = int(np.prod(point.grid, dtype=int)), self.recursion.inputs == 2
-        if not count:
-            return {}
-        indices = np.unique(np.linspace(0, count - 1, COMPARED).astype(int))
-        few_points = sampled(point, indices, matrix=matrix)
-        arguments = arguments_of(self.plan, few_points, pairs, self.recursion.inputs)
-        few = self.exact(arguments, point.depth)
-        rows = (indices[:, None] * len(pairs) + np.arange(len(pairs))).reshape(-1)
-        own = {slot: run.slots[slot][rows].astype(np.float64) for slot in few.slots}
-        # The device has multiplied these by their diagonals.
-        products = [o for o in self.plan.outputs if o.diagonal is not None]
-        whole = {o.name: assembled(o, few, (indices.size,), pairs, 0) for o in products}
-        return differences(self.plan, {**few.slots, **whole}, own, pairs=matrix)
+        return device_values(self, point, pairs, self._run)
 
 
 def _is_on_device(value: Any) -> bool:
@@ -209,21 +181,16 @@ def _is_on_device(value: Any) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _compiled(
-    recursion: Recursion, target: str, precision: Precision, place: str, outputs: tuple[str, ...]
-) -> Routine:
+def _compiled(recursion: Recursion, target: str, place: str, outputs: tuple[str, ...]) -> Routine:
     plan = schedule(recursion, outputs)
-    name = target if precision == "double" else f"{target}_single"
-    source, operations = routine_source(recursion, plan, name)
-    return Routine(recursion, target, precision, place, plan, source, operations)
+    source, operations = routine_source(recursion, plan, target)
+    return Routine(recursion, target, place, plan, source, operations)
 
 
 def compile_routine(
     recursion: Recursion,
     target: Target = "cpu",
     outputs: Sequence[str] | None = None,
-    *,
-    precision: Precision = "double",
 ) -> Routine:
     """Generate and compile the routine of a recursion.
 
@@ -234,16 +201,12 @@ def compile_routine(
     target : {"cpu", "cuda", "auto"}
         Where the routine runs; ``"auto"`` takes a GPU if there is one that can be used, and says in
         ``place`` and in the ``target`` of the result what it took and why. On ``"cuda"``, arrays of
-        NumPy give arrays of NumPy, with grids larger than the device's memory streamed through it;
-        if one hyperparameter lies on the device (anything with ``__cuda_array_interface__``), the
-        results stay there.
+        NumPy give arrays of NumPy, and a grid may be larger than the device's memory; if one
+        hyperparameter lies on the device (anything with ``__cuda_array_interface__``), the results
+        stay there.
     outputs : sequence of str, optional
         Outputs to compute; all by default. Leaving out a propagator saves its ``(L + 1)^2``
         numbers per point.
-    precision : {"double", "single"}
-        What to compute in; single precision is for ``"cuda"`` alone. Its error, measured at a few
-        points of the grid, is the ``rounding_error`` of the result. Where ``"auto"`` takes the CPU,
-        it computes in double precision.
 
     Returns
     -------
@@ -254,27 +217,13 @@ def compile_routine(
     Raises
     ------
     UnsupportedError
-        If the target or the precision is unknown, or the recursion holds a function the target has
-        not.
+        If the target is unknown, or the recursion holds a function the target has not.
     DeviceError
         If ``target="cuda"`` and no GPU can be used: which package, driver or device is missing.
     """
     target, place = _placed(target)
-    if precision not in get_args(Precision):
-        raise UnsupportedError(
-            f"precision {precision!r}", "there is no such precision", "use 'double' or 'single'"
-        )
-    if precision == "single":
-        if target == "cpu" and place == "cpu":
-            raise UnsupportedError(
-                "precision 'single' on target 'cpu'",
-                "the CPU computes in double precision",
-                "use target='cuda', or leave the precision out",
-            )
-        precision = "double" if target == "cpu" else precision
-        place += " in double precision" if target == "cpu" else " in single precision"
     names = tuple(o.name for o in recursion.outputs) if outputs is None else tuple(outputs)
-    return _compiled(recursion, target, precision, place, names)
+    return _compiled(recursion, target, place, names)
 
 
 def _placed(target: Any) -> tuple[Any, str]:

@@ -8,9 +8,8 @@ that is called (a piece of an expression too long to be inlined), `reduction` a 
 (``contract``) and the sign of zero is free (``nsz``); nothing else is relaxed: sums keep order
 save in a `reduction`, NaN and inf keep their meaning, division by zero follows IEEE 754.
 
-``cpu`` and ``plain`` are here; ``cuda`` (float64) and ``cuda_single`` (float32) come from
-`resexpand.codegen.cuda.target` when they are first asked for, so that whoever computes on the CPU
-neither needs nor loads what drives a GPU.
+``cpu`` and ``plain`` are here; ``cuda`` comes from `resexpand.codegen.cuda.target` when it is first
+asked for, so that whoever computes on the CPU neither needs nor loads what drives a GPU.
 """
 
 from __future__ import annotations
@@ -81,8 +80,8 @@ plain = Plain()
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("cuda", "cuda_single"):
-        from resexpand.codegen.cuda import target
+    if name == "cuda":
+        from resexpand.codegen.cuda.target import cuda_target
 
-        return target.double if name == "cuda" else target.single
+        return cuda_target
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,9 +26,6 @@ class Values(dict[str, NDArray[np.float64]]):
         Where the equations and the quadrature behind the numbers stand.
     target : str
         Where the numbers were computed, and, where ``target="auto"`` chose, why there.
-    rounding_error : dict
-        In single precision: output name to the largest relative difference from double precision,
-        measured at a few points of the grid; else empty.
     """
 
     def __init__(
@@ -39,7 +36,6 @@ class Values(dict[str, NDArray[np.float64]]):
         quadrature_error: Mapping[str, float] | None = None,
         citations: tuple[Citation, ...] = (),
         target: str = "cpu",
-        rounding_error: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(arrays)
         self.depth = depth
@@ -47,7 +43,6 @@ class Values(dict[str, NDArray[np.float64]]):
         self.quadrature_error = dict(quadrature_error or {})
         self.citations = citations
         self.target = target
-        self.rounding_error = dict(rounding_error or {})
 
     def __repr__(self) -> str:
         # A problem must be seen by whoever only looks at the numbers.
@@ -63,9 +58,7 @@ QUADRATURE_LIMIT = 1e-6
 """Relative difference of the two resolutions above which a result is flagged."""
 
 
-def overflow_problem(
-    name: str, array: NDArray[np.float64], layered: bool, precision: str = "double"
-) -> str | None:
+def overflow_problem(name: str, array: NDArray[np.float64], layered: bool) -> str | None:
     """Return a sentence on the entries of an output that are not finite, None if all are."""
     # One pass without temporary arrays; a sum can only overflow if the numbers are huge.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -74,39 +67,13 @@ def overflow_problem(
     bad = ~np.isfinite(array)
     if not bad.any():
         return None
-    first = None
+    what, why = "infinite", "the numbers left the range of double precision"
+    if np.isnan(array).any():
+        what = "not a number"
+        why = "numbers left the range of double precision, or an average is singular"
+    where = f"{int(bad.sum())} of {array.size} entries"
     if layered:
         first = int(np.nonzero(bad.any(axis=tuple(range(array.ndim - 1))))[0][0])
-    has_nan = bool(np.isnan(array).any())
-    return overflow_sentence(name, (int(bad.sum()), array.size), has_nan, first, precision)
-
-
-def overflow_sentence(
-    name: str, counts: tuple[int, int], has_nan: bool, first: int | None, precision: str
-) -> str:
-    """Return the sentence on entries that are not finite.
-
-    Parameters
-    ----------
-    name : str
-        Output.
-    counts : (int, int)
-        Entries that are not finite, and all of them.
-    has_nan : bool
-        Whether one of them is not a number.
-    first : int or None
-        First layer with such an entry, if there are layers.
-    precision : str
-        ``double`` or ``single``.
-    """
-    what, why = "infinite", f"the numbers left the range of {precision} precision"
-    if has_nan:
-        what, why = (
-            "not a number",
-            f"numbers left the range of {precision} precision, or an average is singular",
-        )
-    where = f"{counts[0]} of {counts[1]} entries"
-    if first is not None:
         where += f", first at index {first} of the layer axis"
     return f"{name} is {what} at {where}: {why}"
 

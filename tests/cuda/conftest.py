@@ -11,7 +11,6 @@ Ask for the fixture of what a test needs, and import ``numba.cuda`` inside tests
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from offline import assembler
 from simulated import in_simulator
 
 NO_PACKAGE = "numba-cuda is not installed"
@@ -40,25 +40,13 @@ def simulator(numba_cuda: None) -> Callable[..., dict[str, Any]]:
     return in_simulator
 
 
-@cache
-def _assembler() -> Path | None:
-    import nvidia
-
-    for folder in map(Path, nvidia.__path__):
-        for found in sorted(folder.glob("*/bin/ptxas*")):
-            return found
-    named = shutil.which("ptxas")
-    return Path(named) if named else None
-
-
 @pytest.fixture(scope="session")
 def ptxas(numba_cuda: None) -> Path:
     """Return the path of the assembler that came with the `cuda` extra, or of the system's."""
-    named = shutil.which("ptxas")
-    found = _assembler() if importlib.util.find_spec("nvidia") else named and Path(named)
-    if not found:
+    found = assembler()
+    if found is None:
         pytest.skip(NO_ASSEMBLER)
-    return Path(found)
+    return found
 
 
 @cache

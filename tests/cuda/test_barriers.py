@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pytest
 from barriers import stray_barriers
+from inspection import kernels_of, signature
+from offline import ptx_of
 from routine_cases import REGISTRY as ROUTINES
 from sampler_cases import REGISTRY as SAMPLERS
 from sampler_cases import sampler
@@ -20,24 +22,17 @@ DRAWN = ("function-space, W relu, growth", "dense, uniform weights", "function-s
 
 def waiting(kernel, given):
     """Return the number of barriers of a kernel, and those that are stray."""
-    from resexpand.codegen.cuda.offline import ptx_of
-
     return stray_barriers(ptx_of(kernel, given))
 
 
 def kernels_of_routines(names):
     """Yield the kernels that take all layers, with what they are given, by case."""
-    from resexpand.codegen.cuda.inspection import kernels_of
-
     for name in names:
-        for precision in ("double", "single"):
-            yield f"{name} [{precision}]", *kernels_of(ROUTINES[name](), precision)["run"]
+        yield name, *kernels_of(ROUTINES[name]())["run"]
 
 
 def kernels_of_samplers(names):
     """Yield the kernels that draw networks, with what they are given, by case."""
-    from resexpand.montecarlo.cuda.inspection import signature
-
     for name in names:
         drawn = sampler(name, WIDTH, "cuda")
         yield name, drawn.text.draw_networks, signature(drawn.layout)
@@ -84,11 +79,11 @@ def test_threads_meet_in_every_kernel(numba_cuda):
 def test_threads_that_transpose_meet(numba_cuda):
     from numba.cuda import types
 
-    from resexpand.codegen.cuda.arrays import _transposed
+    from resexpand.codegen.cuda.arrays import transposing
 
     matrix = types.Array(types.float64, 2, "C")
     given = types.void(matrix, matrix, types.int64)
-    count, stray = waiting(_transposed("<f8"), given)
+    count, stray = waiting(transposing(), given)
     assert (count, stray) == (1, [])
 
 

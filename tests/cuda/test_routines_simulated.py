@@ -14,7 +14,7 @@ HYPER = {"sigma_w2": 1.2, "sigma_b2": 0.1}
 PAIR = np.array([[1.0, 0.3], [0.3, 0.8]])
 RHOS = np.array([[0.2], [0.7], [1.1]])
 VARIANCES = np.array([0.5, 2.0])
-EPS = {"double": 2.0**-52, "single": 2.0**-23}
+EPS = 2.0**-52
 
 DEFAULT = ("erf: kernel of two inputs", "erf: response of covariance", "relu: response")
 TWO_SMOOTH = ("tanh", "gelu", "silu")
@@ -32,15 +32,14 @@ def given(name):
     return {**HYPER, **residual, **width, "K0": k0}
 
 
-def run_cases(names, precision):
+def run_cases(names):
     """Run cases (one a line) on the simulated device."""
     found = {}
     for name in names.split("\n"):
-        routine = compile_routine(REGISTRY[name](), "cuda", precision=precision)
+        routine = compile_routine(REGISTRY[name](), "cuda")
         values = routine(**given(name))
         assert values.target.startswith("cuda (simulator)")
         found |= {f"{name}/{output}": array for output, array in values.items()}
-        found |= {f"{name}/{output}/rounding": e for output, e in values.rounding_error.items()}
     return found
 
 
@@ -63,12 +62,12 @@ def worst(found, expected):
 
 def test_simulated_routines_agree_with_the_cpu(simulator):
     expected = on_the_cpu(DEFAULT)
-    found = simulator(run_cases, names="\n".join(DEFAULT), precision="double")
+    found = simulator(run_cases, names="\n".join(DEFAULT))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name].shape == value.shape
         assert found[name].dtype == np.float64
-    assert worst(found, expected) < 20 * EPS["double"]
+    assert worst(found, expected) < 20 * EPS
     chi = found["relu: response/chi"]
     assert_array_equal(np.triu(chi, 1), 0)
     assert_array_equal(np.diagonal(chi, axis1=-2, axis2=-1), 1)
@@ -81,23 +80,7 @@ def test_control_a_wrong_coefficient_is_caught(simulator):
         k: v * (1 + 1e-13 * (np.arange(v.size).reshape(v.shape) == v.size - 1))
         for k, v in expected.items()
     }
-    assert worst(wrong, expected) > 20 * EPS["double"]
-
-
-def test_single_precision_states_its_error(simulator):
-    expected = on_the_cpu(DEFAULT[:2])
-    found = simulator(run_cases, names="\n".join(DEFAULT[:2]), precision="single")
-    for name, value in expected.items():
-        assert found[name].dtype == np.float32
-        assert_allclose(found[name], value, rtol=40 * EPS["single"], atol=1e-9)
-        stated = found[f"{name}/rounding"]
-        assert 0 < stated < 40 * EPS["single"]
-    # All of the grid was compared: it has fewer points than the comparison takes.
-    difference = np.abs(
-        found[f"{DEFAULT[0]}/C"][..., 0, 0] - expected[f"{DEFAULT[0]}/C"][..., 0, 0]
-    )
-    relative = np.max(difference / expected[f"{DEFAULT[0]}/C"][..., 0, 0])
-    assert relative <= found[f"{DEFAULT[0]}/C/rounding"] * (1 + 1e-9)
+    assert worst(wrong, expected) > 20 * EPS
 
 
 def run_shared():
@@ -133,14 +116,13 @@ def test_small_grids_get_more_threads_per_point():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
-@pytest.mark.parametrize("precision", ["double", "single"])
-def test_simulated_registry_agrees_with_the_cpu(simulator, precision, part):
+def test_simulated_registry_agrees_with_the_cpu(simulator, part):
     names = [name for name in REGISTRY if not _is_long(name)][part::4]
     expected = on_the_cpu(names)
-    found = simulator(run_cases, names="\n".join(names), precision=precision)
+    found = simulator(run_cases, names="\n".join(names))
     apart = {name: worst(found, {name: value}) for name, value in expected.items()}
-    print({name: f"{error / EPS[precision]:.2g} eps" for name, error in apart.items()})
-    assert max(apart.values()) < {"double": 20, "single": 100}[precision] * EPS[precision]
+    print({name: f"{error / EPS:.2g} eps" for name, error in apart.items()})
+    assert max(apart.values()) < 20 * EPS
 
 
 def _is_long(name):

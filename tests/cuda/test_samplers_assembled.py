@@ -7,6 +7,8 @@ takes is printed. The whole registry is marked ``slow``.
 from __future__ import annotations
 
 import pytest
+from inspection import sampler_ptx
+from offline import assemble, usage_of
 from sampler_cases import REGISTRY, sampler
 
 # One column in one pass, many columns, weights drawn in full, and the way back.
@@ -29,8 +31,6 @@ def shown(found, capsys) -> None:
 
 def assembled(names):
     """Return what the kernels take, and the PTX of the last one."""
-    from resexpand.montecarlo.cuda.inspection import assemble, sampler_ptx
-
     texts = {name: sampler_ptx(sampler(name, 16, "cuda")) for name in names}
     return {name: assemble(text) for name, text in texts.items()}, texts
 
@@ -58,8 +58,6 @@ def test_all_kernels_stay_in_registers(ptxas, capsys, name: str) -> None:
 def test_a_local_array_is_noticed(ptxas) -> None:
     from numba import cuda
     from numba.cuda import types
-
-    from resexpand.codegen.cuda.offline import usage_of
 
     def looked_up(places, out) -> None:
         local = cuda.local.array(64, types.float64)

@@ -13,9 +13,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, one_loop, optimal_scale
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, one_loop
 from resexpand.codegen import targets
-from resexpand.codegen.arguments import placed, placed_layers
+from resexpand.codegen.arguments import Arguments
 from resexpand.codegen.cuda import device
 from resexpand.codegen.cuda.device import Device, Machine, chosen, obstacle, require_cuda
 from resexpand.codegen.elementary import exponential, polynomials
@@ -113,27 +113,13 @@ def test_without_the_extra_the_error_has_the_line_that_installs_it(monkeypatch):
     monkeypatch.setattr(device, "_looked_up", device._looked_up.__wrapped__)
     with pytest.raises(DeviceError, match=r"pip install 'resexpand\[cuda\]'$"):
         evaluate(kernel(NET), target="cuda", K0=1.0)
-    with pytest.raises(DeviceError, match=r"PTX: numba-cuda .* pip install 'resexpand\[cuda\]'$"):
-        device.require_package("PTX")
     assert evaluate(kernel(NET), target="auto", K0=1.0).target.startswith("cpu (numba-cuda and")
-
-
-def test_single_precision_is_for_the_gpu(no_gpu):
-    with pytest.raises(UnsupportedError, match="precision 'single' on target 'cpu'"):
-        evaluate(kernel(NET), precision="single", K0=1.0)
-    with pytest.raises(UnsupportedError, match="precision 'half'"):
-        evaluate(kernel(NET), precision="half", K0=1.0)  # type: ignore[arg-type]
-    values = evaluate(kernel(NET), target="auto", precision="single", K0=1.0)
-    assert values.target.endswith("in double precision")
-    assert values["K"].dtype == np.float64
 
 
 def test_what_is_for_the_host_says_so(no_gpu):
     net = ResNet(Branch(Activation("erf"), Linear(1.2, 0.1)), scale=0.3, depth=2)
     with pytest.raises(UnsupportedError, match=r"1/N on target 'cuda'.*use target='cpu'"):
         evaluate(one_loop(net), target="cuda", K0=1.0)
-    with pytest.raises(UnsupportedError, match="optimal scale in precision 'single'"):
-        evaluate(optimal_scale(net), precision="single", K0=1.0)
 
 
 class OnDevice:
@@ -259,11 +245,9 @@ def test_a_missing_function_is_named():
         cpu.function("zeta")
 
 
-@pytest.mark.parametrize("name", ["cuda", "cuda_single"])
-def test_a_missing_function_is_named_with_its_target(numba_cuda, name):
-    target = getattr(targets, name)
-    with pytest.raises(UnsupportedError, match=f"'zeta'.*target '{name}' has no such function"):
-        target.function("zeta")
+def test_a_missing_function_is_named_with_its_target(numba_cuda):
+    with pytest.raises(UnsupportedError, match=r"'zeta'.*target 'cuda' has no such function"):
+        targets.cuda.function("zeta")
     with pytest.raises(AttributeError, match="no attribute 'abacus'"):
         targets.abacus  # noqa: B018
 
@@ -271,18 +255,16 @@ def test_a_missing_function_is_named_with_its_target(numba_cuda, name):
 GRID = (3, 4, 5)
 
 
-RESIDENT = [(), (1,), (5,), (4, 1), (3, 1, 1), (3, 4, 1), (4, 5), (3, 4, 5), (1, 1, 1)]
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (4, 1), (3, 1, 1), (3, 1, 5), (3, 4, 5)])
+def test_a_block_is_sent_one_value_or_one_per_point(numba_cuda, shape):
+    from resexpand.codegen.cuda.launch import sent
 
-
-@pytest.mark.parametrize("shape", [*RESIDENT, (3, 1, 5)])
-def test_parameters_are_read_where_they_stand(shape):
     value = np.arange(np.prod(shape, dtype=int), dtype=float).reshape(shape)
-    flat = np.broadcast_to(value, GRID).reshape(-1)
-    found = placed(value, GRID)
-    points = np.arange(flat.size)
-    np.testing.assert_array_equal(found.values[points // found.repeat % found.period], flat)
-    assert (found.values.size == value.size) == (shape in RESIDENT)
     layered = np.stack([value, value + 0.5], axis=-1)
-    rows = placed_layers(layered, GRID)
-    got = rows.values[:, points // rows.repeat % rows.period]
-    np.testing.assert_array_equal(got, [flat, flat + 0.5])
+    points = np.arange(7, 31)
+    own, rows = sent(Arguments(GRID, (value,), (layered,)), 7, 31)
+    flat = np.broadcast_to(value, GRID).reshape(-1)[points]
+    index = np.minimum(points - 7, own.size - 1)
+    np.testing.assert_array_equal(own[index], flat)
+    np.testing.assert_array_equal(rows[:, index], [flat, flat + 0.5])
+    assert own.size == (1 if value.size == 1 else 24)

@@ -201,20 +201,6 @@ def require_cuda(asked: str, found: Machine | None = None) -> Device:
     return found.devices[0]
 
 
-def require_package(asked: str) -> None:
-    """Raise if numba-cuda is not installed; enough for whoever compiles but does not run.
-
-    Raises
-    ------
-    DeviceError
-        With the line that installs it.
-    """
-    if _package() is None:
-        missing = obstacle(Machine())
-        assert missing is not None
-        raise DeviceError(asked, missing.why, missing.remedy)
-
-
 def chosen(found: Machine | None = None) -> tuple[str, str]:
     """Return the target that ``target="auto"`` stands for, and a sentence that says so.
 

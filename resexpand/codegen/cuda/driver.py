@@ -36,24 +36,22 @@ def kernels_source(plan: Schedule) -> str:
     texts = [_run(plan)]
     diagonals = {o.name for o in plan.outputs if o.diagonal is not None}
     texts += [_propagate(p, symmetric=p.name in diagonals) for p in plan.propagations]
-    return "\n\n".join([_INDEX, *(f"@driver\n{text}" for text in texts)])
+    return "\n\n".join(f"@driver\n{text}" for text in texts)
 
 
 def run_arguments(plan: Schedule) -> list[str]:
     """Return the argument names of ``run``.
 
     ``n`` points, ``width`` of a row of the results in memory, ``depth``, the quadrature rules,
-    ``where`` (a row per parameter and layer parameter: shift, repetitions and period of the index
-    into its array), ``flag`` (one whole number, set where a result is not finite), the parameters,
-    the layer parameters (rows of one layer each) and the results in the order of `results`. All
-    arrays but ``where`` are flat.
+    ``flag`` (one whole number, set where a result is not finite), the parameters (one value, or one
+    per point), the layer parameters (a row of these per layer) and the results in the order of
+    `results`, which are flat.
     """
     return [
         "n",
         "width",
         "depth",
         *(rule.name for rule in plan.rules),
-        "where",
         "flag",
         *(f"p{i}" for i in range(len(plan.parameters))),
         *(f"q{i}" for i in range(len(plan.layer_parameters))),
@@ -103,9 +101,11 @@ def _run(plan: Schedule) -> str:
     carried = [*state, *(f"c{k}" for k in range(len(plan.constants)))]
     rules = [rule.name for rule in plan.rules]
     values = [f"r{k}" for k in range(len(plan.read) + len(plan.layer))]
-    loads = [f"{a} = p{k}[{_index(k)}]" for k, a in enumerate(parameters)]
-    loads += _columns(plan)
-    block = [f"{b} = q{k}[column{k}]" for k, b in enumerate(layered)]
+    loads = [f"{a} = p{k}[min(i, p{k}.size - 1)]" for k, a in enumerate(parameters)]
+    columns = [f"min(i, q{k}.shape[1] - 1)" for k in range(len(layered))]
+    loads += [f"column{k} = np.uint64({column})" for k, column in enumerate(columns)]
+    block = [f"{b} = q{k}[layer, column{k}]" for k, b in enumerate(layered)]
+    block = ["layer = np.uint64(turn)", *block] if layered else block
     block += _call("advance", [*values, *state], [*carried, *parameters, *layered, *rules])
     block += [*_kept(plan, _stores(plan, values)), *_watched(values), *_steps(plan)]
     body = [
@@ -113,7 +113,7 @@ def _run(plan: Schedule) -> str:
         *_places(plan),
         *_call("initial", carried, [*parameters, *rules]),
         "flaw = 0.0",
-        "for _ in range(depth):",
+        "for turn in range(depth):",
         *_indent(block or ["pass"]),
         *_finish(plan, [*carried, *parameters, *rules]),
         *_REPORT,
@@ -138,21 +138,6 @@ def _kept(plan: Schedule, stores: list[str]) -> list[str]:
     return ["if keeps:", *_indent(stores)] if plan.quadratures and stores else stores
 
 
-def _index(k: int) -> str:
-    return f"index_of(i, where[{k}, 0], where[{k}, 1], where[{k}, 2])"
-
-
-# The usual cases need no division, of which whole numbers have no fast one.
-_INDEX = """@scalar
-def index_of(i, shift, repeat, period):
-    if period == 1:
-        return 0
-    place = i + shift
-    if repeat > 1:
-        place = place // repeat
-    return place % period if place >= period else place
-"""
-
 # The difference of a number and itself is zero, or NaN if the number is not finite.
 _REPORT = ["if flaw != 0.0:", "    flag[0] = 1"]
 
@@ -164,15 +149,6 @@ def _watched(values: Sequence[str]) -> list[str]:
 
 # A place in an array is an unsigned number that grows by one step per layer: a signed one would be
 # compared with zero at every access, and one made of layer and point multiplied anew.
-
-
-def _columns(plan: Schedule) -> list[str]:
-    """Return where the layer parameters of a point begin, and their steps."""
-    first, lines = len(plan.parameters), []
-    for k in range(len(plan.layer_parameters)):
-        lines.append(f"column{k} = np.uint64({_index(first + k)})")
-        lines.append(f"stride{k} = np.uint64(where[{first + k}, 2])")
-    return lines
 
 
 def _per_layer(plan: Schedule) -> list[int]:
@@ -191,8 +167,7 @@ def _places(plan: Schedule) -> list[str]:
 
 
 def _steps(plan: Schedule) -> list[str]:
-    lines = [f"at{count} += step{count}" for count in _per_layer(plan)]
-    return lines + [f"column{k} += stride{k}" for k in range(len(plan.layer_parameters))]
+    return [f"at{count} += step{count}" for count in _per_layer(plan)]
 
 
 def _call(function: str, values: Sequence[str], arguments: Sequence[str]) -> list[str]:

@@ -1,17 +1,17 @@
 """How much of a device's memory a piece of work may take, and what happens when it is too much.
 
-A grid is cut into blocks of points of which two fit at a time, one being computed while the other
-is copied. Somebody else may hold memory that was free a moment ago: where an allocation fails, the
-block is halved and the rest of the grid goes on with smaller ones, down to `SMALLEST` points.
+A grid is cut into blocks of points. Somebody else may hold memory that was free a moment ago: where
+an allocation fails, the block is halved and the rest of the grid goes on with smaller ones, down to
+`SMALLEST` points.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numba import cuda
 from numba.cuda.cudadrv.driver import CudaAPIError
 
@@ -35,20 +35,10 @@ def free_bytes() -> float:
     return float(cuda.current_context().get_memory_info()[0])
 
 
-def block_size(count: int, per_point: int, fixed: int = 0, at_a_time: int = 1) -> int:
-    """Return how many points to take at a time.
-
-    Parameters
-    ----------
-    count : int
-        Points in all.
-    per_point, fixed : int
-        Bytes for a point of a block, and for all of them together.
-    at_a_time : int
-        Blocks held at one time.
-    """
-    room = SHARE * free_bytes() - fixed
-    fitting = LARGEST if math.isinf(room) else int(max(room, 0.0) // (per_point * at_a_time))
+def block_size(count: int, per_point: int) -> int:
+    """Return how many points of so many bytes to take at a time."""
+    room = SHARE * free_bytes()
+    fitting = LARGEST if math.isinf(room) else int(room // per_point)
     return max(min(count, fitting, LARGEST), min(count, SMALLEST))
 
 
@@ -60,41 +50,41 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, CudaAPIError) and code is not None and int(code) == OUT_OF_MEMORY
 
 
-def in_smaller_blocks(
-    count: int, size: int, per_point: int, work: Callable[[int, int, int], int]
-) -> None:
+def in_blocks(count: int, per_point: int, work: Callable[[int, int, int], None]) -> None:
     """Do all points, with blocks that are halved whenever memory runs out.
 
     Parameters
     ----------
     count : int
         Points in all.
-    size : int
-        Points of a block to begin with.
     per_point : int
-        Bytes for a point, for the message.
+        Bytes for a point.
     work : callable
-        ``work(start, size, size_of_blocks)`` does the points from ``start`` on in blocks of a size
-        and returns where it stopped because memory ran out, or ``count``.
+        ``work(low, high, size)`` does the points from ``low`` to ``high``, at most ``size``.
 
     Raises
     ------
     DeviceMemoryError
         If the smallest block does not fit.
     """
-    start = 0
-    while start < count:
-        start = work(start, count, size)
-        if start < count:
+    low, size = 0, block_size(count, per_point)
+    while low < count:
+        try:
+            work(low, min(low + size, count), size)
+        except FAILURES as error:
+            if not is_out_of_memory(error):
+                raise
             if size <= SMALLEST:
-                raise too_little(f"{count} points", min(size, count), per_point)
+                raise too_little(count, min(size, count), per_point) from error
             size = max(size // 2, SMALLEST)
+        else:
+            low += size
 
 
-def too_little(asked: str, points: int, per_point: int) -> DeviceMemoryError:
+def too_little(count: int, points: int, per_point: int) -> DeviceMemoryError:
     """Return the error that names what was needed and what was there."""
     return DeviceMemoryError(
-        asked,
+        f"{count} points",
         f"{points} of them need {points * per_point:,} bytes on the device, "
         f"and {free_bytes():,.0f} are free",
         "ask for fewer outputs (a propagator has (L + 1)^2 numbers per point), free device memory, "
@@ -102,17 +92,6 @@ def too_little(asked: str, points: int, per_point: int) -> DeviceMemoryError:
     )
 
 
-@contextmanager
-def said_of(count: int, per_point: int) -> Iterator[None]:
-    """Say of an allocation that fails what so many points need, with so many bytes for each."""
-    try:
-        yield
-    except FAILURES as error:
-        if not is_out_of_memory(error):
-            raise
-        raise too_little(f"{count} points", count, per_point) from error
-
-
-def device_array(shape: tuple[int, ...], number: Any, stream: Any = 0) -> Any:
-    """Allocate on the device."""
-    return cuda.device_array(shape, dtype=number, stream=stream)
+def device_array(shape: tuple[int, ...]) -> Any:
+    """Allocate numbers on the device."""
+    return cuda.device_array(shape, dtype=np.float64)

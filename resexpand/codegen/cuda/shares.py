@@ -26,33 +26,31 @@ MOST = 32
 """Most threads to a point."""
 
 
-def shares(number: Any) -> tuple[Any, Any, Any]:
-    """Return the three functions for numbers of one type."""
-    kind = types.float64 if number is np.float64 else types.float32
+def share_turns(n: Any) -> Any:
+    """Return how many of n nodes a thread takes."""
+    count = cuda.blockDim.y
+    return int(np.uint32(n + count - 1 - cuda.threadIdx.y) >> np.uint32(31 - cuda.clz(count)))
 
-    def share_turns(n: Any) -> Any:
-        count = cuda.blockDim.y
-        return int(np.uint32(n + count - 1 - cuda.threadIdx.y) >> np.uint32(31 - cuda.clz(count)))
 
-    def share_entry(turn: Any) -> Any:
-        return int(np.uint32(cuda.threadIdx.y + turn * cuda.blockDim.y))
+def share_entry(turn: Any) -> Any:
+    """Return the node that a thread takes in its turn."""
+    return int(np.uint32(cuda.threadIdx.y + turn * cuda.blockDim.y))
 
-    def share_sum(x: Any) -> Any:
-        if cuda.blockDim.y == 1:
-            return x
-        # Sized at the launch: one of fixed size would be defined again by every caller.
-        parts = cuda.shared.array(0, kind)
-        own, width = cuda.threadIdx.x, cuda.blockDim.x
-        parts[cuda.threadIdx.y * width + own] = x
-        cuda.syncthreads()
-        total = parts[own]
-        for k in range(1, cuda.blockDim.y):
-            total += parts[k * width + own]
-        cuda.syncthreads()
-        return total
 
-    compiled = [cuda.jit(device=True)(f) for f in (share_turns, share_entry, share_sum)]
-    return compiled[0], compiled[1], compiled[2]
+def share_sum(x: Any) -> Any:
+    """Return the sum over the threads of a point."""
+    if cuda.blockDim.y == 1:
+        return x
+    # Sized at the launch: one of fixed size would be defined again by every caller.
+    parts = cuda.shared.array(0, types.float64)
+    own, width = cuda.threadIdx.x, cuda.blockDim.x
+    parts[cuda.threadIdx.y * width + own] = x
+    cuda.syncthreads()
+    total = parts[own]
+    for k in range(1, cuda.blockDim.y):
+        total += parts[k * width + own]
+    cuda.syncthreads()
+    return total
 
 
 def threads_per_point(points: int, *, most: int = MOST, enough: int = 1 << 18) -> int:

@@ -1,12 +1,10 @@
-"""The targets ``cuda`` (float64) and ``cuda_single`` (float32), bound to numba-cuda.
+"""The target ``cuda``, bound to numba-cuda.
 
-The functions are those of the CPU. Three things differ:
+The functions are those of the CPU. Two things differ:
 
 - Numba-cuda knows two kinds of arithmetic only: any set of relaxations, even fusing alone, makes it
   flush subnormal numbers, approximate divisions and take NaN and inf for impossible. Nothing is
   relaxed here, therefore; products and sums are fused all the same, which is NVVM's default.
-- In single precision every literal of a function is rounded to float32, so that no operand draws
-  the arithmetic to float64, and the transcendental functions are those of NVIDIA's libdevice.
 - In the simulator (``NUMBA_ENABLE_CUDASIM=1``) nothing is compiled: literals become NumPy numbers,
   which divide by zero as IEEE 754 says, and functions run as Python.
 
@@ -16,7 +14,6 @@ Loading this module needs numba-cuda, but neither a driver nor a device.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -25,9 +22,8 @@ from numba import config, cuda
 from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
-from resexpand.codegen.cuda.shares import shares
-from resexpand.codegen.cuda.single import single_functions
-from resexpand.codegen.elementary import bits, selection
+from resexpand.codegen.cuda import shares
+from resexpand.codegen.elementary import bits
 from resexpand.codegen.target import Function, Target
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -68,10 +64,12 @@ def _primitives() -> dict[Function, Any]:
     }
 
 
-def _with_literals(function: Any, kind: Callable[[float], Any]) -> FunctionType:
-    """Return a copy of a function whose floating-point literals are of another type."""
+def _text(function: Any) -> Any:
+    """Return what is compiled; in the simulator a copy whose literals divide as IEEE 754 says."""
+    if not SIMULATED:
+        return function
     code = function.__code__
-    literals = tuple(kind(c) if type(c) is float else c for c in code.co_consts)
+    literals = tuple(np.float64(c) if type(c) is float else c for c in code.co_consts)
     scope, name = function.__globals__, function.__name__
     copy = FunctionType(
         code.replace(co_consts=literals), scope, name, function.__defaults__, function.__closure__
@@ -81,29 +79,16 @@ def _with_literals(function: Any, kind: Callable[[float], Any]) -> FunctionType:
 
 
 class Cuda(Target):
-    """Compiled by numba-cuda; a driver is a kernel of one thread or of a group of threads.
+    """Compiled by numba-cuda; a driver is a kernel of one thread or of a group of threads."""
 
-    Parameters
-    ----------
-    name : str
-        What generated modules import it by.
-    number : type
-        `numpy.float64` or `numpy.float32`: what its functions compute in.
-    """
-
-    def __init__(self, name: str, number: type[np.floating[Any]]) -> None:
-        super().__init__(name, _primitives())
-        self.number = number
-        self.real, self.nan = number, number(math.nan)
-        self.share_turns, self.share_entry, self.share_sum = shares(number)
-        self._rounds = SIMULATED or number is np.float32
-
-    def _text(self, function: Function) -> Any:
-        return _with_literals(function, self.number) if self._rounds else function
+    real, nan = np.float64, np.float64(math.nan)
+    share_turns = staticmethod(cuda.jit(device=True)(shares.share_turns))
+    share_entry = staticmethod(cuda.jit(device=True)(shares.share_entry))
+    share_sum = staticmethod(cuda.jit(device=True)(shares.share_sum))
 
     def scalar(self, function: Function) -> Any:
         """Compile a function that is inlined into its callers."""
-        text = self._text(function)
+        text = _text(function)
         # What knows nothing of threads needs no help from the simulator, which is slow at calls.
         if SIMULATED and "cuda" not in text.__code__.co_names:
             return text
@@ -112,7 +97,7 @@ class Cuda(Target):
 
     def chunk(self, function: Function) -> Any:
         """Compile a piece of a long expression; the assembler decides whether to inline it."""
-        text = self._text(function)
+        text = _text(function)
         if SIMULATED and "cuda" not in text.__code__.co_names:
             return text
         return cuda.jit(device=True)(text)
@@ -122,14 +107,8 @@ class Cuda(Target):
 
     def driver(self, function: Function) -> Any:
         """Compile a kernel, kept on disk."""
-        text = self._text(function)
+        text = _text(function)
         return cuda.jit(_quiet(text)) if SIMULATED else cuda.jit(cache=True)(text)
-
-    def elementary(self) -> dict[str, Any]:
-        """Return every elementary function by name, bound to this target."""
-        if self.number is np.float64:
-            return super().elementary()
-        return {**self.bound(selection), **single_functions(self, double)}
 
 
 def _quiet(function: FunctionType) -> FunctionType:
@@ -148,5 +127,4 @@ def _quiet(function: FunctionType) -> FunctionType:
     return quiet
 
 
-double = Cuda("cuda", np.float64)
-single = Cuda("cuda_single", np.float32)
+cuda_target = Cuda("cuda", _primitives())

@@ -19,7 +19,7 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
 from resexpand.codegen.cuda.target import SIMULATED
-from resexpand.codegen.cuda.target import double as target
+from resexpand.codegen.cuda.target import cuda_target as target
 from resexpand.codegen.target import Function
 from resexpand.montecarlo import lanes, philox
 
