@@ -66,16 +66,8 @@ def machine() -> dict[str, Any] | str:
         return f"{reason.why}; {reason.remedy}"
     from importlib.metadata import version
 
-    from resexpand.workflows.doctor import driver
-    from resexpand.workflows.doctor.missing import Missing
-
-    try:
-        named = driver.version()[1]["version"]
-    except Missing:
-        named = None
     return {
         "devices": [vars(device) for device in found.devices],
-        "driver": named,
         "driver_cuda": found.driver,
         "toolkit": found.toolkit,
         "numba_cuda": version("numba-cuda"),

@@ -27,4 +27,4 @@ def test_examples_print_what_they_print() -> None:
 def test_the_page_of_the_doctor_is_shown_as_it_is() -> None:
     """Every finding in its order, as on a machine without a GPU."""
     shown = re.findall(r"^     (?:ok|NO|-) +(\w+(?: \w+)?) +\S", TEXT, flags=re.MULTILINE)
-    assert shown == [*examine.CPU, *examine.FOUND, *examine.TOOLS, *examine.OFFLINE]
+    assert shown == [*examine.CPU, *examine.CUDA]

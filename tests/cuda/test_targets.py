@@ -31,7 +31,7 @@ WHOLE = Machine("0.30", (13, 0), (12, 1), (13, 0), "", (H100,))
 BROKEN = {
     "no package": (Machine(), r"not installed; pip install 'resexpand\[cuda\]'$"),
     "no toolkit": (
-        Machine("0.30", None, None, None, "libnvrtc is gone"),
+        Machine("0.30", missing="libnvrtc is gone"),
         r"toolkit cannot be loaded \(libnvrtc is gone\); pip install",
     ),
     "old toolkit": (
@@ -40,7 +40,7 @@ BROKEN = {
     ),
     "no driver": (
         Machine("0.30", (13, 0), (12, 1), None, "libcuda is gone"),
-        r"there is no NVIDIA driver \(libcuda is gone\); install the NVIDIA driver",
+        r"there is no NVIDIA driver \(libcuda is gone\); on a machine with an NVIDIA GPU: install",
     ),
     "old driver": (
         Machine("0.30", (13, 0), (12, 1), (12, 2), "", (H100,)),
@@ -57,7 +57,7 @@ BROKEN = {
     ),
     "no device": (
         Machine("0.30", (13, 0), (12, 1), (13, 0), "CUDA_ERROR_NO_DEVICE"),
-        r"driver finds no device \(CUDA_ERROR_NO_DEVICE\); use target='cpu'",
+        r"driver finds no device \(CUDA_ERROR_NO_DEVICE\); make .* or use target='cpu'$",
     ),
     "new device": (
         Machine("0.30", (12, 0), (9, 0), (13, 0), "", (Device("B200", (10, 0), 1),)),

@@ -1,31 +1,34 @@
 """What a machine has to run CUDA code on, and what to do where something is missing.
 
-`machine` looks once, through NVIDIA's own bindings, without starting anything on a device.
-`obstacle` judges what was found, the first missing thing first: the packages of the ``cuda`` extra,
-a toolkit that is new enough, a driver, a driver as new as the toolkit, a device, and a toolkit that
-knows the device. In the simulator of numba-cuda there is one device, and it is not real.
+`machine` looks once, without starting anything on a device: it asks the driver directly, through
+its documented interface, for the driver is there or not whatever Python packages there are.
+`obstacle` judges what was found. In the simulator of numba-cuda there is one device, and it is not
+real. Loading this module needs the standard library alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from numba import config
-
 from resexpand.errors import DeviceError
 
 INSTALL = "pip install 'resexpand[cuda]'"
-OLDEST_TOOLKIT = (12, 0)
-DRIVERS = "see https://www.nvidia.com/drivers"
-DRIVER = {"win32": "nvcuda.dll"}.get(sys.platform, "libcuda.so.1")
+OLDER = "pip install 'numba-cuda[cu{0}]' 'cuda-toolkit[nvcc]=={0}.*'"
+UPDATE = "update the NVIDIA driver (see https://www.nvidia.com/drivers)"
 TOOLKITS = (12, 13)
-"""Major versions of CUDA for which there is a numba-cuda."""
+"""Major versions of CUDA for which there is a numba-cuda; the ``cuda`` extra brings the last."""
+
+DRIVER = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}.get(sys.platform, "")
+CAPABILITY = (75, 76)
+"""Attributes of a device: major and minor compute capability."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,15 @@ class Machine:
     driver : (int, int) or None
         The newest CUDA version that the driver serves; None if there is no driver.
     trouble : str
-        What the driver or the toolkit said, if it was not a success.
+        What the driver said, if it was not a success.
     devices : tuple of Device
         In the order of the driver.
     simulated : bool
         Whether kernels run as Python in this process.
     forked : bool
         Whether it was the parent of this process that asked the driver.
+    missing : str
+        What the toolkit said, if it could not be loaded.
     """
 
     package: str | None = None
@@ -79,6 +84,7 @@ class Machine:
     devices: tuple[Device, ...] = ()
     simulated: bool = False
     forked: bool = False
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,66 +113,85 @@ def _looked_up() -> tuple[Machine, int]:
 
 def _found() -> Machine:
     package = _package()
-    if package is None:
-        return Machine()
-    if config.ENABLE_CUDASIM:
-        simulated = Device("simulator", (9, 0), 2**30)
-        return Machine(package, devices=(simulated,), simulated=True)
-    toolkit, newest, trouble = _toolkit()
-    driver, devices, said = _driver()
-    return Machine(package, toolkit, newest, driver, trouble or said, devices)
+    if package is not None:
+        from numba import config
+
+        if config.ENABLE_CUDASIM:
+            simulated = Device("simulator", (9, 0), 2**30)
+            return Machine(package, devices=(simulated,), simulated=True)
+    toolkit, newest, missing = _toolkit() if package else (None, None, "")
+    driver, devices, trouble = _driver()
+    return Machine(package, toolkit, newest, driver, trouble, devices, missing=missing)
 
 
-def obstacle(found: Machine) -> Obstacle | None:
-    """Return the first thing that keeps a machine from running CUDA code, None if nothing does."""
-    if found.package is None:
-        return Obstacle("numba-cuda and what it needs are not installed", INSTALL)
+def obstacle(found: Machine, parts: tuple[str, ...] = ()) -> Obstacle | None:
+    """Return the first thing that keeps a machine from running CUDA code, None if nothing does.
+
+    Parameters
+    ----------
+    found : Machine
+        What there is.
+    parts : tuple of str, optional
+        Names of `PARTS` to look at; all by default.
+    """
     if found.simulated:
         return None
-    return _of_toolkit(found) or _of_driver(found) or _of_device(found) or _of_process(found)
+    obstacles = (PARTS[part](found) for part in parts or PARTS)
+    return next((o for o in obstacles if o is not None), None)
+
+
+def _of_package(found: Machine) -> Obstacle | None:
+    if found.package is not None:
+        return None
+    served = found.driver[0] if found.driver else TOOLKITS[-1]
+    remedy = INSTALL
+    if served < TOOLKITS[-1]:
+        remedy = OLDER.format(served) if served in TOOLKITS else f"{UPDATE}, then {INSTALL}"
+    return Obstacle("numba-cuda and what it needs are not installed", remedy)
 
 
 def _of_toolkit(found: Machine) -> Obstacle | None:
     if found.toolkit is None:
-        return Obstacle(f"the CUDA toolkit cannot be loaded ({found.trouble})", INSTALL)
-    if found.toolkit < OLDEST_TOOLKIT:
-        own, oldest = _dotted(found.toolkit), _dotted(OLDEST_TOOLKIT)
-        return Obstacle(f"the CUDA toolkit {own} is older than {oldest}", f"{INSTALL} --upgrade")
+        return Obstacle(f"the CUDA toolkit cannot be loaded ({found.missing})", INSTALL)
+    own, oldest = _dotted(found.toolkit), (TOOLKITS[0], 0)
+    if found.toolkit < oldest:
+        why = f"the CUDA toolkit {own} is older than {_dotted(oldest)}"
+        return Obstacle(why, f"{INSTALL} --upgrade")
+    if found.driver is not None and found.driver[0] < found.toolkit[0]:
+        served = found.driver[0]
+        older = f", or {OLDER.format(served)}" if served in TOOLKITS else ""
+        why = f"the driver serves CUDA {_dotted(found.driver)}, the toolkit is {own}"
+        return Obstacle(why, f"{UPDATE}{older}")
+    newest = found.newest_capability
+    if found.devices and newest is not None and found.devices[0].capability > newest:
+        first = found.devices[0]
+        return Obstacle(
+            f"the CUDA toolkit {own} is too old for the {first.name}: it compiles for compute "
+            f"capabilities up to {_dotted(newest)}, not {_dotted(first.capability)}",
+            f"{INSTALL} --upgrade",
+        )
     return None
 
 
 def _of_driver(found: Machine) -> Obstacle | None:
-    assert found.toolkit is not None
-    if found.driver is None:
-        return Obstacle(
-            f"there is no NVIDIA driver ({found.trouble})",
-            f"install the NVIDIA driver ({DRIVERS}), or use target='cpu'",
-        )
-    served = found.driver[0]
-    if served < found.toolkit[0]:
-        older = f", or pip install 'numba-cuda[cu{served}]' 'cuda-toolkit[nvcc]=={served}.*'"
-        return Obstacle(
-            f"the driver serves CUDA {_dotted(found.driver)}, the toolkit is "
-            f"{_dotted(found.toolkit)}",
-            f"update the NVIDIA driver ({DRIVERS}){older if served in TOOLKITS else ''}",
-        )
-    return None
+    if found.driver is not None:
+        return None
+    return Obstacle(
+        f"there is no NVIDIA driver ({found.trouble})",
+        "on a machine with an NVIDIA GPU: install its driver, version 580 or later; "
+        "elsewhere use target='cpu'",
+    )
 
 
-def _of_device(found: Machine) -> Obstacle | None:
-    assert found.toolkit is not None
-    if not found.devices:
-        said = f" ({found.trouble})" if found.trouble else ""
-        return Obstacle(f"the CUDA driver finds no device{said}", "use target='cpu'")
-    first, newest = found.devices[0], found.newest_capability
-    if newest is not None and first.capability > newest:
-        return Obstacle(
-            f"the CUDA toolkit {_dotted(found.toolkit)} is too old for the {first.name}: it "
-            f"compiles for compute capabilities up to {_dotted(newest)}, not "
-            f"{_dotted(first.capability)}",
-            f"{INSTALL} --upgrade",
-        )
-    return None
+def _of_devices(found: Machine) -> Obstacle | None:
+    if found.devices:
+        return None
+    said = f" ({found.trouble})" if found.trouble else ""
+    return Obstacle(
+        f"the CUDA driver finds no device{said}",
+        "make one visible: check nvidia-smi and CUDA_VISIBLE_DEVICES, and that a container was "
+        "given its GPU; or use target='cpu'",
+    )
 
 
 def _of_process(found: Machine) -> Obstacle | None:
@@ -177,6 +202,16 @@ def _of_process(found: Machine) -> Obstacle | None:
         "use threads, or processes that start anew: ProcessPoolExecutor(mp_context="
         "multiprocessing.get_context('spawn'))",
     )
+
+
+PARTS: dict[str, Callable[[Machine], Obstacle | None]] = {
+    "package": _of_package,
+    "toolkit": _of_toolkit,
+    "driver": _of_driver,
+    "devices": _of_devices,
+    "process": _of_process,
+}
+"""What it takes, each part resting on those before it."""
 
 
 def require_cuda(asked: str, found: Machine | None = None) -> Device:
@@ -243,40 +278,41 @@ def _toolkit() -> tuple[tuple[int, int] | None, tuple[int, int] | None, str]:
     except DynamicLibNotFoundError:
         return None, None, "nvrtc was not found"
     except RuntimeError as error:
-        return None, None, _first_line(error)
+        return None, None, (str(error).strip() or type(error).__name__).splitlines()[0]
     newest = max(int(number) for number in architectures)
     return (int(major), int(minor)), divmod(newest, 10), ""
 
 
 def _driver() -> tuple[tuple[int, int] | None, tuple[Device, ...], str]:
     """Return the driver's CUDA version, its devices, and what went wrong."""
-    from cuda.bindings import driver
-    from cuda.pathfinder import DynamicLibNotFoundError
-
+    if not DRIVER:
+        return None, (), f"there is none for {sys.platform}"
     try:
-        started = driver.cuInit(0)[0]
-    except DynamicLibNotFoundError:
+        library = ctypes.CDLL(DRIVER)
+    except OSError:
         return None, (), f"{DRIVER} was not found"
-    except RuntimeError as error:
-        return None, (), _first_line(error)
-    number = int(driver.cuDriverGetVersion()[1])
+    number = _asked(library.cuDriverGetVersion)
     served = (number // 1000, number % 1000 // 10)
-    if started != driver.CUresult.CUDA_SUCCESS:
-        return served, (), started.name
-    count = int(driver.cuDeviceGetCount()[1])
-    return served, tuple(_device(driver, index) for index in range(count)), ""
+    code = library.cuInit(0)
+    if code:
+        name = ctypes.c_char_p()
+        library.cuGetErrorName(code, ctypes.byref(name))
+        return served, (), (name.value or b"error %d" % code).decode()
+    count = _asked(library.cuDeviceGetCount)
+    return served, tuple(_device(library, index) for index in range(count)), ""
 
 
-def _device(driver: Any, index: int) -> Device:
-    handle = driver.cuDeviceGet(index)[1]
-    kinds = driver.CUdevice_attribute
-    major = kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
-    minor = kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
-    capability = tuple(int(driver.cuDeviceGetAttribute(kind, handle)[1]) for kind in (major, minor))
-    name = driver.cuDeviceGetName(256, handle)[1].decode().rstrip("\0")
-    return Device(name, (capability[0], capability[1]), int(driver.cuDeviceTotalMem(handle)[1]))
+def _device(library: Any, index: int) -> Device:
+    handle = _asked(library.cuDeviceGet, index)
+    name = ctypes.create_string_buffer(256)
+    library.cuDeviceGetName(name, len(name), handle)
+    major, minor = (_asked(library.cuDeviceGetAttribute, which, handle) for which in CAPABILITY)
+    memory = _asked(library.cuDeviceTotalMem_v2, handle)
+    return Device(name.value.decode(errors="replace"), (major, minor), memory)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _asked(function: Any, *arguments: int) -> int:
+    """Call a function of the driver that writes one whole number; return it, 0 if it fails."""
+    value = ctypes.c_size_t(0)
+    function(ctypes.byref(value), *arguments)
+    return int(value.value)

@@ -2,9 +2,7 @@
 
 A library that crashes, hangs or does not import is a line on the page and not the end of it. This
 file and the command that prints the page load the standard library alone. A target *works* if a
-routine and a sampler were compiled for it, run, and gave what they must. Without a device the CUDA
-routines are compiled for compute capability 9.0 and assembled, which shows that everything but the
-device is there.
+routine and a sampler were compiled for it, run, and gave what they must.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,19 +28,14 @@ SECONDS = 180
 TARGETS = ("auto", "cpu", "cuda")
 
 CPU = ("folder", "compiler", "routine", "sampler")
-FOUND = ("driver", "devices")
-TOOLS = ("package", "toolkit")
-OFFLINE = ("assembled routine", "assembled sampler")
-ON_DEVICE = ("device routine", "device sampler")
+CUDA = ("driver", "devices", "package", "toolkit", "device routine", "device sampler")
 NEEDS = {
-    "routine": "compiler",
-    "sampler": "compiler",
-    "devices": "driver",
-    "toolkit": "package",
-    "assembled routine": "toolkit",
-    "assembled sampler": "assembled routine",
-    "device routine": "toolkit",
-    "device sampler": "device routine",
+    "routine": ("compiler",),
+    "sampler": ("compiler",),
+    "devices": ("driver",),
+    "toolkit": ("package",),
+    "device routine": ("devices", "toolkit"),
+    "device sampler": ("device routine",),
 }
 
 
@@ -75,8 +68,13 @@ def doctor(target: str = "auto") -> Examination:
             f"the target {target!r}", "there is none of that name", f"use one of {TARGETS}"
         )
     with ThreadPoolExecutor(2) as pool:
-        cpu, cuda = pool.submit(_cpu), pool.submit(_cuda)
-        return Examination(target, _machine(), cpu.result(), cuda.result())
+        cpu, cuda = pool.map(_probe, (CPU, CUDA))
+    # A folder that cannot be written to costs time, not results.
+    healthy = all(finding.state == "ok" for finding in cpu[1:])
+    usable = all(finding.state == "ok" for finding in cuda)
+    return Examination(
+        target, _machine(), TargetHealth("cpu", healthy, cpu), TargetHealth("cuda", usable, cuda)
+    )
 
 
 def _machine() -> dict[str, Any]:
@@ -98,33 +96,17 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _cpu() -> TargetHealth:
-    findings = _probe(CPU)
-    # A folder that cannot be written to costs time, not results.
-    return TargetHealth("cpu", all(f.state == "ok" for f in findings[1:]), findings)
-
-
-def _cuda() -> TargetHealth:
-    found = _probe(FOUND)
-    present = all(f.state == "ok" for f in found)
-    findings = found + _probe(TOOLS + (ON_DEVICE if present else OFFLINE))
-    return TargetHealth("cuda", all(f.state == "ok" for f in findings) and present, findings)
-
-
 def _probe(names: Sequence[str]) -> tuple[Finding, ...]:
     """Run probes in other processes; after one that fails, what rests on it is not tried."""
     done: dict[str, Finding] = {}
     while left := [name for name in names if name not in done]:
-        blocked = [n for n in left if n in NEEDS and _failed(done, NEEDS[n])]
-        for name in blocked:
-            done[name] = Finding(name, "not tried", f"not tried without: {NEEDS[name]}")
-        if not blocked:
-            done.update(_ask(left))
+        for name in left:
+            needed = [n for n in NEEDS.get(name, ()) if n in done and done[n].state != "ok"]
+            if needed:
+                done[name] = Finding(name, "not tried", f"not tried without: {needed[0]}")
+        if ready := [name for name in left if name not in done]:
+            done.update(_ask(ready))
     return tuple(done[name] for name in names)
-
-
-def _failed(done: Mapping[str, Finding], name: str) -> bool:
-    return name in done and done[name].state != "ok"
 
 
 def _ask(names: Sequence[str]) -> dict[str, Finding]:

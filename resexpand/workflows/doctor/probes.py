@@ -1,36 +1,200 @@
-"""The probes by name, answered in a process of their own.
+r"""The probes by name, answered in a process of their own.
 
     python -m resexpand.workflows.doctor.probes NAME [NAME ...]
 
-prints one line of JSON per probe and stops at the first that fails. A probe returns what it found
+prints one line of JSON per probe and stops at the first that fails. A probe returns what there is
 in words and in numbers, or raises; a process that ends without a word is a finding as well.
+
+What is computed has exact answers: for a branch of rectifier and weights of variance 2 the kernel
+is :math:`K^l = (1 + \rho^2)^l K^0`, at infinite width and, on average, at any width.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
-from resexpand.errors import ResexpandError
-from resexpand.workflows.doctor import driver, software, trials
-from resexpand.workflows.doctor.missing import Found, Missing
+from resexpand.codegen.cuda import device
+from resexpand.errors import DeviceError, ResexpandError
+
+Found: TypeAlias = tuple[str, dict[str, Any]]
+"""What is there in words, and in numbers for programs."""
+
+DEPTH, SCALE, WIDTH, DRAWS = 10, 0.5, 32, 256
+EXACT = 1e-14
+"""Allowed relative error of a kernel after ten layers."""
+SURPRISE = 6.0
+"""Allowed deviation of a sampled mean in standard errors."""
+SAME = 1e-9
+"""Allowed relative difference of the same networks on two targets."""
+
+
+def folder() -> Found:
+    """Look where generated code is kept, and write there."""
+    from resexpand.codegen import store
+
+    path = store.folder()
+    try:
+        shown = str(Path("~") / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        shown = str(path)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        modules = sum(name.endswith(".py") for name in os.listdir(path))
+        free = shutil.disk_usage(path).free
+    except OSError as error:
+        why = f"{shown} cannot be written to ({error.strerror}): every process compiles anew"
+        remedy = f"set {store.VARIABLE} to a folder that can be written to"
+        raise ResexpandError("the folder", why, remedy) from error
+    facts = {"path": str(path), "modules": modules, "free_bytes": free}
+    return f"{shown}, writable, {modules} modules, {free / 1e9:.1f} GB free", facts
+
+
+def compiler() -> Found:
+    """Compile one function anew and run it."""
+    import numba
+
+    found = numba.njit(lambda x: x * x + 1.0)(3.0)
+    if found != 10.0:
+        raise ResexpandError("the compiler", f"a compiled function returned {found}, not 10.0")
+    threads = numba.get_num_threads()
+    return f"Numba {numba.__version__}, threads: {threads}", {"threads": threads}
+
+
+def driver() -> Found:
+    """Ask the driver which CUDA it speaks."""
+    major, minor = _judged("driver").driver or (0, 0)
+    return f"CUDA {major}.{minor}", {"cuda": f"{major}.{minor}"}
+
+
+def devices() -> Found:
+    """List the devices: name, compute capability, memory."""
+    found = _judged("devices").devices
+    words = [
+        f"{d.name}, sm_{d.capability[0]}{d.capability[1]}, {d.memory / 2**30:.0f} GiB"
+        for d in found
+    ]
+    return "; ".join(words), {"devices": [vars(d) for d in found]}
+
+
+def package() -> Found:
+    """Look for numba-cuda: the `numba.cuda` that Numba itself has is not it."""
+    _judged("package")
+    facts = {}
+    for name in ("numba-cuda", "cuda-bindings", "cuda-toolkit"):
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "(missing)"
+    return ", ".join(f"{name} {found}" for name, found in facts.items()), facts
+
+
+def toolkit() -> Found:
+    """Judge the toolkit beside driver and device; compile a kernel, and load what links it."""
+    found = _judged("toolkit")
+    from cuda import pathfinder
+    from numba import cuda
+    from numba.cuda import types
+
+    newest = found.newest_capability or (9, 0)
+    try:
+        cuda.compile_ptx(_idle, types.void(types.float64[::1]), cc=newest)
+        pathfinder.load_nvidia_dynamic_lib("nvJitLink")
+    except pathfinder.DynamicLibNotFoundError as error:
+        why = f"a library of the CUDA toolkit was not found ({str(error).splitlines()[0]})"
+        raise DeviceError("the toolkit", why, device.INSTALL) from error
+    own, capability = (f"{major}.{minor}" for major, minor in (found.toolkit or (0, 0), newest))
+    text = f"CUDA {own}, a kernel compiled for compute capability {capability}"
+    return text, {"cuda": own, "newest_capability": capability}
+
+
+def _idle(x: Any) -> None:
+    x[0] = 1.0
+
+
+def _judged(part: str) -> device.Machine:
+    """Return what this machine has, or raise what is wrong with a part of it."""
+    found = device.machine()
+    reason = device.obstacle(found, (part,))
+    if reason is not None:
+        raise DeviceError(part, reason.why, reason.remedy)
+    return found
+
+
+def _network() -> Any:
+    from resexpand.network.ops import Activation, Linear
+    from resexpand.network.resnet import Branch, ResNet
+
+    return ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=SCALE, depth=DEPTH)
+
+
+def routine(target: Literal["cpu", "cuda"]) -> Found:
+    """Derive, compile and run a routine."""
+    from resexpand.codegen.evaluation import evaluate
+    from resexpand.theory.mean_field import kernel
+
+    found = evaluate(kernel(_network()), K0=1.0, target=target)["K"]
+    exact = [(1.0 + SCALE**2) ** layer for layer in range(DEPTH + 1)]
+    error = max(abs(float(f) / e - 1.0) for f, e in zip(found, exact, strict=True))
+    if not error <= EXACT:
+        why = f"the kernel of a rectifier network is off by {error:.1e}, not by rounding"
+        raise ResexpandError("the routine", why)
+    text = f"kernel of a rectifier network, {DEPTH} layers: relative error {error:.0e}"
+    return text, {"relative_error": error}
+
+
+def _estimate(target: str) -> Any:
+    from resexpand.montecarlo.sample import sample
+
+    run = sample(_network(), "kernel", WIDTH, DRAWS, K0=1.0, seed=1, workers=1, target=target)
+    return run["kernel"]
+
+
+def sampler() -> Found:
+    """Draw networks on the CPU and compare their mean with the exact kernel."""
+    estimate = _estimate("cpu")
+    last, error = float(estimate.mean[-1]), float(estimate.stderr[-1])
+    z = (last - (1.0 + SCALE**2) ** DEPTH) / error
+    if not abs(z) < SURPRISE:
+        why = f"{DRAWS} networks are {z:.1f} standard errors from the exact kernel"
+        raise ResexpandError("the sampler", why)
+    text = f"{DRAWS} networks of width {WIDTH}: {abs(z):.1f} standard errors from the exact kernel"
+    return text, {"networks": DRAWS, "width": WIDTH, "z": z}
+
+
+def device_sampler() -> Found:
+    """Draw networks on the device and compare them with the same networks of the CPU."""
+    expected, found = _estimate("cpu").mean, _estimate("cuda").mean
+    pairs = zip(found, expected, strict=True)
+    difference = max(abs(float(f) / float(e) - 1.0) for f, e in pairs)
+    if not difference <= SAME:
+        why = f"networks of one seed differ between CPU and device by {difference:.1e}"
+        raise ResexpandError("the device sampler", why)
+    text = f"{DRAWS} networks of width {WIDTH}: those of the CPU to {difference:.0e}"
+    return text, {"networks": DRAWS, "width": WIDTH, "relative_difference": difference}
+
 
 PROBES: Mapping[str, Callable[[], Found]] = {
-    "folder": software.folder,
-    "compiler": software.compiler,
-    "routine": trials.routine,
-    "sampler": trials.sampler,
-    "driver": driver.version,
-    "devices": driver.devices,
-    "package": software.package,
-    "toolkit": software.toolkit,
-    "assembled routine": trials.assembled_routine,
-    "assembled sampler": trials.assembled_sampler,
-    "device routine": trials.device_routine,
-    "device sampler": trials.device_sampler,
+    "folder": folder,
+    "compiler": compiler,
+    "routine": partial(routine, "cpu"),
+    "sampler": sampler,
+    "driver": driver,
+    "devices": devices,
+    "package": package,
+    "toolkit": toolkit,
+    "device routine": partial(routine, "cuda"),
+    "device sampler": device_sampler,
 }
 
 
@@ -50,8 +214,6 @@ def main(names: list[str]) -> None:
 def _answer(name: str) -> dict[str, Any]:
     try:
         text, facts = PROBES[name]()
-    except Missing as error:
-        return {"state": "failed", "text": error.why, "remedy": error.remedy}
     except ResexpandError as error:
         return {"state": "failed", "text": error.why or error.asked, "remedy": error.remedy}
     except ImportError as error:
