@@ -26,9 +26,6 @@ SIGMA_W2 = sp.Symbol("sigma_w2", positive=True)
 SIGMA_B2 = sp.Symbol("sigma_b2", nonnegative=True)
 """Bias variance of a `Linear` operation."""
 
-SIGMA_OUT2 = sp.Symbol("sigma_out2", positive=True)
-"""Weight variance times fan-in of the read-out."""
-
 DEPTH = sp.Symbol("L", integer=True, positive=True)
 """Number of residual blocks."""
 

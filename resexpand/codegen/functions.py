@@ -2,14 +2,11 @@
 
 Each entry joins a SymPy head to the plain scalar function of `resexpand.codegen.elementary` that
 computes it, and states the largest error found, in units in the last place of the nearest double.
-An error of one unit is a relative error between 1.1e-16 and 2.2e-16. `measure_ulp` repeats the
-measurement against mpmath at 50 digits, for the plain function or for a compiled one.
+An error of one unit is a relative error between 1.1e-16 and 2.2e-16.
 """
 
 from __future__ import annotations
 
-import math
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,8 +18,6 @@ from mpmath import mp
 
 from resexpand.errors import UnsupportedError
 
-REFERENCE_DIGITS = 50
-
 
 @dataclass(frozen=True)
 class Span:
@@ -32,13 +27,6 @@ class Span:
     high: float
     magnitudes: bool = False
     signed: bool = False
-
-    def draw(self, generator: random.Random) -> float:
-        """Return one number of the interval."""
-        if not self.magnitudes:
-            return generator.uniform(self.low, self.high)
-        size = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
-        return -size if self.signed and generator.random() < 0.5 else size
 
 
 @dataclass(frozen=True)
@@ -80,15 +68,6 @@ class FunctionEntry:
         home = import_module(f"resexpand.codegen.elementary.{self.module}")
         function: Callable[..., float] = getattr(home, self.name)
         return function
-
-
-@dataclass(frozen=True)
-class UlpMeasurement:
-    """Largest error in units in the last place, the arguments it occurred at, and the count."""
-
-    largest: float
-    at: tuple[float, ...]
-    count: int
 
 
 def _line(low: float, high: float) -> tuple[Span]:
@@ -350,50 +329,3 @@ def unsupported(expression: sp.Basic, why: str) -> UnsupportedError:
     return UnsupportedError(
         f"generated code for {shown}", why, f"an expression may contain {supported()}"
     )
-
-
-def measure_ulp(
-    entry: FunctionEntry,
-    n: int,
-    seed: int,
-    implementation: Callable[..., float] | None = None,
-) -> UlpMeasurement:
-    """Measure the error of a function at random arguments against mpmath at 50 digits.
-
-    Parameters
-    ----------
-    entry : FunctionEntry
-        What is measured, and over which boxes.
-    n : int
-        Number of arguments, spread evenly over the boxes.
-    seed : int
-        Seed of the arguments.
-    implementation : callable, optional
-        A function to measure in place of the plain one, such as a compiled one.
-    """
-    function = entry.implementation if implementation is None else implementation
-    generator = random.Random(seed)
-    worst = 0.0
-    where: tuple[float, ...] = ()
-    with mp.workdps(REFERENCE_DIGITS):
-        for i in range(n):
-            box = entry.sampled[i % len(entry.sampled)]
-            arguments = tuple(span.draw(generator) for span in box)
-            error = ulp_error(function(*arguments), entry.reference(*map(mp.mpf, arguments)))
-            if error > worst:
-                worst, where = error, arguments
-    return UlpMeasurement(worst, where, n)
-
-
-def ulp_error(value: float, exact: Any) -> float:
-    """Return |value - exact| in units in the last place of the double nearest to exact.
-
-    NaN where a number belongs, or a number where NaN belongs, is infinitely wrong; an overflow is
-    right where the nearest double is infinite too.
-    """
-    nearest = float(exact)
-    if math.isnan(value) or math.isnan(nearest):
-        return 0.0 if math.isnan(value) and math.isnan(nearest) else math.inf
-    if math.isinf(nearest):
-        return 0.0 if value == nearest else math.inf
-    return float(abs(mp.mpf(value) - exact) / mp.mpf(math.ulp(nearest)))

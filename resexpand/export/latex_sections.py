@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw
-from resexpand.conventions import K
 from resexpand.export.latex_layout import PAGE, Equation, broken, width
 from resexpand.export.latex_printer import FormulaPrinter
 from resexpand.export.latex_tidy import closed_form, formal
@@ -249,8 +248,3 @@ def _entry(name: str, index: str) -> str:
     if "mathrm" in lower:
         inner = f"{lower[1:-1]},{index}"
     return f"{base}_{{{inner}}}" + (f"^{upper}" if upper else "")
-
-
-def kernel_function(name: str) -> sp.Expr:
-    """Return a formal function of the kernel, ``B(K)``."""
-    return sp.Function(name)(K)

@@ -34,7 +34,6 @@ TOLERANCE = 1e-11
 REFINEMENTS = (1.0, 1.37, 2.6, 5.3)
 """Densities that are tried in turn, until two in a row agree."""
 
-CHUNK = 2_000_000
 GAUSS = np.polynomial.legendre.leggauss(16)
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ulp import measure_ulp
 
 from resexpand.codegen.elementary import exponential, inverse, polynomials
-from resexpand.codegen.functions import FUNCTIONS, measure_ulp
+from resexpand.codegen.functions import FUNCTIONS
 from resexpand.codegen.targets import OPTIONS, cpu, plain
 from resexpand.errors import UnsupportedError
 

@@ -9,8 +9,9 @@ import sys
 import pytest
 import sympy as sp
 from mpmath import mp
+from ulp import measure_ulp, ulp_error
 
-from resexpand.codegen.functions import FUNCTIONS, HEADS, entry_of, measure_ulp, ulp_error
+from resexpand.codegen.functions import FUNCTIONS, HEADS, entry_of
 from resexpand.codegen.targets import cpu
 from resexpand.errors import UnsupportedError
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from resexpand import Activation, Branch, Linear, ResNet, kernel, optimal_scale, response, to_latex
 from resexpand.activations import ACTIVATIONS
-from resexpand.conventions import K0, PAIR, RHO, SIGMA_B2, SIGMA_OUT2, SIGMA_W2, K
+from resexpand.conventions import K0, PAIR, RHO, SIGMA_B2, SIGMA_W2, K
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.export.latex_document import as_document
 from resexpand.export.latex_layout import Equation, width
@@ -192,7 +192,7 @@ def test_names(name: str, layer: str, written: str):
 
 def test_powers_of_variances_and_of_what_has_an_upper_index():
     assert text(SIGMA_W2**2) == r"\sigma_{w}^{4}"
-    assert text(sp.sqrt(SIGMA_OUT2)) == r"\sigma_{\mathrm{out}}"
+    assert text(sp.sqrt(sp.Symbol("sigma_out2", positive=True))) == r"\sigma_{\mathrm{out}}"
     assert text(K0**2) == "(K^{0})^{2}"
     assert text(1 / SIGMA_W2) == r"\frac{1}{\sigma_{w}^{2}}"
 
