@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from resexpand.cli.values import Exact, array_file, integer, matrix, number, numbers
+from resexpand.cli.values import Exact, integer, matrix, number, numbers
 from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.errors import HyperparameterError
 from resexpand.expressions import parse_expression
+from resexpand.network.files import array_file
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch, ResNet
 
@@ -180,7 +181,7 @@ def inputs_of(
                 "give --inputs FILE with it",
             )
         return None, None
-    return _linear(variance or "1", "--read-in-variance"), array_file(arguments.inputs)
+    return _linear(variance or "1", "--read-in-variance"), array_file(arguments.inputs, "--inputs")
 
 
 def _kernel(

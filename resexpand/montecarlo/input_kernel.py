@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.concrete import Law
-from resexpand.network.inputs import kernel_from_inputs, validated_kernel
+from resexpand.network.inputs import kernel_from_inputs, kernel_numbers, validated_kernel
 
 SINGULAR = 1e-13
 """Share of the diagonal below which a pivot counts as zero."""
@@ -45,9 +45,10 @@ def input_kernel(
         raise HyperparameterError(
             "sampling", "exactly one of K0 and inputs must be given", "pass K0=1.0, for instance"
         )
-    if K0 is None:
-        return kernel_from_inputs(() if inputs is None else inputs, read_in)
-    return validated_kernel(np.reshape(K0, (1, 1)) if np.ndim(K0) == 0 else K0, matrix=True)
+    if inputs is not None:
+        return kernel_from_inputs(inputs, read_in)
+    kernel = kernel_numbers(K0)
+    return validated_kernel(kernel if kernel.ndim else kernel.reshape(1, 1), matrix=True)
 
 
 def triangular_root(kernel: NDArray[np.float64]) -> NDArray[np.float64]:

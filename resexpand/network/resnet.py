@@ -9,13 +9,13 @@ the operations of a branch are listed in the order in which data flows through t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import sympy as sp
 
 from resexpand.errors import DescriptionError, UnsupportedError
+from resexpand.network.numbers import listed
 from resexpand.network.ops import Activation, Linear, Operation, hyperparameter
 
 
@@ -198,10 +198,10 @@ def _check_names(net: ResNet) -> None:
 
 
 def _scales(scale: object) -> sp.Expr | tuple[sp.Expr, ...]:
-    is_number = getattr(scale, "ndim", None) == 0
-    if isinstance(scale, Iterable) and not isinstance(scale, str) and not is_number:
-        return tuple(hyperparameter(value, "scale") for value in scale)
-    return hyperparameter(scale, "scale")
+    values = listed(scale, "scale")
+    if values is None:
+        return hyperparameter(scale, "scale")
+    return tuple(hyperparameter(value, "scale") for value in values)
 
 
 def _depth(depth: object, scales: sp.Expr | tuple[sp.Expr, ...]) -> sp.Expr:
