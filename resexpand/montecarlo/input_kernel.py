@@ -8,6 +8,8 @@ that is zero to rounding gives a zero column in F.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,7 +22,9 @@ SINGULAR = 1e-13
 
 
 def input_kernel(
-    K0: ArrayLike | None, inputs: ArrayLike | None, read_in: Law | None
+    K0: ArrayLike | None,
+    inputs: ArrayLike | str | os.PathLike[str] | None,
+    read_in: Law | None,
 ) -> NDArray[np.float64]:
     """Return the kernel at layer 0 as a (D, D) matrix.
 
@@ -28,8 +32,8 @@ def input_kernel(
     ----------
     K0 : float or array_like, shape (D, D), optional
         The kernel itself.
-    inputs : array_like, shape (D, d), optional
-        Data, one input per row; needs a read-in. Exactly one of both must be given.
+    inputs : array_like, shape (D, d), or path-like, optional
+        Data, one input per row, or a file that holds them; needs a read-in. Exactly one of both must be given.
     read_in : (float, float) or None
         Variances of the read-in.
 

@@ -48,6 +48,38 @@ def real_array(value: Any, name: str, *, finite: bool = True) -> Array:
     return array
 
 
+def whole_number(value: Any, name: str, least: int, bound: int = 2**63, why: str = "") -> int:
+    """Return a whole number that was given as any kind of number; ``1e3`` is one.
+
+    Parameters
+    ----------
+    value : number
+        What the user gave.
+    name : str
+        What it is called in an error message.
+    least, bound : int
+        ``least <= value < bound``.
+    why : str
+        Why it cannot be smaller, for the message.
+
+    Raises
+    ------
+    HyperparameterError
+        If it is not a whole number of this range.
+    """
+    try:
+        number = exact(value)
+    except TypeError:
+        number = None
+    if number is None or not number.is_Integer or not least <= number < bound:
+        raise HyperparameterError(
+            f"{name}={value!r}",
+            f"not a whole number from {least} to {bound - 1}{why}",
+            "give one",
+        )
+    return int(number)
+
+
 def listed(value: Any, name: str) -> tuple[Any, ...] | None:
     """Return the entries of an ordered list of numbers or expressions, None if it is a single one.
 
