@@ -23,6 +23,8 @@ from sympy.core.function import Application
 from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import Boolean
 
+from resexpand.errors import HyperparameterError
+
 RHO = sp.Symbol("rho", real=True)
 """Residual scale: the factor in front of every residual branch."""
 
@@ -63,7 +65,7 @@ PAIR0 = (
 
 
 SCALAR = (
-    *(sp.Number, sp.NumberSymbol, sp.Symbol, type(sp.I), sp.CRootOf),
+    *(sp.Number, sp.NumberSymbol, sp.Symbol, type(sp.I), type(sp.zoo), sp.CRootOf),
     *(sp.Add, sp.Mul, sp.Pow, Application, ExprCondPair, Boolean),
 )
 """Kinds of nodes a scalar expression is made of."""
@@ -107,7 +109,9 @@ def exact(value: object, *, indexed: bool = False) -> sp.Expr:
     value = unwrapped(value)
     if isinstance(value, sp.Basic | sp.MatrixBase):
         return _scalar(value, indexed)
-    is_odd = isinstance(value, NO_REALS) or getattr(value, "ndim", 0) or hasattr(value, "mask")
+    is_odd = (
+        isinstance(value, NO_REALS) or bool(getattr(value, "ndim", 0)) or hasattr(value, "mask")
+    )
     if is_odd or not hasattr(value, "__float__"):
         raise TypeError(f"expected a number or a SymPy expression, got {value!r}")
     if isinstance(value, Rational):
@@ -118,6 +122,24 @@ def exact(value: object, *, indexed: bool = False) -> sp.Expr:
     if not math.isfinite(number):
         return sp.Float(number)
     return sp.Rational(repr(number))
+
+
+def is_symbolic(value: object, name: str) -> bool:
+    """Whether a number of blocks or labels is left as an expression with symbols.
+
+    Raises
+    ------
+    HyperparameterError
+        If it is a SymPy object that is no scalar expression.
+    """
+    if not isinstance(value, sp.Basic | sp.MatrixBase):
+        return False
+    try:
+        return not exact(value).is_number
+    except TypeError as error:
+        raise HyperparameterError(
+            f"{name} = {value}", str(error), "give an integer or a SymPy symbol"
+        ) from None
 
 
 def _scalar(value: sp.Basic | sp.MatrixBase, indexed: bool) -> sp.Expr:
@@ -132,7 +154,7 @@ def _scalar(value: sp.Basic | sp.MatrixBase, indexed: bool) -> sp.Expr:
             kind = type(part).__name__
             hint = "; evaluate it first, for instance by .doit()" if part.has(*PENDING) else ""
             raise TypeError(f"expected a scalar expression, it holds the {kind} {part}{hint}")
-        if part.is_commutative is False or part is sp.nan or _has_gap(part):
+        if part.is_commutative is False or _has_gap(part):
             why = "does not commute" if part.is_commutative is False else "is undefined somewhere"
             raise TypeError(f"expected a scalar expression, {part} {why}")
         if part not in seen and not isinstance(part, sp.Indexed | sp.CRootOf):
@@ -146,6 +168,8 @@ def _has_gap(part: sp.Basic) -> bool:
     """Whether the conditions of a Piecewise leave out a part of the line, as far as can be seen."""
     if not isinstance(part, sp.Piecewise):
         return False
+    if any(value is sp.nan for value, _ in part.args):
+        return True
     covered = sp.Or(*(condition for _, condition in part.args))
     if len(covered.free_symbols) != 1:
         return bool(covered == sp.false)

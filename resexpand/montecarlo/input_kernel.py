@@ -33,7 +33,8 @@ def input_kernel(
     K0 : float or array_like, shape (D, D), optional
         The kernel itself.
     inputs : array_like, shape (D, d), or path-like, optional
-        Data, one input per row, or a file that holds them; needs a read-in. Exactly one of both must be given.
+        Data, one input per row, or a file that holds them; needs a read-in.
+        Exactly one of both must be given.
     read_in : (float, float) or None
         Variances of the read-in.
 
@@ -49,8 +50,8 @@ def input_kernel(
         raise HyperparameterError(
             "sampling", "exactly one of K0 and inputs must be given", "pass K0=1.0, for instance"
         )
-    if inputs is not None:
-        return kernel_from_inputs(inputs, read_in)
+    if K0 is None:
+        return kernel_from_inputs(() if inputs is None else inputs, read_in)
     kernel = kernel_numbers(K0)
     return validated_kernel(kernel if kernel.ndim else kernel.reshape(1, 1), matrix=True)
 

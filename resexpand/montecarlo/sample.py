@@ -111,10 +111,10 @@ def sample(
         intervals (`resexpand.montecarlo.histogram`). One set of edges serves all components; for
         what grows over the layers take `numpy.geomspace`.
     until : float or str, optional
-        Relative standard error at which to stop, such as 0.001 or ``"0.1%"``: the run ends after the first chunk at which it
-        holds for every component that fluctuates, or after `draws` networks. How many that were is
-        in ``.n`` and ``settings["draws"]``. For the rule, and what stopping costs, see
-        `resexpand.montecarlo.stopping`.
+        Relative standard error at which to stop, such as 0.001 or ``"0.1%"``: the run ends after
+        the first chunk at which it holds for every component that fluctuates, or after `draws`
+        networks. How many that were is in ``.n`` and ``settings["draws"]``. For the rule, and what
+        stopping costs, see `resexpand.montecarlo.stopping`.
     target : str
         ``"cpu"``, ``"cuda"`` (an NVIDIA GPU), or ``"auto"``: a GPU if there is one; the result's
         ``target_reason`` says which. The networks are the same, to rounding: a stored run goes on

@@ -95,7 +95,7 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
             continue
         if not all(numeric):
             field = fields[numeric.index(False)]
-            raise ValueError(f"line {place}: {ascii(field[:40])} is not a number")
+            raise ValueError(f"line {place}: {field[:40]!a} is not a number")
         commas |= any("," in field for field in fields)
         separators |= has_comma and not any("," in field for field in fields)
         points |= any("." in field for field in fields)

@@ -15,6 +15,7 @@ from itertools import pairwise
 import sympy as sp
 
 from resexpand.errors import DescriptionError, UnsupportedError
+from resexpand.expressions.notebook import in_notebook
 from resexpand.network.numbers import listed
 from resexpand.network.ops import Activation, Linear, Operation, hyperparameter
 
@@ -167,22 +168,7 @@ scale=3/10, depth=20)
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle {block_latex(self)}$"
-
-
-def block_latex(net: ResNet) -> str:
-    """Return the layer equation of a network as LaTeX (without delimiters)."""
-    body = "h^{l-1}"
-    names = iter(["W", "V", "U"] if len(net.branch.linears) <= 3 else [])
-    for op in net.branch.ops:
-        if isinstance(op, Activation):
-            plain = op.name.replace("_", r"\_")
-            body = rf"\operatorname{{{plain}}}\left({body}\right)"
-        else:
-            bias = "" if op.bias_variance == 0 else " + b^l"
-            body = rf"{next(names, 'W')}^l {body}{bias}"
-    scale = r"\rho_l" if isinstance(net.scale, tuple) else sp.latex(net.scale)
-    return rf"h^l = h^{{l-1}} + {scale} \left[ {body} \right], \quad l = 1, \dots, {net.depth}"
+        return in_notebook(self)
 
 
 def _check_names(net: ResNet) -> None:

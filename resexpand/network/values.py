@@ -117,7 +117,9 @@ def depth_of(net: ResNet, values: Symbols) -> int:
     value = value_of(net.depth, values)
     if value.ndim or value != np.floor(value) or value < 1:
         raise HyperparameterError(
-            f"depth = {value}", "it is not a positive integer", "give one depth per call, a whole number"
+            f"depth = {value}",
+            "it is not a positive integer",
+            "give one depth per call, a whole number",
         )
     return int(value)
 
@@ -136,7 +138,9 @@ def _check_variances(net: ResNet, values: Symbols) -> None:
             lowest = value_of(variance, values).min(initial=0.0)
             if lowest < 0:
                 raise HyperparameterError(
-                    f"{variance} = {lowest}", "a variance is never negative", "give one that is not negative"
+                    f"{variance} = {lowest}",
+                    "a variance is never negative",
+                    "give one that is not negative",
                 )
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from resexpand.expressions.notebook import in_notebook
 from resexpand.references import Citation
 from resexpand.theory.closure import Laws, close_elementary
-from resexpand.theory.notation import in_notation
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,4 @@ class Formula:
         return f"{self.lhs} = {self.rhs}"
 
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle {in_notation(self.lhs)} = {in_notation(self.rhs)}$"
+        return in_notebook(self)

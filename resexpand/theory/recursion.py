@@ -16,10 +16,10 @@ from typing import Literal
 import sympy as sp
 
 from resexpand.errors import HyperparameterError
+from resexpand.expressions.notebook import in_notebook
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
 from resexpand.theory.closure import Laws, close_elementary
-from resexpand.theory.notation import in_notation, symbol_latex
 
 OutputKind = Literal["trajectory", "layer", "final", "propagator"]
 Bindings = tuple[tuple[sp.Symbol, sp.Expr], ...]
@@ -203,16 +203,7 @@ class Recursion:
         raise KeyError(f"{name!r} is not among the outputs {[o.name for o in self.outputs]}")
 
     def _repr_latex_(self) -> str:
-        rows = [
-            rf"{symbol_latex(s.name, 'l')} &= {in_notation(value, 'l-1', 'l')}"
-            for s, value in (
-                *self.constants,
-                *self.definitions,
-                *zip(self.state, self.update, strict=True),
-            )
-        ]
-        body = r" \\ ".join(rows)
-        return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
+        return in_notebook(self)
 
     def unroll(self, depth: int) -> Mapping[str, list[sp.Expr | sp.Matrix]]:
         """Return closed expressions of every output for a small depth.
@@ -248,6 +239,7 @@ class Recursion:
         """
         if (
             not isinstance(depth, int)
+            or isinstance(depth, bool)
             or depth < 1
             or any(len(values) != depth for _, values in self.layer_bindings)
         ):

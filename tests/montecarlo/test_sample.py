@@ -140,7 +140,11 @@ def test_deep_relu_is_a_heavy_tail() -> None:
         ({"K0": [[1.0, 2.0], [2.0, 1.0]]}, KernelError, "eigenvalue"),
         ({"observables": "chi", "K0": PAIR}, UnsupportedError, "chi of 2 inputs"),
         ({"observables": "covariance_response"}, UnsupportedError, "defined for 2"),
-        ({"rho": 0.3}, HyperparameterError, "'rho': the network leaves no symbol of this name open"),
+        (
+            {"rho": 0.3},
+            HyperparameterError,
+            "'rho': the network leaves no symbol of this",
+        ),
         ({"depth": 30}, HyperparameterError, "described with depth"),
     ],
 )
