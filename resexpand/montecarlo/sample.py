@@ -24,7 +24,7 @@ from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.observables import needed_columns, select, with_histograms
+from resexpand.montecarlo.observables import check_sites, needed_columns, select, with_histograms
 from resexpand.montecarlo.runs.plan import Plan, Work
 from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of, fingerprint, unregistered
@@ -174,6 +174,7 @@ def sample(
     target, said = _chosen_target(target)
     _check_control(control, method, law, chosen)
     layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
+    check_sites(chosen, layout)
     draws = whole_number(draws, "draws", 2, LARGEST_COUNT)
     seed = whole_number(seed, "seed", 0, 2**64)
     width = whole_number(width, "width", layout.weighted, LARGEST_COUNT, _columns(layout))
