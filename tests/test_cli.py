@@ -23,8 +23,9 @@ from resexpand.cli import theory_commands
 from resexpand.cli.layout import pairs
 from resexpand.cli.parser import build_parser
 from resexpand.cli.show import MAX_ROWS
-from resexpand.cli.values import array_file, integer, matrix, number, numbers
+from resexpand.cli.values import integer, matrix, number, numbers
 from resexpand.errors import HyperparameterError, ResexpandError, StoreError
+from resexpand.network.files import array_file
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ K0. The depths are looped over, since arrays of different depths have different 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from resexpand.cli.values import Exact, array_file, integer, matrix, number, numbers
+from resexpand.cli.values import Exact, integer, matrix, number, numbers
 from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.errors import HyperparameterError
-from resexpand.expressions import parse_expression
+from resexpand.network.files import array_file
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch, ResNet
 
@@ -137,9 +136,7 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
 
 def activation(text: str) -> Activation:
     """Return a registered activation, or the one that an expression in ``x`` defines."""
-    if re.fullmatch(r"[A-Za-z_]\w*", text) and text != "x":
-        return Activation(text)
-    return Activation(parse_expression(text))
+    return Activation(text)
 
 
 def _given(arguments: argparse.Namespace, name: str, symbolic: bool) -> Exact:
@@ -180,7 +177,7 @@ def inputs_of(
                 "give --inputs FILE with it",
             )
         return None, None
-    return _linear(variance or "1", "--read-in-variance"), array_file(arguments.inputs)
+    return _linear(variance or "1", "--read-in-variance"), array_file(arguments.inputs, "--inputs")
 
 
 def _kernel(

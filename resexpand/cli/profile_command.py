@@ -20,6 +20,7 @@ from resexpand.codegen.evaluation import evaluate
 from resexpand.conventions import DEPTH
 from resexpand.errors import ExpressionError, HyperparameterError
 from resexpand.expressions import parse_expression
+from resexpand.theory.notation import in_notation
 from resexpand.theory.order_profile import order_profile
 from resexpand.theory.recursion import Recursion
 
@@ -61,8 +62,8 @@ def _inline(scaling: sp.Expr) -> str:
     """Write a scaling with a slash: it stands in a title."""
     numerator, denominator = sp.fraction(scaling)
     if denominator == 1:
-        return str(sp.latex(scaling))
-    return f"{sp.latex(numerator)} / {sp.latex(denominator)}"
+        return in_notation(scaling)
+    return f"{in_notation(numerator)} / {in_notation(denominator)}"
 
 
 def _scalings(text: str) -> list[sp.Expr]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from resexpand.cli.sample_command import relative_error, report
+from resexpand.cli.sample_command import report
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.values import integer
 from resexpand.errors import StoreError
@@ -75,7 +75,7 @@ def _resume(arguments: argparse.Namespace) -> int:
         if (text := getattr(arguments, name)) is not None
     }
     if arguments.until is not None:
-        keywords["until"] = relative_error(arguments.until)
+        keywords["until"] = arguments.until
     estimates = resume(
         arguments.store,
         wait=arguments.wait,

@@ -11,7 +11,7 @@ import numpy as np
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
-from resexpand.cli.values import integer, number
+from resexpand.cli.values import integer
 from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.profiles import FAMILIES
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         target=arguments.target,
         weights=arguments.weights,
         control=arguments.control,
-        until=None if arguments.until is None else relative_error(arguments.until),
+        until=arguments.until,
         shard=_shard(arguments.shard),
         wait=arguments.wait,
         progress=True if arguments.progress else None,
@@ -81,16 +81,6 @@ def sampling(arguments: argparse.Namespace, *, width: str, draws: str) -> dict[s
     if arguments.workers is not None:
         keywords["workers"] = integer(arguments.workers, "--workers")
     return keywords
-
-
-def relative_error(text: str) -> float:
-    """Return the number that ``0.001`` or ``0.1%`` means."""
-    bare, percent, rest = text.strip().partition("%")
-    if rest:
-        raise HyperparameterError(
-            f"--until {text[:60]!a}", "it is no number", "write one such as 0.001 or 0.1%"
-        )
-    return float(number(bare, "--until")) / (100 if percent else 1)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from resexpand.errors import ExpressionError, HyperparameterError, StoreError
+from resexpand.errors import ExpressionError, HyperparameterError
 from resexpand.expressions import parse_expression
 
 MAX_COUNT = 100_000
@@ -106,63 +103,3 @@ def split(text: str, separator: str) -> list[str]:
         else:
             parts[-1] += character
     return parts
-
-
-def array_file(name: str) -> npt.NDArray[np.float64]:
-    """Return the inputs in a file, one per row.
-
-    Parameters
-    ----------
-    name : str
-        ``.npy`` (read without unpickling) or ``.csv`` (commas, semicolons, tabs or spaces; lines
-        that begin with ``#`` are skipped).
-
-    Returns
-    -------
-    ndarray, shape (D, d_in)
-
-    Raises
-    ------
-    StoreError
-        If the file cannot be read.
-    HyperparameterError
-        If it holds no finite matrix of numbers.
-    """
-    path, asked = Path(name), f"--inputs {name}"
-    if path.suffix.lower() not in (".npy", ".csv"):
-        raise HyperparameterError(asked, "its name ends neither in .npy nor in .csv", "convert it")
-    try:
-        array = _read_npy(path) if path.suffix.lower() == ".npy" else _read_csv(path)
-    except OSError as error:
-        why = error.strerror or "it cannot be read"
-        raise StoreError(asked, why, "give a file that can be read") from None
-    except (ValueError, EOFError, UnicodeDecodeError, MemoryError) as error:
-        why = str(error).split("\n", maxsplit=1)[0][:120] or "it is empty"
-        raise HyperparameterError(
-            asked, why, "give a matrix of numbers, one input per row"
-        ) from None
-    if array.ndim != 2 or not array.size:
-        raise HyperparameterError(
-            asked, f"its shape is {array.shape}", "give a matrix with one input per row"
-        )
-    if not np.isfinite(array).all():
-        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise HyperparameterError(
-            asked, f"the entry at row {bad[0]}, column {bad[1]} is not finite", "replace it"
-        )
-    return array
-
-
-def _read_npy(path: Path) -> npt.NDArray[np.float64]:
-    array = np.load(path, allow_pickle=False)
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-        raise ValueError("it holds no array of real numbers")
-    return np.asarray(array, dtype=np.float64)
-
-
-def _read_csv(path: Path) -> npt.NDArray[np.float64]:
-    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    rows = [re.split(r"\s*[,;\t]\s*|\s+", line) for line in lines if line]
-    if len({len(row) for row in rows}) > 1:
-        raise ValueError("its rows differ in length")
-    return np.array([[float(entry) for entry in row] for row in rows])

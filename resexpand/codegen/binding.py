@@ -7,20 +7,24 @@ against each other; the kernel at layer 0 is `K0`, or is computed from `inputs` 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import sympy as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from resexpand.conventions import WIDTH
+from resexpand.conventions import K0, PAIR0
 from resexpand.errors import HyperparameterError, KernelError
 from resexpand.network.inputs import kernel_from_inputs, validated_kernel
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
+from resexpand.network.values import depth_of, read_values, value_of
 
 Array = NDArray[np.float64]
+
+KERNELS = (K0, *PAIR0)
+"""Symbols of the kernel at layer 0, which has a shape of its own."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Point:
         Symbol to an array of shape ``(..., depth)``.
     kernel : ndarray
         Kernel at layer 0: shape ``(...,)`` for one input, ``(..., D, D)`` for more.
+    symbols : dict
+        Symbols of the network and of the formulas to what was given for them.
     """
 
     depth: int
@@ -46,6 +52,7 @@ class Point:
     values: dict[sp.Symbol, Array]
     layer_values: dict[sp.Symbol, Array]
     kernel: Array
+    symbols: dict[sp.Symbol, Array] = field(default_factory=dict)
 
 
 def bind(
@@ -80,18 +87,23 @@ def bind(
     kernel_given: dict[str, Any] = {
         name: given.pop(name) for name in ("K0", "inputs") if name in given
     }
-    own = {s for s, value in bindings.items() if s == value and not _is_kernel(s)}
-    symbols = _symbol_values(net, own, given)
+    bound = {s: value for s, value in bindings.items() if s not in KERNELS}
+    reads = [net.read_in.weight_variance, net.read_in.bias_variance] if net.read_in else []
+    needed = [
+        *(*bound.values(), *(e for listed in layer_bindings.values() for e in listed), net.depth),
+        *(reads if "inputs" in kernel_given else ()),
+    ]
+    own = {s for s, value in bound.items() if s == value}
+    symbols = read_values(net, given, needed, own, () if kernel_given else ("K0",))
     _common_shape([value.shape for value in symbols.values()], keywords)
-    depth = _depth(net, symbols)
-    values = {s: _value(expr, symbols) for s, expr in bindings.items() if not _is_kernel(s)}
-    layers = {s: _stacked(exprs, symbols) for s, exprs in layer_bindings.items()}
-    _check_ranges(net, values, symbols)
+    depth = depth_of(net, symbols)
+    values = {s: value_of(expression, symbols) for s, expression in bound.items()}
+    layers = {s: _stacked(expressions, symbols) for s, expressions in layer_bindings.items()}
     kernel = _kernel(net, kernel_given, symbols, matrix=matrix)
     _check_zero_variance(net, kernel, matrix=matrix)
     trimmed = [kernel.shape[:-2] if matrix else kernel.shape]
     shapes = [v.shape for v in values.values()] + [v.shape[:-1] for v in layers.values()] + trimmed
-    return Point(depth, _common_shape(shapes, keywords), values, layers, kernel)
+    return Point(depth, _common_shape(shapes, keywords), values, layers, kernel, symbols)
 
 
 def _common_shape(shapes: list[tuple[int, ...]], keywords: Mapping[str, Any]) -> tuple[int, ...]:
@@ -106,104 +118,9 @@ def _common_shape(shapes: list[tuple[int, ...]], keywords: Mapping[str, Any]) ->
         ) from None
 
 
-def _is_kernel(symbol: sp.Symbol) -> bool:
-    return str(symbol) == "K0" or str(symbol).startswith("K0_")
-
-
-def _symbol_values(
-    net: ResNet, own: set[sp.Symbol], given: dict[str, Any]
-) -> dict[sp.Symbol, Array]:
-    """Return what was given, by symbol: those the network leaves open and those of the formulas."""
-    free = {s.name: s for s in net.free_symbols | own}
-    if "width" in given and WIDTH in own:
-        given[WIDTH.name] = given.pop("width")
-    if "depth" in given and isinstance(net.depth, sp.Symbol):
-        given[net.depth.name] = given.pop("depth")
-    elif "depth" in given and net.depth.is_number:
-        if np.ndim(given["depth"]) or given["depth"] != int(net.depth):
-            raise HyperparameterError(
-                f"depth = {given['depth']}",
-                f"the network was described with depth {net.depth}",
-                "leave it out, or describe the network with a symbol as depth",
-            )
-        given.pop("depth")
-    unknown = [name for name in given if name not in free]
-    if unknown:
-        known = [*sorted(free), "K0"]
-        raise HyperparameterError(
-            f"hyperparameter {unknown[0]!r}",
-            "the network leaves no symbol of this name open",
-            f"it takes {', '.join(known)}",
-        )
-    return {free[name]: _array(name, value) for name, value in given.items()}
-
-
-def _array(name: str, value: ArrayLike) -> Array:
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise HyperparameterError(
-            f"{name} = {value!r}", "it is not a number or an array of numbers", "give numbers"
-        ) from None
-    if not np.isfinite(array).all():
-        raise HyperparameterError(f"{name} = {value!r}", "it is not finite", "give finite numbers")
-    return array
-
-
-def _depth(net: ResNet, symbols: Mapping[sp.Symbol, Array]) -> int:
-    if net.depth.is_number:
-        return int(net.depth)
-    value = _value(net.depth, symbols, name="depth")
-    if value.ndim or value != int(value) or value < 1:
-        raise HyperparameterError(
-            f"depth = {value}", "it is not a positive integer", "give one depth per call"
-        )
-    return int(value)
-
-
-def _value(expression: sp.Expr, symbols: Mapping[sp.Symbol, Array], name: str = "") -> Array:
-    missing = sorted(s.name for s in expression.free_symbols if s not in symbols)
-    if missing:
-        wanted = name or missing[0]
-        raise HyperparameterError(
-            f"a value of {wanted}",
-            "the network leaves it symbolic and the call does not give it",
-            f"pass {wanted}=...",
-        )
-    if isinstance(expression, sp.Symbol):
-        return symbols[expression]
-    if expression.is_number:
-        return np.asarray(float(expression))
-    order = sorted(expression.free_symbols, key=sp.default_sort_key)
-    compiled = sp.lambdify(order, expression, modules="numpy")
-    with np.errstate(all="ignore"):
-        value: Array = np.asarray(compiled(*(symbols[s] for s in order)), dtype=np.float64)
-    if not np.isfinite(value).all():
-        raise HyperparameterError(f"{expression}", "it is not finite there", "change the values")
-    return value
-
-
 def _stacked(expressions: tuple[sp.Expr, ...], symbols: Mapping[sp.Symbol, Array]) -> Array:
-    columns = np.broadcast_arrays(*(_value(e, symbols) for e in expressions))
+    columns = np.broadcast_arrays(*(value_of(e, symbols) for e in expressions))
     return np.stack(columns, axis=-1)
-
-
-def _check_ranges(
-    net: ResNet, values: Mapping[sp.Symbol, Array], symbols: Mapping[sp.Symbol, Array]
-) -> None:
-    linears = (*net.branch.linears, *filter(None, (net.read_in, net.read_out)))
-    variances = {v for op in linears for v in (op.weight_variance, op.bias_variance)}
-    # A read-in belongs to no recursion, so what it leaves open is looked up where it was given.
-    known = {**{v: symbols[v] for v in variances if v in symbols}, **values}
-    for symbol, value in known.items():
-        if symbol == WIDTH and ((value < 1).any() or (value != np.floor(value)).any()):
-            raise HyperparameterError(
-                f"width {value.min()}", "it is not a positive integer", "give the neurons per layer"
-            )
-        if (symbol in variances or symbol.is_nonnegative) and (value < 0).any():
-            raise HyperparameterError(
-                f"{symbol.name} = {value.min()}", "a variance is never negative", "give >= 0"
-            )
 
 
 def _check_zero_variance(net: ResNet, kernel: Array, *, matrix: bool) -> None:
@@ -246,12 +163,6 @@ def _read_in_variances(
 ) -> tuple[Array, Array] | None:
     if net.read_in is None:
         return None
-    weight = _value(net.read_in.weight_variance, symbols)
-    bias = _value(net.read_in.bias_variance, symbols)
-    if min(weight.min(initial=0.0), bias.min(initial=0.0)) < 0:
-        raise HyperparameterError(
-            f"a read-in of variances {weight} and {bias}",
-            "a variance is never negative",
-            "give >= 0",
-        )
-    return weight, bias
+    return value_of(net.read_in.weight_variance, symbols), value_of(
+        net.read_in.bias_variance, symbols
+    )

@@ -21,6 +21,7 @@ from resexpand.combinatorics.counting_series import (
 )
 from resexpand.combinatorics.polynomials import polynomial_at
 from resexpand.combinatorics.tree import Tree
+from resexpand.conventions import is_symbolic
 from resexpand.errors import DescriptionError
 
 
@@ -127,7 +128,7 @@ def distinct_count(order: int, n: Any) -> Any:
     [4, 6, 8, 6, 0]
     """
     size = check_order(order)
-    if isinstance(n, sp.Expr) and not n.is_number:
+    if is_symbolic(n, "number of labels"):
         return sp.Mul(*(n - i for i in range(size))) / size
     count = check_count(n)
     # Zero as soon as one factor is: there are fewer labels than vertices.

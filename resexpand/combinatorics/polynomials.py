@@ -14,6 +14,7 @@ from typing import Any
 import sympy as sp
 
 from resexpand.combinatorics.arguments import check_count
+from resexpand.conventions import is_symbolic
 from resexpand.errors import HyperparameterError
 
 
@@ -48,7 +49,7 @@ def polynomial_at(values: Sequence[Any], n: Any) -> Any:
         If `n` is neither an integer of 0 or more nor a SymPy expression.
     """
     differences = forward_differences(values)
-    if isinstance(n, sp.Expr) and not n.is_number:
+    if is_symbolic(n, "number of labels"):
         return _factored(differences, n)
     if isinstance(n, str):
         raise HyperparameterError(

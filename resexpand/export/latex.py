@@ -94,10 +94,10 @@ def to_latex(
         raise HyperparameterError(
             f"LaTeX in the style {style!r}", "it is unknown", f"use one of {get_args(Style)}"
         )
-    return _STYLES[style](list(_merged(_sections(result, closed))), cite)
+    return _STYLES[style](list(_merged(sections(result, closed))), cite)
 
 
-def _sections(result: Any, closed: bool) -> list[Section]:
+def sections(result: Any, closed: bool) -> list[Section]:
     """Return what a result says, section by section."""
     writers: tuple[tuple[type, Callable[[Any, bool], Section]], ...] = (
         (Formula, formula_section),
@@ -118,7 +118,7 @@ def _sections(result: Any, closed: bool) -> list[Section]:
     if isinstance(result, Mapping):
         return [_entry(name, value, closed) for name, value in result.items()]
     if isinstance(result, list | tuple):
-        return [section for item in result for section in _sections(item, closed)]
+        return [section for item in result for section in sections(item, closed)]
     raise UnsupportedError(
         f"LaTeX of an object of type {type(result).__name__}",
         "it holds no equations this package knows",
@@ -130,7 +130,7 @@ def _entry(name: Any, value: Any, closed: bool) -> Section:
     """Return one entry of a mapping, its name as the left side."""
     if isinstance(value, sp.Basic):
         return expression_section(left_side(str(name)), value)
-    (section,) = _sections(value, closed)
+    (section,) = sections(value, closed)
     return section
 
 

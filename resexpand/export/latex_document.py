@@ -55,7 +55,7 @@ def as_aligned(sections: Sequence[Section], cite: bool) -> str:
 def _system(section: Section, cite: bool) -> str:
     cited = section.citations or tuple(c for e in section.equations for c in e.citations)
     comment = _comment(cited) if cite else ""
-    rows = [row for equation in _said_once(section.equations) for row in _rows(equation)]
+    rows = aligned_rows(section)
     if section.neglects:
         rows.append(rf"&\text{{up to corrections of }} {section.neglects}")
     body = " \\\\\n    ".join(rows)
@@ -63,6 +63,11 @@ def _system(section: Section, cite: bool) -> str:
         f"{comment}\\begin{{equation}}\n  \\begin{{aligned}}\n    {body}\n"
         "  \\end{aligned}\n\\end{equation}"
     )
+
+
+def aligned_rows(section: Section) -> list[str]:
+    """Return the equations of a section line by line, with alignment marks."""
+    return [row for equation in _said_once(section.equations) for row in _rows(equation)]
 
 
 def _comment(citations: Iterable[Citation], neglects: str = "") -> str:

@@ -18,6 +18,7 @@ and by their text among equals.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 import sympy as sp
@@ -27,6 +28,8 @@ from resexpand.theory.notation import VARIANCE
 
 Text = Callable[[sp.Expr], str]
 
+# The responses of the theory; a hyperparameter may be called delta, or chi.
+_RESPONSE = re.compile(r"(d?ln_)?chi_.*|ln_chi\Z|dK_drho\Z")
 _KERNEL_STEMS = ("K", "C", "m")
 
 
@@ -105,7 +108,7 @@ def _symbol_rank(symbol: sp.Symbol) -> int:
         return 1
     if VARIANCE.match(symbol.name):
         return 3 if _is_bias(symbol) else 2
-    if symbol.name.startswith("chi") or symbol.name.startswith("d"):
+    if _RESPONSE.match(symbol.name):
         return 60
     if symbol.name == "K_star":
         return 6

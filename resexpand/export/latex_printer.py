@@ -25,6 +25,7 @@ from resexpand.export.latex_order import (
     ordered_terms,
 )
 from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity
+from resexpand.theory.latex_names import function_latex
 from resexpand.theory.notation import VARIANCE, symbol_latex, variance_latex
 
 FUNCTIONS = {
@@ -239,10 +240,7 @@ class FormulaPrinter(LatexPrinter):
 
 def _function_name(name: str) -> str:
     """Return the name of a function: ``f_1`` is a letter with an index, ``erf`` upright."""
-    letter, _, index = name.partition("_")
-    if len(letter) == 1:
-        return f"{letter}_{{{index.replace('_', ',')}}}" if index else letter
-    return FUNCTIONS.get(name) or rf"\operatorname{{{name}}}"
+    return FUNCTIONS.get(name) or function_latex(name)
 
 
 def _bracketed(text: str) -> str:

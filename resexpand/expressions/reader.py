@@ -127,7 +127,8 @@ def _remedy(symbols: Mapping[str, sp.Symbol], allow_symbols: bool) -> str:
 
 def _symbols(variables: Iterable[str | sp.Symbol]) -> dict[str, sp.Symbol]:
     found: dict[str, sp.Symbol] = {}
-    for variable in (variables,) if isinstance(variables, str | sp.Symbol) else variables:
+    several = isinstance(variables, Iterable) and not isinstance(variables, str | sp.Basic)
+    for variable in variables if several else (variables,):
         if isinstance(variable, sp.Symbol):
             found[variable.name] = variable
         elif isinstance(variable, str) and _NAME.fullmatch(variable):

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.errors import DescriptionError, HyperparameterError
+from resexpand.network.numbers import listed, real_array
 from resexpand.network.ops import Linear
 from resexpand.network.resnet import ResNet
+from resexpand.network.values import value_of
 
 Array = NDArray[np.float64]
 Blocks = tuple[tuple[Array, ...], ...]
@@ -91,30 +92,8 @@ def read(net: ResNet, weights: Any, x: Any, biases: Any = None, scales: Any = No
     return Given(net, read_weights, read_biases, _scales(net, scales, depth), inputs, single)
 
 
-def numbers(values: Any, name: str, *, finite: bool = True) -> Array:
-    """Return an array of doubles, without a copy where it is one.
-
-    Raises
-    ------
-    HyperparameterError
-        If the values are not finite real numbers.
-    """
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise HyperparameterError(name, "its rows differ in length", "give an array") from error
-    if array.dtype.kind not in "iuf" or (array.dtype.itemsize > 8 and array.dtype.kind == "f"):
-        raise HyperparameterError(
-            name, f"its entries are of type {array.dtype}, not real numbers", "give doubles"
-        )
-    array = np.asarray(array, dtype=np.float64)
-    if finite and not np.isfinite(array).all():
-        raise HyperparameterError(name, "an entry is infinite or NaN", "give finite numbers")
-    return array
-
-
 def _inputs(x: Any) -> tuple[Array, bool]:
-    array = numbers(x, "the input x")
+    array = real_array(x, "the input x")
     if array.ndim not in (1, 2) or 0 in array.shape:
         raise HyperparameterError(
             f"an input of shape {array.shape}",
@@ -140,7 +119,8 @@ def _blocks(values: Any, count: int, ndim: int, name: str) -> Blocks:
                 f"{found} arrays for a branch with {count} Linear",
                 f"give {each} per block, in data-flow order",
             )
-        arrays = [numbers(part, f"{name} of block {number}", finite=ndim == 1) for part in parts]
+        called = f"{name} of block {number}"
+        arrays = [real_array(part, called, finite=ndim == 1) for part in parts]
         for array in arrays:
             if array.ndim != ndim:
                 shape = "(outputs, inputs)" if ndim == 2 else "(outputs,)"
@@ -182,20 +162,12 @@ def _check_biases(biases: Blocks, weights: Blocks) -> None:
                 )
 
 
-def _without_symbols(values: Any) -> Any:
-    """Return exact numbers as doubles: 1/sqrt(100) is as good a scale as 0.1."""
-    if isinstance(values, sp.Expr):
-        return float(sp.N(values, 17)) if values.is_number and values.is_real else values
-    if isinstance(values, list | tuple):
-        return [_without_symbols(value) for value in values]
-    return values
-
-
 def _scales(net: ResNet, scales: Any, depth: int) -> tuple[float, ...]:
     """Return one number per block, from the argument or else from the network."""
     if scales is not None:
-        array = numbers(_without_symbols(scales), "scales")
-        if array.ndim > 1 or (array.ndim == 1 and array.shape != (depth,)):
+        given = listed(scales, "scales")
+        array = real_array(scales if given is None else given, "scales")
+        if array.ndim and array.shape != (depth,):
             raise HyperparameterError(
                 f"scales of shape {array.shape}",
                 f"the network has {depth} blocks",
@@ -203,11 +175,13 @@ def _scales(net: ResNet, scales: Any, depth: int) -> tuple[float, ...]:
             )
         return tuple(map(float, np.broadcast_to(array, (depth,))))
     own = net.scale if isinstance(net.scale, tuple) else (net.scale,) * depth
-    values = [scale.subs(net.depth, depth) if net.depth.is_Symbol else scale for scale in own]
-    for scale in values:
-        if not scale.is_number:
-            names = ", ".join(sorted(str(s) for s in scale.free_symbols))
-            raise HyperparameterError(
-                f"the residual scale {scale}", f"{names} has no value", "pass scales=..."
-            )
-    return tuple(float(sp.N(scale, 17)) for scale in values)
+    values = {net.depth: np.asarray(float(depth))} if net.depth.is_Symbol else {}
+    open_symbols = {s.name for scale in own for s in scale.free_symbols - values.keys()}
+    if open_symbols:
+        raise HyperparameterError(
+            f"the residual scale {own[0]}",
+            f"{', '.join(sorted(open_symbols))} has no value",
+            "pass scales=...",
+        )
+    numbers = {scale: float(value_of(scale, values)) for scale in set(own)}
+    return tuple(numbers[scale] for scale in own)

@@ -6,16 +6,13 @@ is called, by ``depth=``. Each symbol of the network takes exactly one finite re
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-import sympy as sp
 
 from resexpand.errors import HyperparameterError
 from resexpand.network.ops import Linear
 from resexpand.network.resnet import ResNet
+from resexpand.network.values import Symbols, depth_of, read_values, value_of
 
 Law = tuple[float, float]
 """Weight variance (times fan-in) and bias variance of a linear operation."""
@@ -67,15 +64,22 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
         If a symbol has no value, a name belongs to no symbol, a value is not a finite real number,
         a variance is negative, or the depth is not a positive integer.
     """
-    values = _values_of_symbols(net, hyperparameters)
-    depth = _depth(_number(net.depth, values, "depth"))
+    values = read_values(net, hyperparameters, net.free_symbols)
+    for symbol, value in values.items():
+        if value.ndim:
+            raise HyperparameterError(
+                f"{symbol} of shape {value.shape}",
+                "a sampled network takes one real number",
+                "loop over the values",
+            )
+    depth = depth_of(net, values)
     given = net.scale if isinstance(net.scale, tuple) else (net.scale,) * depth
     if len(given) != depth:
         raise HyperparameterError(
             f"depth = {depth}", f"the network has {len(given)} scales", f"use depth={len(given)}"
         )
     # One number per distinct expression: substitution is slow and depth may be 10^4.
-    numbers = {scale: _number(scale, values, "scale") for scale in set(given)}
+    numbers = {scale: float(value_of(scale, values)) for scale in set(given)}
     ops = net.branch.ops
     return ConcreteNet(
         depth=depth,
@@ -87,65 +91,6 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
     )
 
 
-def _values_of_symbols(
-    net: ResNet, hyperparameters: Mapping[str, object]
-) -> dict[sp.Symbol, sp.Expr]:
-    """Return the value of every free symbol of the network."""
-    names = {symbol.name: symbol for symbol in net.free_symbols}
-    if isinstance(net.depth, sp.Symbol):
-        names["depth"] = net.depth
-    wanted = sorted({"depth" if s == net.depth else s.name for s in net.free_symbols})
-    needs = f"the network needs {', '.join(wanted)}" if wanted else "the network needs none"
-    values: dict[sp.Symbol, sp.Expr] = {}
-    for name, value in hyperparameters.items():
-        if name not in names:
-            raise HyperparameterError(f"hyperparameter {name!r}", "no such symbol", needs)
-        values[names[name]] = _finite(name, value)
-    missing = [name for name in wanted if names[name] not in values]
-    if missing:
-        example = ", ".join(f"{name}=..." for name in missing)
-        raise HyperparameterError(
-            "sampling", f"{', '.join(missing)} without a value", f"pass {example}"
-        )
-    return values
-
-
-def _finite(name: str, value: object) -> sp.Expr:
-    """Return a hyperparameter as a SymPy number."""
-    array = np.asarray(value)
-    if array.ndim or array.dtype.kind not in "iuf":
-        raise HyperparameterError(
-            f"{name} = {value!r}", "a sampled network takes one real number", "loop over the values"
-        )
-    if not np.isfinite(array):
-        raise HyperparameterError(f"{name} = {value!r}", "not finite", "give a finite number")
-    return sp.Integer(int(array)) if array.dtype.kind in "iu" else sp.Float(float(array), 17)
-
-
-def _number(expression: sp.Expr, values: Mapping[sp.Symbol, sp.Expr], name: str) -> float:
-    """Return a hyperparameter expression as a finite float."""
-    result = expression.subs(values)
-    if not (result.is_number and result.is_real):
-        raise HyperparameterError(f"{name} = {expression}", f"its value {result} is not real")
-    number = float(result)
-    if not math.isfinite(number):
-        raise HyperparameterError(f"{name} = {expression}", f"its value {number} is not finite")
-    return number
-
-
-def _law(op: Linear, values: Mapping[sp.Symbol, sp.Expr]) -> Law:
+def _law(op: Linear, values: Symbols) -> Law:
     """Return the two variances of a linear operation."""
-    law = (
-        _number(op.weight_variance, values, "weight_variance"),
-        _number(op.bias_variance, values, "bias_variance"),
-    )
-    if min(law) < 0:
-        raise HyperparameterError(f"variances {law}", "a variance is not negative", "give >= 0")
-    return law
-
-
-def _depth(value: float) -> int:
-    """Return the depth as an integer."""
-    if value != int(value) or value < 1:
-        raise HyperparameterError(f"depth = {value:g}", "not a whole number >= 1", "give one")
-    return int(value)
+    return float(value_of(op.weight_variance, values)), float(value_of(op.bias_variance, values))

@@ -27,7 +27,7 @@ from resexpand.montecarlo.groups.units import in_true_units
 from resexpand.montecarlo.histogram import Counts
 from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
 from resexpand.montecarlo.moments import Moments
-from resexpand.montecarlo.observable import GRAMS, Observable, Record, read_out_law
+from resexpand.montecarlo.observable import GRAMS, Observable, Record, Sites, read_out_law
 from resexpand.montecarlo.observables import controlled, counted, needed_columns, needed_sites
 from resexpand.montecarlo.philox import split_seed
 from resexpand.montecarlo.runs.plan import Chunk, together
@@ -132,11 +132,12 @@ class Sampler:
         shapes = self._shapes(wanted)
         sites = self._drawn(first, draws, self.net.depth + behind, shapes)
         exponents = sites.get(UNITS)
+        recorded = Sites({s: a for s, a in sites.items() if s in wanted}, sites)
         if exponents is None or not exponents.any():
-            return Record(self.net, self.layout, self.kernel, sites)
+            return Record(self.net, self.layout, self.kernel, recorded)
         with np.errstate(over="ignore"):
-            true = in_true_units(sites, exponents)
-        return Record(self.net, self.layout, self.kernel, true, sites, exponents)
+            true = Sites(in_true_units(recorded, exponents), sites)
+        return Record(self.net, self.layout, self.kernel, true, recorded, exponents)
 
     @cached_property
     def _given(self) -> tuple[Any, ...]:

@@ -8,19 +8,23 @@ that is zero to rounding gives a zero column in F.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.concrete import Law
-from resexpand.network.inputs import kernel_from_inputs, validated_kernel
+from resexpand.network.inputs import kernel_from_inputs, kernel_numbers, validated_kernel
 
 SINGULAR = 1e-13
 """Share of the diagonal below which a pivot counts as zero."""
 
 
 def input_kernel(
-    K0: ArrayLike | None, inputs: ArrayLike | None, read_in: Law | None
+    K0: ArrayLike | None,
+    inputs: ArrayLike | str | os.PathLike[str] | None,
+    read_in: Law | None,
 ) -> NDArray[np.float64]:
     """Return the kernel at layer 0 as a (D, D) matrix.
 
@@ -28,8 +32,9 @@ def input_kernel(
     ----------
     K0 : float or array_like, shape (D, D), optional
         The kernel itself.
-    inputs : array_like, shape (D, d), optional
-        Data, one input per row; needs a read-in. Exactly one of both must be given.
+    inputs : array_like, shape (D, d), or path-like, optional
+        Data, one input per row, or a file that holds them; needs a read-in.
+        Exactly one of both must be given.
     read_in : (float, float) or None
         Variances of the read-in.
 
@@ -47,7 +52,8 @@ def input_kernel(
         )
     if K0 is None:
         return kernel_from_inputs(() if inputs is None else inputs, read_in)
-    return validated_kernel(np.reshape(K0, (1, 1)) if np.ndim(K0) == 0 else K0, matrix=True)
+    kernel = kernel_numbers(K0)
+    return validated_kernel(kernel if kernel.ndim else kernel.reshape(1, 1), matrix=True)
 
 
 def triangular_root(kernel: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -31,12 +31,14 @@ give another function another name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.concrete import ConcreteNet, Law
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
@@ -46,6 +48,40 @@ Floats = NDArray[np.float64]
 
 GRAMS = ("states", "features", "read_outs")
 """Sites that hold one Gram matrix per layer."""
+
+
+class Sites(dict[str, Floats]):
+    """Arrays of the sites that were recorded; another site is an error that says which exist.
+
+    Parameters
+    ----------
+    recorded : mapping
+        Arrays by site.
+    existing : iterable of str
+        All sites of this sampler, recorded or not.
+    """
+
+    def __init__(self, recorded: Mapping[str, Floats], existing: Iterable[str]) -> None:
+        super().__init__(recorded)
+        self.existing = tuple(existing)
+
+    def __missing__(self, site: str) -> Floats:
+        if site in self.existing:
+            raise HyperparameterError(
+                f"the site {site!r}", "no observable asks for it", "name it in Observable(sites=)"
+            )
+        raise unknown_site(site, self.existing)
+
+
+def unknown_site(site: object, existing: Iterable[str], where: str = "") -> HyperparameterError:
+    """Return the error that names a site that does not exist, and those that do."""
+    names = list(existing)
+    near = difflib.get_close_matches(str(site), names, n=1)
+    return HyperparameterError(
+        f"the site {site!r}{where}",
+        "the sampler leaves no such site" + (f"; did you mean {near[0]!r}?" if near else ""),
+        f"the sites are {', '.join(names)}",
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ from resexpand.montecarlo.groups.units import SITE as UNITS
 from resexpand.montecarlo.groups.units import Units, has_units
 from resexpand.montecarlo.growth import GROWTH
 from resexpand.montecarlo.histogram import checked_histograms
-from resexpand.montecarlo.observable import Floats, Observable, Record
+from resexpand.montecarlo.observable import GRAMS, Floats, Observable, Record, unknown_site
 from resexpand.montecarlo.profiles import FAMILIES
 from resexpand.network.resnet import Branch
 
@@ -165,6 +165,27 @@ def needed_columns(
     if asked and not fixed and units_of is not None and has_units(units_of):
         groups.append(Units())
     return Layout.of(inputs, groups)
+
+
+def check_sites(observables: Iterable[Observable], layout: Layout) -> None:
+    """Refuse observables that read sites which the sampler does not leave.
+
+    Raises
+    ------
+    HyperparameterError
+        If a site does not exist; the message says which do.
+    """
+    existing = (*GRAMS, "outputs", *layout.sites)
+    for observable in observables:
+        if isinstance(observable.sites, str):
+            raise HyperparameterError(
+                f"the sites {observable.sites!r} of the observable {observable.label}",
+                "they are a text, whose letters would be the sites",
+                f"write ({observable.sites!r},)",
+            )
+        for site in observable.sites:
+            if site not in (*existing, UNITS):
+                raise unknown_site(site, existing, f" of the observable {observable.label}")
 
 
 def controlled(name: str) -> str:

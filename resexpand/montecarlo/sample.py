@@ -9,7 +9,6 @@ with numbers 0 ... draws - 1 of the ensemble with this seed, whatever the number
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
@@ -25,7 +24,7 @@ from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.observables import needed_columns, select, with_histograms
+from resexpand.montecarlo.observables import check_sites, needed_columns, select, with_histograms
 from resexpand.montecarlo.runs.plan import Plan, Work
 from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of, fingerprint, unregistered
@@ -33,6 +32,7 @@ from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.stopping import Until, checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
 from resexpand.montecarlo.weights.quantile import weight_law
+from resexpand.network.numbers import whole_number
 from resexpand.network.resnet import ResNet
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ def sample(
     draws: int,
     *,
     K0: ArrayLike | None = None,
-    inputs: ArrayLike | None = None,
+    inputs: ArrayLike | str | os.PathLike[str] | None = None,
     method: str = AUTO,
     weights: str | sp.Expr | WeightLaw = "gaussian",
     control: str | None = None,
     histograms: Mapping[str, ArrayLike] | None = None,
-    until: float | None = None,
+    until: float | str | None = None,
     target: str = "cpu",
     seed: int = 0,
     store: str | os.PathLike[str] | None = None,
@@ -87,8 +87,8 @@ def sample(
         Number of networks, at least 2; with `until`, the most that are drawn.
     K0 : float or array_like, shape (D, D), optional
         Kernel of the inputs at layer 0: the rows of :math:`h^0` are `N(0, K0)`.
-    inputs : array_like, shape (D, d), optional
-        Data instead of `K0`, for a network with a read-in.
+    inputs : array_like, shape (D, d), or path-like, optional
+        Data, or a file that holds them, instead of `K0`, for a network with a read-in.
     method : str
         ``"function-space"`` (exact in law, ``N`` normals per column and layer), ``"dense"`` (draws
         all ``N**2`` weights), or ``"auto"``, the first where it exists; the result's
@@ -110,11 +110,11 @@ def sample(
         without control, and ``.histogram`` of its estimate holds quantiles with confidence
         intervals (`resexpand.montecarlo.histogram`). One set of edges serves all components; for
         what grows over the layers take `numpy.geomspace`.
-    until : float, optional
-        Relative standard error at which to stop: the run ends after the first chunk at which it
-        holds for every component that fluctuates, or after `draws` networks. How many that were is
-        in ``.n`` and ``settings["draws"]``. For the rule, and what stopping costs, see
-        `resexpand.montecarlo.stopping`.
+    until : float or str, optional
+        Relative standard error at which to stop, such as 0.001 or ``"0.1%"``: the run ends after
+        the first chunk at which it holds for every component that fluctuates, or after `draws`
+        networks. How many that were is in ``.n`` and ``settings["draws"]``. For the rule, and what
+        stopping costs, see `resexpand.montecarlo.stopping`.
     target : str
         ``"cpu"``, ``"cuda"`` (an NVIDIA GPU), or ``"auto"``: a GPU if there is one; the result's
         ``target_reason`` says which. The networks are the same, to rounding: a stored run goes on
@@ -174,10 +174,12 @@ def sample(
     target, said = _chosen_target(target)
     _check_control(control, method, law, chosen)
     layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
-    draws, seed = _count("draws", draws, 2), _count("seed", seed, 0, 2**64)
-    width = _count("width", width, layout.weighted, why=_columns(layout))
+    check_sites(chosen, layout)
+    draws = whole_number(draws, "draws", 2, LARGEST_COUNT)
+    seed = whole_number(seed, "seed", 0, 2**64)
+    width = whole_number(width, "width", layout.weighted, LARGEST_COUNT, _columns(layout))
     if workers is not None and not isinstance(workers, Executor):
-        workers = _count("workers", workers, 1)
+        workers = whole_number(workers, "workers", 1, LARGEST_COUNT)
     work = Work(width, numbers.depth, layout.columns, len(net.branch.ops), method == "dense")
     part = _shard(shard, draws, work.chunk)
     path = _path(store)
@@ -322,12 +324,3 @@ def _columns(layout: Layout) -> str:
     """Return why a width cannot be smaller than the number of columns."""
     columns = layout.weighted
     return f" (the {columns} columns propagated must fit)" if columns > 1 else ""
-
-
-def _count(name: str, value: Any, least: int, bound: int = LARGEST_COUNT, why: str = "") -> int:
-    """Return a whole number that was given as any kind of integer."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or not least <= value < bound:
-        raise HyperparameterError(
-            f"{name}={value!r}", f"not a whole number from {least} to {bound - 1}{why}", "give one"
-        )
-    return operator.index(value)

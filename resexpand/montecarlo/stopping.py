@@ -20,13 +20,16 @@ Source: Y. S. Chow, H. Robbins, Ann. Math. Statist. 36 (1965) 457, doi:10.1214/a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.conventions import exact
+from resexpand.errors import ExpressionError, HyperparameterError, UnsupportedError
+from resexpand.expressions import parse_expression
 from resexpand.montecarlo.estimate import HEAVY_TAIL, Estimate
 from resexpand.montecarlo.moments import Floats, Moments
 from resexpand.montecarlo.observables import controlled
@@ -90,11 +93,23 @@ def checked_until(until: object, names: Iterable[str], shard: object = None) -> 
             "a shard does not know what the others have drawn",
             "draw a fixed number, merge the shards, and draw more if the error is too large",
         )
-    real = isinstance(until, (int, float, np.floating)) and not isinstance(until, bool)
-    if not real or not 0 < until < 1:  # type: ignore[operator]
+    wanted = _fraction(until)
+    if not 0 < wanted < 1:
         raise HyperparameterError(
             f"until={until!r}",
             "not a relative error between 0 and 1",
-            "pass until=0.001 to draw until every standard error is a thousandth of its mean",
+            "pass until=0.001 or until='0.1%' to draw until every standard error is a thousandth "
+            "of its mean",
         )
-    return Until(float(until), tuple(names))  # type: ignore[arg-type]
+    return Until(wanted, tuple(names))
+
+
+def _fraction(value: object) -> float:
+    """Return the number that ``0.001`` or the text ``0.1%`` means; NaN if it means none."""
+    try:
+        if isinstance(value, str):
+            bare, percent = value.strip().removesuffix("%"), value.strip().endswith("%")
+            return float(parse_expression(bare, ())) / (100 if percent else 1)
+        return float(exact(value))
+    except (TypeError, ExpressionError):
+        return math.nan

@@ -6,16 +6,34 @@ variance ``s_b2`` the kernel is ``K^0 = s_w2 X X^T / d_in + s_b2``.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resexpand.errors import HyperparameterError, KernelError
+from resexpand.network.files import array_file
+from resexpand.network.numbers import real_array
 
 PSD_TOLERANCE = 1e-10
 """Most negative eigenvalue of a correlation matrix that counts as rounding."""
 
 SYMMETRY_TOLERANCE = 1e-12
 """Largest difference of a kernel from its transpose, as a correlation, that counts as rounding."""
+
+
+def kernel_numbers(value: ArrayLike) -> NDArray[np.float64]:
+    """Return a kernel as an array of doubles, not yet looked at.
+
+    Raises
+    ------
+    KernelError
+        If it is not made of real numbers.
+    """
+    try:
+        return real_array(value, "K0", finite=False)
+    except HyperparameterError as error:
+        raise KernelError(error.asked, error.why, error.remedy) from None
 
 
 def validated_kernel(value: ArrayLike, *, matrix: bool) -> NDArray[np.float64]:
@@ -34,10 +52,7 @@ def validated_kernel(value: ArrayLike, *, matrix: bool) -> NDArray[np.float64]:
     KernelError
         If the kernel is not finite, not of this shape, or not positive semi-definite.
     """
-    try:
-        kernel = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise KernelError(f"K0 = {value!r}", "it is not an array of numbers", "give one") from None
+    kernel = kernel_numbers(value)
     if not np.isfinite(kernel).all():
         raise KernelError("K0", "it holds NaN or infinity", "give finite numbers")
     if not matrix:
@@ -82,14 +97,14 @@ def _check_covariance(kernel: NDArray[np.float64]) -> None:
 
 
 def kernel_from_inputs(
-    inputs: ArrayLike, read_in: tuple[ArrayLike, ArrayLike] | None
+    inputs: ArrayLike | str | os.PathLike[str], read_in: tuple[ArrayLike, ArrayLike] | None
 ) -> NDArray[np.float64]:
     """Return the kernel that a read-in gives to data.
 
     Parameters
     ----------
-    inputs : array_like, shape (D, d_in)
-        One input per row.
+    inputs : array_like, shape (D, d_in), or path-like
+        One input per row, or the name of a file that holds them (`resexpand.network.files`).
     read_in : tuple of array_like or None
         Weight variance (times fan-in) and bias variance of the read-in; arrays broadcast.
 
@@ -100,7 +115,10 @@ def kernel_from_inputs(
     Raises
     ------
     HyperparameterError
-        If the inputs are not a finite two-dimensional array, or the network has no read-in.
+        If the inputs are not a finite two-dimensional array, their kernel overflows, or the network
+        has no read-in.
+    StoreError
+        If a file cannot be read.
     """
     if read_in is None:
         raise HyperparameterError(
@@ -108,12 +126,7 @@ def kernel_from_inputs(
             "the network has no read_in to map them to layer 0",
             "describe it with read_in=Linear(...), or give K0",
         )
-    try:
-        rows = np.asarray(inputs, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise HyperparameterError(
-            "inputs", "they are not numbers", "give a D x d_in array"
-        ) from None
+    rows = _rows(inputs)
     if rows.ndim != 2 or 0 in rows.shape:
         raise HyperparameterError(
             f"inputs of shape {rows.shape}", "one row per input is needed", "give D x d_in"
@@ -121,5 +134,24 @@ def kernel_from_inputs(
     if not np.isfinite(rows).all():
         raise HyperparameterError("inputs", "they hold NaN or infinity", "give finite numbers")
     weight, bias = (np.asarray(variance, dtype=np.float64)[..., None, None] for variance in read_in)
-    kernel: NDArray[np.float64] = weight * (rows @ rows.T) / rows.shape[1] + bias
+    with np.errstate(over="ignore", invalid="ignore"):
+        kernel: NDArray[np.float64] = weight * (rows @ rows.T) / rows.shape[1] + bias
+    if not np.isfinite(kernel).all():
+        raise HyperparameterError(
+            f"the kernel of inputs of magnitude {np.abs(rows).max():.3g}",
+            "their products leave the range of double precision",
+            "divide the inputs by a constant",
+        )
     return kernel
+
+
+def _rows(inputs: ArrayLike | str | os.PathLike[str]) -> NDArray[np.float64]:
+    """Return data as an array: as given, or out of a file."""
+    if isinstance(inputs, str | os.PathLike):
+        return array_file(inputs)
+    try:
+        return real_array(inputs, "inputs", finite=False)
+    except HyperparameterError as error:
+        raise HyperparameterError(
+            "inputs", f"they are not numbers: {error.why}", "give a D x d_in array, or a file"
+        ) from None

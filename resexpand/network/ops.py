@@ -7,14 +7,17 @@ are kept exact: ``Linear(weight_variance=1.2)`` has the variance 6/5.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import sympy as sp
+from sympy.core.function import FunctionClass
 
 from resexpand.activations import activation_law
-from resexpand.activations.activation_law import ActivationLaw
+from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.conventions import SIGMA_B2, SIGMA_W2, exact
 from resexpand.errors import DescriptionError
+from resexpand.expressions import parse_expression
 
 
 def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> sp.Expr:
@@ -83,30 +86,23 @@ class Activation:
 
     Parameters
     ----------
-    function : str or sympy.Expr
-        A registered name (``identity erf erf_unit relu leaky_relu tanh gelu silu sin sign``) or
-        an expression in exactly one symbol. Text typed by a user goes through
-        `resexpand.expressions.parse_expression` first.
+    function : str, sympy.Expr, sympy.Lambda or SymPy function
+        A registered name (``identity erf erf_unit relu leaky_relu tanh gelu silu sin sign``), the
+        text of an expression in ``x`` (`resexpand.expressions.parse_expression` reads it), or an
+        expression in exactly one symbol.
 
     Raises
     ------
     DescriptionError
-        If the name is not registered.
+        If the name is not registered, or the object is no scalar function of one argument.
     ExpressionError
-        If the expression does not have exactly one symbol.
+        If the expression does not have exactly one symbol, or its text cannot be read.
     """
 
     law: ActivationLaw
 
-    def __init__(self, function: str | sp.Expr):
-        if not isinstance(function, str | sp.Expr):
-            raise DescriptionError(
-                f"activation {function!r}",
-                "it is neither a name nor a SymPy expression",
-                "give a registered name or an expression in one symbol",
-            )
-        law = activation_law(exact(function) if isinstance(function, sp.Expr) else function)
-        object.__setattr__(self, "law", law)
+    def __init__(self, function: object):
+        object.__setattr__(self, "law", activation_law(_function(function)))
 
     @property
     def name(self) -> str:
@@ -140,6 +136,24 @@ class Activation:
 
     def __repr__(self) -> str:
         return f'Activation("{self.name}")'
+
+
+def _function(function: object) -> str | sp.Expr:
+    """Return the registered name or the expression that is meant."""
+    if isinstance(function, str):
+        is_name = re.fullmatch(r"[A-Za-z_]\w*", function) and function != X.name
+        return function if is_name else parse_expression(function)
+    try:
+        if isinstance(function, sp.Lambda | FunctionClass):
+            return exact(function(X))
+        if isinstance(function, sp.Basic | sp.MatrixBase):
+            return exact(function)
+        why = "it is neither a name nor a SymPy expression"
+    except (TypeError, ValueError) as error:
+        why = str(error)
+    raise DescriptionError(
+        f"activation {function!r}", why, "give a registered name or an expression in one symbol"
+    )
 
 
 Operation = Linear | Activation

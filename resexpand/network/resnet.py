@@ -9,13 +9,14 @@ the operations of a branch are listed in the order in which data flows through t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import sympy as sp
 
 from resexpand.errors import DescriptionError, UnsupportedError
+from resexpand.expressions.notebook import in_notebook
+from resexpand.network.numbers import listed
 from resexpand.network.ops import Activation, Linear, Operation, hyperparameter
 
 
@@ -167,22 +168,7 @@ scale=3/10, depth=20)
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle {block_latex(self)}$"
-
-
-def block_latex(net: ResNet) -> str:
-    """Return the layer equation of a network as LaTeX (without delimiters)."""
-    body = "h^{l-1}"
-    names = iter(["W", "V", "U"] if len(net.branch.linears) <= 3 else [])
-    for op in net.branch.ops:
-        if isinstance(op, Activation):
-            plain = op.name.replace("_", r"\_")
-            body = rf"\operatorname{{{plain}}}\left({body}\right)"
-        else:
-            bias = "" if op.bias_variance == 0 else " + b^l"
-            body = rf"{next(names, 'W')}^l {body}{bias}"
-    scale = r"\rho_l" if isinstance(net.scale, tuple) else sp.latex(net.scale)
-    return rf"h^l = h^{{l-1}} + {scale} \left[ {body} \right], \quad l = 1, \dots, {net.depth}"
+        return in_notebook(self)
 
 
 def _check_names(net: ResNet) -> None:
@@ -198,10 +184,10 @@ def _check_names(net: ResNet) -> None:
 
 
 def _scales(scale: object) -> sp.Expr | tuple[sp.Expr, ...]:
-    is_number = getattr(scale, "ndim", None) == 0
-    if isinstance(scale, Iterable) and not isinstance(scale, str) and not is_number:
-        return tuple(hyperparameter(value, "scale") for value in scale)
-    return hyperparameter(scale, "scale")
+    values = listed(scale, "scale")
+    if values is None:
+        return hyperparameter(scale, "scale")
+    return tuple(hyperparameter(value, "scale") for value in values)
 
 
 def _depth(depth: object, scales: sp.Expr | tuple[sp.Expr, ...]) -> sp.Expr:

@@ -7,13 +7,21 @@ forms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import sympy as sp
+from numpy.typing import NDArray
 
+from resexpand.errors import HyperparameterError
+from resexpand.expressions.notebook import in_notebook
+from resexpand.expressions.numeric import value_at
+from resexpand.network.numbers import real_array
 from resexpand.references import Citation
+from resexpand.theory.by_name import symbol_of, values_of
 from resexpand.theory.closure import Laws, close_elementary
-from resexpand.theory.notation import in_notation
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,90 @@ class Formula:
         """Return the right side with every average in closed form, where one is known."""
         return close_elementary(self.rhs, self.laws)
 
+    def diff(self, *symbols: Any) -> sp.Expr:
+        """Return the derivative of the right side in symbols, each given itself or by name.
+
+        Raises
+        ------
+        HyperparameterError
+            If one does not occur in the right side.
+        """
+        own = self.free_symbols
+        return sp.diff(self.rhs, *(symbol_of(s, own, self.name) for s in symbols))
+
+    def subs(self, values: Mapping[Any, Any]) -> Formula:
+        """Return the formula with values in place of symbols, given themselves or by name.
+
+        Raises
+        ------
+        HyperparameterError
+            If a symbol does not occur, or a value is neither a number nor an expression.
+        """
+        own = self.free_symbols | self.lhs.free_symbols
+        at = values_of(values, own, self.name)
+        left, right = (side.subs(at, simultaneous=True) for side in (self.lhs, self.rhs))
+        return replace(self, lhs=left, rhs=right)
+
+    def evalf(self, digits: int = 15, values: Mapping[Any, Any] | None = None) -> sp.Expr:
+        """Return the right side as a number, every average evaluated.
+
+        Parameters
+        ----------
+        digits : int
+            Significant digits.
+        values : mapping, optional
+            Values of its symbols, given themselves or by name.
+
+        Raises
+        ------
+        HyperparameterError
+            If a symbol has no value, or does not occur.
+        """
+        closed = self.closed()
+        at = values_of(values or {}, closed.free_symbols, self.name)
+        self._require(closed, at)
+        return closed.subs(at, simultaneous=True).evalf(digits)
+
+    def lambdify(self, *symbols: Any) -> Callable[..., NDArray[np.float64]]:
+        """Return a function of arrays that computes the right side.
+
+        Parameters
+        ----------
+        *symbols : sympy.Symbol or str
+            Its arguments in this order, all symbols of the right side in closed form.
+
+        Raises
+        ------
+        HyperparameterError
+            If a symbol is missing, or does not occur.
+        """
+        closed = self.closed()
+        order = [symbol_of(s, closed.free_symbols, self.name) for s in symbols]
+        self._require(closed, order)
+
+        def function(*values: Any) -> NDArray[np.float64]:
+            if len(values) != len(order):
+                raise HyperparameterError(
+                    f"{self.name} of {len(values)} arguments",
+                    f"it takes {', '.join(s.name for s in order) or 'none'}",
+                    "give one value or array each",
+                )
+            named = zip(order, values, strict=True)
+            return value_at(closed, {s: real_array(value, s.name) for s, value in named})
+
+        return function
+
+    def _require(self, closed: sp.Expr, given: Iterable[sp.Symbol]) -> None:
+        missing = sorted(s.name for s in closed.free_symbols - set(given))
+        if missing:
+            raise HyperparameterError(
+                f"the value of {self.name}",
+                f"{', '.join(missing)} has no value",
+                f"give {', '.join(missing)}",
+            )
+
     def __str__(self) -> str:
         return f"{self.lhs} = {self.rhs}"
 
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle {in_notation(self.lhs)} = {in_notation(self.rhs)}$"
+        return in_notebook(self)

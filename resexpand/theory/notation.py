@@ -7,7 +7,7 @@ r"""How symbols are written: from the names inside formulas to the notation of a
 
 A quantity that lives on a layer gets the layer as its upper index: ``K`` at layer ``l-1`` is
 ``K^{l-1}``, the response ``chi_K`` of layer ``l`` to the input is ``\chi^{l,0}``. Any other name is
-written as SymPy writes it (``alpha_1`` becomes ``\alpha_{1}``).
+written as `resexpand.theory.latex_names` says (``alpha_1`` becomes ``\alpha_{1}``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import sympy as sp
+
+from resexpand.theory.latex_names import NamesPrinter, name_latex
 
 VARIANCE = re.compile(r"sigma_?(?P<of>[a-z]+)2(?:_(?P<index>[A-Za-z0-9]+))?_*\Z")
 _KERNEL = re.compile(r"(?P<stem>[KC])(?P<number>\d*)(?:_(?P<entry>\d\d))?\Z")
@@ -80,7 +82,7 @@ def symbol_latex(name: str, layer: str = "") -> str:
         return variance_latex(name, "2")
     if name == "K_star":
         return "K^{*}"
-    return _of_layer(name, layer) or str(sp.latex(sp.Symbol(name)))
+    return _of_layer(name, layer) or name_latex(name)
 
 
 def variance_latex(name: str, power: str) -> str:
@@ -158,4 +160,4 @@ def in_notation(expression: sp.Expr, layer: str = "", block: str = "") -> str:
     symbols = expression.atoms(sp.Symbol)
     inside = {symbol for symbol in symbols if symbol.name.startswith("C")}
     names = notation(symbols - inside, layer) | notation(inside, block)
-    return str(sp.latex(expression, symbol_names=names))
+    return str(NamesPrinter(names).doprint(expression))

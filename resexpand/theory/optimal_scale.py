@@ -25,6 +25,7 @@ import sympy as sp
 from resexpand.activations.arcsine import reduce_area
 from resexpand.conventions import K0, PAIR, RHO, K
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.expressions.notebook import in_notebook
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
@@ -34,7 +35,6 @@ from resexpand.theory.differentiation import differentiate, total_derivative
 from resexpand.theory.formula import Formula
 from resexpand.theory.inversion import integral_of, solve_for
 from resexpand.theory.mean_field import activation_labels, kernel, read_out_moment
-from resexpand.theory.notation import in_notation
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.response import ResponseKind, coincide
 
@@ -103,16 +103,7 @@ class OptimalScale:
     citations: tuple[Citation, ...]
 
     def _repr_latex_(self) -> str:
-        if self.reason:
-            return rf"$\text{{{self.reason}}}$"
-        formulas = filter(None, (self.constant, self.kernel_star))
-        rows = [
-            r"\rho^{*} &= \frac{c}{\sqrt{L}}",
-            *(f"{in_notation(f.lhs)} &= {in_notation(f.rhs)}" for f in formulas),
-            f"0 &= {in_notation(self.condition.lhs)}",
-        ]
-        body = r" \\ ".join(rows)
-        return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
+        return in_notebook(self)
 
     @property
     def reason(self) -> str:

@@ -11,15 +11,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
-from typing import Literal
+from typing import Any, Literal
 
 import sympy as sp
 
 from resexpand.errors import HyperparameterError
+from resexpand.expressions.notebook import in_notebook
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
+from resexpand.theory.by_name import values_of
 from resexpand.theory.closure import Laws, close_elementary
-from resexpand.theory.notation import in_notation, symbol_latex
 
 OutputKind = Literal["trajectory", "layer", "final", "propagator"]
 Bindings = tuple[tuple[sp.Symbol, sp.Expr], ...]
@@ -203,24 +204,19 @@ class Recursion:
         raise KeyError(f"{name!r} is not among the outputs {[o.name for o in self.outputs]}")
 
     def _repr_latex_(self) -> str:
-        rows = [
-            rf"{symbol_latex(s.name, 'l')} &= {in_notation(value, 'l-1', 'l')}"
-            for s, value in (
-                *self.constants,
-                *self.definitions,
-                *zip(self.state, self.update, strict=True),
-            )
-        ]
-        body = r" \\ ".join(rows)
-        return rf"$\displaystyle \begin{{aligned}} {body} \end{{aligned}}$"
+        return in_notebook(self)
 
-    def unroll(self, depth: int) -> Mapping[str, list[sp.Expr | sp.Matrix]]:
+    def unroll(
+        self, depth: int, values: Mapping[Any, Any] | None = None
+    ) -> Mapping[str, list[sp.Expr | sp.Matrix]]:
         """Return closed expressions of every output for a small depth.
 
         Parameters
         ----------
         depth : int
             Number of blocks, ``>= 1``. Expressions nest: their length grows with the depth.
+        values : mapping, optional
+            Values in place of symbols, which are given themselves or by name.
 
         Returns
         -------
@@ -228,14 +224,27 @@ class Recursion:
             Output name to the list over layers; a pair of inputs gives 2 x 2 matrices, a
             propagator one list per row, a final output a list of one.
 
+        Raises
+        ------
+        HyperparameterError
+            If there is no such depth, or a symbol does not occur in any output.
+
         Examples
         --------
         >>> from resexpand import Activation, Branch, Linear, ResNet, kernel
         >>> net = ResNet(Branch(Activation("relu"), Linear()), scale=1, depth=2)
         >>> kernel(net).unroll(1)["K"]
         [K0, K0*sigma_w2/2 + K0 + sigma_b2]
+        >>> kernel(net).unroll(1, {"sigma_w2": 2})["K"]
+        [K0, 2*K0 + sigma_b2]
         """
-        return {output.name: _shaped(self, output, depth) for output in self.outputs}
+        unrolled = {output.name: _shaped(self, output, depth) for output in self.outputs}
+        if not values:
+            return unrolled
+        entries = [e for layers in unrolled.values() for e in sp.flatten(layers)]
+        symbols = set().union(*(e.free_symbols for e in entries))
+        at = values_of(values, symbols, self.title)
+        return {name: [_at(layer, at) for layer in layers] for name, layers in unrolled.items()}
 
     def states(self, depth: int) -> list[dict[sp.Symbol, sp.Expr]]:
         """Return the closed expressions of the state at layers ``0 .. depth``.
@@ -248,6 +257,7 @@ class Recursion:
         """
         if (
             not isinstance(depth, int)
+            or isinstance(depth, bool)
             or depth < 1
             or any(len(values) != depth for _, values in self.layer_bindings)
         ):
@@ -266,6 +276,13 @@ class Recursion:
     def at_block(self, block: int) -> dict[sp.Symbol, sp.Expr]:
         """Return the hyperparameters that have a value of their own at a block (from 0)."""
         return {symbol: values[block] for symbol, values in self.layer_bindings}
+
+
+def _at(layer: Any, values: Mapping[sp.Symbol, sp.Expr]) -> Any:
+    """Put values in place of symbols, in an expression, a matrix or a row of a propagator."""
+    if isinstance(layer, list):
+        return [_at(entry, values) for entry in layer]
+    return layer.subs(values, simultaneous=True)
 
 
 def _shaped(

@@ -140,8 +140,12 @@ def test_deep_relu_is_a_heavy_tail() -> None:
         ({"K0": [[1.0, 2.0], [2.0, 1.0]]}, KernelError, "eigenvalue"),
         ({"observables": "chi", "K0": PAIR}, UnsupportedError, "chi of 2 inputs"),
         ({"observables": "covariance_response"}, UnsupportedError, "defined for 2"),
-        ({"rho": 0.3}, HyperparameterError, "'rho': no such symbol; the network needs none"),
-        ({"depth": 3}, HyperparameterError, "'depth'"),
+        (
+            {"rho": 0.3},
+            HyperparameterError,
+            "'rho': the network leaves no symbol of this",
+        ),
+        ({"depth": 30}, HyperparameterError, "described with depth"),
     ],
 )
 def test_bad_calls(changed: dict, error: type[Exception], match: str) -> None:
@@ -158,7 +162,7 @@ def test_bad_calls(changed: dict, error: type[Exception], match: str) -> None:
         ({"sigma_w2": -1.0}, "not negative"),
         ({"depth": 0}, "whole number"),
         ({"depth": 2.5}, "whole number"),
-        ({"sigma_w": 1.0}, "'sigma_w': no such symbol; the network needs depth, rho, sigma_b2"),
+        ({"sigma_w": 1.0}, "'sigma_w': .* mean sigma_w2.*it takes depth, rho, sigma_b2"),
     ],
 )
 def test_bad_hyperparameters(changed: dict, match: str) -> None:

@@ -111,7 +111,9 @@ def test_the_rule_alone() -> None:
 
 
 def test_refused_errors() -> None:
-    for wrong in (0, 1, -0.1, "0.1%", True, np.nan, [0.1]):
+    assert checked_until("0.1%", ["kernel"]).relative_error == 0.001
+    assert checked_until("0.001", ["kernel"]).relative_error == 0.001
+    for wrong in (0, 1, -0.1, "0.1%%", "150%", "1%x", "half", True, np.nan, [0.1]):
         with pytest.raises(HyperparameterError, match=r"until=0\.001"):
             checked_until(wrong, ["kernel"])
     with pytest.raises(UnsupportedError, match="shard"):

@@ -121,8 +121,8 @@ BAD_ACTIVATIONS = {
         DescriptionError,
         "no activation of this name.*use one of identity",
     ),
-    "text of an expression": ("x**2", DescriptionError, "parse_expression.. reads one from text"),
-    "name that is code": ("__import__('os').system('true')", DescriptionError, "no activation"),
+    "text of another variable": ("y**2", ExpressionError, "unknown name y"),
+    "name that is code": ("__import__('os').system('true')", ExpressionError, "not a named"),
     "no name": (1.5, DescriptionError, "neither a name nor"),
     "two symbols": (A * X, ExpressionError, "exactly one symbol.*found a, x"),
     "no symbol": (sp.Integer(3), ExpressionError, "found none"),
@@ -209,8 +209,14 @@ def test_a_network_says_what_it_is() -> None:
     )
     assert net.free_symbols == {SIGMA_W2, SIGMA_B2}
     assert net._repr_latex_() == (
-        r"$\displaystyle h^l = h^{l-1} + \frac{1}{2} \left[ W^l "
-        r"\operatorname{erf}\left(h^{l-1}\right) + b^l \right], \quad l = 1, \dots, 4$"
+        r"$\displaystyle \begin{aligned} h^{l} &= h^{l-1} + \frac{1}{2} \, \left[ W^{l} "
+        r"\phi(h^{l-1}) + b^{l} \right], \qquad l = 1, \dots, 4 \\ "
+        r"\phi(x) &= \operatorname{erf}(x) \\ "
+        r"W_{ij}^{l} &\sim \mathcal{N}\!\left(0, \sigma_{w}^{2} / N_{\mathrm{in}}\right), "
+        r"\qquad b_{i}^{l} \sim \mathcal{N}\!\left(0, \sigma_{b}^{2}\right) \\ "
+        r"W_{\mathrm{in},ij} &\sim \mathcal{N}\!\left(0, 1 / N_{\mathrm{in}}\right) \\ "
+        r"W_{\mathrm{out},ij} &\sim \mathcal{N}\!\left(0, 2 / N_{\mathrm{in}}\right) "
+        r"\end{aligned}$"
     )
     with pytest.raises(AttributeError):
         net.depth = 5  # type: ignore[misc]

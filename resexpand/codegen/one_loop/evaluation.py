@@ -39,6 +39,7 @@ from resexpand.codegen.one_loop.weights import GAUSSIAN, cumulants_read, fourth_
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.network.numbers import real_array, whole_number
 from resexpand.theory.mean_field import kernel as mean_field_kernel
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.one_loop.layers import PRECISION, layers
@@ -117,7 +118,7 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
     if problem.count > 1:
         for draw in theory.process.draws:
             require_averages(draw.law)
-    batches, mean_field_error = _tables(theory, problem, given, point)
+    batches, mean_field_error = _tables(theory, problem, point)
     parts = _of_batches(batches, theory, excess)
     # Numbers beyond double precision are reported as such, layer by layer.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -137,26 +138,20 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
 
 def _width(given: dict[str, Any]) -> int | None:
     width = given.pop("width", None)
-    if width is None:
-        return None
-    if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
-        raise HyperparameterError(
-            f"width = {width!r}", "it is not a positive integer", "give the neurons per layer"
-        )
-    return int(width)
+    return None if width is None else whole_number(width, "width", least=1)
 
 
 def _excess(given: dict[str, Any]) -> float:
     """Return the excess kurtosis of the weights."""
     kurtosis = given.pop("weight_kurtosis", GAUSSIAN)
-    number = isinstance(kurtosis, int | float | np.number) and not isinstance(kurtosis, bool)
-    if not number or not 1 <= kurtosis < np.inf:
+    array = real_array(kurtosis, "weight_kurtosis", finite=False)
+    if array.ndim or not 1 <= array < np.inf:
         raise HyperparameterError(
             f"weight_kurtosis = {kurtosis!r}",
             "E w^4/(E w^2)^2 of a law is a finite number and at least 1, or there is no order 1/N",
             "give that of the weights: 3 for Gaussian, 1.8 for uniform ones, 1 for signs",
         )
-    return float(kurtosis) - GAUSSIAN
+    return float(array) - GAUSSIAN
 
 
 def _require_memory(theory: OneLoop, problem: Problem, depth: int) -> None:
@@ -189,17 +184,15 @@ def _bound(theory: OneLoop, given: Mapping[str, Any]) -> Point:
     return point
 
 
-def _tables(
-    theory: OneLoop, problem: Problem, given: Mapping[str, Any], point: Point
-) -> tuple[list[Tables], float]:
+def _tables(theory: OneLoop, problem: Problem, point: Point) -> tuple[list[Tables], float]:
     """Run the routine of the layers; return its tables in batches of points, and its error."""
     single = problem.count == 1
-    others = {k: v for k, v in given.items() if k not in ("K0", "inputs", "depth")}
+    others = {s.name: v for s, v in point.symbols.items() if s != theory.net.depth}
     kernel = problem.kernel
     if not single:
         pairs = np.array(input_pairs(problem.count))
         kernel = kernel[..., pairs[:, :, None], pairs[:, None, :]]
-        others = {k: np.asarray(v, dtype=float)[..., None] for k, v in others.items()}
+        others = {k: v[..., None] for k, v in others.items()}
     depth = {} if theory.net.depth.is_number else {"depth": point.depth}
     values = compile_routine(problem.layers)(K0=kernel, **depth, **others)
     error = _error_of(values, theory, {"K0": problem.kernel, **depth, **others}, single)

@@ -33,6 +33,7 @@ from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of, name_of
 from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.stopping import Until, checked_until
+from resexpand.network.numbers import whole_number
 
 PathLike = str | os.PathLike[str]
 
@@ -165,7 +166,7 @@ def resume(
     path: PathLike,
     *,
     draws: int | None = None,
-    until: float | None = None,
+    until: float | str | None = None,
     workers: int | Executor | None = None,
     wait: bool = False,
     progress: Progress = None,
@@ -203,7 +204,8 @@ def resume(
             "that made it",
             "repeat that call of sample(), with the same store",
         )
-    plan = replace(run.plan, draws=max(draws or 0, run.plan.draws))
+    wanted = 0 if draws is None else whole_number(draws, "draws", 0)
+    plan = replace(run.plan, draws=max(wanted, run.plan.draws))
     rule = _rule(run, run.header.until if until is None else until)
     sums = run_plan(
         plan,
@@ -217,7 +219,7 @@ def resume(
     return _estimates(sums, plan, rule, plan.draws if rule is None else drawn(sums))
 
 
-def _rule(run: StoredRun, until: float | None) -> Until | None:
+def _rule(run: StoredRun, until: float | str | None) -> Until | None:
     """Return the rule that stops at this relative error."""
     shard = None if run.plan.shard == (0, 1) else run.plan.shard
     names = (name_of(label) for label in run.plan.settings["observables"])

@@ -18,6 +18,7 @@ import mpmath
 import sympy as sp
 
 from resexpand.codegen.source import scalar_function
+from resexpand.conventions import exact
 from resexpand.errors import DescriptionError, ExpressionError, UnsupportedError
 from resexpand.expressions import parse_expression
 from resexpand.montecarlo.weights.law import INDEPENDENT, LAWS, WeightLaw
@@ -60,7 +61,7 @@ def weight_law(value: object) -> WeightLaw:
     """
     if isinstance(value, WeightLaw):
         return value
-    if isinstance(value, sp.Expr):
+    if isinstance(value, sp.Basic | sp.MatrixBase):
         return quantile_law(value)
     if isinstance(value, str) and value in LAWS:
         return LAWS[value]
@@ -105,6 +106,8 @@ def quantile_law(expression: sp.Expr, *, variance: float | None = None) -> Weigh
     4.2
     """
     symbol = _symbol(expression)
+    # Written first: it refuses what has no numerical function, before anything is evaluated.
+    text = scalar_function("quantile", [symbol], [expression])
     asked = f"weights with the quantile function {expression}"
     with mpmath.workdps(DIGITS):
         halves = _halves(expression, symbol)
@@ -142,14 +145,21 @@ def quantile_law(expression: sp.Expr, *, variance: float | None = None) -> Weigh
         kurtosis,
         "entries",
         (
-            scalar_function("quantile", [symbol], [expression]),
+            text,
             ENTRIES.format(unit=repr(float(1 / deviation))),
         ),
     )
 
 
 def _symbol(expression: sp.Expr) -> sp.Symbol:
-    symbols = sorted(expression.free_symbols, key=sp.default_sort_key)
+    try:
+        symbols = sorted(exact(expression).free_symbols, key=sp.default_sort_key)
+    except TypeError as error:
+        raise DescriptionError(
+            f"weights with the quantile function {expression}",
+            str(error),
+            "give an expression in one symbol, which runs from 0 to 1",
+        ) from None
     if len(symbols) != 1:
         raise DescriptionError(
             f"weights with the quantile function {expression}",
@@ -165,7 +175,8 @@ Half = tuple[Callable[[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]
 
 def _halves(expression: sp.Expr, symbol: sp.Symbol) -> tuple[Half, Half]:
     """Return Q(v) and Q(1 - v), each on (0, 1/2): near 1 the distance keeps its digits."""
-    function = sp.lambdify(symbol, expression, "mpmath")
+    u = sp.Symbol("u")
+    function = sp.lambdify(u, expression.xreplace({symbol: u}), "mpmath")
 
     def value_at(u: mpmath.mpf) -> mpmath.mpf:
         try:

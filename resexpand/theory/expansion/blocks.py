@@ -144,10 +144,11 @@ def _read(
         return block
     if isinstance(block, Activation):
         return _of_expression(block.expression, name, (block.variable,), ())
-    if isinstance(block, FunctionClass):
-        return _of_function(block, name)
-    if isinstance(block, sp.Expr) and not isinstance(block, sp.MatrixBase):
-        return _of_expression(exact(block), name, variables, parameters)
+    if isinstance(block, FunctionClass | sp.Lambda):
+        is_lambda = isinstance(block, sp.Lambda)
+        return _of_lambda(block, name, parameters) if is_lambda else _of_function(block, name)
+    if isinstance(block, sp.Basic) and not isinstance(block, sp.MatrixBase | sp.NDimArray):
+        return _of_expression(_scalar(block, name), name, variables, parameters)
     if isinstance(block, sp.MatrixBase | list | tuple) or hasattr(block, "tolist"):
         return _of_vector(block, name, variables, parameters)
     if callable(block):
@@ -160,14 +161,43 @@ def _read(
     )
 
 
+def _scalar(block: sp.Basic, name: str) -> sp.Expr:
+    try:
+        return exact(block)
+    except TypeError as error:
+        raise DescriptionError(
+            f"block {name} = {block}", str(error), "give an expression, or a list of them"
+        ) from None
+
+
 def _of_function(function: Any, name: str) -> Block:
-    check_smooth(function(sp.Dummy("x", real=True)), name, str(function))
+    try:
+        applied = function(sp.Dummy("x", real=True))
+    except (TypeError, ValueError) as error:
+        raise DescriptionError(
+            f"block {name} = {function}", str(error), "give a function of one argument"
+        ) from None
+    check_smooth(applied, name, str(function))
     shown = str(function) if isinstance(function, UndefinedFunction) else name
     return Block(shown, partial(_applied, function), is_pointwise=True)
 
 
 def _applied(function: Any, variables: Sequence[sp.Symbol]) -> list[sp.Expr]:
     return [function(variable) for variable in variables]
+
+
+def _of_lambda(function: sp.Lambda, name: str, parameters: Sequence[sp.Symbol]) -> Block:
+    """Return the block of SymPy's function: a pointwise one, or one of a vector."""
+    own = function.signature
+    if not all(isinstance(symbol, sp.Symbol) for symbol in own):
+        raise DescriptionError(
+            f"block {name} = {function}",
+            "its arguments are nested",
+            "give a Lambda of symbols, such as Lambda((x, y), (y, x))",
+        )
+    if len(own) == 1 and not isinstance(function.expr, sp.Tuple | sp.MatrixBase):
+        return _read(function.expr, name, tuple(own), parameters)
+    return _of_vector(list(sp.flatten([function.expr])), name, tuple(own), parameters)
 
 
 def _of_expression(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import sympy as sp
 from sympy.core.function import FunctionClass
 
 from resexpand.combinatorics.arguments import check_count, check_order
+from resexpand.conventions import is_symbolic
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.resnet import ResNet
 from resexpand.theory.expansion.blocks import check_smooth, formal_block, read_blocks
@@ -82,7 +83,7 @@ def residual_expansion(
     checked = check_order(order)
     if isinstance(blocks, ResNet):
         blocks, scales = _of_network(blocks, scales)
-    if blocks is None or isinstance(blocks, sp.Symbol):
+    if blocks is None or (isinstance(blocks, sp.Symbol) and is_symbolic(blocks, "depth")):
         depth: Any = DEPTH if blocks is None else blocks
         return Expansion(checked, depth, None, read_scales(scales, depth))
     if _is_number(blocks):
@@ -121,9 +122,9 @@ def _is_number(blocks: Any) -> bool:
 
 
 def _listed(blocks: Any) -> list[Any]:
-    if isinstance(blocks, sp.Basic | sp.MatrixBase | FunctionClass) or not isinstance(
-        blocks, Iterable
-    ):
+    unordered = isinstance(blocks, Mapping | Set) or getattr(blocks, "ndim", 1) == 0
+    single = isinstance(blocks, sp.Basic | sp.MatrixBase | FunctionClass)
+    if single or unordered or not isinstance(blocks, Iterable):
         raise DescriptionError(
             f"blocks = {blocks!r}",
             "it is one block, not a list of blocks",

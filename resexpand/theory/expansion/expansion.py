@@ -18,6 +18,7 @@ from resexpand.combinatorics.labelled import (
     labelled_trees,
 )
 from resexpand.combinatorics.tree import Tree, check_tree_memory, trees
+from resexpand.conventions import is_symbolic
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.expansion.blocks import Block, check_independence, formal_block
@@ -203,7 +204,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
             If the depth is neither an integer of 1 or more nor a SymPy expression.
         """
         chosen = self.depth if depth is None else depth
-        if not (isinstance(chosen, sp.Expr) and not chosen.is_number):
+        if not is_symbolic(chosen, "depth"):
             chosen = check_count(chosen, "depth", least=1)
         return Counts(self.order, chosen)
 

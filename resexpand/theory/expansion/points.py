@@ -15,6 +15,7 @@ import mpmath
 import numpy as np
 import sympy as sp
 
+from resexpand.conventions import exact
 from resexpand.errors import HyperparameterError
 
 FLOAT_DIGITS = 17
@@ -75,7 +76,7 @@ def read_point(x: Any) -> Point:
         If it is none of these, or holds a number that is not finite.
     """
     if isinstance(x, sp.MatrixBase):
-        return Point(tuple(x), 0, "matrix", x.shape)
+        return Point(tuple(_scalar(entry).entries[0] for entry in x), 0, "matrix", x.shape)
     if isinstance(x, list | tuple):
         exact_entries = any(isinstance(entry, sp.Basic) for entry in x)
         try:
@@ -95,19 +96,21 @@ def read_point(x: Any) -> Point:
 
 
 def _scalar(x: Any) -> Point:
+    try:
+        exact(x, indexed=True)
+    except TypeError as error:
+        raise HyperparameterError(
+            f"the state {x!r}",
+            f"it is of type {type(x).__name__} ({error})",
+            "give a number, a NumPy array, a SymPy expression or a Matrix",
+        ) from None
     if isinstance(x, sp.Expr):
         return Point((x,), 0, "scalar", ())
     if isinstance(x, mpmath.mpf):
         digits = max(mpmath.mp.dps, FLOAT_DIGITS + 1)
         return Point((_finite(sp.Float(x, digits + 3), x),), digits, "scalar", ())
-    if hasattr(x, "__float__") and not isinstance(x, bool | str):
-        number = sp.Float(float(x), FLOAT_DIGITS + 3)
-        return Point((_finite(number, x),), FLOAT_DIGITS, "scalar", ())
-    raise HyperparameterError(
-        f"the state {x!r}",
-        f"it is of type {type(x).__name__}",
-        "give a number, a NumPy array, a SymPy expression or a Matrix",
-    )
+    number = sp.Float(float(x), FLOAT_DIGITS + 3)
+    return Point((_finite(number, x),), FLOAT_DIGITS, "scalar", ())
 
 
 def _finite(number: sp.Float, given: Any) -> sp.Float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import sympy as sp
@@ -10,6 +9,7 @@ import sympy as sp
 from resexpand.combinatorics.arguments import check_memory
 from resexpand.conventions import exact
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.network.numbers import listed
 
 Scales: TypeAlias = tuple[sp.Expr, ...] | sp.Expr | sp.IndexedBase
 """One scale per block; at symbolic depth a common scale, or the base of indexed ones."""
@@ -42,8 +42,9 @@ def read_scales(scales: Any, depth: int | sp.Expr) -> Scales:
         return default_scales(depth)
     if isinstance(scales, sp.IndexedBase):
         return tuple(scales[i] for i in range(1, depth + 1))
-    if is_list(scales):
-        values = tuple(_scale(value) for value in scales)
+    given = listed(scales, "scales")
+    if given is not None:
+        values = tuple(_scale(value) for value in given)
         if len(values) != depth:
             raise HyperparameterError(
                 f"{len(values)} scales for {depth} blocks",
@@ -55,9 +56,8 @@ def read_scales(scales: Any, depth: int | sp.Expr) -> Scales:
 
 
 def is_list(scales: Any) -> bool:
-    """Whether scales are given one by one; a NumPy array without axes is one number."""
-    one = isinstance(scales, str | sp.Basic) or getattr(scales, "ndim", 1) == 0
-    return isinstance(scales, Iterable) and not one
+    """Whether scales are given one by one."""
+    return listed(scales, "scales") is not None
 
 
 def default_scales(depth: int) -> tuple[sp.Symbol, ...]:
@@ -87,7 +87,7 @@ def with_depth(scale: sp.Expr, depth: sp.Expr) -> sp.Expr:
 
 def _scale(value: Any) -> sp.Expr:
     try:
-        found = exact(value)
+        found = exact(value, indexed=True)
     except (TypeError, ValueError) as error:
         raise HyperparameterError(
             f"scale {value!r}", str(error), "give a number or a SymPy symbol"

@@ -14,6 +14,8 @@ import sympy as sp
 
 from resexpand.combinatorics.tree import Tree
 from resexpand.theory.expansion.sums import Level, NestedSum
+from resexpand.theory.latex_names import name_latex
+from resexpand.theory.notation import in_notation
 
 SHOWN_TERMS = 40
 """Terms that a printed expansion shows at most, in whole orders after the first."""
@@ -59,7 +61,7 @@ def coefficient_text(coefficient: sp.Expr, latex: bool = False) -> str:
     """Return a coefficient; nothing for one, its sign for minus one."""
     if abs(coefficient) == 1 and coefficient.is_real:
         return "" if coefficient == 1 else "-"
-    return str(sp.latex(coefficient)) if latex else str(coefficient)
+    return in_notation(coefficient) if latex else str(coefficient)
 
 
 def factor_text(scale: sp.Expr, latex: bool = False) -> str:
@@ -72,7 +74,7 @@ def scale_text(base: sp.IndexedBase, indices: Sequence[str], latex: bool = False
     """Return a product of indexed scales, its indices in alphabetical order."""
     names = sorted(indices, key=lambda name: (name.count("_"), name))
     if latex:
-        head = sp.latex(sp.Symbol(str(base.label)))
+        head = name_latex(str(base.label))
         return " ".join(f"{head}_{{{name}}}" for name in names)
     return " ".join(f"{base.label}_{name}" for name in names)
 

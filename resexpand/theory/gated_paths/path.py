@@ -9,6 +9,8 @@ from typing import Any
 
 import sympy as sp
 
+from resexpand.theory.notation import in_notation
+
 _BRACED = re.compile(r"\{(\\[a-z]+)\}_\{")
 
 
@@ -87,7 +89,7 @@ class Path:
     def _scale_text(self, latex: bool) -> str:
         if latex:
             # SymPy braces the base of an index, {\lambda}_{i}, which nobody writes by hand.
-            return _BRACED.sub(r"\1_{", sp.latex(self.scale))
+            return _BRACED.sub(r"\1_{", in_notation(self.scale))
         indexed = sorted(self.scale.atoms(sp.Indexed), key=str)
         return str(self.scale.xreplace({e: sp.Symbol(f"{e.base}_{e.indices[0]}") for e in indexed}))
 

@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from resexpand.combinatorics.arguments import check_count, check_memory
+from resexpand.conventions import is_symbolic
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch, ResNet
@@ -281,6 +282,6 @@ def gated_path_sum(
 def _read_depth(depth: Any, scales: Any) -> Any:
     if depth is None:
         return len(scales) if is_list(scales) and hasattr(scales, "__len__") else DEPTH
-    if isinstance(depth, sp.Expr) and not depth.is_number:
+    if is_symbolic(depth, "depth"):
         return depth
     return check_count(depth, "depth", least=1)

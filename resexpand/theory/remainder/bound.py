@@ -21,6 +21,7 @@ import sympy as sp
 
 from resexpand.combinatorics.arguments import check_order
 from resexpand.errors import HyperparameterError
+from resexpand.expressions.notebook import in_notebook
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.formula import Formula
 from resexpand.theory.remainder.layers import (
@@ -252,11 +253,7 @@ class RemainderBound:
         return str(self.time)
 
     def _repr_latex_(self) -> str:
-        closed, load = self.tail(), self.load.rhs
-        return (
-            rf"$\displaystyle \hat{{r}}_{{{self.order}}} = {sp.latex(closed)}, "
-            rf"\quad q = {sp.latex(load)} < 1$"
-        )
+        return in_notebook(self)
 
 
 _CITATIONS = (Citation(REFERENCES["dherin2025"]),)

@@ -7,6 +7,7 @@ from typing import Any
 import sympy as sp
 
 from resexpand.combinatorics.arguments import check_count, check_order
+from resexpand.conventions import is_symbolic
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.theory.expansion import Expansion
 from resexpand.theory.expansion.build import DEPTH
@@ -77,7 +78,7 @@ def remainder_bound(
 def _depth(depth: Any, scale: Any) -> Any:
     if depth is None:
         return len(scale) if is_list(scale) and hasattr(scale, "__len__") else DEPTH
-    if isinstance(depth, sp.Expr) and not depth.is_number:
+    if is_symbolic(depth, "depth"):
         return depth
     return check_count(depth, "depth", least=1)
 

@@ -216,7 +216,7 @@ def real(value: Any, name: str) -> sp.Expr:
         If it is neither.
     """
     try:
-        found = exact(value)
+        found = exact(value, indexed=True)
     except (TypeError, ValueError) as error:
         raise HyperparameterError(
             f"{name} = {value!r}", str(error), "give a number or a SymPy symbol"

@@ -1,0 +1,109 @@
+"""The value of an expression where its symbols have values, without generated text.
+
+A single point is computed by SymPy, rounded once. An array goes through NumPy's functions, and
+through SymPy entry by entry where NumPy has none. No name of a symbol or function is ever executed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+from sympy.core.function import AppliedUndef
+
+from resexpand.errors import ExpressionError
+
+Array = NDArray[np.float64]
+
+DIGITS = 17
+"""Significant decimal digits that hold a double."""
+
+_UFUNCS: Mapping[type[sp.Basic], Callable[..., Any]] = {
+    sp.exp: np.exp,
+    sp.log: np.log,
+    sp.sin: np.sin,
+    sp.cos: np.cos,
+    sp.tan: np.tan,
+    sp.sinh: np.sinh,
+    sp.cosh: np.cosh,
+    sp.tanh: np.tanh,
+    sp.asin: np.arcsin,
+    sp.acos: np.arccos,
+    sp.atan: np.arctan,
+    sp.Abs: np.abs,
+    sp.sign: np.sign,
+    sp.floor: np.floor,
+    sp.ceiling: np.ceil,
+    sp.Add: np.add,
+    sp.Mul: np.multiply,
+    sp.Max: np.maximum,
+    sp.Min: np.minimum,
+    sp.Pow: np.power,
+}
+
+
+def value_at(expression: sp.Expr, values: Mapping[sp.Symbol, Array]) -> Array:
+    """Return the value of an expression; NaN where it is not a real number.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        Its symbols are keys of `values`.
+    values : mapping of Symbol to ndarray
+        Arrays that broadcast against each other.
+
+    Returns
+    -------
+    ndarray
+        Of the common shape of the arrays the expression reads.
+
+    Raises
+    ------
+    ExpressionError
+        If the expression holds a function without a definition.
+    """
+    undefined = sorted({node.func.__name__ for node in expression.atoms(AppliedUndef)})
+    if undefined:
+        raise ExpressionError(
+            f"the value of an expression with {', '.join(map(ascii, undefined))}",
+            "it is a function without a definition",
+            "write what it computes, such as sqrt(L)",
+        )
+    if expression in values:
+        return values[expression]
+    symbols = sorted(expression.free_symbols, key=sp.default_sort_key)
+    if all(values[s].ndim == 0 for s in symbols):
+        return np.asarray(_at_point(expression, symbols, *(values[s] for s in symbols)))
+    with np.errstate(all="ignore"):
+        return np.asarray(_on_arrays(expression, values), dtype=np.float64)
+
+
+def _on_arrays(node: sp.Expr, values: Mapping[sp.Symbol, Array]) -> Array:
+    if node in values:
+        return values[node]
+    symbols = sorted(node.free_symbols, key=sp.default_sort_key)
+    function = _UFUNCS.get(type(node))
+    if symbols and function is not None:
+        parts = [_on_arrays(part, values) for part in node.args]
+        return np.asarray(function(*parts) if len(parts) == 1 else reduce(function, parts))
+    at_each = np.vectorize(lambda *point: _at_point(node, symbols, *point), otypes=[float])
+    return np.asarray(at_each(*(values[s] for s in symbols)) if symbols else _at_point(node, []))
+
+
+def _at_point(node: sp.Expr, symbols: list[sp.Symbol], *point: Any) -> float:
+    """Return the double nearest to the value at a point; NaN if there is no real one."""
+    exact = {s: _exact(float(number)) for s, number in zip(symbols, point, strict=True)}
+    value = node.xreplace(exact).evalf(DIGITS)
+    # Infinities are numbers, too; what is complex or undefined is not comparable.
+    if not (value.is_Float or value.is_Rational or value in (sp.oo, -sp.oo)):
+        return math.nan
+    return float(value)
+
+
+def _exact(number: float) -> sp.Number:
+    return sp.Integer(int(number)) if number.is_integer() else sp.Float(number, DIGITS)
