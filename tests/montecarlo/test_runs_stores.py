@@ -2,7 +2,7 @@
 
 Laws: (1) the stores of any number of shards, merged in any order, hold the bytes of one run; (2) a
 plan read back from its settings draws the same networks; (3) what cannot be trusted is refused with
-one `StoreError`, and the file stays as it is; (4) a store of the first version goes on.
+one `StoreError`, and the file stays as it is.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from resexpand.activations import ACTIVATIONS
 from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 from resexpand.export.run_files import to_xarray, write_estimates
 from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.runs import file_format, ledger
+from resexpand.montecarlo.runs import file_format
 from resexpand.montecarlo.runs import plan as plan_module
-from resexpand.montecarlo.runs.lock import StoreWarning, held
+from resexpand.montecarlo.runs.lock import StoreWarning, held, lock_of
 from resexpand.montecarlo.runs.plan import Plan
 from resexpand.montecarlo.runs.recipe import fingerprint, recipe_of
 from resexpand.montecarlo.runs.stored import find, look, merge, resume
@@ -136,7 +136,8 @@ def forge(path: Path) -> None:
         ).fetchone()
         first, draws, name, shape, data, _, kind = row
         data = data[:-8] + np.float64(2.0).tobytes()
-        digest = file_format.digest_of(first, draws, name, shape, data, kind)
+        (identity,) = file.execute("SELECT identity FROM plan").fetchone()
+        digest = file_format.digest_of(identity, first, draws, name, shape, data, kind)
         query = "UPDATE chunk SET moments = ?, digest = ? WHERE first = 0 AND observable = 'kernel'"
         file.execute(query, (data, digest))
     file.close()
@@ -343,10 +344,9 @@ def test_a_second_process_is_refused_or_waits(store: Path, tmp_path: Path) -> No
 
 
 def test_a_lock_that_was_left_behind_does_not_matter(store: Path) -> None:
-    lock = store.with_name(f"{store.name}.lock")
-    lock.touch()
+    lock_of(store).touch()
     draw(store, draws=1100)
-    assert not lock.exists()
+    assert look(store).done == 1100
 
 
 @pytest.mark.parametrize("size", [17, 5000, -1])
@@ -447,48 +447,12 @@ def test_clock_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sums(draw(tmp_path / "run.sqlite")) == sums(draw())
 
 
-def test_a_store_of_the_first_version_goes_on(store: Path, tmp_path: Path) -> None:
-    old = tmp_path / "old.sqlite"
-    first_version(store, old)
-    before = old.read_bytes()
-    run = look(old)
-    assert (run.done, run.plan.chunk) == (1000, look(store).plan.chunk)
-    assert sums(run.estimates) == sums(draw())
-    assert old.read_bytes() == before
-    assert sums(draw(old, draws=1500)) == sums(draw(draws=1500))
-    assert look(old).header.version == file_format.SCHEMA_VERSION
-    first_version(store, other := tmp_path / "other.sqlite")
-    assert sums(resume(other)) == sums(draw())
-
-
-def first_version(store: Path, target: Path) -> None:
-    """Write what a store holds in the layout of version 1."""
-    with ledger.reading(store) as source, sqlite3.connect(target) as file:
-        file.execute("CREATE TABLE plan (identity TEXT NOT NULL, settings TEXT NOT NULL)")
-        file.execute(
-            "CREATE TABLE chunk (first INTEGER NOT NULL, draws INTEGER NOT NULL, observable TEXT "
-            "NOT NULL, shape TEXT NOT NULL, moments BLOB NOT NULL, digest TEXT NOT NULL, "
-            "PRIMARY KEY (first, draws, observable))"
-        )
-        file.execute(f"PRAGMA application_id = {file_format.APPLICATION_ID}")
-        file.execute("PRAGMA user_version = 1")
-        row = (source.plan.identity, source.plan.text)
-        file.execute("INSERT INTO plan VALUES (?, ?)", row)
-        rows = [row[:6] for row in source.rows()]
-        file.executemany("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)", rows)
-    file.close()
-
-
-def test_a_store_of_the_second_version_goes_on(store: Path) -> None:
-    """It has all but the relative error at which to stop."""
+@pytest.mark.parametrize("version", [0, 3])
+def test_a_store_of_another_version_is_refused(version: int, store: Path) -> None:
     file = sqlite3.connect(store)
-    file.execute("ALTER TABLE plan DROP COLUMN until")
-    file.execute("PRAGMA user_version = 2")
-    file.commit()
+    file.execute(f"PRAGMA user_version = {version}")
     file.close()
-    assert look(store).header.until is None
-    assert sums(draw(store, draws=1500)) == sums(draw(draws=1500))
-    assert look(store).header.version == file_format.SCHEMA_VERSION
+    _refused(store, "an earlier version .format .*draw the run again")
 
 
 def test_the_length_of_chunks_of_a_store_is_kept(store: Path, monkeypatch) -> None:
@@ -499,7 +463,7 @@ def test_the_length_of_chunks_of_a_store_is_kept(store: Path, monkeypatch) -> No
     assert sums(draw(draws=1500)) != reference  # another order of sums, other last bits
 
 
-def test_identity_is_that_of_the_first_version() -> None:
+def test_the_identity_of_a_run_does_not_change() -> None:
     """Recorded: the digest by which stores know their run."""
     plan = Plan({"seed": 1, "K0": [[1.0]]}, 100, 64)
     assert plan.identity.startswith("43aed433ef346382")

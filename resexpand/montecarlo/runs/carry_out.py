@@ -99,8 +99,7 @@ def _recall(order: InOrder, plan: Plan, ledger: Ledger | None) -> set[tuple[int,
     """Hand over the chunks that are in the store, and return which they are."""
     if ledger is None:
         return set()
-    here = set(ledger.chunks())
-    known = [chunk for chunk in plan.chunks() if chunk in here]
+    known = [chunk for chunk in ledger.chunks() if chunk in plan]
     for chunk in known:
         order.add(chunk)
     return set(known)

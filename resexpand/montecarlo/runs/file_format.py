@@ -1,62 +1,52 @@
 """How a store is laid out in its SQLite file, and what else such a file may turn out to be.
 
 Table `plan` has one row: identity and settings of the run, networks in a chunk, networks asked for
-at most, the observables that only the caller's script knows, the shards asked for, and the relative
-error at which to stop, if any. Table `chunk` has one row per chunk and observable, with the exact
-bytes of its sums and a digest over the whole row.
+at most, the observables that only the caller's script knows, the shards asked for, the relative
+error at which to stop, if any, and a digest over all of these. Table `chunk` has one row per chunk
+and observable, with the exact bytes of its sums and a digest over the row and the identity of the
+run: a chunk of another run is noticed as a damaged one is.
 
-Version 1 had neither chunk length nor kinds of sums, version 2 no error at which to stop. They are
-read as they are and brought up to date, in one transaction, when a run goes on in them.
+SQLite keeps a journal beside its file and removes it at the end, also one that it did not write;
+so what lies at the places of such files is looked at first.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 from resexpand.errors import StoreError
+from resexpand.montecarlo.runs.fields import PLAN, SETTINGS, wrong_field
 from resexpand.montecarlo.runs.plan import Plan
 
 APPLICATION_ID = 0x52455845  # "REXE"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_SECONDS = 60.0
-LONGEST_CHUNK = 2**31
 
 SCHEMA = (
     """CREATE TABLE plan (
         identity TEXT NOT NULL, settings TEXT NOT NULL,
         chunk INTEGER NOT NULL, draws INTEGER NOT NULL, unregistered TEXT NOT NULL,
-        shards TEXT NOT NULL, until REAL)""",
+        shards TEXT NOT NULL, until REAL, digest TEXT NOT NULL)""",
     """CREATE TABLE chunk (
         first INTEGER NOT NULL, draws INTEGER NOT NULL, observable TEXT NOT NULL,
-        shape TEXT NOT NULL, moments BLOB NOT NULL, digest TEXT NOT NULL,
-        kind TEXT NOT NULL DEFAULT 'moments',
+        shape TEXT NOT NULL, moments BLOB NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL,
         PRIMARY KEY (first, draws, observable))""",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
-UPGRADES: Mapping[int, tuple[str, ...]] = MappingProxyType(
-    {
-        1: (
-            "ALTER TABLE plan ADD COLUMN chunk INTEGER NOT NULL DEFAULT 0",
-            "ALTER TABLE plan ADD COLUMN draws INTEGER NOT NULL DEFAULT 0",
-            "ALTER TABLE plan ADD COLUMN unregistered TEXT NOT NULL DEFAULT '[]'",
-            "ALTER TABLE plan ADD COLUMN shards TEXT NOT NULL DEFAULT '[[0, 1]]'",
-            "ALTER TABLE chunk ADD COLUMN kind TEXT NOT NULL DEFAULT 'moments'",
-        ),
-        2: ("ALTER TABLE plan ADD COLUMN until REAL",),
-    }
-)
-"""What brings a file of one version to the next."""
 
 SIGNATURE = b"SQLite format 3\0"
 """First bytes of every database file."""
+JOURNAL = bytes.fromhex("d9d505f920a163d7")
+"""First bytes of the journal of a database."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +63,6 @@ class Header:
         Labels of observables that a script brought along.
     shards : tuple of (int, int)
         Parts of the run that were asked for here.
-    version : int
-        Of the file format.
     until : float or None
         The relative error at which the last call wanted to stop.
     """
@@ -83,8 +71,15 @@ class Header:
     identity: str
     unregistered: tuple[str, ...]
     shards: tuple[tuple[int, int], ...]
-    version: int
     until: float | None = None
+
+    @property
+    def row(self) -> tuple[str, str, int, int, str, str, float | None, str]:
+        """The row of the table `plan`, its digest last."""
+        known, parts = json.dumps(self.unregistered), json.dumps(self.shards)
+        plan = self.plan
+        fields = (self.identity, plan.text, plan.chunk, plan.draws, known, parts, self.until)
+        return (*fields, _sha256(fields))
 
 
 @contextmanager
@@ -92,7 +87,7 @@ def translated(path: Path) -> Iterator[None]:
     """Turn errors of the database into a `StoreError`."""
     try:
         yield
-    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+    except (sqlite3.Error, ValueError, RecursionError) as error:
         code = getattr(error, "sqlite_errorcode", None)
         why, remedy = str(error) or type(error).__name__, "check the path, or give another"
         if code == sqlite3.SQLITE_FULL:
@@ -128,12 +123,35 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     # SQLite would take a very short file for an empty database.
     if (head and head != SIGNATURE) or (not head and not write):
         raise StoreError(asked, "not a database", "name another file")
+    _check_companions(path)
     with translated(path):
         # Reading a run that was killed has to roll its last transaction back, hence not mode=ro.
         mode = "rwc" if write else "rw"
         uri = f"{path.absolute().as_uri()}?mode={mode}"
-        return sqlite3.connect(
+        file = sqlite3.connect(
             uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+    # A damaged text is to reach the comparison with its digest.
+    file.text_factory = lambda data: data.decode(errors="surrogateescape")
+    return file
+
+
+def _check_companions(path: Path) -> None:
+    """Refuse a database with a file beside it that SQLite would take for its own and remove."""
+    place = os.path.realpath(path)
+    for other in (Path(f"{place}-journal"), Path(f"{place}-wal")):
+        if not os.path.lexists(other):
+            continue
+        if other.is_file() and not other.is_symlink():
+            content = other.read_bytes()
+            journal = content.startswith(JOURNAL) and other.name.endswith("-journal")
+            # After a power cut a journal may be empty, or all zeros.
+            if journal or not content.strip(b"\0"):
+                continue
+        raise StoreError(
+            f"store {str(path)!r}",
+            f"{other.name!r} is at the place of its journal and is none",
+            "rename that file, or give another path",
         )
 
 
@@ -143,7 +161,7 @@ def read_header(file: sqlite3.Connection, path: Path) -> Header | None:
     Raises
     ------
     StoreError
-        If it is no store, damaged, or of a newer version.
+        If it is no store, damaged, or of another version.
     """
     asked = f"store {str(path)!r}"
     tables = number(file, "SELECT count(*) FROM sqlite_master")
@@ -156,20 +174,38 @@ def read_header(file: sqlite3.Connection, path: Path) -> Header | None:
         )
     if not tables:
         return None
+    if version < SCHEMA_VERSION:
+        raise StoreError(
+            asked,
+            f"it was written by an earlier version (format {version}, read is {SCHEMA_VERSION})",
+            "export it with that version, and draw the run again into another path",
+        )
     if file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-        raise StoreError(asked, "it is damaged", "remove it and start again")
-    more = "chunk, draws, unregistered, shards" if version > 1 else "0, 0, '[]', '[[0, 1]]'"
-    more += ", until" if version > 2 else ", NULL"
-    row = file.execute(f"SELECT identity, settings, {more} FROM plan").fetchone()
-    if row is None:
-        raise StoreError(asked, "it holds no plan", "remove it and start again")
-    identity, settings, chunk, draws, unregistered, shards, until = row
-    plan = Plan(json.loads(settings), int(draws), int(chunk))
-    if version == 1:
-        plan = _first_version(file, plan, identity)
-    parts = tuple((int(number), int(count)) for number, count in json.loads(shards))
-    known = tuple(json.loads(unregistered))
-    return Header(plan, identity, known, parts, version, None if until is None else float(until))
+        raise damaged(path)
+    rows = file.execute("SELECT * FROM plan LIMIT 2").fetchall()
+    if len(rows) != 1:
+        raise StoreError(asked, f"it holds {len(rows) or 'no'} plans", "remove it and start again")
+    (*fields, digest) = rows[0]
+    if len(fields) != len(PLAN) or _sha256(fields) != digest:
+        raise damaged(path, "its plan is not what was written")
+    return _header(path, dict(zip(PLAN, fields, strict=True)))
+
+
+def _header(path: Path, row: Mapping[str, Any]) -> Header:
+    """Return what a row of the table `plan` says, every field checked."""
+    texts = {name: json.loads(row[name]) for name in ("settings", "unregistered", "shards")}
+    wrong = wrong_field({**row, **texts}, PLAN) or wrong_field(texts["settings"], SETTINGS)
+    if wrong:
+        raise damaged(path, f"its plan has no valid {wrong}")
+    plan = Plan(texts["settings"], row["draws"], row["chunk"])
+    shards = tuple((number, count) for number, count in texts["shards"])
+    return Header(plan, row["identity"], tuple(texts["unregistered"]), shards, row["until"])
+
+
+def damaged(path: Path, how: str = "") -> StoreError:
+    """Return the error of a store whose content is not what was written."""
+    why = f"it is damaged ({how})" if how else "it is damaged"
+    return StoreError(f"store {str(path)!r}", why, "remove it and start again")
 
 
 def is_store(path: Path) -> bool:
@@ -182,29 +218,21 @@ def is_store(path: Path) -> bool:
     return head.startswith(SIGNATURE) and head[68:] == APPLICATION_ID.to_bytes(4, "big")
 
 
-def _first_version(file: sqlite3.Connection, plan: Plan, identity: str) -> Plan:
-    """Return the plan of a file of version 1: its identity tells the length of the chunks."""
-    draws = number(file, "SELECT coalesce(max(first + draws), 0) FROM chunk")
-    chunk = 1
-    while chunk < LONGEST_CHUNK:
-        found = Plan(plan.settings, draws, chunk)
-        if found.identity == identity:
-            return found
-        chunk *= 2
-    return Plan(plan.settings, draws, 1)
-
-
 def number(file: sqlite3.Connection, query: str) -> int:
     """Return the one number that a query gives."""
     return int(file.execute(query).fetchone()[0])
 
 
-def digest_of(first: int, draws: int, observable: str, shape: str, data: bytes, kind: str) -> str:
-    """Return the digest of a row; that of version 1 for moments."""
-    head = f"{first} {draws} {observable} {shape} "
-    if kind != "moments":
-        head += f"{kind} "
-    return hashlib.sha256(head.encode() + data).hexdigest()
+def digest_of(
+    identity: str, first: int, draws: int, observable: str, shape: str, data: bytes, kind: str
+) -> str:
+    """Return the digest of a row of the table `chunk` in a run of this identity."""
+    return _sha256([identity, first, draws, observable, shape, kind], data)
+
+
+def _sha256(fields: Sequence[object], data: bytes = b"") -> str:
+    """Return a digest of fields and bytes; no two lists of fields have one text."""
+    return hashlib.sha256(json.dumps(fields, default=repr).encode() + b"\0" + data).hexdigest()
 
 
 def changed(stored: Mapping[str, object], asked: Mapping[str, object]) -> str:

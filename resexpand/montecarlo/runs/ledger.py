@@ -6,7 +6,7 @@ journal with full synchronisation is used because it holds on network file syste
 write-ahead logs do not. Only the coordinating process writes, under a lock held for the whole run
 (`resexpand.montecarlo.runs.lock`); anyone may read meanwhile.
 
-A file that belongs to another run, is damaged, or was written by a newer version is refused with
+A file that belongs to another run, is damaged, or was written by another version is refused with
 one `StoreError` and left as it is. Every row is checked before anything is written.
 """
 
@@ -17,24 +17,26 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from resexpand.errors import StoreError
 from resexpand.montecarlo.runs.file_format import (
     SCHEMA,
-    SCHEMA_VERSION,
-    UPGRADES,
     Header,
     changed,
     connect,
+    damaged,
     digest_of,
     read_header,
     translated,
 )
 from resexpand.montecarlo.runs.lock import held
-from resexpand.montecarlo.runs.plan import Chunk, Plan
+from resexpand.montecarlo.runs.plan import Chunk, Plan, name_of
 from resexpand.montecarlo.runs.sums import KINDS, Enough, InOrder, Sums, kind_of
 
+WRITE_PLAN = f"INSERT INTO plan VALUES ({', '.join('?' * 8)})"
 Row = tuple[int, int, str, str, bytes, str, str]
 COLUMNS = "first, draws, observable, shape, moments, digest, kind"
 
@@ -67,25 +69,19 @@ class Ledger:
         StoreError
             If one is not what was written, or a chunk lacks an observable.
         """
-        names: set[str] = set()
-        last, here = None, set[str]()
-        for row in self.rows():
-            if (row[0], row[1]) != last:
-                names = names or here
-                self._same(names, here)
-                last, here = (row[0], row[1]), set()
-            here.add(row[2])
-        self._same(names or here, here)
-
-    def _same(self, names: set[str], here: set[str]) -> None:
-        if here and here != names:
-            raise self._damaged()
+        asked = {name_of(label) for label in self.plan.settings["observables"]}
+        names: set[str] | None = None
+        for chunk, rows in groupby(self.rows(), key=lambda row: (row[0], row[1])):
+            here = {row[2] for row in rows}
+            names = names or here
+            if here != names or not asked <= here:
+                raise self._damaged(chunk)
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows of all chunks in order, each checked."""
         with translated(self.path):
             for row in self._file.execute(
-                f"SELECT {self._columns} FROM chunk ORDER BY first, draws, observable"
+                f"SELECT {COLUMNS} FROM chunk ORDER BY first, draws, observable"
             ):
                 yield self._checked(row)
 
@@ -97,14 +93,14 @@ class Ledger:
 
     def sums(self, chunk: Chunk) -> Sums:
         """Return the sums of a finished chunk."""
-        query = f"SELECT {self._columns} FROM chunk WHERE first = ? AND draws = ? ORDER BY rowid"
+        query = f"SELECT {COLUMNS} FROM chunk WHERE first = ? AND draws = ? ORDER BY rowid"
         with translated(self.path):
             found: Sums = {}
             for row in self._file.execute(query, chunk):
                 _, _, observable, shape, data, _, kind = self._checked(row)
                 found[observable] = KINDS[kind].from_bytes(data, tuple(json.loads(shape)))
-        if not found:
-            raise self._damaged()
+        if not found or any(value.draws != chunk[1] for value in found.values()):
+            raise self._damaged(chunk)
         return found
 
     def total(self, plan: Plan, enough: Enough | None = None) -> Sums:
@@ -112,8 +108,7 @@ class Ledger:
 
         Only of as many as are enough, as `resexpand.montecarlo.runs.carry_out.run_plan` does.
         """
-        here = set(self.chunks())
-        found = [chunk for chunk in plan.chunks() if chunk in here]
+        found = [chunk for chunk in self.chunks() if chunk in plan]
         order = InOrder(iter(found), self.sums, enough)
         for chunk in found:
             order.add(chunk)
@@ -121,7 +116,7 @@ class Ledger:
 
     def add(self, finished: Iterable[tuple[Chunk, Sums]]) -> None:
         """Store finished chunks, in one transaction."""
-        self.add_rows(row for chunk, sums in finished for row in _rows(chunk, sums))
+        self.add_rows(row for chunk, sums in finished for row in self._rows(chunk, sums))
 
     def add_rows(self, rows: Iterable[Row]) -> None:
         """Store rows, in one transaction.
@@ -149,8 +144,8 @@ class Ledger:
         asked = replace(self.header, plan=plan, shards=parts, until=until)
         if asked != self.header:
             with self.transaction():
-                values = (plan.draws, json.dumps(parts), until)
-                self._file.execute("UPDATE plan SET draws = ?, shards = ?, until = ?", values)
+                self._file.execute("DELETE FROM plan")
+                self._file.execute(WRITE_PLAN, asked.row)
             self.header = asked
 
     @contextmanager
@@ -166,25 +161,26 @@ class Ledger:
                 if self._file.in_transaction:
                     self._file.execute("ROLLBACK")
 
-    @property
-    def _columns(self) -> str:
-        return COLUMNS if self.header.version > 1 else COLUMNS.replace("kind", "'moments'")
-
     def _checked(self, row: Row) -> Row:
         first, draws, observable, shape, data, digest, kind = row
-        if kind not in KINDS or digest_of(first, draws, observable, shape, data, kind) != digest:
-            raise self._damaged()
+        known = isinstance(data, bytes) and kind in KINDS
+        if not known or digest != self._digest(first, draws, observable, shape, data, kind):
+            raise self._damaged((first, draws))
         return row
 
-    def _damaged(self) -> StoreError:
-        return StoreError(f"store {str(self.path)!r}", "it is damaged", "remove it and start again")
+    def _rows(self, chunk: Chunk, sums: Sums) -> Iterator[Row]:
+        for observable, value in sums.items():
+            shape, data, kind = json.dumps(value.shape), value.to_bytes(), kind_of(value)
+            digest = self._digest(*chunk, observable, shape, data, kind)
+            yield (*chunk, observable, shape, data, digest, kind)
 
+    def _digest(self, *row: Any) -> str:
+        return digest_of(self.header.identity, *row)
 
-def _rows(chunk: Chunk, sums: Sums) -> Iterator[Row]:
-    for observable, value in sums.items():
-        shape, data, kind = json.dumps(value.shape), value.to_bytes(), kind_of(value)
-        digest = digest_of(*chunk, observable, shape, data, kind)
-        yield (*chunk, observable, shape, data, digest, kind)
+    def _damaged(self, chunk: tuple[object, object]) -> StoreError:
+        first, draws = chunk
+        how = f"the chunk of {draws!r} networks from {first!r} on is not what this run wrote"
+        return damaged(self.path, how)
 
 
 def _place(path: Path) -> tuple[int, int] | None:
@@ -203,7 +199,7 @@ def reading(path: Path, *, verify: bool = True) -> Iterator[Ledger]:
     Raises
     ------
     StoreError
-        If it cannot be read, is not a store, is damaged or was written by a newer version.
+        If it cannot be read, is not a store, is damaged or was written by another version.
     """
     file = connect(path, write=False)
     try:
@@ -246,7 +242,7 @@ def writing(
     Raises
     ------
     StoreError
-        If the file cannot be written, is not a store, is damaged, was written by a newer version,
+        If the file cannot be written, is not a store, is damaged, was written by another version,
         belongs to another run, or is in use.
     """
     with held(path, wait=wait):
@@ -260,7 +256,12 @@ def writing(
             with translated(path):
                 file.execute("PRAGMA synchronous = FULL")
                 file.execute("PRAGMA journal_mode = DELETE")
-            ledger = _ready(path, file, header, plan, list(unregistered))
+            if header is None:
+                whole = replace(plan, shard=(0, 1))
+                new = Header(whole, plan.identity, tuple(unregistered), (plan.shard,), until)
+                ledger = _started(path, file, new)
+            else:
+                ledger = Ledger(path, file, header)
             ledger.ask(plan.draws, [plan.shard], until)
             yield ledger
         finally:
@@ -278,37 +279,11 @@ def _check_same(path: Path, header: Header, plan: Plan) -> None:
         )
 
 
-def _ready(
-    path: Path, file: sqlite3.Connection, header: Header | None, plan: Plan, unregistered: list[str]
-) -> Ledger:
-    """Write the plan into a new file, or bring one of an earlier version up to date."""
-    if header is not None and header.version == SCHEMA_VERSION:
-        return Ledger(path, file, header)
-    if header is None:
-        whole = replace(plan, shard=(0, 1))
-        new = Header(whole, plan.identity, tuple(unregistered), (plan.shard,), SCHEMA_VERSION)
-    elif header.version == 1:  # it did not say what its script brought along
-        new = replace(header, unregistered=tuple(unregistered), version=SCHEMA_VERSION)
-    else:
-        new = replace(header, version=SCHEMA_VERSION)
-    ledger = Ledger(path, file, new)
+def _started(path: Path, file: sqlite3.Connection, header: Header) -> Ledger:
+    """Write the plan into a new file."""
+    ledger = Ledger(path, file, header)
     with ledger.transaction():
-        for line in SCHEMA if header is None else _upgrade(header.version):
+        for line in SCHEMA:
             file.execute(line)
-        known, parts = new.plan, json.dumps(new.shards)
-        values = (known.chunk, known.draws, json.dumps(new.unregistered), parts)
-        if header is None:
-            row = (new.identity, known.text, *values, None)
-            file.execute("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        else:
-            query = "UPDATE plan SET chunk = ?, draws = ?, unregistered = ?, shards = ?"
-            file.execute(query, values)
+        file.execute(WRITE_PLAN, header.row)
     return ledger
-
-
-def _upgrade(version: int) -> Iterator[str]:
-    """Yield what brings a file of a version up to date."""
-    for known, lines in UPGRADES.items():
-        if known >= version:
-            yield from lines
-    yield f"PRAGMA user_version = {SCHEMA_VERSION}"

@@ -105,6 +105,16 @@ class Plan:
         for first in range(number * self.chunk, self.draws, count * self.chunk):
             yield first, min(self.chunk, self.draws - first)
 
+    def __contains__(self, chunk: Chunk) -> bool:
+        """Whether `chunks` yields this one, without counting up to it."""
+        (first, draws), (number, count) = chunk, self.shard
+        return (
+            0 <= first < self.draws
+            and first % self.chunk == 0
+            and first // self.chunk % count == number
+            and draws == min(self.chunk, self.draws - first)
+        )
+
     @property
     def chunk_count(self) -> int:
         """Number of chunks of the shard."""
@@ -119,6 +129,11 @@ class Plan:
         # The last chunk of the run may be short; it belongs to one shard.
         last_is_mine = chunks > 0 and (self.draws - 1) // self.chunk % count == number
         return chunks * self.chunk - (beyond if last_is_mine else 0)
+
+
+def name_of(label: str) -> str:
+    """Return the name of an observable without its parameters."""
+    return label.partition("(")[0]
 
 
 def together(chunks: Sequence[Chunk], most: int) -> list[list[Chunk]]:

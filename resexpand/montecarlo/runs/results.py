@@ -14,6 +14,7 @@ from resexpand.montecarlo.histogram import Histogram
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.observable import Observable
 from resexpand.montecarlo.observables import controlled, counted, select
+from resexpand.montecarlo.runs.plan import name_of
 from resexpand.montecarlo.runs.sums import Sums
 from resexpand.network.ops import Activation
 from resexpand.network.resnet import Branch
@@ -35,11 +36,6 @@ def _is_registered(observable: Observable, inputs: int) -> bool:
     except ResexpandError:
         return False
     return found == replace(observable, edges=())
-
-
-def name_of(label: str) -> str:
-    """Return the name of an observable without its parameters."""
-    return label.partition("(")[0]
 
 
 def drawn(sums: Sums) -> int:

@@ -28,9 +28,9 @@ from resexpand.errors import StoreError
 from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.runs.file_format import Header, changed, is_store
 from resexpand.montecarlo.runs.ledger import Ledger, reading, writing
-from resexpand.montecarlo.runs.plan import Chunk, Plan
+from resexpand.montecarlo.runs.plan import Chunk, Plan, name_of
 from resexpand.montecarlo.runs.progress import Progress
-from resexpand.montecarlo.runs.results import drawn, estimates_of, name_of
+from resexpand.montecarlo.runs.results import drawn, estimates_of
 from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.stopping import Until, checked_until
 from resexpand.network.numbers import whole_number
@@ -74,7 +74,7 @@ class StoredRun:
     @property
     def missing(self) -> int:
         """Chunks that are still to be drawn; at most, if the run stops at an error."""
-        return self.plan.chunk_count - len(set(self.plan.chunks()) & set(self.chunks))
+        return self.plan.chunk_count - len(self.chunks)
 
     @property
     def rule(self) -> Until | None:
@@ -139,16 +139,15 @@ def look(path: PathLike, *, verify: bool = True) -> StoredRun:
     Raises
     ------
     StoreError
-        If it cannot be read, is not a store, is damaged or was written by a newer version.
+        If it cannot be read, is not a store, is damaged or was written by another version.
     """
     with reading(Path(path), verify=verify) as ledger:
         return _run_of(ledger)
 
 
 def _run_of(ledger: Ledger) -> StoredRun:
-    wanted = set(ledger.plan.chunks())
-    chunks = tuple(chunk for chunk in ledger.chunks() if chunk in wanted)
-    return StoredRun(ledger.path, ledger.header, chunks)
+    run = StoredRun(ledger.path, ledger.header, ())
+    return replace(run, chunks=tuple(chunk for chunk in ledger.chunks() if chunk in run.plan))
 
 
 def find(paths: Iterable[PathLike]) -> list[Path]:
