@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.agreement.comparison import compare
-from resexpand.agreement.extrapolation import Sampled, extrapolate
+from resexpand.agreement.extrapolation import extrapolate
 from resexpand.agreement.outcome import Agreement
+from resexpand.agreement.shape import Sampled
 from resexpand.codegen.evaluation import evaluate
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.sample import sample

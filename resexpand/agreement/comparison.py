@@ -15,13 +15,11 @@ from dataclasses import fields
 import numpy as np
 import numpy.typing as npt
 
-from resexpand.agreement.extrapolation import (
-    Sampled,
-    extrapolate_all,
-    require_independent,
-)
+from resexpand.agreement.extrapolation import extrapolate_all, require_independent
+from resexpand.agreement.finite_width import completed
 from resexpand.agreement.outcome import Agreement, assemble
 from resexpand.agreement.pairing import entries_of, pair_up, sides_of
+from resexpand.agreement.shape import Sampled
 from resexpand.agreement.verdict import Entries
 from resexpand.errors import HyperparameterError
 
@@ -44,18 +42,24 @@ def compare(
     theory : mapping of str to array_like
         As `evaluate` returns it: `K` is compared with the estimate `kernel`, `C` with
         `layer_covariance`, `eta_layers` with `response`, `eta` with its last layer, the first
-        column of `chi` with `chi`; any other key with the estimate of the same name.
+        column of `chi` with `chi`; any other key with the estimate of the same name. A theory of
+        one width is compared at that width only: of `one_loop` the means `K_width`, `C_width` and
+        the standard deviations `K_deviation`, `C_deviation` (without `width=` they are taken at
+        that of the run), of `exact_moments` `G_mean`, `C_mean`, `G_var` and `C_var`.
     estimates : mapping of str to Estimate, or a sequence of such mappings
         Of one run; or of runs at two or more widths, which are extrapolated to infinite width.
     names : mapping of str to str, optional
         Theory key to estimate name; then exactly these are compared.
     neglected : "auto", "1/N", "1/N^2", float, array_like, or a mapping of theory key to these
-        Bound on what the theory neglects. `"auto"`: order `1/N`, measured on the sample
-        (`1/N^2` where extrapolated); `"1/N^2"` for a theory that includes the order `1/N`; a
+        Bound on what the theory neglects. `"auto"`: what a theory of one width states itself
+        (`one_loop`: the next order, `exact_moments`: nothing), for others the order `1/N`,
+        measured on the fluctuations of the observable without control variate (`1/N^2` where
+        extrapolated); `"1/N^2"` for a theory that includes the order `1/N`; a
         float is relative (0: exact at this width), an array absolute. Keys missing in a mapping
         are `"auto"`.
     resolve : float
-        Relative deviation that must be detectable at every entry for the verdict *agrees*.
+        Relative deviation that must be detectable at every entry for the verdict *agrees*; four
+        times as much for standard deviations, eight times for variances.
     level : float
         Family-wise probability of a false *disagrees*; the default is two-sided 3 sigma.
     labels : mapping of str to str or sequence of str, optional
@@ -71,7 +75,7 @@ def compare(
     Raises
     ------
     HyperparameterError
-        If nothing can be paired, shapes differ, or an option is out of range.
+        If nothing can be paired, shapes or widths differ, or an option is out of range.
     """
     _check_options(resolve, level)
     if not estimates:
@@ -84,12 +88,13 @@ def compare(
         run: Mapping[str, Sampled] = estimates
     else:
         run = estimates[0] if len(estimates) == 1 else extrapolate_all(estimates)
+    theory = completed(theory, run)
     pairs, skipped = pair_up(theory, run, names)
     built = [
         entries_of(pair, run, neglected=neglected, level=level, labels=labels, scale=scale)
         for pair in pairs
     ]
-    notes = _health([run[pair.name] for pair in pairs])
+    notes = _health([pair.estimate for pair in pairs])
     if skipped:
         notes += (f"no estimate for {', '.join(skipped)}",)
     return assemble([p.key for p in pairs], built, level=level, resolve=resolve, notes=notes)

@@ -15,59 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 
+from resexpand.agreement.shape import (
+    Sampled,
+    Shape,
+    raw_variance,
+    roughness,
+    shape_of,
+    shape_of_sum,
+)
 from resexpand.agreement.tails import Array, chi_square_tail
 from resexpand.errors import HyperparameterError
 
 # Condition guess: relative error per layer, in double precision.
 ROUNDING_UNIT = 64.0 * float(np.finfo(float).eps)
-
-
-class Sampled(Protocol):
-    """What is read of an estimate: `Estimate` and `Extrapolation` both have it."""
-
-    @property
-    def name(self) -> str:
-        """Name of the observable."""
-        ...
-
-    @property
-    def mean(self) -> Any:
-        """Mean over the draws."""
-        ...
-
-    @property
-    def stderr(self) -> Any:
-        """Standard error of the mean."""
-        ...
-
-    @property
-    def variance(self) -> Any:
-        """Variance of a single draw."""
-        ...
-
-    @property
-    def n(self) -> int:
-        """Number of draws."""
-        ...
-
-    @property
-    def status(self) -> str:
-        """`"ok"`, or a sentence."""
-        ...
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """Health flags."""
-        ...
-
-    @property
-    def width(self) -> Any:
-        """Width of the network."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +54,15 @@ class Extrapolation:
     amplification : ndarray
         `sum_i |l_i|`, the factor by which rounding of the means is amplified.
     fluctuation : ndarray
-        Largest `N Var(single draw)` over the widths.
+        Largest `N Var(single draw)` over the widths, without control variates.
     widths : tuple of int
         Sorted widths.
     n : int
         Smallest number of draws over the widths.
     variance : ndarray
-        Single-draw variance at the largest width.
+        Single-draw variance at the largest width, without control variates.
+    shape : Shape
+        Skewness and degrees of freedom of the intercept.
     stderr_uncertainty : ndarray
         Largest relative uncertainty of a standard error over the widths.
     status, flags : str, tuple of str
@@ -118,6 +83,7 @@ class Extrapolation:
     n: int
     variance: Array
     stderr_uncertainty: Array
+    shape: Shape
     status: str = "ok"
     flags: tuple[str, ...] = field(default=())
 
@@ -170,9 +136,10 @@ def extrapolate(estimates: Sequence[Sampled]) -> Extrapolation:
     x = 1.0 / np.array([float(e.width) for e in ordered])
     y = np.stack([np.asarray(e.mean, dtype=float) for e in ordered])
     s = np.stack([np.asarray(e.stderr, dtype=float) for e in ordered])
-    variance = np.stack([np.asarray(e.variance, dtype=float) for e in ordered])
+    variance = np.stack([raw_variance(e) for e in ordered])
     x = x.reshape((-1,) + (1,) * (y.ndim - 1))
-    fit = _line(x, y, s)
+    fit, weight = _line(x, y, s)
+    parts = [np.where(one > 0.0, share * one, 0.0) for share, one in zip(weight, s, strict=True)]
     status = [f"width {e.width}: {e.status}" for e in ordered if e.status != "ok"]
     return Extrapolation(
         name=ordered[0].name,
@@ -182,6 +149,7 @@ def extrapolate(estimates: Sequence[Sampled]) -> Extrapolation:
         widths=tuple(int(e.width) for e in ordered),
         n=min(int(e.n) for e in ordered),
         variance=variance[-1],
+        shape=shape_of_sum(parts, [shape_of(e) for e in ordered]),
         stderr_uncertainty=np.max([roughness(e) for e in ordered], axis=0),
         status="; ".join(status) or "ok",
         flags=tuple(dict.fromkeys(flag for e in ordered for flag in e.flags)),
@@ -194,14 +162,11 @@ def extrapolate_all(runs: Sequence[Mapping[str, Sampled]]) -> dict[str, Sampled]
     return {name: extrapolate([run[name] for run in runs]) for name in shared}
 
 
-def roughness(estimate: Sampled) -> Array:
-    """Return the relative uncertainty of the standard error, 0 where the estimate states none."""
-    stated = getattr(estimate, "stderr_uncertainty", np.zeros(np.shape(estimate.mean)))
-    return np.asarray(stated, dtype=float)
+def _line(x: Array, y: Array, s: Array) -> tuple[dict[str, Array], Array]:
+    """Weighted straight-line fit along axis 0, and what each mean weighs in the intercept.
 
-
-def _line(x: Array, y: Array, s: Array) -> dict[str, Array]:
-    """Weighted straight-line fit along axis 0; entries without any spread are weighted equally."""
+    Entries without any spread are weighted equally.
+    """
     # What does not fluctuate still rounds: such a spread is no weight and no test of the line.
     s = np.where(s <= ROUNDING_UNIT * np.abs(y), 0.0, s)
     exact = np.all(s == 0.0, axis=0)
@@ -220,7 +185,7 @@ def _line(x: Array, y: Array, s: Array) -> dict[str, Array]:
         rounding = ROUNDING_UNIT * np.abs(y).max(axis=0)
         off = np.where(np.abs(residual).max(axis=0) > rounding, np.inf, 0.0)
     nan = np.where(usable, 0.0, np.nan)
-    return {
+    found = {
         "intercept": intercept + nan,
         "slope": slope + nan,
         "intercept_stderr": np.where(exact, 0.0, np.sqrt(1.0 / total + centre**2 / spread)) + nan,
@@ -229,6 +194,7 @@ def _line(x: Array, y: Array, s: Array) -> dict[str, Array]:
         "curvature": np.abs((weight * x**2).sum(axis=0)),
         "amplification": np.abs(weight).sum(axis=0),
     }
+    return found, weight
 
 
 def _check(ordered: Sequence[Sampled]) -> None:
@@ -258,4 +224,4 @@ def require_independent(estimates: Sequence[Sampled], asked: str) -> None:
         )
 
 
-__all__ = ["Extrapolation", "Sampled", "extrapolate", "extrapolate_all", "require_independent"]
+__all__ = ["Extrapolation", "extrapolate", "extrapolate_all", "require_independent"]

@@ -89,7 +89,7 @@ class Agreement:
         e, j = self.entries, self.judgement
         numbers = (e.theory, e.estimate, e.stderr, e.neglected, j.z, e.rounding, j.detectable)
         table = np.column_stack(numbers).tolist()
-        texts = zip(e.labels, j.ok, e.unjudged, strict=True)
+        texts = zip(e.labels, j.ok, j.unjudged, strict=True)
         return tuple(
             Row(label, t, m, s, b, z, ok, r, d, note)
             for (label, ok, note), (t, m, s, b, z, r, d) in zip(texts, table, strict=True)

@@ -10,12 +10,13 @@
 | `profile`       | `order_profile` or `path_profile`     | all pairs of orders  |
 | `remainder`     | `order_remainder` or `path_remainder` | all orders           |
 
+What theories of a given width state is listed in `resexpand.agreement.finite_width`.
+
 Covariance matrices are symmetric: the entries `(a, b)` and `(b, a)` are judged once.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,11 +31,24 @@ from resexpand.agreement.budget import (
     neglected_order,
     rounding_bound,
 )
-from resexpand.agreement.extrapolation import Extrapolation, Sampled, roughness
+from resexpand.agreement.extrapolation import Extrapolation
+from resexpand.agreement.finite_width import (
+    Spread,
+    asked_of,
+    own_neglect,
+    require_width,
+    stated_by,
+)
+from resexpand.agreement.health import not_finite, unhealthy, unjudged
+from resexpand.agreement.shape import (
+    Sampled,
+    raw_variance,
+    shape_of,
+    shape_of_sum,
+)
 from resexpand.agreement.tails import Array
-from resexpand.agreement.verdict import FEWEST_DRAWS, Entries
+from resexpand.agreement.verdict import Entries
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.estimate import HEAVY_TAIL
 
 ALIASES = {
     "K": "kernel",
@@ -52,6 +66,14 @@ CHOICES = {
 # The same numbers twice: the second is left out where both have an estimate.
 REPEATS = (("eta_layers", "eta"), ("chi", "chi_0"))
 SYMBOLS = {
+    "K_width": "K",
+    "C_width": "C",
+    "K_deviation": "sd K",
+    "C_deviation": "sd C",
+    "G_mean": "G",
+    "G_var": "Var G",
+    "C_mean": "C",
+    "C_var": "Var C",
     "kernel": "K",
     "layer_covariance": "C",
     "response": "eta",
@@ -66,12 +88,17 @@ Labels = Mapping[str, str | Sequence[str]]
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A theory key, the compared array, the estimate's name, and what is taken of the estimate."""
+    """A theory key, the compared array, the estimate's name, and what is taken of the estimate.
+
+    `neglect` is what a theory of a given width itself states to neglect.
+    """
 
     key: str
     theory: Array
     name: str
     take: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+    estimate: Sampled
+    neglect: Array | None = None
 
 
 def pair_up(
@@ -80,7 +107,8 @@ def pair_up(
     names: Mapping[str, str] | None,
 ) -> tuple[list[Pair], tuple[str, ...]]:
     """Pair the theory with the estimates; return also the theory keys that found no estimate."""
-    asked = dict(names) if names is not None else {k: _named(k, estimates) for k in theory}
+    keys = asked_of(theory)
+    asked = dict(names) if names is not None else {k: _named(k, theory, estimates) for k in keys}
     if names is None:
         asked = {k: k if k in estimates else name for k, name in asked.items()}
         for kept, repeated in REPEATS:
@@ -97,9 +125,7 @@ def pair_up(
                 f"theory has {sorted(theory)}, the estimates {sorted(estimates)}",
             )
     pairs = [
-        _pair(key, theory[key], name, estimates[name])
-        for key, name in asked.items()
-        if name in estimates
+        _pair(key, theory, name, estimates) for key, name in asked.items() if name in estimates
     ]
     if not pairs:
         raise HyperparameterError(
@@ -110,13 +136,16 @@ def pair_up(
     return pairs, tuple(key for key, name in asked.items() if name not in estimates)
 
 
-def _named(key: str, estimates: Mapping[str, Sampled]) -> str:
+def _named(key: str, theory: Mapping[str, npt.ArrayLike], estimates: Mapping[str, Sampled]) -> str:
     """Return the estimate a theory key stands for, as far as its name says."""
+    stated = stated_by(theory, key)
+    if stated is not None:
+        return stated[0]
     sampled = [name for name in CHOICES.get(key, ()) if name in estimates]
     return sampled[0] if sampled else ALIASES.get(key, key)
 
 
-# Entries that are not finite are left to `_not_finite`: here they only must not warn.
+# Entries that are not finite are left to `not_finite`: here they only must not warn.
 @np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def entries_of(
     pair: Pair,
@@ -128,26 +157,38 @@ def entries_of(
     scale: float | Mapping[str, npt.ArrayLike] | None,
 ) -> tuple[Entries, Index]:
     """Build the entries of one pair and their budget, and where each stands in the array."""
-    estimate = estimates[pair.name]
+    estimate = pair.estimate
     request = neglected.get(pair.key, "auto") if isinstance(neglected, Mapping) else neglected
-    mean, stderr, variance = (
+    bound = pair.neglect
+    if bound is None or not isinstance(request, str) or request not in ("auto", "1/N^2"):
+        bound = neglected_order(pair.name, request, {**estimates, pair.name: estimate}, pair.take)
+    shape, raw = shape_of(estimate), raw_variance(estimate)
+    mean, stderr, variance, lean, doubt, freedom = (
         pair.take(np.asarray(values, dtype=float))
-        for values in (estimate.mean, estimate.stderr, estimate.variance)
+        for values in (
+            *(estimate.mean, estimate.stderr, raw),
+            *(shape.lean, shape.doubt, shape.freedom),
+        )
     )
+    rounding = rounding_bound(estimate, pair.theory, pair.take)
     size = magnitude(pair.theory, np.where(np.isfinite(variance), variance, 0.0))
     return _build(
         labels_of(pair.key, pair.theory.shape, labels, pair.name),
         theory=pair.theory,
         estimate=mean,
         stderr=stderr,
-        neglected=neglected_order(pair.name, request, estimates, pair.take),
-        rounding=rounding_bound(estimate, pair.theory, pair.take),
+        neglected=bound,
+        rounding=rounding,
         size=_chosen_scale(pair.key, scale, size),
-        dof=float(estimate.n - 1),
-        order=_order(request, estimate),
+        dof=freedom,
+        lean=lean,
+        doubt=doubt,
+        constant=np.sqrt(variance) <= rounding,
+        coarse=estimate.coarse if isinstance(estimate, Spread) else 1.0,
+        order=_order(request, pair),
         draws=float(estimate.n),
         width=float(estimate.width),
-        unjudged=_unjudged(estimate, pair, level),
+        unjudged=unjudged(estimate, pair.take, level),
     )
 
 
@@ -167,23 +208,28 @@ def sides_of(
             f"shapes {left.shape} and {right.shape}, widths {a.width} and {b.width}",
             "sample the same network at the same width",
         )
-    squares = [np.asarray(e.stderr, dtype=float) ** 2 for e in (a, b)]
-    variance = np.asarray(a.variance, dtype=float)
-    variance = np.where(np.isfinite(variance), variance, 0.0)
-    rounding = [rounding_bound(e, side, _whole) for e, side in ((a, right), (b, left))]
-    ailing = [_unhealthy(e) for e in (a, b)]
+    errors = [np.asarray(e.stderr, dtype=float) for e in (a, b)]
+    spread = np.maximum(raw_variance(a), raw_variance(b))
+    variance = np.where(np.isfinite(spread), spread, 0.0)
+    rounding = np.maximum(rounding_bound(a, right, _whole), rounding_bound(b, left, _whole))
+    shape = shape_of_sum([-errors[0], errors[1]], [shape_of(a), shape_of(b)])
+    ailing = [unhealthy(e) for e in (a, b)]
     own = np.maximum(magnitude(left, variance), magnitude(right, variance))
     return _build(
         labels_of(a.name, left.shape, labels, a.name),
         theory=left,
         estimate=right,
-        stderr=np.sqrt(squares[0] + squares[1]),
+        stderr=np.hypot(*errors),
         neglected=np.zeros(left.shape),
-        rounding=np.maximum(*rounding),
+        rounding=rounding,
         size=_chosen_scale(a.name, scale, own),
-        dof=_welch(squares, (int(a.n) - 1, int(b.n) - 1)),
+        dof=shape.freedom,
+        lean=shape.lean,
+        doubt=shape.doubt,
+        constant=np.sqrt(spread) <= rounding,
+        coarse=1.0,
         order=np.zeros(left.shape),
-        draws=np.full(left.shape, float(max(a.n, b.n))),
+        draws=np.full(left.shape, float(min(a.n, b.n))),
         width=np.full(left.shape, float(a.width)),
         unjudged=np.where(ailing[0] != "", ailing[0], ailing[1]),
     )
@@ -217,20 +263,31 @@ def labels_of(
     return out
 
 
-def _pair(key: str, theory: npt.ArrayLike, name: str, estimate: Sampled) -> Pair:
+def _pair(
+    key: str,
+    theory: Mapping[str, npt.ArrayLike],
+    name: str,
+    estimates: Mapping[str, Sampled],
+) -> Pair:
     """Bring a theory array and an estimate to the same shape."""
-    array, shape = np.asarray(theory, dtype=float), np.shape(estimate.mean)
+    estimate = estimates[name]
+    array, shape = np.asarray(theory[key], dtype=float), np.shape(estimate.mean)
     if key == "chi" and array.ndim == len(shape) + 1 and array.shape[:-1] == shape:
-        return Pair(key, array[..., 0], name, _whole)
+        return Pair(key, array[..., 0], name, _whole, estimate)
     if key == "eta" and array.shape == shape[:-1] and shape:
-        return Pair(key, array, name, _last)
+        return Pair(key, array, name, _last, estimate)
     if array.shape != shape:
         raise HyperparameterError(
             f"comparing theory {key!r} of shape {array.shape} with estimate {name!r}",
             f"its shape is {shape}",
             "evaluate and sample the same network, one set of hyperparameters at a time",
         )
-    return Pair(key, array, name, _whole)
+    stated = stated_by(theory, key)
+    if stated is None:
+        return Pair(key, array, name, _whole, estimate)
+    require_width(theory, key, estimate)
+    sampled = estimate if stated[1] == "mean" else Spread.of(estimate, stated[1])
+    return Pair(key, array, name, _whole, sampled, own_neglect(theory, key, estimates))
 
 
 def _whole(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -255,7 +312,7 @@ def _build(labels: npt.NDArray[np.object_], **arrays: object) -> tuple[Entries, 
         for name, value in arrays.items()
     }
     reasons = tuple(
-        str(why) or _not_finite({name: values[i] for name, values in flat.items()})
+        str(why) or not_finite({name: values[i] for name, values in flat.items()})
         for i, why in enumerate(unjudged)
     )
     texts = tuple(str(label) for label in labels.ravel()[kept])
@@ -263,61 +320,14 @@ def _build(labels: npt.NDArray[np.object_], **arrays: object) -> tuple[Entries, 
     return entries, position.reshape(shape).astype(np.intp)
 
 
-def _not_finite(values: Mapping[str, float]) -> str:
-    """Say why an entry that is not finite cannot be judged; empty if all are finite."""
-    for name, remedy in (
-        ("theory", "choose hyperparameters at which the theory is finite"),
-        ("estimate", "the sample overflowed or is undefined here: smaller scale or depth"),
-        ("stderr", "the standard error is undefined here: more draws"),
-        ("neglected", "the neglected order is undefined here: pass neglected="),
-    ):
-        if not np.isfinite(values[name]):
-            return f"{name} is {values[name]}; {remedy}"
-    return ""
-
-
-def _unjudged(estimate: Sampled, pair: Pair, level: float) -> npt.NDArray[np.object_]:
-    """Give the reason per entry that speaks against judging it; empty where none does."""
-    out = np.array(pair.take(_unhealthy(estimate)), dtype=object)
-    if isinstance(estimate, Extrapolation) and estimate.dof > 0:
-        tail = pair.take(estimate.fit_tail)
-        curved = tail * tail.size <= level
-        ratio = pair.take(estimate.chi2) / estimate.dof
-        for index in np.argwhere(curved):
-            place = tuple(index)
-            out[place] = out[place] or (
-                f"not linear in 1/N (chi^2/dof = {ratio[place]:.1f}); leave out the smallest width"
-            )
-    return out
-
-
-def _unhealthy(estimate: Sampled) -> npt.NDArray[np.object_]:
-    """Say of each entry why its standard error is not to be relied upon; empty if it is."""
-    out = np.full(np.shape(estimate.mean), "", dtype=object)
-    if estimate.n < FEWEST_DRAWS:
-        out[...] = f"{estimate.n} draws are too few for an error; take {FEWEST_DRAWS} or more"
-    elif estimate.status != "ok":
-        # Overflow and heavy tails are stated per component; whatever else concerns all of them.
-        local = bool(estimate.flags) and set(estimate.flags) <= {"overflow", "heavy-tail"}
-        sound = local & (roughness(estimate) <= math.sqrt(HEAVY_TAIL) / 2)
-        out[~sound] = str(estimate.status)
-    return out
-
-
-def _order(request: object, estimate: Sampled) -> float:
+def _order(request: object, pair: Pair) -> float:
     """Return the power of `1/N` with which the bound falls; 0 where it was given as a number."""
     if not isinstance(request, str):
         return 0.0
-    return 2.0 if request == "1/N^2" or isinstance(estimate, Extrapolation) else 1.0
-
-
-def _welch(squares: Sequence[Array], dof: tuple[int, int]) -> Array:
-    """Compute the Welch-Satterthwaite degrees of freedom of a difference of two means."""
-    total = squares[0] + squares[1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        parts = squares[0] ** 2 / dof[0] + squares[1] ** 2 / dof[1]
-        welch = total**2 / parts
-    return np.where(np.isfinite(welch), welch, float(min(dof)))
+    if pair.neglect is not None and isinstance(pair.estimate, Spread):
+        return 1.0
+    second = request == "1/N^2" or pair.neglect is not None
+    return 2.0 if second or isinstance(pair.estimate, Extrapolation) else 1.0
 
 
 def _chosen_scale(

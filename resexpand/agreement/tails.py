@@ -5,6 +5,13 @@ of freedom is mapped to the normal variable of equal tail by the asymptotic seri
 `1/(nu - 1/2)` of G. W. Hill, *Student's t-distribution*, Comm. ACM 13 (1970) 617, Algorithm 395;
 for `nu >= 15` and tails down to 1e-12 the relative error of the probability stays below 1e-5.
 The series is used only there: fewer draws give no verdict (`resexpand.agreement.budget`).
+
+Draws that are skewed to one side make means that are too low together with errors that are too
+small, or the reverse: far out one tail of Student's statistic is many times too heavy. `cautious`
+takes out what skewness may explain, with Hall's transformation (`resexpand.montecarlo.intervals`).
+A sample that has not seen its tail shows too little of its skewness: that is why the skewness is
+taken half as large again, and why the other side gains nothing from it. What this does to the
+level and to the power of a verdict is measured in ``numerics/verdict_level.py``.
 """
 
 from __future__ import annotations
@@ -17,8 +24,12 @@ import numpy as np
 import numpy.typing as npt
 
 from resexpand.errors import HyperparameterError
+from resexpand.montecarlo.intervals import straightened, unskewed
 
 Array = npt.NDArray[np.float64]
+
+SKEWNESS_MARGIN = 1.5
+"""Factor on the skewness of a sample that speaks for the null hypothesis."""
 
 _ERFC = np.frompyfunc(math.erfc, 1, 1)
 
@@ -112,6 +123,30 @@ def student_quantile(tail: float, dof: float) -> float:
         else:
             high = middle
     return 0.5 * (low + high)
+
+
+def cautious(t: Array, side: Array, lean: Array, doubt: Array) -> Array:
+    """Return the statistic that is left of `t` once skewness has explained what it may.
+
+    Parameters
+    ----------
+    t : ndarray
+        Student's statistic, positive in the direction of `side`.
+    side : ndarray
+        1 where the estimate lies above, -1 where it lies below.
+    lean, doubt : ndarray
+        Skewness of the estimate and its uncertainty, see `resexpand.agreement.shape`.
+    """
+    return np.where(t > 0.0, straightened(t, -_against(side, lean, doubt)), t)
+
+
+def convincing(quantile: Array, side: Array, lean: Array, doubt: Array) -> Array:
+    """Return the statistic of which `cautious` leaves a quantile: its inverse."""
+    return np.asarray(unskewed(quantile, -_against(side, lean, doubt)))
+
+
+def _against(side: Array, lean: Array, doubt: Array) -> Array:
+    return np.asarray(SKEWNESS_MARGIN * np.maximum(0.0, -side * lean) + doubt)
 
 
 def chi_square_tail(value: float, dof: int) -> float:

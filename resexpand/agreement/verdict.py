@@ -6,10 +6,17 @@ anywhere in `[-b, b]`. Its largest tail probability, at the edge of the interval
 
     p = P(T > (d - b)/s) + P(T > (d + b)/s),
 
-the two-sided Student tail at `b = 0`. Holm's procedure bounds the probability of one or more
-false rejections by `level` under *any* dependence of the entries; layers of one network are
-strongly correlated, which makes it conservative. (Sidak's step would need an assumption and gains
-a fraction `level/2`.)
+the two-sided Student tail at `b = 0`, `T` straightened where the draws are skewed
+(`resexpand.agreement.tails.cautious`) and with the degrees of freedom that their kurtosis leaves
+(`resexpand.agreement.shape`). An observable that is the same in all `n` draws has no error, yet an
+event of probability `q` may have been missed: it stays unseen with probability `(1 - q)^n`, and
+moves the mean by `d - b` if it changes the observable by `(d - b)/q`. With at most `UNSEEN` times
+its size for such a change, `p = exp(-n (d - b)/(UNSEEN size))`; where every draw is zero there is
+no such size and `p = 1`. What that leaves open is *inconclusive*.
+
+Holm's procedure bounds the probability of one or more false rejections by `level` under *any*
+dependence of the entries; layers of one network are strongly correlated, which makes it
+conservative. (Sidak's step would need an assumption and gains a fraction `level/2`.)
 
 *Disagrees*: an entry is rejected. *Agrees*: no entry is rejected, every entry could be judged, and
 at every entry the test had power: a theory off by `resolve` times its magnitude would have been
@@ -24,18 +31,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from resexpand.agreement.tails import Array, student_quantile, student_tail
+from resexpand.agreement.tails import (
+    Array,
+    cautious,
+    convincing,
+    student_quantile,
+    student_tail,
+)
 
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
 
+MISSED = (
+    "all {:.0f} draws are the same, so there is no error: an event too rare to be seen may make "
+    "the difference; take more draws, or a case in which it happens"
+)
 AGREES, DISAGREES, INCONCLUSIVE = "agrees", "disagrees", "inconclusive"
 POWER_TAIL = 0.05  # a deviation counts as detectable when it is seen with probability 0.95
+UNSEEN = 30.0  # largest change of a constant observable, in its size, by an event never seen
 FEWEST_DRAWS = 16  # below, neither the standard error nor Student's law can be relied upon
 
 
@@ -52,8 +70,12 @@ class Entries:
         Bounds on the systematic deviation.
     size : ndarray
         Positive magnitude to which `resolve` is relative.
-    dof : ndarray
-        Degrees of freedom of `stderr`.
+    dof, lean, doubt : ndarray
+        Degrees of freedom of `stderr`, skewness of the estimate and how uncertain that is.
+    constant : ndarray
+        1 where all draws are the same up to rounding, else 0.
+    coarse : ndarray
+        Factor on `resolve`: 1 for means, more for variances, which take many more draws.
     order : ndarray
         Power of `1/N` with which `neglected` falls; 0 where the width does not change it.
     draws, width : ndarray
@@ -70,6 +92,10 @@ class Entries:
     rounding: Array
     size: Array
     dof: Array
+    lean: Array
+    doubt: Array
+    constant: Array
+    coarse: Array
     order: Array
     draws: Array
     width: Array
@@ -97,6 +123,8 @@ class Judgement:
         Whether the entry is within its budget; None where it was not judged.
     detectable : ndarray
         Smallest relative deviation of the theory that would have been detected.
+    unjudged : tuple of str
+        Why an entry was not judged; empty where it was.
     """
 
     verdict: str
@@ -106,6 +134,7 @@ class Judgement:
     p_value: float
     ok: tuple[bool | None, ...]
     detectable: Array
+    unjudged: tuple[str, ...]
 
 
 def judge(entries: Entries, *, level: float, resolve: float) -> Judgement:
@@ -113,39 +142,66 @@ def judge(entries: Entries, *, level: float, resolve: float) -> Judgement:
     judged = np.array([not why for why in entries.unjudged], dtype=bool)
     z = np.where(judged, _scores(entries), np.nan)
     p = np.where(judged, _tails(entries), np.nan)
-    tested = judged & (entries.stderr > 0.0)
+    missed = judged & (entries.constant > 0.0) & ~_within(entries)
+    tested = judged & ((entries.stderr > 0.0) & (entries.constant == 0.0) | missed)
     rejected = _holm(p, tested, level) | (judged & ~tested & (p == 0.0))
+    missed &= ~rejected
+    unjudged = tuple(
+        MISSED.format(n) if seen else why
+        for seen, n, why in zip(missed, entries.draws, entries.unjudged, strict=True)
+    )
+    judged &= ~missed
+    z, p = np.where(judged, z, np.nan), np.where(judged, p, np.nan)
+    tested &= judged
     ok = tuple(None if not seen else not off for seen, off in zip(judged, rejected, strict=True))
     noise = _noise_factor(entries, tested, level) * np.where(tested, entries.stderr, 0.0)
     with np.errstate(invalid="ignore"):
         bias = 2.0 * entries.neglected + 2.0 * entries.rounding
         detectable = np.where(judged, (bias + noise) / entries.size, np.nan)
-    outcome = Judgement("", "", z, p, _family_p(p, tested), ok, detectable)
+    outcome = Judgement("", "", z, p, _family_p(p, tested), ok, detectable, unjudged)
     verdict, reason = _decide(entries, outcome, noise, resolve)
-    return Judgement(verdict, reason, z, p, outcome.p_value, ok, detectable)
+    return replace(outcome, verdict=verdict, reason=reason)
 
 
 def _scores(entries: Entries) -> Array:
     """Compute z-scores; exact entries and differences within rounding handled exactly."""
     difference = entries.estimate - entries.theory
-    distance = np.abs(difference)
     with np.errstate(all="ignore"):
         z = difference / entries.stderr
-    exact = entries.stderr == 0.0
-    within = exact & (distance <= entries.neglected + entries.rounding)
+    exact = (entries.stderr == 0.0) | (entries.constant > 0.0)
     z = np.where(exact, np.copysign(np.inf, difference), z)
-    return np.where(within | (distance <= entries.rounding), 0.0, z)
+    rounded = np.abs(difference) <= entries.rounding
+    return np.where(exact & _within(entries) | rounded, 0.0, z)
+
+
+def _within(entries: Entries) -> Mask:
+    """Mark the entries whose difference is within the systematic part of the budget."""
+    distance = np.abs(entries.estimate - entries.theory)
+    return np.asarray(distance <= entries.neglected + entries.rounding)
 
 
 def _tails(entries: Entries) -> Array:
-    """Compute the largest tail probability under the interval null; 0 or 1 without spread."""
-    distance = np.abs(entries.estimate - entries.theory)
+    """Compute the largest tail probability under the interval null."""
+    difference = entries.estimate - entries.theory
+    distance, side = np.abs(difference), np.where(difference < 0.0, -1.0, 1.0)
     bound = entries.neglected + entries.rounding
     with np.errstate(all="ignore"):
-        low = student_tail((distance - bound) / entries.stderr, entries.dof)
-        high = student_tail((distance + bound) / entries.stderr, entries.dof)
-    certain = np.where(distance <= bound, 1.0, 0.0)
-    return np.where(entries.stderr == 0.0, certain, np.minimum(1.0, low + high))
+        low, high = (
+            student_tail(
+                cautious((distance - to * bound) / entries.stderr, to * side, *_skew(entries)),
+                entries.dof,
+            )
+            for to in (1.0, -1.0)
+        )
+        unseen = np.exp(-entries.draws * (distance - bound) / (UNSEEN * entries.size))
+    unseen = np.where(entries.constant > 0.0, np.where(entries.estimate == 0.0, 1.0, unseen), 0.0)
+    exact = (entries.stderr == 0.0) | (entries.constant > 0.0)
+    certain = np.where(_within(entries), 1.0, unseen)
+    return np.where(exact, certain, np.minimum(1.0, low + high))
+
+
+def _skew(entries: Entries) -> tuple[Array, Array]:
+    return entries.lean, entries.doubt
 
 
 def _holm(p: Array, tested: Mask, level: float) -> Mask:
@@ -169,11 +225,14 @@ def _family_p(p: Array, tested: Mask) -> float:
 def _noise_factor(entries: Entries, tested: Mask, level: float) -> Array:
     """Return the deviation, in standard errors, that is detected with probability 0.95."""
     tail = level / (2.0 * max(1, int(tested.sum())))
-    factors = {
-        dof: student_quantile(tail, dof) + student_quantile(POWER_TAIL, dof)
-        for dof in set(entries.dof[tested].tolist())
-    }
-    return np.array([factors.get(dof, 0.0) for dof in entries.dof.tolist()])
+    freedoms, place = np.unique(entries.dof[tested], return_inverse=True)
+    skew = [part[tested] for part in _skew(entries)]
+    found = np.zeros(entries.dof.shape)
+    for of_tail in (tail, POWER_TAIL):
+        quantiles = np.array([student_quantile(of_tail, dof) for dof in freedoms.tolist()])
+        sides = [convincing(quantiles[place], np.array(side), *skew) for side in (1.0, -1.0)]
+        found[tested] += np.maximum(*sides)
+    return found
 
 
 def _decide(entries: Entries, outcome: Judgement, noise: Array, resolve: float) -> tuple[str, str]:
@@ -185,8 +244,8 @@ def _decide(entries: Entries, outcome: Judgement, noise: Array, resolve: float) 
     if unjudged:
         first = unjudged[0]
         count = f"{len(unjudged)} of {len(outcome.ok)} entries could not be judged"
-        return INCONCLUSIVE, f"{count}; {entries.labels[first]}: {entries.unjudged[first]}"
-    weak = np.flatnonzero(outcome.detectable > resolve)
+        return INCONCLUSIVE, f"{count}; {entries.labels[first]}: {outcome.unjudged[first]}"
+    weak = np.flatnonzero(outcome.detectable > resolve * entries.coarse)
     if weak.size:
         return INCONCLUSIVE, _advice(entries, outcome, noise, weak, resolve)
     largest = int(np.argmax(np.abs(outcome.z)))
@@ -219,7 +278,7 @@ def _disagreement(entries: Entries, outcome: Judgement, off: Sequence[int]) -> s
 
 def _advice(entries: Entries, outcome: Judgement, noise: Array, weak: Index, resolve: float) -> str:
     """Say what would make the comparison conclusive: more draws, a larger width, or both."""
-    allowed = resolve * entries.size[weak]
+    allowed = resolve * (entries.coarse * entries.size)[weak]
     bias = 2.0 * (entries.neglected + entries.rounding)[weak]
     # Half of what is allowed is left to the bias where it alone takes more than that.
     room = np.where(bias > 0.5 * allowed, 0.5 * allowed, bias)
@@ -239,11 +298,11 @@ def _advice(entries: Entries, outcome: Judgement, noise: Array, weak: Index, res
             steps.append(f"{scaled} {_round_up(largest)} or more")
     if np.any(noise[weak] > allowed - kept):
         steps.append(f"{_round_up(draws)} draws or more")
-    worst = int(weak[np.argmax(outcome.detectable[weak])])
+    worst = int(weak[np.argmax((outcome.detectable / entries.coarse)[weak])])
     seen = _percent(float(outcome.detectable[worst]))
     return (
         f"no entry deviates, but at {entries.labels[worst]} only a deviation of {seen} would have "
-        f"been seen, not {_percent(resolve)}; needed: {' and '.join(steps)}"
+        f"been seen, not {_percent(resolve * entries.coarse[worst])}; needed: {' and '.join(steps)}"
     )
 
 

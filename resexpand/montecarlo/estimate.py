@@ -135,6 +135,13 @@ class Estimate:
         excess = np.maximum(self.kurtosis - 1, 2.0)
         return np.asarray(2 * self.n / excess)
 
+    @property
+    def lean(self) -> Floats:
+        """Skewness of the mean: that of a draw over `sqrt(n)`; 0 where nothing fluctuates."""
+        m2, m3 = self.moments.m2, self.moments.m3
+        power = m2 * np.sqrt(m2)
+        return np.asarray(np.divide(m3, power, out=np.zeros_like(m3), where=power > 0))
+
     def interval(self, confidence: float = 0.95) -> tuple[Floats, Floats]:
         """Return the ends of a confidence interval for the mean of every component.
 
@@ -152,11 +159,8 @@ class Estimate:
             raise HyperparameterError(
                 f"confidence={confidence!r}", "not between 0 and 1", "use 0.95"
             )
-        m2, m3 = self.moments.m2, self.moments.m3
-        power = m2 * np.sqrt(m2)
-        lean = np.divide(m3, power, out=np.zeros_like(m3), where=power > 0)  # skewness/sqrt(n)
         t = student(confidence, max(self.n - 1, 1))
-        ends = (self.mean - unskewed(end, lean) * self.stderr for end in (t, -t))
+        ends = (self.mean - unskewed(end, self.lean) * self.stderr for end in (t, -t))
         return next(ends), next(ends)
 
     @property

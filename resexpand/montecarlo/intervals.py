@@ -15,7 +15,8 @@ of the draws and `a = g/sqrt(n)`,
     T + a T^2/3 + a^2 T^3/27 + a/6
 
 is normal up to terms of order 1/n; it grows with T, and is solved for T in closed form (P. Hall,
-*On the removal of skewness by transformation*, J. R. Stat. Soc. B 54 (1992) 221).
+*On the removal of skewness by transformation*, J. R. Stat. Soc. B 54 (1992) 221). Intervals take
+the solution, verdicts (`resexpand.agreement.tails`) the transformation itself.
 """
 
 from __future__ import annotations
@@ -45,7 +46,13 @@ def student(confidence: float, freedom: int) -> float:
     return z + first / nu + second / nu**2 + third / nu**3
 
 
-def unskewed(quantile: float, lean: Floats) -> Floats:
+def straightened(statistic: Floats, lean: Floats) -> Floats:
+    """Return what is normal of Student's statistic, elementwise; `lean` is a."""
+    bent = lean * statistic**2 / 3 + lean**2 * statistic**3 / 27
+    return np.asarray(statistic + bent + lean / 6)
+
+
+def unskewed(quantile: float | Floats, lean: Floats) -> Floats:
     """Return Student's statistic whose unskewed value is a quantile; `lean` is a, elementwise."""
     straight = np.abs(lean) < 1e-6
     a = np.where(straight, 1.0, lean)
