@@ -68,7 +68,7 @@ def test_extra_and_group_of_the_tests_are_the_same():
 
 def test_the_core_stays_light():
     names = {re.match(r"[\w-]+", entry)[0] for entry in PROJECT["project"]["dependencies"]}
-    assert names == {"sympy", "numpy", "numba", "mpmath", "matplotlib", "platformdirs", "rich"}
+    assert names == {"sympy", "numpy", "numba", "mpmath", "matplotlib", "platformdirs"}
 
 
 def test_the_test_command_is_the_same_everywhere():
@@ -152,7 +152,7 @@ def test_every_python_file_states_what_it_is():
 
 def test_import_is_light():
     """Neither Numba nor matplotlib is loaded by the import, nor SymPy by the help text."""
-    heavy = "{'numba', 'matplotlib', 'scipy', 'rich', 'llvmlite'}"
+    heavy = "{'numba', 'matplotlib', 'scipy', 'llvmlite'}"
     script = f"import sys, resexpand; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -43,7 +43,9 @@ def table(headers: Sequence[str], count: int, row: Callable[[int], Sequence[obje
     """
     shown = _spaced(count)
     cells = [[_cell(value) for value in row(index)] for index in shown]
-    (_rich_table if sys.stdout.isatty() else _plain_table)(headers, cells)
+    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+    for line in [headers, *cells]:
+        say("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     if len(shown) < count:
         say(f"({len(shown)} of {count} rows; --json has all)")
 
@@ -59,21 +61,3 @@ def _spaced(count: int) -> list[int]:
     if count <= MAX_ROWS:
         return list(range(count))
     return [round(i * (count - 1) / (MAX_ROWS - 1)) for i in range(MAX_ROWS)]
-
-
-def _plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-    for row in [headers, *rows]:
-        say("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(box=None, pad_edge=False)
-    for header in headers:
-        grid.add_column(header, justify="right", no_wrap=True)
-    for row in rows:
-        grid.add_row(*row)
-    Console().print(grid)

@@ -43,7 +43,10 @@ class Arguments:
         return int(np.prod(self.shape, dtype=int))
 
     def flat(self) -> list[Array]:
-        """Return the arrays of the CPU: one number or one per point; a row or one per point."""
+        """Return the arrays of the CPU: one number or one per point; a row or one per point.
+
+        All may be written to, for Numba compiles a loop again for arrays that may not.
+        """
         depth = self.layered[0].shape[-1] if self.layered else 0
         arrays = [_flat(value, self.shape) for value in self.parameters]
         for value in self.layered:
@@ -52,7 +55,7 @@ class Arguments:
             else:
                 full = np.broadcast_to(value, (*self.shape, depth))
                 arrays.append(full.reshape(-1, depth))
-        return arrays
+        return [np.require(array, requirements=("C", "W")) for array in arrays]
 
 
 def arguments_of(plan: Schedule, point: Point, pairs: Pairs, inputs: int) -> Arguments:
@@ -142,8 +145,8 @@ def rule_arrays(plan: Schedule, resolution: Resolution) -> list[Array]:
 
 def _flat(value: Array, shape: tuple[int, ...]) -> Array:
     if value.size == 1:
-        return np.ascontiguousarray(value.reshape(1))
-    return np.ascontiguousarray(np.broadcast_to(value, shape).reshape(-1))
+        return value.reshape(1)
+    return np.broadcast_to(value, shape).reshape(-1)
 
 
 def _kernel_entries(point: Point, pairs: Pairs, inputs: int) -> dict[str, Array]:

@@ -96,7 +96,8 @@ def draw_networks(
     depth = scales.size
     near, far = memories(memory)
     h, near, far = room(near, far, (padded(width),))
-    normals, near, far = room(near, far, (SCRATCH,))
+    # A literal is a type of its own, for which Numba would compile `room` again.
+    normals, near, far = room(near, far, (np.int64(SCRATCH),))
     for n in range(group(), draws, groups()):
         draw = np.uint64(first + n)
         clear(h)

@@ -30,6 +30,7 @@ from resexpand import (
     response,
 )
 from resexpand.activations import ACTIVATIONS
+from resexpand.codegen.store import load
 from resexpand.codegen.values import Values, overflow_problem, relative_difference
 from resexpand.conventions import DEPTH, RHO
 from resexpand.errors import HyperparameterError, UnsupportedError
@@ -318,6 +319,20 @@ def test_the_source_does_not_depend_on_the_hash_seed_and_is_compiled_once() -> N
     assert len(first.splitlines()) > 300
     # The first process may have found it compiled or not; the second must have.
     assert second.splitlines()[-1] == "0"
+
+
+def test_numbers_and_grids_share_one_compiled_loop() -> None:
+    scales = [sp.Symbol(f"rho_{k}", positive=True) for k in range(2)]
+    net = ResNet(Branch(Activation("relu"), Linear()), scale=scales, depth=2)
+    routine = compile_routine(kernel(net))
+    fixed = {"sigma_w2": 2.0, "sigma_b2": 0.1}
+    column = np.array([[0.5], [0.7]])
+    column.flags.writeable = False
+    for shape, grid in ((), 1.0), ((3,), np.linspace(0.1, 1.0, 3)), ((2, 3), column):
+        K0 = np.broadcast_to(0.5, shape)
+        values = routine(rho_0=grid, rho_1=0.3, K0=K0, **fixed)
+        assert values["K"].shape == (*shape, 3)
+    assert len(load(routine.source).run.signatures) == 1
 
 
 LARGE = [1e2, 1e4, 1e8]

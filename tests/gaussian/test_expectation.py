@@ -29,7 +29,7 @@ from resexpand.gaussian.expectation import (
     second_moment,
     slope_moment,
 )
-from resexpand.gaussian.quadrature import panel_rule, smooth_rule
+from resexpand.gaussian.quadrature import panel_rule, reference_average, smooth_rule
 from resexpand.theory.closure import close
 
 LABEL = sp.Symbol("phi")
@@ -249,7 +249,12 @@ def test_what_cannot_be_an_average() -> None:
         Nonlinearity(LABEL, 0, X1D).fdiff(1)
 
 
-def test_the_rules() -> None:
+def test_the_reference_average_and_the_rules() -> None:
+    with mp.workdps(50):
+        closed = 2 / mp.pi * mp.asin(mp.mpf(2) / 3)
+        assert mp.almosteq(reference_average(lambda x: mp.erf(x) ** 2, (1.0,)), closed, 1e-48)
+        kinked = reference_average(lambda x: abs(x - 1), (1.0,), (1.0,))
+        assert mp.almosteq(kinked, 2 * mp.npdf(1) + 1 - 2 * mp.ncdf(-1), 1e-48)
     for resolution in ("fine", "coarse"):
         smooth, panel = smooth_rule(resolution), panel_rule(resolution)
         assert smooth.weights @ np.tanh(smooth.nodes) ** 2 == pytest.approx(

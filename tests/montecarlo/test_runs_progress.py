@@ -59,11 +59,23 @@ def test_a_notebook_gets_lines_of_a_long_run(monkeypatch, clock) -> None:
 
 
 def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch, clock) -> None:
-    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
     written = shown(monkeypatch, clock, Terminal(), None)
-    assert "\x1b" in written
-    assert "of 100 networks" in written
-    assert written.count("\n") < 10
+    assert "\n" not in written
+    first, *_, last, blanks, end = written.split("\r")[1:]
+    assert first.startswith(f"[{' ' * 30}] 3 of 100 networks (3%), 1 per second")
+    assert last.startswith(f"[{'#' * 30}] 100 of 100 networks (100%)")
+    assert (len(blanks), blanks.strip(), end) == (len(last.rstrip()), "", "")
+
+
+def test_a_bar_fits_its_terminal(monkeypatch, clock) -> None:
+    for columns, bar in ((70, True), (40, False)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = shown(monkeypatch, clock, Terminal(), None).split("\r")
+        assert max(map(len, lines)) < columns
+        assert any("#" in line for line in lines) == bar
+        # What is shorter than the line before it covers that line.
+        assert all(len(b) >= len(a.rstrip()) for a, b in itertools.pairwise(lines[1:-1]))
 
 
 def test_what_was_stored_counts_as_done_but_not_towards_the_rate(monkeypatch, clock) -> None:
@@ -92,9 +104,12 @@ def test_a_callable_is_called_as_it_is() -> None:
 def test_an_error_closes_the_bar(monkeypatch, clock) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    with pytest.raises(TypeError), reporting(True) as report:
-        report(1, "many")
-    assert "\x1b[?25h" in stream.getvalue()  # the cursor is visible again
+    run = reporting(True)
+    run.__enter__()(1, 2)
+    failure = ZeroDivisionError()
+    assert not run.__exit__(ZeroDivisionError, failure, None)
+    assert "1 of 2 networks" in stream.getvalue()
+    assert stream.getvalue().endswith(" \r")
 
 
 @pytest.mark.parametrize(

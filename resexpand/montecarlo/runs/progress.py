@@ -1,13 +1,15 @@
 """How a long run shows that it is alive: a bar on a terminal, lines elsewhere, or a callback.
 
-A terminal gets a bar with rate and time left. A notebook or a pipe (the log of a batch job) gets a
-plain line at most every `LINE_SECONDS`, and one at the end. Times are taken from a clock that never
-jumps. Networks found in the store count as done, not towards the rate.
+A terminal gets a bar with rate and time left, written again in its line. A notebook or a pipe (the
+log of a batch job) gets a plain line at most every `LINE_SECONDS`, and one at the end. Times are
+taken from a clock that never jumps. Networks found in the store count as done, not towards the
+rate.
 """
 
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ LONG_SECONDS = 3.0
 """Shorter runs show nothing unless asked."""
 LINE_SECONDS = 10.0
 BAR_SECONDS = 0.1
+BAR_WIDTH = 30
 
 
 @contextmanager
@@ -47,8 +50,7 @@ def reporting(progress: Progress) -> Iterator[Report]:
     if progress is False or (progress is None and not (terminal or notebook)):
         yield lambda done, total: None
         return
-    patience = 0.0 if progress else LONG_SECONDS
-    meter = Meter(patience, Bar() if terminal else Lines())
+    meter = Meter(0.0 if progress else LONG_SECONDS, terminal=terminal)
     try:
         yield meter
     finally:
@@ -56,13 +58,14 @@ def reporting(progress: Progress) -> Iterator[Report]:
 
 
 class Meter:
-    """Measures the rate, and shows it from time to time.
+    """Measures the rate, and shows it on standard error from time to time.
 
     Parameters
     ----------
     patience : float
         Seconds before anything is shown.
-    display : Bar or Lines
+    terminal : bool
+        Whether a bar is shown in place of lines.
 
     Attributes
     ----------
@@ -70,20 +73,41 @@ class Meter:
         Networks that were in the store: done, but not in this time.
     """
 
-    def __init__(self, patience: float, display: Bar | Lines) -> None:
+    def __init__(self, patience: float, *, terminal: bool) -> None:
         self._begun = time.monotonic()
         self._next = self._begun + patience
-        self._display = display
-        self.known = 0
+        self._terminal = terminal
         self._last = (0, 0)
+        self._shown = False
+        self._length = 0
+        self.known = 0
 
     def __call__(self, done: int, total: int) -> None:
         """Take the number of networks done and wanted."""
         now = time.monotonic()
         self._last = done, total
         if now >= self._next:
-            self._next = now + self._display.every
-            self._display.show(done, total, *self._pace(now))
+            self._next = now + (BAR_SECONDS if self._terminal else LINE_SECONDS)
+            self._show(now)
+
+    def _show(self, now: float) -> None:
+        text = sentence(*self._last, *self._pace(now))
+        self._write(self._bar(text) if self._terminal else f"{text}\n")
+
+    def _bar(self, text: str) -> str:
+        """Return a line as long as the last one, with a bar where the terminal has room for it."""
+        done, total = self._last
+        columns = shutil.get_terminal_size().columns - 1
+        width = min(BAR_WIDTH, columns - len(text) - 3)
+        bar = f"[{'#' * (width * done // max(total, 1)):<{width}}] " if width > 0 else ""
+        line = f"{bar}{text}"[:columns]
+        padded, self._length = line.ljust(self._length), len(line)
+        return f"\r{padded}"
+
+    def _write(self, text: str) -> None:
+        self._shown = True
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
     def _pace(self, now: float) -> tuple[float, float]:
         """Return networks per second and seconds left; NaN while unknown."""
@@ -94,57 +118,11 @@ class Meter:
         return drawn / spent, (total - done) * spent / drawn
 
     def close(self) -> None:
-        """Show the end."""
-        self._display.close(*self._last, *self._pace(time.monotonic()))
-
-
-class Lines:
-    """Plain lines on standard error."""
-
-    every = LINE_SECONDS
-
-    def __init__(self) -> None:
-        self._shown = False
-
-    def show(self, done: int, total: int, rate: float, left: float) -> None:
-        """Write a line."""
-        self._shown = True
-        sys.stderr.write(f"{sentence(done, total, rate, left)}\n")
-        sys.stderr.flush()
-
-    def close(self, done: int, total: int, rate: float, left: float) -> None:
-        """Write the last line, if there was one before."""
-        if self._shown:
-            self.show(done, total, rate, left)
-
-
-class Bar:
-    """A bar on the terminal, drawn by rich."""
-
-    every = BAR_SECONDS
-
-    def __init__(self) -> None:
-        self._bar: object = None
-
-    def show(self, done: int, total: int, rate: float, left: float) -> None:
-        """Draw or redraw the bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        if not isinstance(self._bar, Progress):
-            columns = (BarColumn(), TextColumn("{task.description}"))
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._bar.add_task("", total=total)
-        text = sentence(done, total, rate, left)
-        self._bar.update(self._bar.task_ids[0], completed=done, total=total, description=text)
-
-    def close(self, done: int, total: int, rate: float, left: float) -> None:
-        """Remove the bar."""
-        from rich.progress import Progress
-
-        if isinstance(self._bar, Progress):
-            self._bar.stop()
+        """Remove the bar, or write the last line, if there was one before."""
+        if self._shown and self._terminal:
+            self._write(f"\r{' ' * self._length}\r")
+        elif self._shown:
+            self._show(time.monotonic())
 
 
 def sentence(done: int, total: int, rate: float, left: float) -> str:
