@@ -149,7 +149,22 @@ HOSTILE = [
     *(name for name in WRITTEN if name.strip()),
     *("a{b", "a}b", "{", "}}", r"\end{document}", r"\undefined", "a--b", "a\tb", "^^41", "`x`"),
     *("ﬁ", "Å", "ß", "ñ_1", "x̂", "😀", "a" * 300, "__init__", "lambda", "x_1_2_3", "abs", "xbold"),
-    *("a__b__c", "x^2", "'''", '"', "a|b", "<a>", "a:b;c", "@", "!", "?", "[", "]", "(", "varkappa"),
+    *(
+        "a__b__c",
+        "x^2",
+        "'''",
+        '"',
+        "a|b",
+        "<a>",
+        "a:b;c",
+        "@",
+        "!",
+        "?",
+        "[",
+        "]",
+        "(",
+        "varkappa",
+    ),
 ]
 
 

@@ -106,7 +106,7 @@ def test_arrays_that_numpy_saved(tmp_path: Path) -> None:
         path.write_bytes(npy(np.array(TWO, dtype=kind)))
         assert array_file(path).tolist() == TWO
     damaged = bytearray(npy(np.array(TWO)))
-    damaged[10:20] = b"((((((((((" 
+    damaged[10:20] = b"(((((((((("
     wrong = {
         "zip": zipped(),
         "broken zip": zipped()[:20],

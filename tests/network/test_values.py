@@ -262,7 +262,9 @@ def test_names_of_arguments_are_no_hyperparameters() -> None:
         with pytest.raises(DescriptionError, match=f"called {name}"):
             ResNet(Branch(ERF, Linear(sp.Symbol(name), 0)), scale=1, depth=2)
     named = sp.Symbol("depth")
-    assert concrete(ResNet(Branch(ERF, Linear(1, 0)), scale=1, depth=named), {"depth": 2}).depth == 2
+    assert (
+        concrete(ResNet(Branch(ERF, Linear(1, 0)), scale=1, depth=named), {"depth": 2}).depth == 2
+    )
 
 
 def test_expressions_have_the_value_that_sympy_gives() -> None:
