@@ -30,14 +30,14 @@ def test_a_misspelt_site_is_named_before_anything_is_drawn(key: str) -> None:
 
 
 def test_sites_of_columns_that_nobody_asked_for_do_not_exist() -> None:
-    with pytest.raises(HyperparameterError, match="'gradients'.*sites are states, features"):
+    with pytest.raises(HyperparameterError, match=r"'gradients'.*sites are states, features"):
         run(("gradients",), "gradients")
     with pytest.raises(HyperparameterError, match=r"write \('states',\)"):
         run("states", "states")
 
 
 def test_a_site_read_but_not_declared_is_named() -> None:
-    with pytest.raises(WorkerError, match="'stats'.*did you mean 'states'.*the sites are"):
+    with pytest.raises(WorkerError, match=r"'stats'.*did you mean 'states'.*the sites are"):
         run(("states",), "stats")
     with pytest.raises(WorkerError, match=r"'features': no observable asks.*Observable\(sites=\)"):
         run(("states",), "features")
