@@ -119,7 +119,7 @@ def listed(value: Any, name: str) -> tuple[Any, ...] | None:
 
 
 def _array(value: Any, name: str) -> Array:
-    if isinstance(value, np.ma.MaskedArray):
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise _refused(name, value, "entries of it are masked, so they have no value")
     odd = isinstance(value, sp.Basic) and not isinstance(value, sp.Expr | sp.MatrixBase)
     if isinstance(value, Mapping | Set | Iterator | type) or value is None or odd:
