@@ -73,10 +73,14 @@ NO_REALS = (bool, np.bool_, np.timedelta64, type, complex, np.complexfloating)
 PENDING = (sp.Integral, sp.Sum, sp.Product, sp.Derivative, sp.Limit, sp.Subs)
 
 
+def detached(value: Any) -> Any:
+    """Return a trainable tensor without its gradient, anything else as it is."""
+    return value.detach() if hasattr(value, "detach") else value
+
+
 def unwrapped(value: Any) -> Any:
     """Return a tensor without its gradient, and an array without axes as the number it holds."""
-    if hasattr(value, "detach"):
-        value = value.detach()
+    value = detached(value)
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if getattr(value, "ndim", None) or kind in ("m", "M") or hasattr(value, "mask"):
         return value

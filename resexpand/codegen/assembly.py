@@ -13,6 +13,7 @@ import sympy as sp
 
 from resexpand.codegen.cuda.driver import kernels_source
 from resexpand.codegen.driver import driver_source
+from resexpand.codegen.literals import comment
 from resexpand.codegen.quadrature import quadrature_functions
 from resexpand.codegen.schedule import Schedule
 from resexpand.codegen.source import module_source, operation_count, scalar_function
@@ -50,7 +51,7 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     add("advance", (*carried, *everything), advanced)
     add("finish", (*carried, *plan.parameters), (*plan.read, *plan.last))
     loop = kernels_source(plan) if on_device else "@driver\n" + driver_source(plan)
-    comment = f"# {recursion.title}: {', '.join(o.name for o in plan.outputs)}\n"
-    return comment + module_source([*functions, loop], target), operation_count(
+    title = comment(f"{recursion.title}: {', '.join(o.name for o in plan.outputs)}")
+    return f"{title}\n" + module_source([*functions, loop], target), operation_count(
         advanced, plan.definitions
     )

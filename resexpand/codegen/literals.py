@@ -95,6 +95,11 @@ def identifiers(symbols: Iterable[sp.Symbol], taken: Iterable[str] = ()) -> dict
     return names
 
 
+def comment(text: str) -> str:
+    """Return a text as a comment of one line, whatever characters it holds."""
+    return "# " + "".join(c if c.isprintable() else "?" for c in text)
+
+
 def _ascii(text: str) -> str:
     """Return the nearest plain identifier, not yet distinct from others."""
     spelled = re.sub(r"[^A-Za-z0-9_]+", "_", "".join(map(_spelled, text))).strip("_")

@@ -32,7 +32,7 @@ from resexpand.codegen.schedule import Schedule, diagonal_slot, schedule
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.values import Values
-from resexpand.conventions import WIDTH
+from resexpand.conventions import WIDTH, detached
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.quadrature import Resolution
 from resexpand.references import REFERENCES, Citation
@@ -87,7 +87,7 @@ class Routine:
         named = free - {str(self.recursion.net.depth)}
         return (*depth, *sorted(named), "K0")
 
-    def __call__(self, **hyperparameters: Any) -> Values:
+    def __call__(self, /, **hyperparameters: Any) -> Values:
         """Evaluate on a grid of hyperparameters.
 
         Parameters
@@ -109,6 +109,8 @@ class Routine:
             If the hyperparameters do not fit the network.
         """
         recursion = self.recursion
+        # A trainable tensor may not show where it lies.
+        hyperparameters = {k: detached(v) for k, v in hyperparameters.items()}
         on_device = [k for k, v in hyperparameters.items() if _is_on_device(v)]
         if on_device:
             hyperparameters = self._fetched(on_device, hyperparameters)

@@ -7,6 +7,7 @@ is read off on the way), and what is read off at the end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
@@ -120,6 +121,13 @@ def chosen_outputs(recursion: Recursion, names: Sequence[str] | None) -> tuple[O
     HyperparameterError
         If a name is not among the outputs.
     """
+    for output in recursion.outputs:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", output.name):
+            raise HyperparameterError(
+                f"an output called {output.name!a}",
+                "generated code names its arrays after it",
+                "use a name of ASCII letters, digits and underscores",
+            )
     if names is None:
         return recursion.outputs
     known = [output.name for output in recursion.outputs]

@@ -20,6 +20,9 @@ from resexpand.errors import ExpressionError
 
 Array = NDArray[np.float64]
 
+OWN = ("sympy", "resexpand")
+"""Packages whose functions have a value."""
+
 DIGITS = 17
 """Significant decimal digits that hold a double."""
 
@@ -67,13 +70,7 @@ def value_at(expression: sp.Expr, values: Mapping[sp.Symbol, Array]) -> Array:
     ExpressionError
         If the expression holds a function without a definition.
     """
-    undefined = sorted({node.func.__name__ for node in expression.atoms(AppliedUndef)})
-    if undefined:
-        raise ExpressionError(
-            f"the value of an expression with {', '.join(map(ascii, undefined))}",
-            "it is a function without a definition",
-            "write what it computes, such as sqrt(L)",
-        )
+    check_functions(expression)
     if expression in values:
         return values[expression]
     symbols = sorted(expression.free_symbols, key=sp.default_sort_key)
@@ -81,6 +78,31 @@ def value_at(expression: sp.Expr, values: Mapping[sp.Symbol, Array]) -> Array:
         return np.asarray(_at_point(expression, symbols, *(values[s] for s in symbols)))
     with np.errstate(all="ignore"):
         return np.asarray(_on_arrays(expression, values), dtype=np.float64)
+
+
+def check_functions(expression: sp.Expr) -> None:
+    """Refuse functions without a definition: undefined ones, and classes from elsewhere.
+
+    For a class that says nothing of its value SymPy calls what mpmath has under its name.
+
+    Raises
+    ------
+    ExpressionError
+        If there is such a function, naming it.
+    """
+    unknown = sorted(
+        {
+            type(node).__name__
+            for node in expression.atoms(sp.Function)
+            if isinstance(node, AppliedUndef) or type(node).__module__.split(".")[0] not in OWN
+        }
+    )
+    if unknown:
+        raise ExpressionError(
+            f"the value of an expression with {', '.join(map(ascii, unknown))}",
+            "it is a function without a definition",
+            "write what it computes, such as sqrt(L)",
+        )
 
 
 def _on_arrays(node: sp.Expr, values: Mapping[sp.Symbol, Array]) -> Array:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.conventions import detached
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.numbers import listed, real_array
 from resexpand.network.ops import Linear
@@ -105,6 +106,9 @@ def _inputs(x: Any) -> tuple[Array, bool]:
 
 def _blocks(values: Any, count: int, ndim: int, name: str) -> Blocks:
     """Return one tuple of arrays per block. Entries are checked later, where they are used."""
+    values = detached(values)
+    if hasattr(values, "__array__") and not isinstance(values, np.ndarray):
+        values = real_array(values, name, finite=False)
     each = "one array" if count == 1 else f"a tuple of {count} arrays"
     if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or not len(values):
         raise HyperparameterError(f"{name} {type(values).__name__}", "no list", f"{each} per block")

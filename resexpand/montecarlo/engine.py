@@ -250,7 +250,7 @@ def _askers(observables: Sequence[Observable]) -> dict[type[ColumnGroup], str]:
 def _fluctuations(theory: FirstOrder, record: Record) -> Floats:
     """Return the first-order fluctuations dC of the networks of a record."""
     columns = list(record.layout.places[Twin])
-    read_outs = record.sites["read_outs"]
+    read_outs = record.sites.get("read_outs", NO_ROOTS)
     if read_outs.size:
         read_outs = read_outs[:, :, columns][..., columns]
     return theory.fluctuations(record.sites["twin_features"], read_outs)

@@ -24,6 +24,7 @@ import hashlib
 from functools import cache
 from importlib import resources
 
+from resexpand.codegen.literals import comment
 from resexpand.codegen.source import module_source
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
@@ -173,7 +174,7 @@ def sampler_source(
     fused = gaussian and layout.weighted == layout.carried and not read
     head = HEADER.format(
         method=method,
-        law=law.name,
+        law=comment(law.name).removeprefix("# "),
         imports=law.imports(method, fused, target),
         branch=" -> ".join(_op_name(op) for op in branch.ops),
         groups=", ".join(group.name for group in layout.groups),

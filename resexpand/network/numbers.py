@@ -119,9 +119,10 @@ def listed(value: Any, name: str) -> tuple[Any, ...] | None:
 
 
 def _array(value: Any, name: str) -> Array:
-    if isinstance(value, np.ma.MaskedArray):
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise _refused(name, value, "entries of it are masked, so they have no value")
-    if isinstance(value, Mapping | Set | Iterator | type | sp.MatrixBase) or value is None:
+    odd = isinstance(value, sp.Basic) and not isinstance(value, sp.Expr | sp.MatrixBase)
+    if isinstance(value, Mapping | Set | Iterator | type) or value is None or odd:
         raise _refused(name, value, NO_NUMBER)
     if isinstance(value, list | tuple) and any(map(_is_no_number, value)):
         return _of_entries(value, name)

@@ -18,6 +18,7 @@ from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.conventions import SIGMA_B2, SIGMA_W2, exact
 from resexpand.errors import DescriptionError
 from resexpand.expressions import parse_expression
+from resexpand.expressions.numeric import check_functions
 
 
 def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> sp.Expr:
@@ -145,9 +146,11 @@ def _function(function: object) -> str | sp.Expr:
         return function if is_name else parse_expression(function)
     try:
         if isinstance(function, sp.Lambda | FunctionClass):
-            return exact(function(X))
+            function = function(X)
         if isinstance(function, sp.Basic | sp.MatrixBase):
-            return exact(function)
+            expression = exact(function)
+            check_functions(expression)
+            return expression
         why = "it is neither a name nor a SymPy expression"
     except (TypeError, ValueError) as error:
         why = str(error)

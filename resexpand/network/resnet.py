@@ -19,6 +19,9 @@ from resexpand.expressions.notebook import in_notebook
 from resexpand.network.numbers import listed
 from resexpand.network.ops import Activation, Linear, Operation, hyperparameter
 
+ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
+"""Names of arguments that take no hyperparameter."""
+
 
 @dataclass(frozen=True, init=False)
 class Branch:
@@ -172,8 +175,15 @@ scale=3/10, depth=20)
 
 
 def _check_names(net: ResNet) -> None:
-    """Raise if two symbols share a name: values are given by name."""
+    """Raise if two symbols share a name, or one has that of an argument: values go by name."""
     names = sorted(symbol.name for symbol in net.free_symbols)
+    words = [*ARGUMENTS.intersection(names), *(["depth"] if "depth" in names else [])]
+    if words and str(net.depth) != words[0]:
+        raise DescriptionError(
+            f"a symbol called {words[0]}",
+            "a value is given by name, and calls have an argument of this name",
+            f"rename it, for instance {words[0]}_value",
+        )
     twice = [a for a, b in pairwise(names) if a == b]
     if twice:
         raise DescriptionError(

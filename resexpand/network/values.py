@@ -171,14 +171,15 @@ def _check_depth(value: Any, depth: int) -> None:
 
 
 def _unknown(unknown: list[str], names: Mapping[str, sp.Symbol], net: ResNet) -> Exception:
-    aliases = {str(net.depth)} if "depth" in names else set()
+    aliases = {str(net.depth)} - {"depth"} if "depth" in names else set()
     known = sorted(names.keys() - aliases)
     near = [difflib.get_close_matches(name, [*known, "K0", "inputs"], n=1) for name in unknown]
-    meant = [f"did you mean {match[0]}?" for match in near if match]
+    meant = ", ".join(match[0] for match in near if match)
     plural = "s" if len(unknown) > 1 else ""
     return HyperparameterError(
         f"hyperparameter{plural} {', '.join(map(ascii, unknown))}",
-        f"the network leaves no symbol of this name open{''.join(f'; {m}' for m in meant)}",
+        "the network leaves no symbol of this name open"
+        + (f"; did you mean {meant}?" if meant else ""),
         f"it takes {', '.join([*known, 'K0'])}",
     )
 
