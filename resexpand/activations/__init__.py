@@ -11,6 +11,8 @@ from typing import Any
 import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw, X
+from resexpand.activations.at_point import value_at
+from resexpand.activations.complexity import check_complexity
 from resexpand.activations.erf import ERF, ERF_UNIT
 from resexpand.activations.identity import IDENTITY
 from resexpand.activations.relu import LEAKY_RELU, RELU
@@ -73,10 +75,11 @@ def activation_law(function: str | sp.Expr) -> ActivationLaw:
             "substitute numbers for the others",
         )
     expression = function.xreplace({symbols[0]: X})
-    _check_real(expression)
     for law in ACTIVATIONS.values():
         if law.expression == expression:
             return law
+    check_complexity(expression)
+    _check_real(expression)
     kinks, jumps = find_singularities(expression)
     return ActivationLaw(name=str(expression), expression=expression, kinks=kinks, jumps=jumps)
 
@@ -94,7 +97,7 @@ def _check_real(expression: sp.Expr) -> None:
             "use a function that is real and finite on the whole line",
         )
     for point in PROBES:
-        value = expression.subs(X, point).evalf(20)
+        value = value_at(expression, point)
         if not (value.is_real and value.is_finite):
             raise ExpressionError(
                 f"activation {expression}",

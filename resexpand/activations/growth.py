@@ -17,7 +17,8 @@ from math import inf, log
 
 import sympy as sp
 
-from resexpand.activations.activation_law import ActivationLaw, X
+from resexpand.activations.activation_law import ActivationLaw
+from resexpand.activations.at_point import value_at
 
 NEAR, FAR = sp.Rational(100073, 10), sp.Rational(10000731, 10)
 """Arguments at which growth is read off; no zeros of periodic factors."""
@@ -90,7 +91,9 @@ def _exponent(near: float, far: float, at: tuple[sp.Rational, sp.Rational]) -> f
 def _logarithm(expression: sp.Expr, x: sp.Expr) -> float:
     """Return ``log |phi(x)|``, minus infinity where it vanishes or is no number."""
     try:
-        value = sp.Abs(expression.subs(X, sp.Float(x, 30)).evalf(20))
+        value = sp.Abs(value_at(expression, sp.Float(x, 30)))
+        if value is sp.oo:
+            return inf
         logarithm = sp.log(value).evalf(20) if value.is_Float and value != 0 else -sp.oo
         return float(logarithm) if logarithm.is_Float else -inf
     except OverflowError:
