@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from resexpand.conventions import WIDTH
 from resexpand.errors import HyperparameterError, KernelError
 from resexpand.network.inputs import kernel_from_inputs, validated_kernel
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
 
 Array = NDArray[np.float64]
@@ -191,8 +190,7 @@ def _stacked(expressions: tuple[sp.Expr, ...], symbols: Mapping[sp.Symbol, Array
 def _check_ranges(
     net: ResNet, values: Mapping[sp.Symbol, Array], symbols: Mapping[sp.Symbol, Array]
 ) -> None:
-    linears = (*net.branch.linears, *filter(None, (net.read_in, net.read_out)))
-    variances = {v for op in linears for v in (op.weight_variance, op.bias_variance)}
+    variances = {value for parameter, value in net.parameters if parameter.minimum == 0}
     # A read-in belongs to no recursion, so what it leaves open is looked up where it was given.
     known = {**{v: symbols[v] for v in variances if v in symbols}, **values}
     for symbol, value in known.items():
@@ -208,12 +206,12 @@ def _check_ranges(
 
 def _check_zero_variance(net: ResNet, kernel: Array, *, matrix: bool) -> None:
     """Raise where averages are not continuous: at variance zero of an input to a jump at zero."""
-    first = net.branch.ops[0]
     variances = np.diagonal(kernel, axis1=-2, axis2=-1) if matrix else kernel
-    if isinstance(first, Activation) and 0 in first.jumps and (variances == 0).any():
+    jumps = [step.op for step in net.branch.opening if 0 in step.op.jumps]
+    if jumps and (variances == 0).any():
         raise KernelError(
             "K0 with a variance of zero",
-            f"{first.name} jumps at zero, so its averages have no limit there",
+            f"{jumps[0].name} jumps at zero, so its averages have no limit there",
             "give a positive variance",
         )
 

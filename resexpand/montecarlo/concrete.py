@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from resexpand.errors import HyperparameterError
-from resexpand.network.ops import Linear
+from resexpand.network.operation import Operation, Parameter
 from resexpand.network.resnet import ResNet
 
 Law = tuple[float, float]
@@ -31,8 +32,9 @@ class ConcreteNet:
         Number of blocks L.
     scales : tuple of float
         Residual scale of each block.
-    laws : tuple of (float, float)
-        Variances of each operation of the branch; zeros for activations.
+    laws : tuple of tuple of float
+        Parameters of each operation of the branch, filled up with zeros to the same number: the
+        variances of a linear operation, zeros for activations.
     read_in, read_out : (float, float) or None
         Variances of the first and last linear map.
     last_linear : int
@@ -41,7 +43,7 @@ class ConcreteNet:
 
     depth: int
     scales: tuple[float, ...]
-    laws: tuple[Law, ...]
+    laws: tuple[tuple[float, ...], ...]
     read_in: Law | None
     read_out: Law | None
     last_linear: int
@@ -49,7 +51,8 @@ class ConcreteNet:
     @property
     def branch_law(self) -> Law:
         """Variances of the last linear operation of the branch."""
-        return self.laws[self.last_linear]
+        weight, bias, *_ = self.laws[self.last_linear]
+        return weight, bias
 
 
 def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
@@ -77,13 +80,14 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
     # One number per distinct expression: substitution is slow and depth may be 10^4.
     numbers = {scale: _number(scale, values, "scale") for scale in set(given)}
     ops = net.branch.ops
+    size = max(len(op.parameters) for op in ops)
     return ConcreteNet(
         depth=depth,
         scales=tuple(numbers[scale] for scale in given),
-        laws=tuple(_law(op, values) if isinstance(op, Linear) else (0.0, 0.0) for op in ops),
+        laws=tuple(_numbers_of(op, values, size) for op in ops),
         read_in=None if net.read_in is None else _law(net.read_in, values),
         read_out=None if net.read_out is None else _law(net.read_out, values),
-        last_linear=max(j for j, op in enumerate(ops) if isinstance(op, Linear)),
+        last_linear=max(j for j, op in enumerate(ops) if op.contracts),
     )
 
 
@@ -133,7 +137,7 @@ def _number(expression: sp.Expr, values: Mapping[sp.Symbol, sp.Expr], name: str)
     return number
 
 
-def _law(op: Linear, values: Mapping[sp.Symbol, sp.Expr]) -> Law:
+def _law(op: Any, values: Mapping[sp.Symbol, sp.Expr]) -> Law:
     """Return the two variances of a linear operation."""
     law = (
         _number(op.weight_variance, values, "weight_variance"),
@@ -142,6 +146,23 @@ def _law(op: Linear, values: Mapping[sp.Symbol, sp.Expr]) -> Law:
     if min(law) < 0:
         raise HyperparameterError(f"variances {law}", "a variance is not negative", "give >= 0")
     return law
+
+
+def _numbers_of(op: Operation, values: Mapping[sp.Symbol, sp.Expr], size: int) -> tuple[float, ...]:
+    """Return the parameters of an operation as numbers, filled up with zeros."""
+    if op.contracts:
+        numbers: tuple[float, ...] = _law(op, values)
+    else:
+        pairs = zip(op.parameters, op.values, strict=True)
+        numbers = tuple(_in_range(p, _number(v, values, p.name)) for p, v in pairs)
+    return (*numbers, *(0.0,) * (size - len(numbers)))
+
+
+def _in_range(parameter: Parameter, number: float) -> float:
+    if parameter.minimum is not None and number < parameter.minimum:
+        asked = f"{parameter.name} = {number:g}"
+        raise HyperparameterError(asked, f"it must not be below {parameter.minimum}", "give more")
+    return number
 
 
 def _depth(value: float) -> int:

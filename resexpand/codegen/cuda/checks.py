@@ -10,7 +10,6 @@ from numba import cuda
 
 from resexpand.codegen.cuda.arrays import flaws, threads_and_blocks
 from resexpand.errors import HyperparameterError, KernelError
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
@@ -30,8 +29,7 @@ def check_values(net: ResNet, name: str, values: Any) -> None:
         raise HyperparameterError(
             f"{name} on a device", f"{bad} of its values are not finite", "give finite numbers"
         )
-    linears = (*net.branch.linears, *filter(None, (net.read_in, net.read_out)))
-    variances = {v for op in linears for v in (op.weight_variance, op.bias_variance)}
+    variances = {value for parameter, value in net.parameters if parameter.minimum == 0}
     symbols = [s for s in net.free_symbols if s.name == name]
     if any(s in variances or s.is_nonnegative for s in symbols):
         negative = _counted(values.reshape(values.size))[0]
@@ -65,11 +63,11 @@ def check_kernel(net: ResNet, values: Any, *, matrix: bool) -> None:
             f"{negative + indefinite} of its values are not symmetric positive semi-definite",
             "give the covariance kernels of inputs",
         )
-    first = net.branch.ops[0]
-    if zero and isinstance(first, Activation) and 0 in first.jumps:
+    jumps = [step.op for step in net.branch.opening if 0 in step.op.jumps]
+    if zero and jumps:
         raise KernelError(
             "K0 with a variance of zero",
-            f"{first.name} jumps at zero, so its averages have no limit there",
+            f"{jumps[0].name} jumps at zero, so its averages have no limit there",
             "give a positive variance",
         )
 
