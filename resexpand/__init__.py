@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.observable import Observable
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
-    from resexpand.network.ops import Activation, Linear
+    from resexpand.network.activation import Activation
+    from resexpand.network.linear import Linear
     from resexpand.network.resnet import Branch, ResNet
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Activation": "resexpand.network.ops",
+    "Activation": "resexpand.network.activation",
     "Branch": "resexpand.network.resnet",
-    "Linear": "resexpand.network.ops",
+    "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
     "Observable": "resexpand.montecarlo.observable",
     "ResNet": "resexpand.network.resnet",

@@ -27,7 +27,8 @@ from resexpand.agreement.shape import Sampled
 from resexpand.codegen.evaluation import evaluate
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.sample import sample
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.activation import Activation
+from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.one_loop import one_loop

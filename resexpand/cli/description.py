@@ -8,6 +8,7 @@ K0. The depths are looped over, since arrays of different depths have different 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from resexpand.cli.values import Exact, integer, matrix, number, numbers
+from resexpand.cli.values import Exact, integer, matrix, number, numbers, split
 from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.errors import HyperparameterError
+from resexpand.network.activation import Activation
 from resexpand.network.files import array_file
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.linear import Linear
+from resexpand.network.operation import Operation
+from resexpand.network.registry import OPERATIONS
 from resexpand.network.resnet import Branch, ResNet
 
 DEFAULTS = {"rho": "1", "depth": "20", "weight_variance": "1", "bias_variance": "0"}
@@ -68,9 +72,9 @@ class Request:
     def net(self, depth: int | sp.Symbol = DEPTH) -> ResNet:
         """Return the network at a depth."""
         o = self.options
-        linear = Linear(o["weight_variance"], o["bias_variance"])
         return ResNet(
-            Branch(o["activation"], linear),
+            o["branch"]
+            or Branch(o["activation"], Linear(o["weight_variance"], o["bias_variance"])),
             scale=o["rho"],
             depth=depth,
             read_in=o["read_in"],
@@ -93,9 +97,10 @@ class Request:
     def settings(self) -> dict[str, Any]:
         """Return the description as plain values, for a record."""
         o = self.options
+        branch = {"branch": [repr(op) for op in o["branch"].ops]} if o["branch"] else {}
         return {
-            "activation": o["activation"].name,
-            **{name: o[name] for name in _SYMBOLS},
+            **(branch or {"activation": o["activation"].name}),
+            **{name: o[name] for name in _SYMBOLS if name in o},
             "depths": list(self.depths),
             "axes": dict(self.axes),
             "K0": self.kernel,
@@ -120,9 +125,14 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
     ResexpandError
         If an option has no meaning, naming it.
     """
-    options: dict[str, Any] = {"activation": activation(arguments.activation)}
+    options: dict[str, Any] = {"branch": None, "activation": activation(arguments.activation)}
     axes: dict[str, npt.NDArray[np.float64]] = {}
+    if arguments.branch is not None:
+        options["branch"] = branch(arguments.branch)
+        _refuse_variances(arguments)
     for name, symbol in _SYMBOLS.items():
+        if options["branch"] and name != "rho":
+            continue
         values = _given(arguments, name, symbolic)
         options[name] = values[0] if len(values) == 1 else symbol
         if len(values) > 1:
@@ -137,6 +147,43 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
 def activation(text: str) -> Activation:
     """Return a registered activation, or the one that an expression in ``x`` defines."""
     return Activation(text)
+
+
+def branch(text: str) -> Branch:
+    """Return the branch of a list of operations, ``Linear(1, 0.1); tanh; Linear(1.2, 0)``.
+
+    Raises
+    ------
+    ResexpandError
+        If a part is neither a registered operation with numbers nor an activation.
+    """
+    return Branch(*(_operation(part.strip()) for part in split(text, ";")))
+
+
+def _operation(text: str) -> Operation:
+    """Return an operation by its kind with its parameters, or an activation."""
+    found = re.fullmatch(r"(\w+)(?:\((.*)\))?", text, re.DOTALL)
+    if found is None or found[1] not in OPERATIONS or found[1] == Activation.kind:
+        return activation(text)
+    given: list[sp.Expr] = []
+    named: dict[str, sp.Expr] = {}
+    for part in split(found[2], ",") if (found[2] or "").strip() else ():
+        name, equals, value = part.rpartition("=")
+        if equals:
+            named[name.strip()] = number(value, f"--branch {name.strip()}")
+        else:
+            given.append(number(part, f"--branch {found[1]}"))
+    return OPERATIONS[found[1]](*given, **named)
+
+
+def _refuse_variances(arguments: argparse.Namespace) -> None:
+    for name in ("weight_variance", "bias_variance"):
+        if getattr(arguments, name) is not None:
+            raise HyperparameterError(
+                f"--{name.replace('_', '-')} beside --branch",
+                "the operations of the branch have their own",
+                "write Linear(weight variance, bias variance)",
+            )
 
 
 def _given(arguments: argparse.Namespace, name: str, symbolic: bool) -> Exact:

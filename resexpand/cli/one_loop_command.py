@@ -237,6 +237,8 @@ def _draw(arguments: argparse.Namespace, answer: Answer, widths: Sequence[int]) 
         profiles.append(
             Fluctuation(layers, answer["K"], found["K"], found["K_deviation"], holds, width)
         )
-    title = f"{arguments.activation.replace('_', ' ')}, depth {answer['depth']}"
+    title = (
+        f"{(arguments.branch or arguments.activation).replace('_', ' ')}, depth {answer['depth']}"
+    )
     for path in save_figure(fluctuation_figure(profiles, subtitle=title), arguments.out):
         warn(f"wrote {path}")

@@ -88,7 +88,14 @@ def _command(
 
 def _network(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network")
-    group.add_argument(
+    branch = group.add_mutually_exclusive_group()
+    branch.add_argument(
+        "--branch",
+        metavar="OPS",
+        help="operations of the branch in data-flow order, such as "
+        "'Linear(1, 0.1); tanh; Linear(1.2, 0)'; instead of activation and variances",
+    )
+    branch.add_argument(
         "--activation",
         metavar="NAME",
         default="erf_unit",

@@ -157,6 +157,8 @@ def _draw(arguments: argparse.Namespace, scalings: list[sp.Expr], answers: list[
         )
         depths = np.array([float(a["depth"]) for a in own])
         panels.append(Shares(rf"$\rho = {_inline(scaling)}$", depths, shares, rest))
-    title = f"{arguments.activation.replace('_', ' ')}: {_BASES[arguments.basis]}"
+    title = (
+        f"{(arguments.branch or arguments.activation).replace('_', ' ')}: {_BASES[arguments.basis]}"
+    )
     for path in save_figure(profile_figure(panels, subtitle=title), arguments.out):
         warn(f"wrote {path}")

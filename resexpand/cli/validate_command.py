@@ -39,6 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Read the settings of a validation from the options."""
+    if arguments.branch is not None:
+        raise HyperparameterError(
+            f"validating --branch {arguments.branch[:60]!a}",
+            "the claims that are tested are those of the branch W phi(h) + b",
+            "give --activation, --weight-variance and --bias-variance",
+        )
     chosen: dict[str, Any] = {"activation": activation(arguments.activation)}
     for name in ("weight_variance", "bias_variance", "read_out_variance"):
         text = getattr(arguments, name)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from resexpand.conventions import K0, PAIR0
 from resexpand.errors import HyperparameterError, KernelError
 from resexpand.network.inputs import kernel_from_inputs, validated_kernel
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
 from resexpand.network.values import depth_of, read_values, value_of
 
@@ -125,12 +124,12 @@ def _stacked(expressions: tuple[sp.Expr, ...], symbols: Mapping[sp.Symbol, Array
 
 def _check_zero_variance(net: ResNet, kernel: Array, *, matrix: bool) -> None:
     """Raise where averages are not continuous: at variance zero of an input to a jump at zero."""
-    first = net.branch.ops[0]
     variances = np.diagonal(kernel, axis1=-2, axis2=-1) if matrix else kernel
-    if isinstance(first, Activation) and 0 in first.jumps and (variances == 0).any():
+    jumps = [step.op for step in net.branch.opening if 0 in step.op.jumps]
+    if jumps and (variances == 0).any():
         raise KernelError(
             "K0 with a variance of zero",
-            f"{first.name} jumps at zero, so its averages have no limit there",
+            f"{jumps[0].name} jumps at zero, so its averages have no limit there",
             "give a positive variance",
         )
 

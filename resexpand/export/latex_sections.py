@@ -16,8 +16,8 @@ from resexpand.activations.activation_law import ActivationLaw
 from resexpand.export.latex_layout import PAGE, Equation, broken, width
 from resexpand.export.latex_printer import FormulaPrinter
 from resexpand.export.latex_tidy import closed_form, formal
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
+from resexpand.network.steps import Step
 from resexpand.references import Citation
 from resexpand.theory.closure import Laws
 from resexpand.theory.formula import Formula
@@ -179,7 +179,7 @@ def network_section(net: ResNet) -> Section:
     """Return the layer equation of a network, its weights and its activation."""
     layer = Equation("h^{l}", (_layer(net),), rf"l = 1, \dots, {_depth(net)}")
     weights = tuple(_weight_law(net))
-    laws = tuple(equation(f"{label}(x)", law_expression(op.law)) for label, op in _labelled(net))
+    laws = tuple(_definition(step) for step in net.branch.steps if not step.contracts)
     return Section("Network", (Text("A block of the network is"), layer, *laws, *weights))
 
 
@@ -187,9 +187,24 @@ def _depth(net: ResNet) -> str:
     return FormulaPrinter().text(net.depth)
 
 
-def _labelled(net: ResNet) -> Iterable[tuple[str, Activation]]:
-    for i, op in enumerate(net.branch.activations):
-        yield (r"\phi" if i == 0 else rf"\phi_{{{i + 1}}}"), op
+def _head(step: Step) -> str:
+    """Return how a map is called: by its label, or by its kind."""
+    if step.label is not None:
+        return symbol_latex(step.label.name)
+    number = f"_{{{step.number}}}" if step.suffix else ""
+    return rf"\operatorname{{{step.op.kind}}}{number}"
+
+
+def _definition(step: Step) -> Equation:
+    """Return what a map does to a neuron; averages over the neurons are written with a bar."""
+    if step.label is not None:
+        return equation(f"{_head(step)}(x)", law_expression(step.op.law))
+    values = zip((p.symbol for p in step.op.parameters), step.op.values, strict=True)
+    at: dict[sp.Expr, sp.Expr] = dict(values)
+    for symbol, value in step.op.averages:
+        mean = FormulaPrinter().text(value.xreplace(at))
+        at[symbol] = sp.Symbol(rf"\overline{{{mean}}}", **symbol.assumptions0)
+    return equation(f"{_head(step)}(x)", step.op.expression.xreplace(at))
 
 
 def matrix_names(net: ResNet) -> tuple[str, ...]:
@@ -201,15 +216,16 @@ def matrix_names(net: ResNet) -> tuple[str, ...]:
 
 
 def _layer(net: ResNet) -> str:
-    body, labels = "h^{l-1}", iter(_labelled(net))
+    body = "h^{l-1}"
     pairs = zip(net.branch.linears, matrix_names(net), strict=True)
     several = len(net.branch.linears) > 1
-    for op in net.branch.ops:
-        if isinstance(op, Activation):
-            body = rf"{next(labels)[0]}({body})"
+    for step in net.branch.steps:
+        if not step.contracts:
+            body = rf"{_head(step)}({body})"
             continue
         linear, name = next(pairs)
-        inner = rf"\left( {body} \right)" if "+" in body and "(" not in body[:5] else body
+        called = "(" in body[:5] or body.startswith(r"\operatorname")
+        inner = rf"\left( {body} \right)" if "+" in body and not called else body
         bias = f"b_{{{name}}}" if several else "b"
         body = rf"{name}^{{l}} {inner}" + ("" if linear.bias_variance == 0 else f" + {bias}^{{l}}")
     scale = r"\rho_{l}" if isinstance(net.scale, tuple) else FormulaPrinter().text(net.scale)

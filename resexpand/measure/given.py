@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from resexpand.conventions import detached
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.numbers import listed, real_array
-from resexpand.network.ops import Linear
 from resexpand.network.resnet import ResNet
+from resexpand.network.steps import require_laws
 from resexpand.network.values import value_of
 
 Array = NDArray[np.float64]
@@ -78,7 +78,8 @@ def read(net: ResNet, weights: Any, x: Any, biases: Any = None, scales: Any = No
     if not isinstance(net, ResNet):
         raise DescriptionError(f"a network {net!r}", "it is no ResNet", "give ResNet(Branch(...))")
     inputs, single = _inputs(x)
-    count = sum(isinstance(op, Linear) for op in net.branch.ops)
+    require_laws(net.branch.steps, "measuring the parts")
+    count = len(net.branch.linears)
     read_weights = _blocks(weights, count, 2, "weights")
     depth = len(read_weights)
     if net.depth.is_Integer and int(net.depth) != depth:

@@ -15,7 +15,7 @@ import sympy as sp
 from resexpand.codegen import store
 from resexpand.codegen.jet_source import jet_function
 from resexpand.codegen.source import module_source
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 
 DIRECT = 9
 LANES = 32
@@ -70,6 +70,6 @@ def jet_source(expression: sp.Expr, variable: sp.Symbol, order: int) -> str:
     return module_source([phi, jet, text])
 
 
-def jet_routine(op: Activation, order: int) -> Any:
+def jet_routine(op: Map, order: int) -> Any:
     """Return the routine ``jets(source, target)`` on arrays of shape (order + 1, neurons)."""
     return store.load(jet_source(op.expression, op.variable, order)).jets

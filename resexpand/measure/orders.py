@@ -22,7 +22,7 @@ from resexpand.measure.jet_routine import jet_routine
 from resexpand.measure.propagation import Propagation, Step
 from resexpand.measure.radius import ConvergenceWarning, Radius, radius_of
 from resexpand.measure.shares import energies, relative_rest, shares, table
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
 
@@ -148,7 +148,7 @@ def measure_orders(
     given = read(net, weights, x, biases, scales)
     _require_smooth(given.net.branch)
 
-    def step(op: Activation) -> Step:
+    def step(op: Map) -> Step:
         routine: Step = jet_routine(op, checked)
         return routine
 
@@ -211,8 +211,8 @@ def _order(order: object) -> int:
 
 
 def _require_smooth(branch: Branch) -> None:
-    for op in branch.activations:
-        if not op.law.is_smooth:
+    for op in branch.maps:
+        if not op.is_smooth:
             where = ", ".join(map(str, (*op.kinks, *op.jumps)))
             raise UnsupportedError(
                 f"the orders of a network with activation {op.name}",

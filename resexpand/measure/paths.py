@@ -22,7 +22,7 @@ from resexpand.errors import HyperparameterError
 from resexpand.measure.given import Array, Given, read
 from resexpand.measure.propagation import Propagation, Step
 from resexpand.measure.shares import energies, relative_rest, shares, table
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.gated_paths.pieces import piecewise_linear
@@ -120,7 +120,7 @@ def measure_paths(
     )
 
 
-def _gated(op: Activation) -> Step:
+def _gated(op: Map) -> Step:
     """Return the step of a piecewise-linear activation."""
     pieces = piecewise_linear(op)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from resexpand.errors import HyperparameterError
 from resexpand.measure.given import Array, Given
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 
 LARGEST = 2**33
 """Bytes that the parts of the stream and the buffers of a branch may take."""
@@ -41,13 +41,13 @@ class Propagation:
         Returns the `Step` of an activation.
     """
 
-    def __init__(self, given: Given, columns: int, step: Callable[[Activation], Step]) -> None:
+    def __init__(self, given: Given, columns: int, step: Callable[[Map], Step]) -> None:
         _require_memory(given, columns)
         self.given = given
         self.columns = columns
         self.stream = np.zeros((columns + 2, *given.x.shape))
         self.stream[:2] = given.x
-        self._steps = {op: step(op) for op in given.net.branch.activations}
+        self._steps = {op: step(op) for op in given.net.branch.maps}
         self._buffers = self._make_buffers()
 
     def _make_buffers(self) -> list[Array]:
@@ -58,8 +58,8 @@ class Propagation:
             for i in range(len(self.given.weights[0]))
         ]
         sizes, linear, size = [], iter(widest), width
-        for op in self.given.net.branch.ops:
-            size = size if isinstance(op, Activation) else next(linear)
+        for step in self.given.net.branch.steps:
+            size = next(linear) if step.contracts else size
             sizes.append(size)
         return [np.empty((self.columns + 1) * batch * size) for size in sizes]
 
@@ -82,11 +82,11 @@ class Propagation:
     def _branch(self, number: int, rows: Array) -> Array:
         weights = iter(self.given.weights[number])
         biases = iter(self.given.biases[number]) if self.given.biases else None
-        for op, buffer in zip(self.given.net.branch.ops, self._buffers, strict=True):
-            if isinstance(op, Activation):
+        for step, buffer in zip(self.given.net.branch.steps, self._buffers, strict=True):
+            if not step.contracts:
                 target = buffer[: rows.size].reshape(rows.shape)
                 flat = (rows.shape[0], -1)
-                self._steps[op](rows.reshape(flat), target.reshape(flat))
+                self._steps[step.op](rows.reshape(flat), target.reshape(flat))
             else:
                 matrix = next(weights)
                 shape = (*rows.shape[:2], matrix.shape[0])

@@ -95,7 +95,7 @@ def radius_of(branch: Branch, terms: Array) -> Radius:
     terms : array, shape (order + 1, ...)
         ``T_0 ... T_k``.
     """
-    if all(is_entire(op.expression) for op in branch.activations):
+    if all(is_entire(op.expression) for op in branch.maps):
         return Radius(float("inf"), 0.0, "entire")
     smooth = _without_oscillation(terms.reshape(len(terms), -1))
     return UNRESOLVED if smooth is None else _extrapolated(smooth)

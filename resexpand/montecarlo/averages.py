@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from resexpand.codegen.routine import Routine, compile_routine
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.expectation import GaussianExpectation, pair_moment, second_moment
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.linear import Linear
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.theory.mean_field import activation_labels, kernel
 from resexpand.theory.recursion import Output
@@ -44,7 +45,7 @@ class Averages:
         return np.asarray(self.cross * change + own + np.swapaxes(own, -1, -2))
 
 
-def averages(op: Activation, covariance: Floats) -> Averages:
+def averages(op: Map, covariance: Floats) -> Averages:
     """Return the averages of an activation at a kernel of D inputs, which may be singular.
 
     Raises
@@ -77,7 +78,7 @@ def averages(op: Activation, covariance: Floats) -> Averages:
 
 
 @lru_cache(maxsize=64)
-def _routine(op: Activation, inputs: int) -> Routine:
+def _routine(op: Map, inputs: int) -> Routine:
     """Return the routine whose trajectory outputs are the averages at its initial kernel."""
     net = ResNet(Branch(op, Linear(1, 0)), scale=1, depth=1)
     base = kernel(net, inputs=inputs)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from resexpand.errors import HyperparameterError
-from resexpand.network.ops import Linear
+from resexpand.network.operation import Operation
 from resexpand.network.resnet import ResNet
 from resexpand.network.values import Symbols, depth_of, read_values, value_of
 
@@ -28,8 +29,9 @@ class ConcreteNet:
         Number of blocks L.
     scales : tuple of float
         Residual scale of each block.
-    laws : tuple of (float, float)
-        Variances of each operation of the branch; zeros for activations.
+    laws : tuple of tuple of float
+        Parameters of each operation of the branch, filled up with zeros to the same number: the
+        variances of a linear operation, zeros for activations.
     read_in, read_out : (float, float) or None
         Variances of the first and last linear map.
     last_linear : int
@@ -38,7 +40,7 @@ class ConcreteNet:
 
     depth: int
     scales: tuple[float, ...]
-    laws: tuple[Law, ...]
+    laws: tuple[tuple[float, ...], ...]
     read_in: Law | None
     read_out: Law | None
     last_linear: int
@@ -46,7 +48,8 @@ class ConcreteNet:
     @property
     def branch_law(self) -> Law:
         """Variances of the last linear operation of the branch."""
-        return self.laws[self.last_linear]
+        weight, bias, *_ = self.laws[self.last_linear]
+        return weight, bias
 
 
 def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
@@ -81,16 +84,23 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
     # One number per distinct expression: substitution is slow and depth may be 10^4.
     numbers = {scale: float(value_of(scale, values)) for scale in set(given)}
     ops = net.branch.ops
+    size = max(len(op.parameters) for op in ops)
     return ConcreteNet(
         depth=depth,
         scales=tuple(numbers[scale] for scale in given),
-        laws=tuple(_law(op, values) if isinstance(op, Linear) else (0.0, 0.0) for op in ops),
+        laws=tuple(_numbers_of(op, values, size) for op in ops),
         read_in=None if net.read_in is None else _law(net.read_in, values),
         read_out=None if net.read_out is None else _law(net.read_out, values),
-        last_linear=max(j for j, op in enumerate(ops) if isinstance(op, Linear)),
+        last_linear=max(j for j, op in enumerate(ops) if op.contracts),
     )
 
 
-def _law(op: Linear, values: Symbols) -> Law:
+def _law(op: Any, values: Symbols) -> Law:
     """Return the two variances of a linear operation."""
     return float(value_of(op.weight_variance, values)), float(value_of(op.bias_variance, values))
+
+
+def _numbers_of(op: Operation, values: Symbols, size: int) -> tuple[float, ...]:
+    """Return the parameters of an operation as numbers, filled up with zeros."""
+    numbers = tuple(float(value_of(value, values)) for value in op.values)
+    return (*numbers, *(0.0,) * (size - len(numbers)))

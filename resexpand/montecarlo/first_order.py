@@ -35,8 +35,10 @@ from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.averages import Averages, averages
 from resexpand.montecarlo.concrete import ConcreteNet, Law
 from resexpand.montecarlo.input_kernel import triangular_root
-from resexpand.network.ops import Activation, Linear, Operation
+from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch
+from resexpand.network.steps import Step as BranchStep
+from resexpand.network.steps import steps_of
 
 Floats = NDArray[np.float64]
 
@@ -142,7 +144,7 @@ def first_order(branch: Branch, net: ConcreteNet, start: Floats) -> FirstOrder:
     kernels, blocks = [start], []
     for scale in net.scales:
         with np.errstate(over="ignore"):
-            blocks.append(_block(branch.ops, net.laws, kernels[-1]))
+            blocks.append(_block(branch.steps, net.laws, kernels[-1]))
             kernels.append(kernels[-1] + scale**2 * blocks[-1][-1].covariance)
         if not np.isfinite(kernels[-1]).all():
             raise UnsupportedError(
@@ -150,25 +152,25 @@ def first_order(branch: Branch, net: ConcreteNet, start: Floats) -> FirstOrder:
                 f"its kernel exceeds float64 in layer {len(blocks)}",
                 "use a smaller scale, variance or depth, or sample without control",
             )
-    blocks.append(_block(branch.ops, net.laws, kernels[-1]))
+    blocks.append(_block(branch.steps, net.laws, kernels[-1]))
     read_out = None
     if net.read_out is not None:
-        opening = branch.ops[:1] if branch.reads_activation else ()
-        laws = (*net.laws[: len(opening)], net.read_out)
-        (read_out,) = _block((*opening, Linear()), laws, kernels[-1])
+        ops = (*(step.op for step in branch.opening), Linear())
+        laws = (*net.laws[: len(branch.opening)], net.read_out)
+        (read_out,) = _block(steps_of(ops), laws, kernels[-1])
     return FirstOrder(net.scales, tuple(kernels), tuple(blocks), read_out)
 
 
-def _block(ops: Sequence[Operation], laws: Sequence[Law], kernel: Floats) -> Block:
+def _block(ops: Sequence[BranchStep], laws: Sequence[tuple[float, ...]], kernel: Floats) -> Block:
     """Return the linear operations of a chain that reads Gaussian inputs of this kernel."""
     steps: list[Step] = []
     covariance, response = kernel, None
-    for op, law in zip(ops, laws, strict=True):
-        if isinstance(op, Activation):
-            response = averages(op, covariance)
+    for step, law in zip(ops, laws, strict=True):
+        if not step.contracts:
+            response = averages(step.op, covariance)
             continue
         moment = covariance if response is None else response.average
         covariance = law[0] * moment + law[1]
-        steps.append(Step(law, moment, covariance, response))
+        steps.append(Step((law[0], law[1]), moment, covariance, response))
         response = None
     return tuple(steps)

@@ -32,8 +32,8 @@ from resexpand.montecarlo.groups.units import Units
 from resexpand.montecarlo.single_source import is_single, single_source
 from resexpand.montecarlo.target_text import with_bindings
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
-from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
+from resexpand.network.steps import Step
 
 LIBRARY = (
     *("jit", "lanes", "philox", "normals", "streams", "columns", "readings", "units"),
@@ -43,6 +43,9 @@ LIBRARY = (
     *("weights/rotations_transpose", "weights/reflections_transpose"),
     *("cuda/lanes",),
 )
+
+AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
+"""Import of what maps with averages sum with."""
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
@@ -175,22 +178,27 @@ def sampler_source(
     head = HEADER.format(
         method=method,
         law=comment(law.name).removeprefix("# "),
-        imports=law.imports(method, fused, target),
-        branch=" -> ".join(_op_name(op) for op in branch.ops),
+        imports="\n".join([law.imports(method, fused, target), *_imports(branch)]),
+        branch=" -> ".join(_name_of(step) for step in branch.steps),
         groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
     )
     functions = [
         text
-        for j, op in enumerate(branch.ops)
-        if isinstance(op, Activation)
+        for step in branch.steps
+        if not step.contracts
         for group in layout.groups
-        for text in group.functions(j, op)
+        for text in group.functions(step.position, step.op)
     ]
     driver = _driver(branch, layout, fused)
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
     return module_source([*with_bindings((head, *sampler), target), *functions, driver], target)
+
+
+def _imports(branch: Branch) -> list[str]:
+    """Return the import lines that the operations of a branch need."""
+    return [AVERAGES] if any(op.averages for op in branch.maps) else []
 
 
 @cache
@@ -206,8 +214,10 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
     # The activation that opens the branch also stands behind the last block, before the read-out;
     # if the branch is read once more there, `again` repeats it for the read-out.
     opening, behind = "", "h"
-    if branch.reads_activation:
-        opening, behind = f"{_activation(layout.groups, 0, 'h', 'x')}\n", "x"
+    for step in branch.opening:
+        target = _other(behind)
+        opening += f"{_activation(layout.groups, step, behind, target)}\n"
+        behind = target
     names = [group.name for group in layout.groups]
     rooms = {**ROOMS, **{k: v for group in layout.groups for k, v in group.rooms.items()}}
     readings = [
@@ -217,7 +227,7 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
         if (line := group.reading(site))
     ]
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
-    added = fused and isinstance(branch.ops[-1], Linear)
+    added = fused and branch.steps[-1].contracts
     if len(branch.ops) - added < 2:
         rooms["y"] = "(0, length)"
     return DRIVER.format(
@@ -231,7 +241,7 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
         readings="".join(readings),
         opening=opening,
         behind=behind,
-        block=_block(branch, layout, fused),
+        block=_block(branch, layout, fused, behind),
         shrink=_shrink(layout),
         again=f"        if blocks > depth:\n{opening}" if opening else "",
         sizes=SIZES,
@@ -254,22 +264,20 @@ def _shrink(layout: Layout) -> str:
     return "shrink * " if layout.of_kind(Units) else ""
 
 
-def _block(branch: Branch, layout: Layout, fused: bool) -> str:
-    """Return the lines of one block, up to the addition to the stream."""
-    places = [j for j, op in enumerate(branch.ops) if isinstance(op, Linear)]
-    last = len(branch.ops) - 1
-    lines, source, shrink = [], "h", _shrink(layout)
-    for j, op in enumerate(branch.ops):
-        target = "y" if source == "x" else "x"
-        if isinstance(op, Linear):
-            lines += _before_linear(layout, source, j, places)
-            if fused and j == last:
+def _block(branch: Branch, layout: Layout, fused: bool, source: str) -> str:
+    """Return the lines of one block behind its opening, up to the addition to the stream."""
+    lines, shrink = [], _shrink(layout)
+    for step in branch.steps[len(branch.opening) :]:
+        j, target = step.position, _other(source)
+        if step.contracts:
+            lines += _before_linear(layout, source, step, branch)
+            if fused and step is branch.steps[-1]:
                 return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
-            k = places.index(j)
+            k = step.number - 1
             lines.append(template.format(source=source, target=target, j=j, k=k, shrink=shrink))
-        elif j > 0:
-            lines.append(_activation(layout.groups, j, source, target))
+        else:
+            lines.append(_activation(layout.groups, step, source, target))
         source = target
     lines += [
         READING.format(site=site, line=line)
@@ -280,23 +288,29 @@ def _block(branch: Branch, layout: Layout, fused: bool) -> str:
     return "\n".join([*lines, CLOSING.format(source=source)])
 
 
-def _before_linear(layout: Layout, source: str, j: int, places: list[int]) -> list[str]:
-    """Return what is read in front of the linear operation at position j, one of `places`."""
-    k = places.index(j)
+def _before_linear(layout: Layout, source: str, step: Step, branch: Branch) -> list[str]:
+    """Return what is read in front of a linear operation."""
+    k = step.number - 1
     lines = [
         READING.format(site=site, line=line)
         for group in layout.groups
         for site in group.sites
         if (line := group.before_linear(site, k, source))
     ]
-    return [*lines, FEATURES.format(source=source)] if j == places[-1] else lines
+    return [*lines, FEATURES.format(source=source)] if step.number == len(branch.linears) else lines
 
 
-def _activation(groups: tuple[ColumnGroup, ...], j: int, source: str, target: str) -> str:
-    """Return the lines that take all columns through activation j."""
-    calls = (group.call(j, source, target) for group in groups)
+def _activation(groups: tuple[ColumnGroup, ...], step: Step, source: str, target: str) -> str:
+    """Return the lines that take all columns through a map."""
+    calls = (group.call(step.position, step.op, source, target) for group in groups)
     return "\n".join(f"{'':12}{call}" for call in calls if call)
 
 
-def _op_name(op: Activation | Linear) -> str:
-    return "Linear" if isinstance(op, Linear) else f"Activation {op.expression}"
+def _other(columns: str) -> str:
+    """Return the array that an operation writes to: x and y in turn."""
+    return "y" if columns == "x" else "x"
+
+
+def _name_of(step: Step) -> str:
+    named = step.label is None or step.op.text == step.op.kind
+    return str(step.op.text) if named else f"{step.op.kind} {step.op.text}"

@@ -15,12 +15,11 @@ columns, up to the order of the sums.
 from __future__ import annotations
 
 from resexpand.codegen.source import module_source
-from resexpand.montecarlo.groups.group import phi_source
+from resexpand.montecarlo.groups.group import phi_call
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.target_text import with_bindings
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
-from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import Branch
 
 HEADER = """\
@@ -125,17 +124,16 @@ def draw_networks(
 
 def is_single(branch: Branch, method: str, layout: Layout, law: WeightLaw) -> bool:
     """Return whether this text draws the networks: one input, alone, one activation, Gaussian."""
-    kinds = [type(op) for op in branch.ops]
     alone = layout.groups == (Inputs(1),)
-    return (
-        alone and kinds == [Activation, Linear] and method == "function-space" and law == GAUSSIAN
-    )
+    shape = [step.contracts for step in branch.steps]
+    plain = shape == [False, True] and not branch.steps[0].op.arguments
+    return alone and plain and method == "function-space" and law == GAUSSIAN
 
 
 def single_source(branch: Branch, digest: str, target: str = "cpu") -> str:
     """Return the text of the module that draws networks of one column with this branch."""
-    activation = branch.ops[0]
-    assert isinstance(activation, Activation)
+    activation = branch.steps[0].op
     head = HEADER.format(digest=digest, activation=activation.expression, scratch=SCRATCH[target])
-    texts = [*with_bindings([head], target), phi_source(0, activation), LOOPS, DRIVER]
+    phi = phi_call(0, activation, "h").functions
+    texts = [*with_bindings([head], target), *phi, LOOPS, DRIVER]
     return module_source(texts, target)

@@ -10,14 +10,18 @@ the operations of a branch are listed in the order in which data flows through t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import sympy as sp
 
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
+from resexpand.network.linear import Linear
 from resexpand.network.numbers import listed
-from resexpand.network.ops import Activation, Linear, Operation, hyperparameter
+from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
+from resexpand.network.registry import OPERATIONS
+from resexpand.network.steps import Step, steps_of
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
@@ -29,10 +33,10 @@ class Branch:
 
     Parameters
     ----------
-    *ops : Linear or Activation
-        At least one operation. Two activations may not follow each other (write their composition
-        as one expression), and a branch that ends in an activation must begin with a `Linear`,
-        because its stream ``h`` is not Gaussian.
+    *ops : Operation
+        At least one operation: `Linear`, `Activation`, or another registered kind. Two activations
+        may not follow each other (write their composition as one expression), and a branch that
+        ends in an activation must begin with a `Linear`, because its stream ``h`` is not Gaussian.
 
     Raises
     ------
@@ -48,52 +52,81 @@ class Branch:
         if not ops:
             raise DescriptionError("Branch()", "a branch needs an operation", "add a Linear()")
         for op in ops:
-            if not isinstance(op, Linear | Activation):
+            if not isinstance(op, Operation):
+                known = ", ".join(OPERATIONS)
                 raise DescriptionError(
-                    f"{op!r} in a branch", "it is not an operation", "use Linear or Activation"
+                    f"{op!r} in a branch", "it is not an operation", f"use one of {known}"
                 )
         _check_order(ops)
         object.__setattr__(self, "ops", tuple(ops))
 
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The operations with their places and names: what theory, samplers and printers read."""
+        return steps_of(self.ops)
+
     @property
     def linears(self) -> tuple[Linear, ...]:
         """The linear operations, in data-flow order."""
-        return tuple(op for op in self.ops if isinstance(op, Linear))
+        return tuple(step.op for step in self.steps if step.contracts)
 
     @property
-    def activations(self) -> tuple[Activation, ...]:
-        """The activations, in data-flow order."""
-        return tuple(op for op in self.ops if isinstance(op, Activation))
+    def maps(self) -> tuple[Map, ...]:
+        """The operations that act on every neuron by itself, in data-flow order."""
+        return tuple(step.op for step in self.steps if not step.contracts)
+
+    @property
+    def opening(self) -> tuple[Step, ...]:
+        """The maps that act on the stream itself, in front of the first `Linear`."""
+        first = next(step.position for step in self.steps if step.contracts)
+        return self.steps[:first]
 
     @property
     def reads_activation(self) -> bool:
-        """Whether the branch applies an activation to the stream itself."""
-        return isinstance(self.ops[0], Activation)
+        """Whether the branch applies a map to the stream itself."""
+        return bool(self.opening)
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether what it adds to the stream is a centred Gaussian at infinite width."""
+        last = max(step.position for step in self.steps if step.contracts)
+        return all(step.op.is_linear for step in self.steps[last + 1 :])
 
     def __repr__(self) -> str:
         return f"Branch({', '.join(map(repr, self.ops))})"
 
 
 def _check_order(ops: tuple[Operation, ...]) -> None:
-    adjacent = pairwise(ops)
-    if any(isinstance(a, Activation) and isinstance(b, Activation) for a, b in adjacent):
+    curved = [isinstance(op, Map) and not op.is_linear for op in ops]
+    if any(a and b for a, b in pairwise(curved)):
         raise UnsupportedError(
             "two activations in a row",
             "their composition is one activation",
             "write it as one expression in x",
         )
-    if not any(isinstance(op, Linear) for op in ops):
+    if not any(op.contracts for op in ops):
         raise UnsupportedError(
             f"a branch of {len(ops)} activation and no Linear",
             "it has no random weights, so there is no law to derive",
             "add a Linear()",
         )
-    if isinstance(ops[0], Activation) and isinstance(ops[-1], Activation):
-        raise UnsupportedError(
-            "a branch that begins and ends with an activation",
-            "an activation would act on a stream that is not Gaussian at infinite width",
-            "begin or end the branch with a Linear()",
-        )
+    _check_gaussian(ops, curved)
+
+
+def _check_gaussian(ops: tuple[Operation, ...], curved: list[bool]) -> None:
+    """Raise if a map that is not linear would act on what is not Gaussian at infinite width."""
+    last = max(j for j, op in enumerate(ops) if op.contracts)
+    gaussian = not any(curved[last:])
+    for op, bends in zip(ops, curved, strict=True):
+        if bends and not gaussian:
+            raise UnsupportedError(
+                "a branch that begins and ends with an activation"
+                if op is ops[0]
+                else f"{op!r} behind an activation, or on the stream of a branch that ends in one",
+                "an activation would act on a stream that is not Gaussian at infinite width",
+                "begin or end the branch with a Linear()",
+            )
+        gaussian = op.contracts or (gaussian and not bends)
 
 
 @dataclass(frozen=True, init=False)
@@ -155,11 +188,20 @@ scale=3/10, depth=20)
         set_field(self, "read_out", read_out)
         _check_names(self)
 
+    def block(self, number: int) -> Branch:
+        """Return the branch of a block, numbered from 1 as the layers behind them are."""
+        return self.branch
+
+    @property
+    def parameters(self) -> tuple[tuple[Parameter, sp.Expr], ...]:
+        """Every parameter of the operations and its value, read-in and read-out included."""
+        ops = (*self.branch.ops, *filter(None, (self.read_in, self.read_out)))
+        return tuple(pair for op in ops for pair in zip(op.parameters, op.values, strict=True))
+
     @property
     def free_symbols(self) -> set[sp.Symbol]:
         """Symbols that need a value before anything can be evaluated."""
-        linears = (*self.branch.linears, *filter(None, (self.read_in, self.read_out)))
-        values = [v for op in linears for v in (op.weight_variance, op.bias_variance)]
+        values = [value for _, value in self.parameters]
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
         return set().union(*(v.free_symbols for v in (*values, *scales, self.depth)))
 

@@ -79,7 +79,7 @@ def read_values(
     missing = set().union(*(e.free_symbols for e in needed)) - values.keys()
     if missing:
         raise _missing([*("depth" if s == net.depth else s.name for s in missing), *lacking])
-    _check_variances(net, values)
+    _check_ranges(net, values)
     _check_symbols(net, values)
     return values
 
@@ -130,17 +130,16 @@ def _same_letters(name: str, names: Mapping[str, sp.Symbol]) -> sp.Symbol | None
     return same.pop() if len(same) == 1 else None
 
 
-def _check_variances(net: ResNet, values: Symbols) -> None:
-    """Refuse negative variances, as far as they have values."""
-    linears = (*net.branch.linears, *filter(None, (net.read_in, net.read_out)))
-    for variance in {v for op in linears for v in (op.weight_variance, op.bias_variance)}:
-        if variance.free_symbols <= values.keys():
-            lowest = value_of(variance, values).min(initial=0.0)
-            if lowest < 0:
+def _check_ranges(net: ResNet, values: Symbols) -> None:
+    """Refuse parameters of operations below their minimum, as far as they have values."""
+    for parameter, value in set(net.parameters):
+        if parameter.minimum is not None and value.free_symbols <= values.keys():
+            lowest = value_of(value, values).min(initial=np.inf)
+            if lowest < parameter.minimum:
                 raise HyperparameterError(
-                    f"{variance} = {lowest}",
-                    "a variance is never negative",
-                    "give one that is not negative",
+                    f"{value} = {lowest}",
+                    f"a {parameter.name} is never below {parameter.minimum}",
+                    f"give one >= {parameter.minimum}",
                 )
 
 

@@ -14,8 +14,10 @@ import sympy as sp
 
 from resexpand.conventions import RHO
 from resexpand.errors import HyperparameterError
-from resexpand.network.ops import Linear
+from resexpand.network.linear import Linear
+from resexpand.network.operation import Operation
 from resexpand.network.resnet import ResNet
+from resexpand.network.steps import Step
 
 RESERVED = re.compile(
     r"(K0?(_\d\d)?|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|(panel_)?(nodes|weights)"
@@ -45,9 +47,20 @@ class Hyperparameters:
 
     def variances(self, linear: Linear, suffix: str = "") -> tuple[sp.Symbol, sp.Symbol]:
         """Return the symbols of the weight and bias variance of a linear operation."""
-        weight = self._bind(linear.weight_variance, f"sigma_w2{suffix}", positive=True)
-        bias = self._bind(linear.bias_variance, f"sigma_b2{suffix}", nonnegative=True)
+        weight, bias = self._parameters(linear, suffix)
         return weight, bias
+
+    def of_step(self, step: Step) -> dict[sp.Symbol, sp.Symbol]:
+        """Return the symbols of the parameters of a step, by those of its expression."""
+        bound = self._parameters(step.op, step.suffix)
+        own = (parameter.symbol for parameter in step.op.parameters)
+        return dict(zip(own, bound, strict=True))
+
+    def _parameters(self, op: Operation, suffix: str) -> tuple[sp.Symbol, ...]:
+        return tuple(
+            self._bind(value, f"{p.symbol.name}{suffix}", **p.symbol.assumptions0)
+            for p, value in zip(op.parameters, op.values, strict=True)
+        )
 
     def scale(self) -> sp.Symbol:
         """Return the symbol of the residual scale, bound to one value or to one per block."""

@@ -19,52 +19,44 @@ import sympy as sp
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.conventions import K0, PAIR, PAIR0, K
 from resexpand.errors import HyperparameterError
-from resexpand.gaussian.expectation import mean_value, pair_moment, second_moment
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
+from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.recursion import Output, Recursion
-
-Entries = tuple[sp.Expr, ...]
+from resexpand.theory.signal import Entries, Signal
 
 
 @dataclass
 class Chain:
-    """Second moments carried through the operations of a branch.
+    """A signal carried through the operations of a branch.
 
-    `moments` holds the entries 11 (one input) or 11, 12, 22 (two) of the current second moment;
-    `means` the mean of every input's feature after an activation, else zero.
+    `definitions` holds the covariance behind every `Linear`.
     """
 
     net: ResNet
-    labels: dict[int, sp.Symbol]
     hyper: Hyperparameters
     definitions: list[tuple[sp.Symbol, sp.Expr]] = field(default_factory=list)
 
-    def through_branch(self, kernel: Entries) -> tuple[Entries, Entries]:
-        """Return second moment and means of the branch output for the kernel of its input."""
-        moments, means = kernel, _zeros(kernel)
-        linear_index = 0
-        for index, op in enumerate(self.net.branch.ops):
-            if isinstance(op, Activation):
-                moments, means = _activated(self.labels[index], moments)
-                continue
-            linear_index += 1
-            moments, means = self._through_linear(linear_index, moments), _zeros(kernel)
-        return moments, means
+    def through_branch(self, signal: Signal) -> Signal:
+        """Return what the branch makes of its input."""
+        count = len(self.net.branch.linears)
+        for step in self.net.branch.steps:
+            if step.contracts:
+                last = step.number == count
+                signal = self._through_linear(step, "C" if last else f"C{step.number}", signal)
+            else:
+                signal = signal.mapped(step, self.hyper.of_step(step))
+        return signal
 
-    def _through_linear(self, index: int, moments: Entries) -> Entries:
-        linears = self.net.branch.linears
-        suffix = f"_{index}" if len(linears) > 1 else ""
-        weight, bias = self.hyper.variances(linears[index - 1], suffix)
-        name = "C" if index == len(linears) else f"C{index}"
-        symbols = _entry_symbols(name, len(moments))
+    def _through_linear(self, step: Step, name: str, signal: Signal) -> Signal:
+        weight, bias = self.hyper.variances(step.op, step.suffix)
+        symbols = _entry_symbols(name, len(signal.moments))
         self.definitions += [
             (symbol, weight * moment + bias)
-            for symbol, moment in zip(symbols, moments, strict=True)
+            for symbol, moment in zip(symbols, signal.moments, strict=True)
         ]
-        return symbols
+        return Signal.gaussian(symbols)
 
 
 def _entry_symbols(name: str, count: int) -> tuple[sp.Symbol, ...]:
@@ -74,22 +66,6 @@ def _entry_symbols(name: str, count: int) -> tuple[sp.Symbol, ...]:
         sp.Symbol(f"{name}_{entry}", **({"real": True} if entry == "12" else {"positive": True}))
         for entry in ("11", "12", "22")
     )
-
-
-def _zeros(entries: Entries) -> Entries:
-    return (sp.Integer(0),) * (1 if len(entries) == 1 else 2)
-
-
-def _activated(label: sp.Symbol, covariance: Entries) -> tuple[Entries, Entries]:
-    if len(covariance) == 1:
-        return (second_moment(label, covariance[0]),), (mean_value(label, covariance[0]),)
-    first, _, last = covariance
-    moments = (
-        second_moment(label, first),
-        pair_moment(label, covariance),
-        second_moment(label, last),
-    )
-    return moments, (mean_value(label, first), mean_value(label, last))
 
 
 def kernel(net: ResNet, inputs: int = 1) -> Recursion:
@@ -138,13 +114,13 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
     state, initial = ((K,), (K0,)) if inputs == 1 else (PAIR, PAIR0)
     hyper = Hyperparameters(net)
     rho = hyper.scale()
-    labels = activation_labels(net)
-    chain = Chain(net, labels, hyper)
-    moments, means = chain.through_branch(state)
-    streams = _mean_symbols(inputs) if isinstance(net.branch.ops[-1], Activation) else ()
-    update = _with_means(state, rho, moments, means, streams)
+    chain = Chain(net, hyper)
+    streams = () if net.branch.is_gaussian else _mean_symbols(inputs)
+    stream = Signal(state, streams, is_gaussian=False) if streams else Signal.gaussian(state)
+    out = chain.through_branch(stream)
+    update = _with_means(state, rho, out.moments, out.means, streams)
     hyper.input_kernel(initial)
-    read_out = read_out_covariance(net, labels, hyper, state)
+    read_out = read_out_covariance(net, hyper, stream)
     return Recursion(
         title="covariance kernel" if inputs == 1 else "covariance kernel of two inputs",
         net=net,
@@ -197,19 +173,14 @@ def _with_means(
 
 def activation_labels(net: ResNet) -> dict[int, sp.Symbol]:
     """Return the label of every activation by its position in the branch: ``phi``, ``phi_2``."""
-    positions = [i for i, op in enumerate(net.branch.ops) if isinstance(op, Activation)]
-    names = ["phi" if n == 0 else f"phi_{n + 1}" for n in range(len(positions))]
-    return {i: sp.Symbol(name) for i, name in zip(positions, names, strict=True)}
+    steps = net.branch.steps
+    return {step.position: step.label for step in steps if step.label is not None}
 
 
 def laws_of(net: ResNet) -> tuple[tuple[sp.Symbol, ActivationLaw], ...]:
     """Return the activation law behind every label."""
-    ops = net.branch.ops
-    return tuple(
-        (label, op.law)
-        for i, label in activation_labels(net).items()
-        if isinstance(op := ops[i], Activation)
-    )
+    steps = net.branch.steps
+    return tuple((step.label, step.op.law) for step in steps if step.label is not None)
 
 
 def citations_of(net: ResNet) -> tuple[Citation, ...]:
@@ -218,18 +189,23 @@ def citations_of(net: ResNet) -> tuple[Citation, ...]:
     return tuple(Citation(REFERENCES[key]) for key in dict.fromkeys(keys))
 
 
-def read_out_moment(net: ResNet, labels: dict[int, sp.Symbol], state: Entries) -> Entries:
+def read_out_moment(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries:
     """Return the second moment of what the read-out acts on: ``phi(h)`` or ``h`` itself."""
-    if net.branch.reads_activation:
-        return _activated(labels[0], state)[0]
-    return state
+    for step in net.branch.opening:
+        stream = stream.mapped(step, hyper.of_step(step))
+    return stream.moments
 
 
-def read_out_covariance(
-    net: ResNet, labels: dict[int, sp.Symbol], hyper: Hyperparameters, state: Entries
-) -> Entries | None:
+def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries | None:
     """Return the covariance of the read-out, or None if the network has none."""
     if net.read_out is None:
         return None
     weight, bias = hyper.variances(net.read_out, "_out")
-    return tuple(weight * moment + bias for moment in read_out_moment(net, labels, state))
+    return tuple(weight * moment + bias for moment in read_out_moment(net, hyper, stream))
+
+
+def stream_of(base: Recursion) -> Signal:
+    """Return the signal that the state of a kernel recursion describes."""
+    size = len(base.output("K").entries)
+    kernel, means = base.state[:size], base.state[size:]
+    return Signal(kernel, means, is_gaussian=False) if means else Signal.gaussian(kernel)

@@ -27,14 +27,15 @@ from resexpand.conventions import K0, PAIR, RHO, K
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.gaussian.expectation import GaussianExpectation
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
+from resexpand.network.steps import require_laws
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close, close_elementary
 from resexpand.theory.differentiation import differentiate, total_derivative
 from resexpand.theory.formula import Formula
+from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.inversion import integral_of, solve_for
-from resexpand.theory.mean_field import activation_labels, kernel, read_out_moment
+from resexpand.theory.mean_field import kernel, read_out_moment, stream_of
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.response import ResponseKind, coincide
 
@@ -183,7 +184,8 @@ def _check_branch(net: ResNet) -> None:
             "there is no single number to optimise",
             "describe the network with one scale",
         )
-    if isinstance(net.branch.ops[-1], Activation):
+    require_laws(net.branch.steps, "the optimal scale")
+    if not net.branch.is_gaussian:
         raise UnsupportedError(
             "the optimal scale of a branch that ends in an activation",
             "its mean makes the kernel depend on more than one number",
@@ -204,13 +206,13 @@ def _rate_and_amplitude(
     net: ResNet, base: Recursion, kind: ResponseKind
 ) -> tuple[sp.Expr, sp.Expr]:
     """Return ``G(K)`` and ``A(K)`` by differentiating kernel and read-out."""
-    labels = activation_labels(net)
+    hyper = Hyperparameters(net, dict(base.bindings))
     if kind == "variance":
         growth = base.flat(base.definitions[-1][0])
-        return growth.diff(K), read_out_moment(net, labels, (K,))[0].diff(K)
+        return growth.diff(K), read_out_moment(net, hyper, stream_of(base))[0].diff(K)
     pair = kernel(net, inputs=2)
     growth = pair.flat(sp.Symbol("C_12", real=True)).diff(PAIR[1])
-    moment = read_out_moment(net, labels, PAIR)[1].diff(PAIR[1])
+    moment = read_out_moment(net, hyper, stream_of(pair))[1].diff(PAIR[1])
     if kind == "tangent":
         return coincide(growth), coincide(moment)
     orthogonal = {PAIR[0]: K, PAIR[1]: sp.Integer(0), PAIR[2]: K}

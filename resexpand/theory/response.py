@@ -32,7 +32,7 @@ from resexpand.theory.differentiation import (
     vanishing_tangents,
 )
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import activation_labels, kernel, read_out_moment
+from resexpand.theory.mean_field import kernel, read_out_moment, stream_of
 from resexpand.theory.recursion import Output, Recursion
 
 ResponseKind = Literal["variance", "covariance", "tangent"]
@@ -94,12 +94,11 @@ def _covariance(net: ResNet) -> Recursion:
 
 def _responding(base: Recursion, component: int, title: str) -> Recursion:
     """Differentiate a kernel recursion with respect to one of its entries at layer 0."""
-    labels = activation_labels(base.net)
     hyper = Hyperparameters(base.net, dict(base.bindings))
     amplitude = _read_out_amplitude(base.net, hyper)
     entry = base.initial[component]
     symbols = tuple(sp.Symbol(f"chi_{s.name}", real=True) for s in base.state)
-    moment = read_out_moment(base.net, labels, base.state[: len(base.output("K").entries)])
+    moment = read_out_moment(base.net, hyper, stream_of(base))
     still = dict.fromkeys(vanishing_tangents(base, entry, symbols), sp.Integer(0))
     moved = total_derivative(moment[component], base, entry, symbols)
     eta = amplitude * moved.xreplace(still)
@@ -113,9 +112,8 @@ def _tangent(net: ResNet) -> Recursion:
     """Derive the covariance response at coinciding inputs, on the kernel of one input."""
     base, pair = kernel(net, inputs=1), kernel(net, inputs=2)
     factor = coincide(pair.flat_update[1].diff(PAIR[1]))
-    labels = activation_labels(net)
     hyper = Hyperparameters(net, dict(base.bindings))
-    moment = read_out_moment(net, labels, PAIR)[1]
+    moment = read_out_moment(net, hyper, stream_of(pair))[1]
     growth = sp.Symbol("chi_K", real=True)
     eta = _read_out_amplitude(net, hyper) * coincide(moment.diff(PAIR[1])) * growth
     moving = replace(

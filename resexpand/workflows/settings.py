@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from resexpand.conventions import DEPTH, RHO, exact
 from resexpand.errors import HyperparameterError, StoreError
+from resexpand.network.activation import Activation
 from resexpand.network.inputs import kernel_from_inputs
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch, ResNet
 
 

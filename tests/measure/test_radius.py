@@ -11,7 +11,8 @@ from networks import gaussian, network
 
 from resexpand.measure.orders import measure_orders
 from resexpand.measure.radius import ConvergenceWarning, is_entire, radius_of
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.activation import Activation
+from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch
 
 X = sp.Symbol("x", real=True)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resexpand.combinatorics import LabelledTree, Tree
-from resexpand.network.ops import Activation
+from resexpand.network.activation import Activation
 from resexpand.theory.expansion import NestedSum, residual_expansion
 
 x, y, step = sp.symbols("x y t")

@@ -14,7 +14,8 @@ from resexpand.errors import (
     ResexpandError,
     UnsupportedError,
 )
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.activation import Activation
+from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.theory.expansion import residual_expansion
 from resexpand.theory.gated_paths import gated_path_sum

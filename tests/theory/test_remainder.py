@@ -15,7 +15,7 @@ import sympy as sp
 
 from resexpand.combinatorics import trees, weighted_count
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
-from resexpand.network.ops import Activation
+from resexpand.network.activation import Activation
 from resexpand.theory.expansion import residual_expansion
 from resexpand.theory.remainder import Majorant, RemainderBound, majorant_of, remainder_bound
 from resexpand.theory.remainder.derivative_laws import SHARP, derivative_law

@@ -26,20 +26,29 @@ from typing import ClassVar, Self
 import numpy as np
 
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.groups.group import ColumnGroup, Floats, slope_source
+from resexpand.montecarlo.groups.group import (
+    ColumnGroup,
+    Floats,
+    require_no_jumps,
+    slope_call,
+    without_deltas_in,
+)
+from resexpand.montecarlo.groups.maps import MapCall, map_call
 from resexpand.montecarlo.weights.law import PRODUCTS
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.differentials import gradient
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
+from resexpand.network.steps import Step
 
 LOOP = '''
 @chunk
-def gradients_{j}(kept, columns):
+def gradients_{j}(kept, columns{phi.parameters}):
     """Multiply gradients by phi'(u)."""
-    for a in range(columns.shape[0]):
+{phi.reads}    for a in range(columns.shape[0]):
         u, g = kept[a], columns[a]
-        for turn in range(turns(g.size)):
+{phi.averages}        for turn in range(turns(g.size)):
             i = entry(turn)
-            g[i] *= phi_{j}_prime(u[i])
+            {phi.value}
     meet()
 '''
 
@@ -88,18 +97,11 @@ EPILOGUE = """\
             write_products(p, width, gradients[n, layer - 1])
 {pairing}"""
 
-OPENING = """\
-        gradients_0(met[depth, 0], p)
-"""
-
 LINEAR = """\
             law, source = (laws[{j}, 0], laws[{j}, 1]), acted_on[layer - 1, {k}]
             if ntk_layers.size:
                 add_tangent_kernel(source, g, width, law, ntk_layers[n, layer - 1])
             transposed(source, g, biased, width, law, place, {j}, back)"""
-
-ACTIVATION = """\
-            gradients_{j}(met[layer - 1, {j}], g)"""
 
 PAIRING = """\
 {space}if pairings.size:
@@ -144,11 +146,12 @@ class Gradients(ColumnGroup):
         """Return no column."""
         return np.zeros((len(kernel) + 1, 0))
 
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
-        return [slope_source(j, op), LOOP.format(j=j)]
+        phi = _turned_back(j, op)
+        return [*phi.functions, LOOP.format(j=j, phi=phi)]
 
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the line that keeps what the activation meets."""
         return f"keep({source}, met[layer - 1, {j}])"
 
@@ -190,18 +193,18 @@ class Gradients(ColumnGroup):
 
     def epilogue(self, branch: Branch, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""
-        places = [j for j, op in enumerate(branch.ops) if isinstance(op, Linear)]
         block = [
-            LINEAR.format(j=j, k=places.index(j))
-            if isinstance(op, Linear)
-            else ACTIVATION.format(j=j)
-            for j, op in reversed(list(enumerate(branch.ops)))
+            LINEAR.format(j=step.position, k=step.number - 1)
+            if step.contracts
+            else f"{'':12}{_back_line(step, 'layer - 1', 'g')}"
+            for step in reversed(branch.steps)
         ]
+        opening = [_back_line(step, "depth", "p") for step in reversed(branch.opening)]
         pairing = [("        ", "depth"), ("            ", "layer - 1")] if self.paired else []
         last, inner = [PAIRING.format(space=s, layer=at) for s, at in pairing] or ["", ""]
         return EPILOGUE.format(
             behind=behind,
-            opening=OPENING if branch.reads_activation else "",
+            opening="".join(f"{'':8}{line}\n" for line in opening),
             block="\n".join(block),
             last_pairing=last,
             pairing=inner,
@@ -209,10 +212,19 @@ class Gradients(ColumnGroup):
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that jump."""
-        for op in branch.activations:
-            if op.jumps:
-                raise UnsupportedError(
-                    f"{names} of a network with activation {op.name}",
-                    f"{op.name} jumps, so its networks have no gradient",
-                    'ask for "kernel", or use a continuous activation such as Activation("erf")',
-                )
+        require_no_jumps(branch, names, "gradient")
+
+
+def _turned_back(j: int, op: Map) -> MapCall:
+    """Return the call of what a map makes of a gradient, `value` being the whole statement."""
+    if not op.arguments:
+        slope = slope_call(j, op, "u")
+        return replace(slope, value=f"g[i] *= {slope.value}")
+    back = map_call(f"phi_{j}_back", j, op, without_deltas_in(gradient(op)), "u", "g")
+    return replace(back, value=f"g[i] = {back.value}")
+
+
+def _back_line(step: Step, layer: str, columns: str) -> str:
+    """Return the line that takes gradients back through a map."""
+    j = step.position
+    return f"gradients_{j}(met[{layer}, {j}], {columns}{_turned_back(j, step.op).given})"

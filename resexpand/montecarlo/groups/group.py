@@ -24,8 +24,10 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from resexpand.codegen.source import scalar_function
-from resexpand.network.ops import Activation
+from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.groups.maps import MapCall, map_call
+from resexpand.network.differentials import AveragedMap, forward
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 
 Floats = NDArray[np.float64]
@@ -92,11 +94,11 @@ class ColumnGroup(ABC):
         """
 
     @abstractmethod
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return the texts of the functions that take the columns through activation j."""
 
     @abstractmethod
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the line that calls them, or "" if no activation acts on the columns."""
 
     def reading(self, site: str) -> str:
@@ -146,14 +148,55 @@ class ColumnGroup(ABC):
         return
 
 
-def phi_source(j: int, op: Activation) -> str:
-    """Return the text of the activation itself, which several groups share."""
-    return scalar_function(f"phi_{j}", [op.variable], [op.expression])
+def phi_call(j: int, op: Map, column: str) -> MapCall:
+    """Return the call of the map itself, which several groups share."""
+    return map_call(f"phi_{j}", j, op, forward(op), column)
 
 
-def slope_source(j: int, op: Activation) -> str:
-    """Return the text of its derivative, where it exists; at a kink the mean of both sides."""
-    return scalar_function(f"phi_{j}_prime", [op.variable], [without_deltas(op.derivative(1))])
+def slope_call(j: int, op: Map, column: str) -> MapCall:
+    """Return that of its derivative, where it exists; at a kink the mean of both sides."""
+    slope = AveragedMap(op.averages, without_deltas(op.derivative(1)))
+    return map_call(f"phi_{j}_prime", j, op, slope, column)
+
+
+def require_no_jumps(branch: Branch, names: str, what: str) -> None:
+    """Refuse activations that jump: their networks have no `what`.
+
+    Raises
+    ------
+    UnsupportedError
+        With the names of the observables that ask.
+    """
+    for op in branch.maps:
+        if op.jumps:
+            raise UnsupportedError(
+                f"{names} of a network with activation {op.name}",
+                f"{op.name} jumps, so its networks have no {what}",
+                'ask for "kernel", or use a continuous activation such as Activation("erf")',
+            )
+
+
+def require_no_averages(branch: Branch, names: str) -> None:
+    """Refuse maps with averages over the neurons, on behalf of columns that cannot follow.
+
+    Raises
+    ------
+    UnsupportedError
+        With the names of the observables that ask.
+    """
+    for op in branch.maps:
+        if op.averages:
+            raise UnsupportedError(
+                f"{names} of a network with {op!r}",
+                "its averages over the neurons couple what these columns take apart",
+                "ask for kernels, tangents or gradients, which follow averages",
+            )
+
+
+def without_deltas_in(averaged: AveragedMap) -> AveragedMap:
+    """Return a derivative of a map without what it has at kinks."""
+    averages = tuple((symbol, without_deltas(term)) for symbol, term in averaged.averages)
+    return AveragedMap(averages, without_deltas(averaged.value))
 
 
 def without_deltas(derivative: sp.Expr) -> sp.Expr:

@@ -7,18 +7,18 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from resexpand.montecarlo.groups.group import ColumnGroup, Floats, phi_source
-from resexpand.network.ops import Activation
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats, phi_call
+from resexpand.network.operation import Map
 
 LOOP = '''
 @chunk
-def inputs_{j}(source, target, count):
+def inputs_{j}(source, target, count{phi.parameters}):
     """Write phi(h) for the inputs."""
-    for c in range(count):
+{phi.reads}    for c in range(count):
         h, new = source[c], target[c]
-        for turn in range(turns(h.size)):
+{phi.averages}        for turn in range(turns(h.size)):
             i = entry(turn)
-            new[i] = phi_{j}(h[i])
+            new[i] = {phi.value}
     meet()
 '''
 
@@ -46,10 +46,11 @@ class Inputs(ColumnGroup):
         """Return F^T, with no share of the random direction."""
         return np.vstack([root.T, np.zeros((1, self.count))])
 
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return phi and its loop."""
-        return [phi_source(j, op), LOOP.format(j=j)]
+        phi = phi_call(j, op, "h")
+        return [*phi.functions, LOOP.format(j=j, phi=phi)]
 
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
-        return f"inputs_{j}({source}, {target}, inputs)"
+        return f"inputs_{j}({source}, {target}, inputs{phi_call(j, op, 'h').given})"

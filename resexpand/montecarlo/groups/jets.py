@@ -26,18 +26,23 @@ import numpy as np
 
 from resexpand.codegen.source import scalar_function
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.groups.group import ColumnGroup, Floats
-from resexpand.network.ops import Activation
+from resexpand.montecarlo.groups.group import (
+    ColumnGroup,
+    Floats,
+    phi_call,
+    require_no_averages,
+)
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 from resexpand.series.jets import jet_assignments
 
 LOOP = '''
 @chunk
-def jets_{j}(source, target, first):
+def jets_{j}(source, target, first{phi.parameters}):
     """Write the Taylor coefficients of phi(h) from those of h."""
-{rows}    for turn in range(turns(h0.size)):
+{phi.reads}{rows}    for turn in range(turns(h0.size)):
         i = entry(turn)
-        {news} = phi_{j}_jet({olds})
+        {news} = phi_{j}_jet({olds}{rest})
     meet()
 '''
 
@@ -73,21 +78,24 @@ class Jets(ColumnGroup):
         matrix[: len(kernel), 0] = root[0]
         return matrix
 
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return the map of Taylor coefficients and its loop."""
         jet = jet_assignments(op.expression, op.variable, self.order - 1)
         name = f"phi_{j}_jet"
-        text = scalar_function(name, jet.inputs, jet.outputs, definitions=jet.assignments)
+        symbols = (*jet.inputs, *op.arguments)
+        text = scalar_function(name, symbols, jet.outputs, definitions=jet.assignments)
         orders = range(self.order)
         rows = "".join(
             f"    h{m}, x{m} = source[first + {m}], target[first + {m}]\n" for m in orders
         )
         news, olds = (", ".join(f"{v}{m}[i]" for m in orders) for v in "xh")
-        return [text, LOOP.format(j=j, rows=rows, news=news, olds=olds)]
+        rest = "".join(f", p{k}" for k in range(len(op.parameters)))
+        phi = phi_call(j, op, "h")
+        return [text, LOOP.format(j=j, rows=rows, news=news, olds=olds, rest=rest, phi=phi)]
 
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
-        return f"jets_{j}({source}, {target}, jets_at)"
+        return f"jets_{j}({source}, {target}, jets_at{phi_call(j, op, 'h').given})"
 
     def reading(self, site: str) -> str:
         """Return the call that writes the remainders."""
@@ -96,8 +104,9 @@ class Jets(ColumnGroup):
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that have no Taylor series everywhere."""
-        for op in branch.activations:
-            if not op.law.is_smooth:
+        require_no_averages(branch, names)
+        for op in branch.maps:
+            if not op.is_smooth:
                 where = ", ".join(map(str, (*op.kinks, *op.jumps)))
                 raise UnsupportedError(
                     f"{names} of a network with activation {op.name}",

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Origin(ColumnGroup):
         """Return F^T: h^0 itself."""
         return np.vstack([root.T, np.zeros((1, self.count))])
 
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return nothing: no activation acts on the columns."""
         return []
 
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return no line."""
         return ""
 

@@ -27,27 +27,28 @@ from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
     Floats,
-    phi_source,
-    slope_source,
+    phi_call,
+    require_no_averages,
+    slope_call,
     without_deltas,
 )
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 
 LOOP = '''
 @chunk
-def paths_{j}(source, target, first, count):
+def paths_{j}(source, target, first, count{phi.parameters}):
     """Write phi'(h) p_k, and to k = 0 also phi(h) - phi'(h) h."""
-    h = source[0]
+{phi.reads}    h = source[0]
     for k in range(count):
         p, new = source[first + k], target[first + k]
         for turn in range(turns(h.size)):
             i = entry(turn)
-            new[i] = phi_{j}_prime(h[i]) * p[i]
+            new[i] = {slope.value} * p[i]
     new = target[first]
     for turn in range(turns(h.size)):
         i = entry(turn)
-        new[i] += phi_{j}(h[i]) - phi_{j}_prime(h[i]) * h[i]
+        new[i] += {phi.value} - {slope.value} * h[i]
     meet()
 '''
 
@@ -83,13 +84,14 @@ class Paths(ColumnGroup):
         matrix[: len(kernel), 0] = root[0]
         return matrix
 
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return phi, phi' and their loop."""
-        return [phi_source(j, op), slope_source(j, op), LOOP.format(j=j)]
+        phi, slope = phi_call(j, op, "h"), slope_call(j, op, "h")
+        return [*phi.functions, *slope.functions, LOOP.format(j=j, phi=phi, slope=slope)]
 
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
-        return f"paths_{j}({source}, {target}, paths_at, paths_count)"
+        return f"paths_{j}({source}, {target}, paths_at, paths_count{phi_call(j, op, 'h').given})"
 
     def reading(self, site: str) -> str:
         """Return the call that writes the remainders."""
@@ -98,7 +100,8 @@ class Paths(ColumnGroup):
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that are not linear between their kinks."""
-        for op in branch.activations:
+        require_no_averages(branch, names)
+        for op in branch.maps:
             if not is_piecewise_linear(op):
                 raise UnsupportedError(
                     f"{names} of a network with activation {op.name}",
@@ -108,7 +111,7 @@ class Paths(ColumnGroup):
                 )
 
 
-def is_piecewise_linear(op: Activation) -> bool:
+def is_piecewise_linear(op: Map) -> bool:
     """Whether the second derivative vanishes everywhere but at the kinks."""
     curvature = without_deltas(op.derivative(2))
     return bool(sp.simplify(sp.piecewise_fold(curvature)) == 0)

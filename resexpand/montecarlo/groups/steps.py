@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Steps(ColumnGroup):
         """Return no column."""
         return np.zeros((self.count + 1, 0))
 
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return nothing."""
         return []
 
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return no line."""
         return ""
 

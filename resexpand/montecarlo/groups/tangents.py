@@ -11,25 +11,33 @@ layer 0, with `h^0 = z F^T`, `F F^T = K^0` and the normals z held fixed,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
 
-from resexpand.errors import KernelError, UnsupportedError
-from resexpand.montecarlo.groups.group import ColumnGroup, Floats, slope_source
-from resexpand.network.ops import Activation
+from resexpand.errors import KernelError
+from resexpand.montecarlo.groups.group import (
+    ColumnGroup,
+    Floats,
+    require_no_jumps,
+    slope_call,
+    without_deltas_in,
+)
+from resexpand.montecarlo.groups.maps import MapCall, map_call
+from resexpand.network.differentials import tangent
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 
 LOOP = '''
 @chunk
-def tangents_{j}(source, target, first, parents):
+def tangents_{j}(source, target, first, parents{phi.parameters}):
     """Write phi'(h) v for the tangents."""
-    for t in range(parents.size):
+{phi.reads}    for t in range(parents.size):
         h, v, new = source[parents[t]], source[first + t], target[first + t]
-        for turn in range(turns(h.size)):
+{phi.averages}        for turn in range(turns(h.size)):
             i = entry(turn)
-            new[i] = phi_{j}_prime(h[i]) * v[i]
+            new[i] = {phi.value}
     meet()
 '''
 
@@ -69,23 +77,26 @@ class Tangents(ColumnGroup):
             matrix[: len(column), t] = column
         return matrix
 
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
-        return [slope_source(j, op), LOOP.format(j=j)]
+        phi = _moved(j, op)
+        return [*phi.functions, LOOP.format(j=j, phi=phi)]
 
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
-        return f"tangents_{j}({source}, {target}, tangents_at, parents)"
+        return f"tangents_{j}({source}, {target}, tangents_at, parents{_moved(j, op).given})"
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that jump."""
-        for op in branch.activations:
-            if op.jumps:
-                raise UnsupportedError(
-                    f"{names} of a network with activation {op.name}",
-                    f"{op.name} jumps, so its networks have no derivative",
-                    'ask for "kernel", or use a continuous activation such as Activation("erf")',
-                )
+        require_no_jumps(branch, names, "derivative")
+
+
+def _moved(j: int, op: Map) -> MapCall:
+    """Return the call of what a map makes of a tangent."""
+    if not op.arguments:
+        slope = slope_call(j, op, "h")
+        return replace(slope, value=f"{slope.value} * v[i]")
+    return map_call(f"phi_{j}_moved", j, op, without_deltas_in(tangent(op)), "h", "v")
 
 
 def _variance(kernel: Floats, root: Floats) -> Floats:

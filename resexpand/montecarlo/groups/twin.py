@@ -21,9 +21,10 @@ from typing import ClassVar, Self
 import numpy as np
 
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.groups.group import ColumnGroup, Floats, phi_source
-from resexpand.network.ops import Activation
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats, phi_call
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
+from resexpand.network.steps import require_laws
 
 LOOP = '''
 @chunk
@@ -33,7 +34,7 @@ def twin_{j}(source, target, first, count):
         u, new = source[c], target[c]
         for turn in range(turns(u.size)):
             i = entry(turn)
-            new[i] = phi_{j}(u[i])
+            new[i] = {value}
     meet()
 '''
 
@@ -67,11 +68,12 @@ class Twin(ColumnGroup):
         """Return F^T: the twin starts at h^0."""
         return np.vstack([root.T, np.zeros((1, self.count))])
 
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return phi and its loop."""
-        return [phi_source(j, op), LOOP.format(j=j)]
+        phi = phi_call(j, op, "u")
+        return [*phi.functions, LOOP.format(j=j, value=phi.value)]
 
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
         return f"twin_{j}({source}, {target}, twin_at, twin_count)"
 
@@ -82,7 +84,8 @@ class Twin(ColumnGroup):
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse branches whose stream is not Gaussian."""
-        if isinstance(branch.ops[-1], Activation):
+        require_laws(branch.steps, 'control="infinite-width"')
+        if not branch.is_gaussian:
             raise UnsupportedError(
                 'control="infinite-width" for a branch that ends in an activation',
                 "its stream is not Gaussian, and the first-order response of its mean is not "

@@ -26,7 +26,7 @@ import numpy as np
 
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats
 from resexpand.montecarlo.groups.paths import is_piecewise_linear
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 
 SITE = "exponents"
@@ -66,11 +66,11 @@ class Units(ColumnGroup):
         """Return no column."""
         return np.zeros((len(kernel) + 1, 0))
 
-    def functions(self, j: int, op: Activation) -> list[str]:
+    def functions(self, j: int, op: Map) -> list[str]:
         """Return nothing: the columns are those of other groups."""
         return []
 
-    def call(self, j: int, source: str, target: str) -> str:
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return no line."""
         return ""
 
@@ -83,16 +83,16 @@ class Units(ColumnGroup):
         return READING
 
 
-def is_homogeneous(op: Activation) -> bool:
+def is_homogeneous(op: Map) -> bool:
     """Whether `phi(c x) = c phi(x)` for every c > 0: two slopes that meet at 0."""
-    if op.jumps or any(kink != 0 for kink in op.kinks) or not is_piecewise_linear(op):
+    if op.averages or op.jumps or any(op.kinks) or not is_piecewise_linear(op):
         return False
     return bool(op.expression.subs(op.variable, 0) == 0)
 
 
 def has_units(branch: Branch) -> bool:
     """Whether networks with this branch can be propagated in other units."""
-    return all(map(is_homogeneous, branch.activations))
+    return all(map(is_homogeneous, branch.maps))
 
 
 def in_true_units(sites: Mapping[str, Floats], exponents: Floats) -> dict[str, Floats]:

@@ -28,7 +28,7 @@ from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.sampler_source import library_digest
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.montecarlo.weights.quantile import weight_law
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.registry import operation_of
 from resexpand.network.resnet import Branch
 
 REMEMBERED = 8
@@ -153,10 +153,8 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> Recipe:
     """
     remedy = "repeat the call of sample() that made it, with the same store"
     try:
-        ops = [
-            Linear() if text == "Linear" else Activation(parse_expression(text))
-            for text in settings["branch"]
-        ]
+        described = zip(settings["branch"], settings["variances"], strict=True)
+        ops = [operation_of(text, tuple(values)) for text, values in described]
         depth, scales = int(settings["depth"]), settings["scales"]
         read_out = settings["read_out"]
         kernel = tuple(tuple(map(float, row)) for row in settings["K0"])
@@ -165,10 +163,10 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> Recipe:
             ConcreteNet(
                 depth=depth,
                 scales=tuple(scales) if isinstance(scales, list) else (float(scales),) * depth,
-                laws=tuple((float(w), float(b)) for w, b in settings["variances"]),
+                laws=tuple(tuple(map(float, values)) for values in settings["variances"]),
                 read_in=None,
                 read_out=None if read_out is None else (float(read_out[0]), float(read_out[1])),
-                last_linear=max(j for j, op in enumerate(ops) if isinstance(op, Linear)),
+                last_linear=max(j for j, op in enumerate(ops) if op.contracts),
             ),
             kernel,
             with_histograms(

@@ -16,13 +16,12 @@ from resexpand.montecarlo.observable import Observable
 from resexpand.montecarlo.observables import controlled, counted, select
 from resexpand.montecarlo.runs.plan import name_of
 from resexpand.montecarlo.runs.sums import Sums
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import Branch
 
 
 def fingerprint(branch: Branch) -> list[str]:
-    """Return what the branch computes, as text that does not depend on names of activations."""
-    return [str(op.expression) if isinstance(op, Activation) else "Linear" for op in branch.ops]
+    """Return the kind of every operation; of an activation its expression, whatever its name."""
+    return [op.text for op in branch.ops]
 
 
 def unregistered(chosen: Iterable[Observable], inputs: int) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.conventions import WIDTH
-from resexpand.network.ops import Linear
 from resexpand.network.resnet import ResNet
 from resexpand.theory.hyperparameters import Hyperparameters
 
@@ -88,18 +87,16 @@ class BranchCovariance:
 
     def last(self) -> sp.Expr | None:
         """Return ``C`` as a polynomial, None if an activation inside obeys no power law."""
-        ops, linears = self.net.branch.ops, self.net.branch.linears
-        moment, seen = FIRST, 0
-        for index, op in enumerate(ops):
-            if isinstance(op, Linear):
-                if index and isinstance(ops[index - 1], Linear):
+        steps = self.net.branch.steps
+        moment = FIRST
+        for step in steps:
+            if step.contracts:
+                if step.position and steps[step.position - 1].contracts:
                     moment = self._passed(moment, IDENTITY)
-                seen += 1
-                suffix = f"_{seen}" if len(linears) > 1 else ""
-                weight, bias = self.hyper.variances(op, suffix)
+                weight, bias = self.hyper.variances(step.op, step.suffix)
                 moment = weight * moment + bias
-            elif index:
-                law = power_law(op.law)
+            elif step.position:
+                law = power_law(step.op.law)
                 if law is None:
                     return None
                 moment = self._passed(moment, law)

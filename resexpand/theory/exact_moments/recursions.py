@@ -20,8 +20,8 @@ from resexpand.gaussian.expectation import (
     integration_variables,
     second_moment,
 )
-from resexpand.network.ops import Activation, Linear
 from resexpand.network.resnet import ResNet
+from resexpand.network.steps import require_laws
 from resexpand.theory.exact_moments.chain import (
     FIRST,
     IDENTITY,
@@ -94,7 +94,8 @@ def exact_moments(net: ResNet) -> Recursion:
             "give ResNet(Branch(...), scale=..., depth=...)",
         )
     _check_symbols(net)
-    if not isinstance(net.branch.ops[-1], Linear):
+    require_laws(net.branch.steps, "the exact moments")
+    if not net.branch.is_gaussian:
         raise _unsolvable(net, "the branch ends in an activation: its rows are not Gaussian")
     hyper = Hyperparameters(net)
     scale, chain = hyper.scale(), BranchCovariance(net, hyper)
@@ -146,8 +147,8 @@ def _unsolvable(net: ResNet, why: str) -> UnsupportedError:
 
 def _law_of_stream(net: ResNet) -> PowerLaw | None:
     """Return the law of what the first `Linear` acts on, if that is a function of ``G``."""
-    first = net.branch.ops[0]
-    found = power_law(first.law) if isinstance(first, Activation) else IDENTITY
+    first = net.branch.steps[0]
+    found = IDENTITY if first.contracts else power_law(first.op.law)
     return found if found is not None and found.is_even else None
 
 

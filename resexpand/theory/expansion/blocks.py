@@ -23,7 +23,7 @@ from resexpand.errors import (
     HyperparameterError,
     UnsupportedError,
 )
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 
 _KINKED = (*SWITCHES, sp.DiracDelta, sp.floor, sp.ceiling, sp.frac, sp.Mod, sp.arg)
 
@@ -142,7 +142,7 @@ def _read(
 ) -> Block:
     if isinstance(block, Block):
         return block
-    if isinstance(block, Activation):
+    if isinstance(block, Map) and not block.arguments:
         return _of_expression(block.expression, name, (block.variable,), ())
     if isinstance(block, FunctionClass | sp.Lambda):
         is_lambda = isinstance(block, sp.Lambda)

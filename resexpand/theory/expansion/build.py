@@ -12,6 +12,7 @@ from resexpand.combinatorics.arguments import check_count, check_order
 from resexpand.conventions import is_symbolic
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.resnet import ResNet
+from resexpand.network.steps import require_laws
 from resexpand.theory.expansion.blocks import check_smooth, formal_block, read_blocks
 from resexpand.theory.expansion.expansion import Expansion, check_expansion_memory
 from resexpand.theory.expansion.scales import read_scales
@@ -102,7 +103,8 @@ def _of_network(network: ResNet, scales: Any) -> tuple[Any, Any]:
         raise DescriptionError(
             "scales beside a network", "the network has its own", "leave them out"
         )
-    for activation in network.branch.activations:
+    require_laws(network.branch.steps, "the residual expansion")
+    for activation in network.branch.maps:
         check_smooth(activation.expression, "of the network", activation.name)
     depth = network.depth
     return (int(depth) if depth.is_number else depth), network.scale

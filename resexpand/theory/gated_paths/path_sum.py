@@ -12,8 +12,11 @@ import sympy as sp
 from resexpand.combinatorics.arguments import check_count, check_memory
 from resexpand.conventions import is_symbolic
 from resexpand.errors import DescriptionError, HyperparameterError
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.activation import Activation
+from resexpand.network.linear import Linear
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch, ResNet
+from resexpand.network.steps import require_laws
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.expansion.build import DEPTH
 from resexpand.theory.expansion.scales import is_list, read_scales
@@ -69,7 +72,7 @@ class GatedPathSum(Mapping[int, tuple[Path, ...]]):
         self.scales = scales
         self.longest = longest
         self.activations: tuple[PiecewiseLinear, ...] = tuple(
-            piecewise_linear(op) for op in branch.activations
+            piecewise_linear(op) for op in branch.maps
         )
 
     @property
@@ -81,10 +84,10 @@ class GatedPathSum(Mapping[int, tuple[Path, ...]]):
     @property
     def words(self) -> tuple[str, ...]:
         """Factors of the map ``A_i`` of a block from left to right, ``("W", "D")``."""
-        linears, gates = len(self.branch.linears), len(self.branch.activations)
+        linears, gates = len(self.branch.linears), len(self.branch.maps)
         matrices = iter("WV"[:linears] if linears <= 2 else [f"W^{j + 1}" for j in range(linears)])
         diagonals = iter("D" if gates == 1 else [f"D^{j + 1}" for j in range(gates)])
-        flow = [next(matrices if isinstance(op, Linear) else diagonals) for op in self.branch.ops]
+        flow = [next(matrices if step.contracts else diagonals) for step in self.branch.steps]
         return tuple(reversed(flow))
 
     def count(self, length: int) -> Any:
@@ -257,8 +260,8 @@ def gated_path_sum(
             )
         chosen: Any = int(network.depth) if network.depth.is_number else network.depth
         branch, scales = network.branch, network.scale
-    elif isinstance(network, Activation | str):
-        op = network if isinstance(network, Activation) else Activation(network)
+    elif isinstance(network, Map | str):
+        op = Activation(network) if isinstance(network, str) else network
         branch = Branch(op, Linear(1, 0))
         chosen = _read_depth(depth, scales)
     else:
@@ -267,6 +270,7 @@ def gated_path_sum(
             f"it is of type {type(network).__name__}",
             "give a ResNet, an Activation or the name of one",
         )
+    require_laws(branch.steps, "the gated path sum")
     most = chosen if isinstance(chosen, int) else LONGEST
     if longest is not None:
         most = check_count(longest, "longest")

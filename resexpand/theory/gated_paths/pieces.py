@@ -17,7 +17,7 @@ import sympy as sp
 
 from resexpand.activations.singularities import SWITCHES, breakpoints
 from resexpand.errors import UnsupportedError
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 
 Array = npt.NDArray[np.float64]
 
@@ -76,7 +76,7 @@ class PiecewiseLinear:
         return np.asarray(table[places])
 
 
-def piecewise_linear(activation: Activation) -> PiecewiseLinear:
+def piecewise_linear(activation: Map) -> PiecewiseLinear:
     """Return the pieces of a piecewise-linear activation.
 
     Raises

@@ -19,9 +19,9 @@ import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.errors import UnsupportedError
-from resexpand.network.ops import Activation, Linear
+from resexpand.network.linear import Linear
 from resexpand.network.resnet import ResNet
-from resexpand.theory.mean_field import activation_labels
+from resexpand.network.steps import Step, require_laws
 
 
 @dataclass(frozen=True)
@@ -103,26 +103,32 @@ def process(net: ResNet) -> Process:
     Raises
     ------
     UnsupportedError
-        If the branch ends in an activation: its stream is not Gaussian given the Gram matrices.
+        If the branch ends in an activation: its stream is not Gaussian given the Gram matrices; or
+        if an operation states no law of its averages.
     """
-    ops, labels = net.branch.ops, activation_labels(net)
-    if isinstance(ops[-1], Activation):
+    steps = net.branch.steps
+    require_laws(steps, "the order 1/N")
+    if not net.branch.is_gaussian:
         raise UnsupportedError(
             "the order 1/N of a branch that ends in an activation",
             "its stream is not Gaussian given the Gram matrices of the linear operations",
             "end the branch with a Linear(); kernel() and sample() take it as it is",
         )
     draws: list[Draw] = []
-    for index, op in enumerate(ops):
-        if isinstance(op, Linear):
-            before = ops[index - 1] if index else None
-            reads = isinstance(before, Activation)
-            law = before.law if isinstance(before, Activation) else None
-            draws.append(Draw(len(draws) + 1, op, labels[index - 1] if reads else None, law))
+    before: Step | None = None
+    for step in steps:
+        if step.contracts:
+            draws.append(_draw(step.number, step.op, before))
+        before = step
     read_out = None
     if net.read_out is not None:
         # It reads what the first operation of a block would: the stream, activated or not.
-        first = ops[0]
-        law = first.law if isinstance(first, Activation) else None
-        read_out = Draw(0, net.read_out, labels[0] if law else None, law)
+        read_out = _draw(0, net.read_out, steps[0])
     return Process(tuple(draws), read_out)
+
+
+def _draw(position: int, linear: Linear, before: Step | None) -> Draw:
+    """Return the draw of a linear operation from the step in front of it."""
+    if before is None or before.label is None:
+        return Draw(position, linear, None, None)
+    return Draw(position, linear, before.label, before.op.law)

@@ -12,8 +12,8 @@ from typing import Literal, get_args
 
 from resexpand.combinatorics.arguments import check_order
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
+from resexpand.network.steps import require_laws
 from resexpand.theory.order_profile.chaos import chaos_profile
 from resexpand.theory.order_profile.paths import path_profile
 from resexpand.theory.order_profile.taylor import taylor_profile
@@ -86,6 +86,7 @@ def order_profile(
         raise HyperparameterError(
             f"a profile in the basis {basis!r}", "it is unknown", f"use one of {get_args(Basis)}"
         )
+    require_laws(net.branch.steps, "the order profile")
     if basis == "chaos":
         return chaos_profile(net, order)
     if basis == "paths":
@@ -106,8 +107,8 @@ def _checked_order(order: int) -> int:
 
 
 def _require_smooth(net: ResNet) -> None:
-    for op in net.branch.ops:
-        if isinstance(op, Activation) and not op.law.is_smooth:
+    for op in net.branch.maps:
+        if not op.is_smooth:
             raise UnsupportedError(
                 f"the Taylor profile of a network with activation {op.name}",
                 f"{op.name} is not smooth: its derivatives of order 2 and more vanish almost "

@@ -23,11 +23,10 @@ from dataclasses import dataclass
 import sympy as sp
 
 from resexpand.conventions import K0, K
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
 from resexpand.series.truncated import Truncated
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import activation_labels, kernel
+from resexpand.theory.mean_field import kernel
 from resexpand.theory.order_profile.averages import Averages
 from resexpand.theory.order_profile.profile import (
     diagonal_output,
@@ -63,10 +62,10 @@ def chaos_profile(net: ResNet, order: int) -> Recursion:
     rho = hyper.scale()
     laws = variances_of_branch(net, hyper)
     base = kernel(net)
-    smooth = all(op.law.is_smooth for op in net.branch.ops if isinstance(op, Activation))
+    smooth = all(op.is_smooth for op in net.branch.maps)
     fixed = {K0, *(s for law in laws for s in law)}
     averages = Averages(fixed) if smooth else _GuardedAverages(fixed)
-    branch = BranchOfReplicas(net, activation_labels(net), laws, averages, shared=1)
+    branch = BranchOfReplicas(net, laws, averages, shared=1)
     start = degree(0) if branch.has_mean else K0
     moments: dict[tuple[int, ...], sp.Expr] = {(0,): start} | {
         (k,): degree(k) for k in range(1, order + 1)

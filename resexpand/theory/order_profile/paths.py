@@ -22,11 +22,11 @@ import sympy as sp
 from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.expectation import slope_moment
-from resexpand.network.ops import Activation
+from resexpand.network.operation import Map
 from resexpand.network.resnet import ResNet
 from resexpand.theory.gated_paths.pieces import piecewise_linear
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import activation_labels, kernel
+from resexpand.theory.mean_field import kernel
 from resexpand.theory.order_profile.averages import Averages
 from resexpand.theory.order_profile.profile import (
     diagonal_output,
@@ -75,30 +75,30 @@ def _through_branch(
     net: ResNet, hyper: Hyperparameters, averages: Averages, lengths: list[sp.Expr]
 ) -> list[sp.Expr]:
     """Return the second moments behind the branch, before the length rises by one."""
-    labels, laws = activation_labels(net), iter(variances_of_branch(net, hyper))
+    laws = iter(variances_of_branch(net, hyper))
     moments = list(lengths)
-    for position, op in enumerate(net.branch.ops):
-        if isinstance(op, Activation):
-            # The slope has the same mean square at every variance.
-            node = slope_moment(labels[position], sp.Integer(1))
-            gate = averages.symbol(node, f"gate_{position}")
-            moments = [gate * moment for moment in moments]
-        else:
+    for step in net.branch.steps:
+        if step.contracts:
             weight, bias = next(laws)
             moments = [weight * moment for moment in moments]
             moments[0] += bias
+        else:
+            # The slope has the same mean square at every variance.
+            node = slope_moment(step.label, sp.Integer(1))
+            gate = averages.symbol(node, f"gate_{step.position}")
+            moments = [gate * moment for moment in moments]
     return moments
 
 
 def _require_two_slopes(net: ResNet) -> None:
-    for op in net.branch.ops:
-        if isinstance(op, Activation) and not _has_two_slopes(op):
+    for op in net.branch.maps:
+        if not _has_two_slopes(op):
             raise UnsupportedError(
                 f"the path profile of a network with activation {op.name}",
                 "the gates act by their mean square only if phi has two slopes that meet at 0",
                 'use basis="taylor" or "chaos" for smooth activations, relu or leaky_relu here',
             )
-    if isinstance(net.branch.ops[-1], Activation):
+    if not net.branch.is_gaussian:
         raise UnsupportedError(
             "the path profile of a branch that ends in an activation",
             "its paths have means, so that different lengths overlap",
@@ -106,7 +106,7 @@ def _require_two_slopes(net: ResNet) -> None:
         )
 
 
-def _has_two_slopes(activation: Activation) -> bool:
+def _has_two_slopes(activation: Map) -> bool:
     """Return whether ``phi(x) = a x`` for ``x > 0`` and ``b x`` for ``x < 0``."""
     try:
         return piecewise_linear(activation).is_homogeneous

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from resexpand.network.ops import Activation
 from resexpand.network.resnet import ResNet
 from resexpand.series.truncated import Truncated
 from resexpand.theory.hyperparameters import Hyperparameters
@@ -43,8 +42,6 @@ class BranchOfReplicas:
     Attributes
     ----------
     net : ResNet
-    labels : dict
-        Label of the activation at each position of the branch.
     laws : tuple of (sympy.Symbol, sympy.Symbol)
         Symbols of weight and bias variance of each linear operation.
     averages : Averages
@@ -55,7 +52,6 @@ class BranchOfReplicas:
     """
 
     net: ResNet
-    labels: dict[int, sp.Symbol]
     laws: tuple[tuple[sp.Symbol, sp.Symbol], ...]
     averages: Averages
     shared: int = 0
@@ -63,21 +59,18 @@ class BranchOfReplicas:
     @property
     def has_mean(self) -> bool:
         """Whether the stream acquires a mean: the branch ends in an activation."""
-        return isinstance(self.net.branch.ops[-1], Activation)
+        return not self.net.branch.is_gaussian
 
     def __call__(self, replicas: Replicas) -> Replicas:
         """Return the moments of the branch output; 11 and 22 only where something reads them."""
-        ops = self.net.branch.ops
-        linear = 0
-        for position, op in enumerate(ops):
-            if isinstance(op, Activation):
-                read_on = any(isinstance(later, Activation) for later in ops[position + 1 :])
-                is_last = position == len(ops) - 1
-                label = self.labels[position]
-                replicas = self._activated(label, replicas, alone=read_on, means=is_last)
+        steps = self.net.branch.steps
+        for step in steps:
+            if step.contracts:
+                replicas = self._through_linear(self.laws[step.number - 1], replicas)
             else:
-                replicas = self._through_linear(self.laws[linear], replicas)
-                linear += 1
+                read_on = any(not later.contracts for later in steps[step.position + 1 :])
+                is_last = step is steps[-1]
+                replicas = self._activated(step.label, replicas, alone=read_on, means=is_last)
         return replicas
 
     def _through_linear(self, law: tuple[sp.Symbol, sp.Symbol], replicas: Replicas) -> Replicas:
@@ -117,9 +110,6 @@ def variances_of_branch(
     net: ResNet, hyper: Hyperparameters
 ) -> tuple[tuple[sp.Symbol, sp.Symbol], ...]:
     """Return the symbols of weight and bias variance of every linear operation of the branch."""
-    linears = net.branch.linears
-    several = len(linears) > 1
     return tuple(
-        hyper.variances(op, f"_{index}" if several else "")
-        for index, op in enumerate(linears, start=1)
+        hyper.variances(step.op, step.suffix) for step in net.branch.steps if step.contracts
     )

@@ -28,7 +28,7 @@ from resexpand.conventions import K0, K
 from resexpand.network.resnet import ResNet
 from resexpand.series.truncated import Truncated
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import activation_labels, kernel
+from resexpand.theory.mean_field import kernel
 from resexpand.theory.order_profile.averages import Averages
 from resexpand.theory.order_profile.profile import profile_recursion, remainder_output
 from resexpand.theory.order_profile.replicas import (
@@ -48,7 +48,7 @@ def taylor_profile(net: ResNet, order: int, remainder: bool) -> Recursion:
     laws = variances_of_branch(net, hyper)
     base = kernel(net)
     averages = Averages(fixed={K0, *(s for law in laws for s in law)})
-    branch = BranchOfReplicas(net, activation_labels(net), laws, averages)
+    branch = BranchOfReplicas(net, laws, averages)
     system = _System(order, rho, branch)
     update = system.update()
     if remainder:

@@ -7,7 +7,8 @@ from typing import Any
 import sympy as sp
 
 from resexpand.errors import UnsupportedError
-from resexpand.network.ops import Activation
+from resexpand.network.activation import Activation
+from resexpand.network.operation import Map
 from resexpand.theory.remainder.derivative_laws import SHARP, DerivativeLaw, derivative_law
 from resexpand.theory.remainder.majorant import Majorant
 from resexpand.theory.remainder.norms import check_shapes, largest, row_norm
@@ -54,7 +55,7 @@ def majorant_of(
     >>> print(majorant_of("sin", [[1, -2], [0, 1]]))
     |D^m f| <= M/R^m with M = 3, R = 1
     """
-    chosen = activation if isinstance(activation, Activation) else Activation(activation)
+    chosen = activation if isinstance(activation, Map) else Activation(activation)
     law = derivative_law(chosen)
     check_shapes(weights, biases, x, inner)
     outer = row_norm(weights, "weights")

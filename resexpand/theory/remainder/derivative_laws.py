@@ -47,7 +47,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from resexpand.errors import UnsupportedError
-from resexpand.network.ops import Activation
+from resexpand.network.activation import Activation
 
 SHARP = 9
 """Orders 0 .. SHARP - 1 are bounded one by one."""

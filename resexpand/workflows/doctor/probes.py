@@ -132,7 +132,8 @@ def _judged(part: str) -> device.Machine:
 
 
 def _network() -> Any:
-    from resexpand.network.ops import Activation, Linear
+    from resexpand.network.activation import Activation
+    from resexpand.network.linear import Linear
     from resexpand.network.resnet import Branch, ResNet
 
     return ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=SCALE, depth=DEPTH)

@@ -1,0 +1,231 @@
+r"""The protocol of operations: what one is, stated as data.
+
+A network is a program over columns (one per input) of which three instructions are known:
+
+- **contract** (`Contraction`): ``g = W x + b`` over the neurons with fresh Gaussian weights. Given
+  the Gram matrix of its sources, neurons are independent with covariance ``C``.
+- **map** (`Map`): ``y_i = psi(x_i; p, s)``, at every neuron by itself, of parameters p and of
+- **averages** ``s = (1/N) sum_i f(x_i; p, s')``, common to all neurons, each made of those before.
+
+An operation is a class with a name (`kind`), its `parameters` and, for a map, `expression` and
+`averages` as SymPy expressions in `X`, the symbols of the parameters and those of the averages:
+
+>>> import sympy as sp
+>>> from resexpand.network.operation import Map, Parameter, X
+>>> class Unit(Map):
+...     kind = "Unit"
+...     parameters = (Parameter(sp.Symbol("eps", nonnegative=True), default=0),)
+...     averages = ((sp.Symbol("s", positive=True), X**2),)
+...     expression = X / sp.sqrt(sp.Symbol("s", positive=True) + parameters[0].symbol)
+>>> Unit(0.1)
+Unit(eps=1/10)
+
+`resexpand.network.registry.register` makes it known by its name. Its theory at infinite width, its
+loops, their derivatives (`resexpand.network.differentials`) and its LaTeX follow. What it may
+state beside: a `law` of closed Gaussian averages, which the orders in 1/N are derived from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import sympy as sp
+
+from resexpand.activations.activation_law import ActivationLaw, X
+from resexpand.activations.singularities import SWITCHES, find_singularities
+from resexpand.conventions import exact
+from resexpand.errors import DescriptionError
+
+__all__ = ["Contraction", "Map", "Operation", "Parameter", "X", "hyperparameter"]
+
+
+def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> sp.Expr:
+    """Return a hyperparameter as an exact SymPy expression, or say why it cannot be one.
+
+    Parameters
+    ----------
+    value : number or sympy.Expr
+        Numbers become exact rationals.
+    name : str
+        How the error message calls it.
+    minimum : int, optional
+        Smallest allowed value of a number.
+
+    Raises
+    ------
+    DescriptionError
+        If the value is not a finite real number or symbol, or is below the minimum.
+    """
+    try:
+        expression = exact(value)
+    except TypeError as error:
+        raise DescriptionError(
+            f"{name} = {value!r}", str(error), "give a number or symbol"
+        ) from None
+    if expression.is_number and not (expression.is_real and expression.is_finite):
+        raise DescriptionError(f"{name} = {value}", "it is not a finite real number", "give one")
+    if minimum is not None and expression.is_number and expression < minimum:
+        raise DescriptionError(
+            f"{name} = {value}", f"it must not be below {minimum}", f"give a {name} >= {minimum}"
+        )
+    return expression
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an operation.
+
+    Attributes
+    ----------
+    symbol : sympy.Symbol
+        What formulas call it; its assumptions are those of the symbol a number is replaced by.
+    name : str
+        Keyword of the operation; that of the symbol by default.
+    minimum : int, optional
+        Smallest allowed value.
+    default : number or sympy.Expr, optional
+        Value if none is given; without one it must be.
+    """
+
+    symbol: sp.Symbol
+    name: str = ""
+    minimum: int | None = None
+    default: Any = None
+
+    def __post_init__(self) -> None:
+        """Take the name of the symbol where none is given."""
+        object.__setattr__(self, "name", self.name or self.symbol.name)
+
+
+class Operation:
+    """An operation of a branch: a frozen description, equal to another of equal parameters.
+
+    Attributes
+    ----------
+    kind : str
+        Name, the same as in the registry and in stores.
+    parameters : tuple of Parameter
+        What it takes, in the order of its arguments.
+    contracts : bool
+        Whether it is a contraction over the neurons; a map otherwise.
+    values : tuple of sympy.Expr
+        Value of every parameter.
+    """
+
+    kind: ClassVar[str]
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    contracts: ClassVar[bool]
+    values: tuple[sp.Expr, ...]
+
+    def __init__(self, *given: object, **named: object):
+        names = [parameter.name for parameter in self.parameters]
+        unknown = [name for name in named if name not in names[len(given) :]]
+        if len(given) > len(names) or unknown:
+            raise DescriptionError(
+                f"{self.kind} of {', '.join([*map(repr, given), *unknown])}",
+                f"its parameters are {', '.join(names) or 'none'}",
+                "give each once",
+            )
+        found = {**dict(zip(names, given, strict=False)), **named}
+        values = []
+        for parameter in self.parameters:
+            name = parameter.name
+            value = found.get(name, parameter.default) if name not in found else found[name]
+            values.append(hyperparameter(value, name, minimum=parameter.minimum))
+            self.__dict__[name] = values[-1]
+        self.__dict__["values"] = tuple(values)
+
+    @property
+    def text(self) -> str:
+        """What stores and generated code call it: the kind, whatever its parameters."""
+        return self.kind
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{self!r} is frozen: describe another {self.kind}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__["values"] == other.__dict__["values"]
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.values))
+
+    def __repr__(self) -> str:
+        given = (f"{p.name}={v}" for p, v in zip(self.parameters, self.values, strict=True))
+        return f"{self.kind}({', '.join(given)})"
+
+
+class Contraction(Operation):
+    """A contraction over the neurons; its parameters are weight and bias variance."""
+
+    contracts = True
+    weight_variance: sp.Expr
+    bias_variance: sp.Expr
+
+
+class Map(Operation):
+    """A map of every neuron by itself, given averages over all of them.
+
+    Attributes
+    ----------
+    expression : sympy.Expr
+        The function of `X`, the symbols of the parameters and of the averages.
+    averages : tuple of (sympy.Symbol, sympy.Expr)
+        Averages over the neurons, each a function of `X`, parameters and averages before it.
+    law : ActivationLaw or None
+        Closed Gaussian averages of a function of `X` alone, the ground of the orders in 1/N.
+    """
+
+    contracts = False
+    expression: ClassVar[sp.Expr]
+    averages: ClassVar[tuple[tuple[sp.Symbol, sp.Expr], ...]] = ()
+    law: ActivationLaw | None = None
+    variable: ClassVar[sp.Symbol] = X
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.kind
+
+    @property
+    def arguments(self) -> tuple[sp.Symbol, ...]:
+        """Symbols of the parameters and of the averages."""
+        return (*(p.symbol for p in self.parameters), *(symbol for symbol, _ in self.averages))
+
+    @property
+    def kinks(self) -> tuple[sp.Expr, ...]:
+        """Points where the function is continuous but not smooth."""
+        return self._singularities[0]
+
+    @property
+    def jumps(self) -> tuple[sp.Expr, ...]:
+        """Points where the function is discontinuous."""
+        return self._singularities[1]
+
+    @cached_property
+    def _singularities(self) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
+        return find_singularities(self.expression) if self.expression.has(*SWITCHES) else ((), ())
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the function has derivatives of every order on the real line."""
+        return not (self.kinks or self.jumps)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it multiplies a centred Gaussian by a number at infinite width.
+
+        Averages of odd functions vanish there.
+        """
+        if self.law is not None or self.expression.diff(X).has(X):
+            return False
+        zero: dict[sp.Expr, sp.Expr] = {X: sp.Integer(0)}
+        for symbol, value in self.averages:
+            if sp.expand(value.xreplace(zero | {X: X}) + value.xreplace(zero | {X: -X})) == 0:
+                zero[symbol] = sp.Integer(0)
+        return bool(self.expression.xreplace(zero) == 0)
+
+    def derivative(self, order: int) -> sp.Expr:
+        """Return the derivative by the neuron's own value, where it exists."""
+        return sp.diff(self.expression, X, order)

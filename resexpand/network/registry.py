@@ -1,0 +1,84 @@
+"""The registry of operations: one line per kind.
+
+Stores and the command line write an operation as its kind and parameters; an activation is written
+as its expression.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from resexpand.errors import DescriptionError
+from resexpand.expressions import parse_expression
+from resexpand.network.activation import Activation
+from resexpand.network.linear import Linear
+from resexpand.network.operation import Contraction, Map, Operation
+
+OPERATIONS: dict[str, type[Operation]] = {
+    Activation.kind: Activation,
+    Linear.kind: Linear,
+}
+"""Every kind of operation by name: the one place to add another."""
+
+
+def register(operation: type[Operation]) -> type[Operation]:
+    """Make a kind of operation known by its name; usable as a decorator.
+
+    Raises
+    ------
+    DescriptionError
+        If it is no operation, states less than the protocol asks for, or its name is taken.
+    """
+    if not (isinstance(operation, type) and issubclass(operation, Contraction | Map)):
+        raise DescriptionError(
+            f"the operation {operation!r}", "it is no subclass of Map", "see network.operation"
+        )
+    kind = getattr(operation, "kind", None)
+    if not (isinstance(kind, str) and kind.isidentifier()):
+        raise DescriptionError(
+            f"the operation {operation.__name__}", f"its kind is {kind!r}", "give a name"
+        )
+    if OPERATIONS.get(kind, operation) is not operation:
+        raise DescriptionError(f"the operation {kind}", "the name is taken", "choose another")
+    if issubclass(operation, Map):
+        _check_symbols(operation)
+    OPERATIONS[kind] = operation
+    return operation
+
+
+def _check_symbols(operation: type[Map]) -> None:
+    """Raise if an expression holds a symbol that is neither argument, parameter nor average."""
+    known = {operation.variable, *(p.symbol for p in operation.parameters)}
+    named = [*operation.averages, (None, operation.expression)]
+    for symbol, value in named:
+        stray = sorted(map(str, value.free_symbols - known))
+        if stray:
+            raise DescriptionError(
+                f"the operation {operation.kind}",
+                f"{', '.join(stray)} in {value} is neither its argument X nor a parameter or an "
+                "average stated before",
+                "state it under parameters or averages",
+            )
+        known.add(symbol)
+
+
+def operation_of(text: str, values: tuple[object, ...] = ()) -> Operation:
+    """Return the operation of a kind and parameters, or the activation of an expression.
+
+    Parameters
+    ----------
+    text : str
+        `Operation.text`: a registered kind, or the expression of an activation.
+    values : tuple
+        Its parameters; what lies behind them is left out.
+
+    Raises
+    ------
+    ResexpandError
+        If the text is neither.
+    """
+    if text in OPERATIONS and text != Activation.kind:
+        kind = OPERATIONS[text]
+        return kind(*values[: len(kind.parameters)])
+    expression: sp.Expr = parse_expression(text)
+    return Activation(expression)

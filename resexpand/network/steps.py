@@ -1,0 +1,79 @@
+"""Steps: the operations of a branch in data-flow order, each with its names.
+
+Theory, samplers, stores and printers read a branch as its steps. Each asks of a step only which
+instruction it is, a contraction or a map, and what it states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sympy as sp
+
+from resexpand.errors import UnsupportedError
+from resexpand.network.operation import Operation
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a branch.
+
+    Attributes
+    ----------
+    position : int
+        Place in the branch, from 0.
+    op : Operation
+        The operation; its attributes are those of a `Map` or a `Contraction`.
+    number : int
+        Place among the contractions, or among the maps of its kind, from 1.
+    suffix : str
+        Of the names of its hyperparameters: ``"_2"`` where the branch has several of its kind.
+    label : sympy.Symbol or None
+        Name in formulas, ``phi`` or ``phi_2``, of a map that states a law.
+    """
+
+    position: int
+    op: Any
+    number: int
+    suffix: str
+    label: sp.Symbol | None
+
+    @property
+    def contracts(self) -> bool:
+        """Whether it is a contraction; a map otherwise."""
+        return bool(self.op.contracts)
+
+
+def steps_of(ops: Sequence[Operation]) -> tuple[Step, ...]:
+    """Return the steps of a sequence of operations."""
+    kinds = ["contraction" if op.contracts else op.kind for op in ops]
+    steps, labels = [], 0
+    for position, op in enumerate(ops):
+        kind = kinds[position]
+        number = kinds[: position + 1].count(kind)
+        suffix = f"_{number}" if kinds.count(kind) > 1 else ""
+        label = None
+        if getattr(op, "law", None) is not None:
+            labels += 1
+            label = sp.Symbol("phi" if labels == 1 else f"phi_{labels}")
+        steps.append(Step(position, op, number, suffix, label))
+    return tuple(steps)
+
+
+def require_laws(steps: Sequence[Step], asked: str) -> None:
+    """Raise the one error of theories that know contractions and maps with a law alone.
+
+    Raises
+    ------
+    UnsupportedError
+        If a map has parameters or averages of its own.
+    """
+    for step in steps:
+        if not step.contracts and step.label is None:
+            raise UnsupportedError(
+                f"{asked} of a branch with {step.op!r}",
+                f"the operation {step.op.kind} states no law for it",
+                "kernel(), response() and sample() take it as it is",
+            )
