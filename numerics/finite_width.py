@@ -225,9 +225,9 @@ def scores_claim(findings: Findings, scale: Scale) -> Claim:
         )
 
     statement = "the root mean square of one z-score per run is 1"
-    return Claim(
-        "scores", statement, judged(findings.right), judged(findings.wrong), "terms are dropped"
-    )
+    right, wrong = judged(findings.right), judged(findings.wrong)
+    # The scatter of a hundred scores is known to seven percent, and may be off by ten.
+    return Claim("scores", statement, right, wrong, "terms are dropped", resolve=0.6)
 
 
 def figures(scale: Scale, out: Path) -> None:

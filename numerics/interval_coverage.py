@@ -36,6 +36,8 @@ from support.claims import Claim, conclude, record_claims
 
 CONFIDENCE = 0.95
 LOWEST, HIGHEST = 0.935, 0.965
+UNSEEN = 0.03
+"""Largest deviation of a coverage that may stay unseen."""
 K0, DEPTH, SCALE = 0.8, 4, 0.5
 BRANCHES = {
     "linear": Branch(Linear(1.3, 0.2)),
@@ -82,6 +84,12 @@ class Coverage:
         label = max(self.found, key=lambda name: abs(self.found[name] - CONFIDENCE))
         error = np.sqrt(CONFIDENCE * (1 - CONFIDENCE) / self.runs)
         return self.Row(label, float((self.found[label] - CONFIDENCE) / error))
+
+    @property
+    def resolution(self) -> float:
+        """Deviation of a coverage that would have been seen with probability 0.95 and more."""
+        error = np.sqrt(CONFIDENCE * (1 - CONFIDENCE) / self.runs)
+        return float(HIGHEST - CONFIDENCE + 2 * error)
 
     @property
     def verdict(self) -> str:
@@ -180,6 +188,7 @@ def means_claim(scale: Scale) -> Claim:
         Coverage(right, scale.runs),  # type: ignore[arg-type]
         Coverage(wrong, scale.runs),  # type: ignore[arg-type]
         "intervals of 1.5 standard errors",
+        UNSEEN,
     )
 
 
@@ -222,6 +231,7 @@ def stopping_claim(scale: Scale) -> Claim:
         Coverage(right, scale.stopped_runs),  # type: ignore[arg-type]
         Coverage(wrong, scale.stopped_runs),  # type: ignore[arg-type]
         "runs that may stop after four draws",
+        UNSEEN,
     )
 
 

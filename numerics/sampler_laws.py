@@ -221,6 +221,11 @@ class Rounding:
         return self.Row(label, self.found[label] / self.bound)
 
     @property
+    def resolution(self) -> float:
+        """Deviation that would have been seen."""
+        return self.bound
+
+    @property
     def verdict(self) -> str:
         """``"agrees"`` if all deviations are below the bound."""
         return "agrees" if self.worst.z <= 1 else "disagrees"

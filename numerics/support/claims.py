@@ -2,7 +2,8 @@
 
 A script in ``numerics/`` tests a few claims and concludes with an exit code: 0 if every claim
 agrees and every control was caught, 1 if a claim disagrees or a control slipped through, 2 if
-nothing is wrong but something, a control included, could not be decided.
+nothing is wrong but something, a control included, could not be decided. A comparison that would
+not have seen a deviation of `LARGEST_UNSEEN` supports no claim, whatever it was asked to resolve.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from resexpand.agreement.outcome import Agreement
 from resexpand.export.record import environment, write_record
 
 AGREES, DISAGREES, INCONCLUSIVE = 0, 1, 2
+
+LARGEST_UNSEEN = 0.5
+"""Largest relative deviation that a comparison may overlook and still support a claim."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Claim:
         The same comparison with a deliberately wrong theory.
     wrong : str
         What is wrong in the control.
+    resolve : float
+        Largest deviation, in units of the agreement's `resolution`, that may stay unseen.
     """
 
     name: str
@@ -41,6 +47,12 @@ class Claim:
     agreement: Agreement
     control: Agreement
     wrong: str
+    resolve: float = LARGEST_UNSEEN
+
+    @property
+    def sees(self) -> bool:
+        """Whether the comparison would have seen a deviation that matters."""
+        return self.agreement.resolution <= self.resolve
 
     @property
     def caught(self) -> bool:
@@ -49,11 +61,11 @@ class Claim:
 
     @property
     def exit_code(self) -> int:
-        """0 if the claim agrees and its control was caught."""
+        """0 if the claim agrees, would have seen what matters, and its control was caught."""
         if self.control.verdict == "agrees":
             return DISAGREES
         # A comparison that cannot refute the wrong theory does not support the right one.
-        if self.agreement.exit_code == AGREES and not self.caught:
+        if self.agreement.exit_code == AGREES and not (self.caught and self.sees):
             return INCONCLUSIVE
         return self.agreement.exit_code
 
@@ -62,6 +74,7 @@ class Claim:
         return {
             "statement": self.statement,
             "exit_code": self.exit_code,
+            "resolve": self.resolve,
             "agreement": self.agreement.to_dict(),
             "control": {
                 "wrong": self.wrong,
@@ -77,6 +90,9 @@ def conclude(claims: Sequence[Claim], say: Callable[[str], None] = print) -> int
     for claim in claims:
         say(f"\n{claim.name}: {claim.statement}")
         say(str(claim.agreement))
+        if claim.agreement.exit_code == AGREES and not claim.sees:
+            seen = claim.agreement.resolution
+            say(f"inconclusive: a deviation of {seen:.2g} would be seen, not {claim.resolve:g}")
         outcome = {"agrees": "slipped through", "disagrees": "caught"}
         found = outcome.get(claim.control.verdict, "undecided")
         say(f"control ({claim.wrong}): {found}, {claim.control.reason}")

@@ -12,11 +12,17 @@ their mean is normal, also far out in the tail, where permutations would need mi
 
 Draws are rounded to `DIGITS` digits first: atoms must not be told apart by rounding errors.
 
+A test that could not have seen a difference supports no law. With `m` comparisons at a level, the
+largest `D` that agrees is `d` with tail `level/m`; two laws whose distribution functions are `d +
+sqrt(log(1/0.05)/(2n))` apart are told apart with probability 0.95 (P. Massart 1990). Where that
+is more than `resolve` the verdict is *inconclusive*.
+
 Many comparisons are judged together by Holm's procedure, which bounds the probability of one or
 more false rejections under any dependence.
 
 Source: M. A. Stephens, J. R. Stat. Soc. B 32 (1970) 115; G. J. Székely, M. L. Rizzo, J. Stat. Plan.
-Inference 143 (2013) 1249, doi:10.1016/j.jspi.2013.03.018; S. Holm, Scand. J. Stat. 6 (1979) 65.
+Inference 143 (2013) 1249, doi:10.1016/j.jspi.2013.03.018; S. Holm, Scand. J. Stat. 6 (1979) 65;
+P. Massart, Ann. Probab. 18 (1990) 1269.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resexpand.agreement.tails import Array, normal_quantile, normal_tail
+from resexpand.agreement.verdict import AGREES, DISAGREES, INCONCLUSIVE, POWER_TAIL
 from resexpand.errors import HyperparameterError
 
 BLOCK = 32
@@ -45,6 +52,8 @@ class Comparison(NamedTuple):
     test: str
     statistic: float
     p: float
+    draws: float = math.inf
+    """Effective number of draws, `n_x n_y/(n_x + n_y)`."""
 
     @property
     def z(self) -> float:
@@ -61,10 +70,13 @@ class LawAgreement:
     comparisons : tuple of Comparison
     level : float
         Probability of one or more false rejections.
+    resolve : float
+        Largest difference of the distribution functions, between 0 and 1, that may stay unseen.
     """
 
     comparisons: tuple[Comparison, ...]
     level: float = 0.0027
+    resolve: float = 0.2
 
     @property
     def rejected(self) -> tuple[Comparison, ...]:
@@ -77,14 +89,23 @@ class LawAgreement:
         return tuple(ordered[:kept])
 
     @property
+    def resolution(self) -> float:
+        """Difference of the distribution functions that every comparison would have seen."""
+        tail = self.level / len(self.comparisons)
+        factor = math.sqrt(math.log(2 / tail) / 2) + math.sqrt(-math.log(POWER_TAIL) / 2)
+        return factor / math.sqrt(min(found.draws for found in self.comparisons))
+
+    @property
     def verdict(self) -> str:
-        """``"agrees"`` if no comparison is rejected, ``"disagrees"`` otherwise."""
-        return "disagrees" if self.rejected else "agrees"
+        """``"disagrees"`` if one is rejected, ``"inconclusive"`` if one is blind."""
+        if self.rejected:
+            return DISAGREES
+        return AGREES if self.resolution <= self.resolve else INCONCLUSIVE
 
     @property
     def exit_code(self) -> int:
-        """0 agrees, 1 disagrees."""
-        return int(bool(self.rejected))
+        """0 agrees, 1 disagrees, 2 inconclusive."""
+        return (AGREES, DISAGREES, INCONCLUSIVE).index(self.verdict)
 
     @property
     def worst(self) -> Comparison:
@@ -98,7 +119,9 @@ class LawAgreement:
         least = f"smallest p = {worst.p:.2g} ({worst.test}, {worst.label}) of {count}"
         if self.rejected:
             return f"{len(self.rejected)} comparisons are rejected at {self.level:g}: {least}"
-        return f"no comparison is rejected at {self.level:g}: {least}"
+        seen = f"distribution functions {self.resolution:.2g} apart would have been told apart"
+        blind = "" if self.resolution <= self.resolve else f", not {self.resolve:g}: draw more"
+        return f"no comparison is rejected at {self.level:g}: {least}; {seen}{blind}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome and every comparison."""
@@ -107,6 +130,7 @@ class LawAgreement:
             "reason": self.reason,
             "exit_code": self.exit_code,
             "level": self.level,
+            "resolution": self.resolution,
             "rows": [found._asdict() for found in self.comparisons],
         }
 
@@ -141,9 +165,10 @@ def compare_laws(label: str, first: Array, second: Array) -> list[Comparison]:
             f"comparing two samples of {label}", "some draws are NaN", "leave them out"
         )
     x, y = _rounded(x), _rounded(y)
+    draws = len(x) * len(y) / (len(x) + len(y))
     return [
-        Comparison(label, "Kolmogorov-Smirnov", *kolmogorov_smirnov(x[:, -1], y[:, -1])),
-        Comparison(label, "energy", *energy(x, y)),
+        Comparison(label, "Kolmogorov-Smirnov", *kolmogorov_smirnov(x[:, -1], y[:, -1]), draws),
+        Comparison(label, "energy", *energy(x, y), draws),
     ]
 
 

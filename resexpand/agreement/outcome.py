@@ -70,6 +70,12 @@ class Agreement:
         return self.judgement.p_value
 
     @property
+    def resolution(self) -> float:
+        """Relative deviation seen at every entry; infinite if one was not judged."""
+        seen = self.judgement.detectable
+        return float(np.max(np.where(np.isfinite(seen), seen, np.inf), initial=0.0))
+
+    @property
     def z(self) -> dict[str, Array]:
         """z-scores by name, in the shape of the compared arrays."""
         return self._shaped(self.judgement.z)

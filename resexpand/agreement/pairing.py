@@ -171,6 +171,7 @@ def entries_of(
         )
     )
     rounding = rounding_bound(estimate, pair.theory, pair.take)
+    reasons, rejectable = unjudged(estimate, pair.take, level)
     size = magnitude(pair.theory, np.where(np.isfinite(variance), variance, 0.0))
     return _build(
         labels_of(pair.key, pair.theory.shape, labels, pair.name),
@@ -188,7 +189,8 @@ def entries_of(
         order=_order(request, pair),
         draws=float(estimate.n),
         width=float(estimate.width),
-        unjudged=unjudged(estimate, pair.take, level),
+        unjudged=reasons,
+        rejectable=rejectable,
     )
 
 
@@ -213,7 +215,7 @@ def sides_of(
     variance = np.where(np.isfinite(spread), spread, 0.0)
     rounding = np.maximum(rounding_bound(a, right, _whole), rounding_bound(b, left, _whole))
     shape = shape_of_sum([-errors[0], errors[1]], [shape_of(a), shape_of(b)])
-    ailing = [unhealthy(e) for e in (a, b)]
+    (why, may), (other, other_may) = (unhealthy(e) for e in (a, b))
     own = np.maximum(magnitude(left, variance), magnitude(right, variance))
     return _build(
         labels_of(a.name, left.shape, labels, a.name),
@@ -231,7 +233,8 @@ def sides_of(
         order=np.zeros(left.shape),
         draws=np.full(left.shape, float(min(a.n, b.n))),
         width=np.full(left.shape, float(a.width)),
-        unjudged=np.where(ailing[0] != "", ailing[0], ailing[1]),
+        unjudged=np.where(why != "", why, other),
+        rejectable=((why == "") | may) & ((other == "") | other_may),
     )
 
 

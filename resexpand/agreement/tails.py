@@ -3,8 +3,9 @@
 `Q(z) = P(Z > z) = erfc(z/sqrt 2)/2` for a standard normal `Z`. A Student variable of `nu` degrees
 of freedom is mapped to the normal variable of equal tail by the asymptotic series in
 `1/(nu - 1/2)` of G. W. Hill, *Student's t-distribution*, Comm. ACM 13 (1970) 617, Algorithm 395;
-for `nu >= 15` and tails down to 1e-12 the relative error of the probability stays below 1e-5.
-The series is used only there: fewer draws give no verdict (`resexpand.agreement.budget`).
+for `nu >= 15` and tails down to 1e-12 the relative error of the probability stays below 1e-5, for
+`nu >= 9` and tails down to 1e-8 below 1e-4. The series is used only there: fewer effective draws
+give no verdict (`resexpand.agreement.health`).
 
 Draws that are skewed to one side make means that are too low together with errors that are too
 small, or the reverse: far out one tail of Student's statistic is many times too heavy. `cautious`
@@ -84,7 +85,7 @@ def student_to_normal(t: npt.ArrayLike, dof: npt.ArrayLike) -> Array:
     t : array_like
         Student deviates, any sign; infinities map to themselves.
     dof : array_like
-        Degrees of freedom, at least 15 (below, the series loses digits); broadcast against `t`.
+        Degrees of freedom, at least 9 (below, the series loses digits); broadcast against `t`.
 
     Source
     ------
@@ -106,23 +107,20 @@ def student_tail(t: npt.ArrayLike, dof: npt.ArrayLike) -> Array:
     return normal_tail(student_to_normal(t, dof))
 
 
-@lru_cache(maxsize=4096)
-def student_quantile(tail: float, dof: float) -> float:
-    """Return the `t` of upper tail `tail` (at most one half) under `dof` degrees of freedom.
+def student_quantile(tail: float, dof: npt.ArrayLike) -> Array:
+    """Return the `t` of upper tail `tail` (at most one half), elementwise in degrees of freedom.
 
     Inverts `student_to_normal` by bisection: the map is increasing in `t`.
     """
-    z = normal_quantile(tail)
-    low, high = z, max(1.0, 2.0 * z)
-    while float(student_to_normal(high, dof)) < z:
+    z, dof = normal_quantile(tail), np.asarray(dof, dtype=float)
+    low, high = np.full(dof.shape, z), np.full(dof.shape, max(1.0, 2.0 * z))
+    while np.any(student_to_normal(high, dof) < z):
         high *= 2.0
     for _ in range(60):
         middle = 0.5 * (low + high)
-        if float(student_to_normal(middle, dof)) < z:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
+        below = student_to_normal(middle, dof) < z
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return np.asarray(0.5 * (low + high))
 
 
 def cautious(t: Array, side: Array, lean: Array, doubt: Array) -> Array:

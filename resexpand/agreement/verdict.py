@@ -80,6 +80,9 @@ class Entries:
         Power of `1/N` with which `neglected` falls; 0 where the width does not change it.
     draws, width : ndarray
         Number of draws and (largest) width, for advice.
+    rejectable : ndarray
+        1 where an entry that cannot be judged may be rejected all the same: its error is good
+        enough to contradict a theory, and not to support one.
     unjudged : tuple of str
         Why an entry cannot be judged; empty where it can.
     """
@@ -99,6 +102,7 @@ class Entries:
     order: Array
     draws: Array
     width: Array
+    rejectable: Array
     unjudged: tuple[str, ...]
 
 
@@ -139,18 +143,17 @@ class Judgement:
 
 def judge(entries: Entries, *, level: float, resolve: float) -> Judgement:
     """Judge all entries together; see the module's opening for the rules."""
-    judged = np.array([not why for why in entries.unjudged], dtype=bool)
-    z = np.where(judged, _scores(entries), np.nan)
-    p = np.where(judged, _tails(entries), np.nan)
+    ailing = np.array([bool(why) for why in entries.unjudged], dtype=bool)
+    z, p = _scores(entries), _tails(entries)
+    judged = (~ailing | (entries.rejectable > 0.0)) & np.isfinite(p)
     missed = judged & (entries.constant > 0.0) & ~_within(entries)
     tested = judged & ((entries.stderr > 0.0) & (entries.constant == 0.0) | missed)
     rejected = _holm(p, tested, level) | (judged & ~tested & (p == 0.0))
-    missed &= ~rejected
     unjudged = tuple(
-        MISSED.format(n) if seen else why
-        for seen, n, why in zip(missed, entries.draws, entries.unjudged, strict=True)
+        "" if off else why or (MISSED.format(n) if seen else "")
+        for off, seen, n, why in zip(rejected, missed, entries.draws, entries.unjudged, strict=True)
     )
-    judged &= ~missed
+    judged &= np.array([not why for why in unjudged], dtype=bool)
     z, p = np.where(judged, z, np.nan), np.where(judged, p, np.nan)
     tested &= judged
     ok = tuple(None if not seen else not off for seen, off in zip(judged, rejected, strict=True))
@@ -225,12 +228,11 @@ def _family_p(p: Array, tested: Mask) -> float:
 def _noise_factor(entries: Entries, tested: Mask, level: float) -> Array:
     """Return the deviation, in standard errors, that is detected with probability 0.95."""
     tail = level / (2.0 * max(1, int(tested.sum())))
-    freedoms, place = np.unique(entries.dof[tested], return_inverse=True)
     skew = [part[tested] for part in _skew(entries)]
     found = np.zeros(entries.dof.shape)
     for of_tail in (tail, POWER_TAIL):
-        quantiles = np.array([student_quantile(of_tail, dof) for dof in freedoms.tolist()])
-        sides = [convincing(quantiles[place], np.array(side), *skew) for side in (1.0, -1.0)]
+        quantiles = student_quantile(of_tail, entries.dof[tested])
+        sides = [convincing(quantiles, np.array(side), *skew) for side in (1.0, -1.0)]
         found[tested] += np.maximum(*sides)
     return found
 
