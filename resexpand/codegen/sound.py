@@ -84,11 +84,13 @@ def _chained(product: sp.Mul) -> sp.Expr:
             below += [base] * int(-exponent)
         elif exponent.is_Rational and exponent < 0 and not base.is_number:
             below.append(sp.Pow(base, -exponent))
+        elif exponent.is_Integer and not base.is_number:
+            above += [base] * int(exponent)
         else:
             above.append(factor)
     numbers = [factor for factor in above if factor.is_number]
     others = [factor for factor in above if not factor.is_number]
-    if len(below) < 2 or not others or not any(b.has(Area, Hypotenuse) for b in below):
+    if len(below) < 2 or not others or not product.has(Area, Hypotenuse):
         return product
     chain, *rest = sorted(others, key=sp.default_sort_key)
     for divisor in sorted(below, key=sp.default_sort_key):
@@ -98,11 +100,19 @@ def _chained(product: sp.Mul) -> sp.Expr:
 
 
 def _less_one(total: sp.Add) -> sp.Expr:
-    """Return a sum with its constant taken into the exponentials that cancel it."""
-    constant, rest = total.as_coeff_Add()
-    parts = [(term, *term.as_coeff_Mul()) for term in sp.Add.make_args(rest)]
-    exponentials = [(term, k, e) for term, k, e in parts if isinstance(e, sp.exp)]
-    if constant == 0 or sp.Add(*(k for _, k, _ in exponentials)) != -constant:
-        return total
-    less_one = {term: k * Expm1(e.args[0]) for term, k, e in exponentials}
-    return sp.Add(*(less_one.get(term, term) for term, *_ in parts))
+    """Return a sum with constants taken into the exponentials that cancel them.
+
+    A constant is a number times any factor, an exponential the same factor times ``exp``.
+    """
+    groups: dict[sp.Expr, list[tuple[sp.Expr, sp.Expr]]] = {}
+    for term in total.args:
+        factors = sp.Mul.make_args(term)
+        exponents = [f.args[0] for f in factors if isinstance(f, sp.exp)]
+        number, rest = sp.Mul(*(f for f in factors if not isinstance(f, sp.exp))).as_coeff_Mul()
+        groups.setdefault(rest, []).append((number, sp.Add(*exponents)))
+    terms = []
+    for factor, group in groups.items():
+        cancels = any(u == 0 for _, u in group) and sp.Add(*(k for k, _ in group)) == 0
+        form = Expm1 if cancels and len(group) > 1 else sp.exp
+        terms += [k * factor * form(u) for k, u in group if u != 0 or form is sp.exp]
+    return sp.Add(*terms)
