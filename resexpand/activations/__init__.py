@@ -6,20 +6,23 @@
 from __future__ import annotations
 
 import copyreg
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.activations.at_point import value_at
+from resexpand.activations.closed import closed_averages
 from resexpand.activations.complexity import check_complexity
 from resexpand.activations.erf import ERF, ERF_UNIT
+from resexpand.activations.gelu import GELU
 from resexpand.activations.identity import IDENTITY
 from resexpand.activations.relu import LEAKY_RELU, RELU
 from resexpand.activations.sign import SIGN
 from resexpand.activations.sine import SIN
-from resexpand.activations.singularities import find_singularities
-from resexpand.activations.smooth import GELU, SILU, TANH
+from resexpand.activations.singularities import breakpoints, find_singularities
+from resexpand.activations.smooth import SILU, TANH
 from resexpand.errors import DescriptionError, ExpressionError
 
 ACTIVATIONS: dict[str, ActivationLaw] = {
@@ -30,9 +33,11 @@ ACTIVATIONS: dict[str, ActivationLaw] = {
 
 
 def _reduced(law: ActivationLaw) -> str | tuple[Any, ...]:
-    """Send a registered law to another process by its name: its closed averages are functions."""
+    """Send a law to another process by name or expression: its closed averages are functions."""
     if ACTIVATIONS.get(law.name) is law:
         return activation_law, (law.name,)
+    if law.pair is not None:
+        return activation_law, (law.expression,)
     return object.__reduce_ex__(law, 2)
 
 
@@ -80,8 +85,15 @@ def activation_law(function: str | sp.Expr) -> ActivationLaw:
             return law
     check_complexity(expression)
     _check_real(expression)
+    return _derived(expression)
+
+
+@lru_cache(maxsize=256)
+def _derived(expression: sp.Expr) -> ActivationLaw:
+    """Return the law of an expression, with closed averages where its class has them."""
     kinks, jumps = find_singularities(expression)
-    return ActivationLaw(name=str(expression), expression=expression, kinks=kinks, jumps=jumps)
+    closed = closed_averages(expression, breakpoints(expression, X))
+    return ActivationLaw(str(expression), expression, kinks=kinks, jumps=jumps, **closed)
 
 
 def _check_real(expression: sp.Expr) -> None:

@@ -1,6 +1,6 @@
 """What is known about an activation function: its expression and its closed Gaussian averages.
 
-Only three averages are ever typed in, each for ``x ~ N(0, K)`` or a pair ``(x_1, x_2) ~ N(0, K)``:
+Only three averages are ever stated, each for ``x ~ N(0, K)`` or a pair ``(x_1, x_2) ~ N(0, K)``:
 ``<phi(x_1) phi(x_2)>``, its value at coinciding inputs ``<phi(x)^2>``, and the mean ``<phi(x)>``.
 Everything else (``<phi' phi'>``, ``<phi'' phi>``, ``d/dK`` of any order) follows from these by
 Price's theorem.
@@ -49,9 +49,9 @@ class ActivationLaw:
 
     name: str
     expression: sp.Expr
-    pair: PairAverage | None = None
-    variance: Average | None = None
-    mean: Average | None = None
+    pair: PairAverage | None = field(default=None, compare=False)
+    variance: Average | None = field(default=None, compare=False)
+    mean: Average | None = field(default=None, compare=False)
     kinks: tuple[sp.Expr, ...] = ()
     jumps: tuple[sp.Expr, ...] = ()
     citations: tuple[str, ...] = field(default=())

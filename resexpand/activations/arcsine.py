@@ -75,8 +75,8 @@ class ArcCorrelation(sp.Function):
         """Evaluate at zero and at full correlation."""
         if c == 0:
             return sp.Integer(0)
-        if sp.expand(a * b - c**2) == 0 and c.is_positive:
-            return sp.pi / 2
+        if (c.is_positive or c.is_negative) and sp.expand(a * b - c**2) == 0:
+            return sp.pi / 2 if c.is_positive else -sp.pi / 2
         return None
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
@@ -102,9 +102,9 @@ class ArcCorrelation(sp.Function):
 
 
 def elementary(expression: sp.Expr) -> sp.Expr:
-    """Rewrite `Area` and `ArcCorrelation` in SymPy's own functions."""
+    """Rewrite the functions of this room (those with a form ``rewritten``) in SymPy's own."""
     return expression.replace(
-        lambda node: isinstance(node, Area | ArcCorrelation), lambda node: node.rewritten()
+        lambda node: hasattr(node, "rewritten"), lambda node: node.rewritten()
     )
 
 

@@ -7,67 +7,16 @@ An error of one unit is a relative error between 1.1e-16 and 2.2e-16.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import sympy as sp
 from mpmath import mp
 
+from resexpand.codegen.closed_functions import CLOSED_AVERAGES
+from resexpand.codegen.function_entry import FunctionEntry, Span
+from resexpand.codegen.sound import Expm1
 from resexpand.errors import UnsupportedError
-
-
-@dataclass(frozen=True)
-class Span:
-    """An interval to sample: uniformly, or by magnitude (with both signs where `signed`)."""
-
-    low: float
-    high: float
-    magnitudes: bool = False
-    signed: bool = False
-
-
-@dataclass(frozen=True)
-class FunctionEntry:
-    """One function of generated code.
-
-    Attributes
-    ----------
-    head : type
-        The SymPy class it stands for; `sympy.Pow` for the roots and powers.
-    name : str
-        Name of the function in `resexpand.codegen.elementary`; generated code calls ``fn_<name>``.
-    module : str
-        The file of that package it lives in.
-    arity : int
-        Number of arguments.
-    domain : str
-        Where it is defined, and what it gives elsewhere.
-    reference : callable
-        The same function in mpmath.
-    max_ulp : float
-        Largest error measured over `sampled`, rounded up.
-    sampled : tuple of tuple of Span
-        The boxes that the measurement draws from, one `Span` per argument.
-    """
-
-    head: type[sp.Basic]
-    name: str
-    module: str
-    arity: int
-    domain: str
-    reference: Callable[..., Any]
-    max_ulp: float
-    sampled: tuple[tuple[Span, ...], ...]
-
-    @property
-    def implementation(self) -> Callable[..., float]:
-        """The plain Python function."""
-        home = import_module(f"resexpand.codegen.elementary.{self.module}")
-        function: Callable[..., float] = getattr(home, self.name)
-        return function
 
 
 def _line(low: float, high: float) -> tuple[Span]:
@@ -98,7 +47,7 @@ _ENTRIES = (
         (_line(-745, 709.7), _line(-3, 3), _TINY),
     ),
     FunctionEntry(
-        sp.exp,
+        Expm1,
         "expm1",
         "exponential",
         1,
@@ -290,12 +239,13 @@ _ENTRIES = (
     ),
     FunctionEntry(sp.Max, "maximum", "selection", 2, _REAL, max, 0.0, (_two(-9, 9),)),
     FunctionEntry(sp.Min, "minimum", "selection", 2, _REAL, min, 0.0, (_two(-9, 9),)),
+    *CLOSED_AVERAGES,
 )
 
 FUNCTIONS: Mapping[str, FunctionEntry] = MappingProxyType({e.name: e for e in _ENTRIES})
 """Every function of generated code by its name."""
 
-# exp and log stand before expm1 and log1p, which the printer chooses by the shape of an argument.
+# log stands before log1p, which the printer chooses by the shape of an argument.
 HEADS: Mapping[type[sp.Basic], FunctionEntry] = MappingProxyType(
     {entry.head: entry for entry in reversed(_ENTRIES) if entry.head is not sp.Pow}
 )
@@ -304,7 +254,7 @@ HEADS: Mapping[type[sp.Basic], FunctionEntry] = MappingProxyType(
 
 def supported() -> str:
     """Return the list of what an expression may contain, for messages."""
-    names = sorted(head.__name__ for head in HEADS)
+    names = sorted(h.__name__ for h in HEADS if h.__module__.partition(".")[0] == "sympy")
     return f"+, *, **, sqrt, Piecewise, {', '.join(names)}, numbers, pi and E"
 
 

@@ -1,8 +1,7 @@
 """From closed formulas to what is computed: numerically sound forms and quadrature calls.
 
-`Area` and `ArcCorrelation` become a guarded square root and an arctangent, which keeps full
-accuracy at coinciding inputs, where the arcsine of a rounded correlation would lose half the
-digits. Averages without closed form become calls of generated quadrature functions.
+Closed averages take the forms of `resexpand.codegen.sound`; averages without closed form become
+calls of generated quadrature functions.
 """
 
 from __future__ import annotations
@@ -11,33 +10,10 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
-from resexpand.activations.arcsine import ArcCorrelation, Area
 from resexpand.activations.singularities import breakpoints
+from resexpand.codegen.sound import sound
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.theory.closure import Laws, close
-
-
-def guarded_area(area: Area) -> sp.Expr:
-    """Return the square root of the determinant, never of a number rounded below zero."""
-    a, b, c = area.args
-    if a == b and not sp.expand(area.determinant).has(c**2):
-        return sp.sqrt(area.determinant)
-    return sp.sqrt(sp.Max(0, a * b - c**2))
-
-
-def stable(expression: sp.Expr) -> sp.Expr:
-    """Replace `Area` and `ArcCorrelation` by forms that are accurate at coinciding inputs."""
-    # `replace` goes from the leaves up: the arguments of a node may hold such nodes themselves.
-    return expression.replace(lambda node: isinstance(node, Area | ArcCorrelation), _stable_node)
-
-
-def _stable_node(node: Area | ArcCorrelation) -> sp.Expr:
-    area = Area(*node.args)
-    root = guarded_area(area) if isinstance(area, Area) else area
-    if isinstance(node, Area):
-        return root
-    # Unevaluated: SymPy would turn it into an arctangent of a quotient, one division more.
-    return sp.atan2(node.args[2], root, evaluate=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +61,7 @@ class Lowering:
         closed = close(expression, self.laws)
         while nodes := closed.atoms(GaussianExpectation):
             closed = closed.xreplace({node: self._call(node) for node in nodes})
-        return stable(closed)
+        return sound(closed)
 
     def _call(self, node: GaussianExpectation) -> sp.Expr:
         quadrature = self._quadrature(node)

@@ -16,8 +16,12 @@ import sympy as sp
 
 from resexpand.codegen.quadrature import rule_arguments, with_rules
 from resexpand.codegen.rewrite import Lowering, Quadrature
+from resexpand.conventions import PAIR
 from resexpand.errors import HyperparameterError
 from resexpand.theory.recursion import Output, Recursion
+
+COVARIANCE = re.compile(r"(K|C\d*)_12")
+"""Names of the covariances of two inputs: of the stream, and behind the linear operations."""
 
 
 @dataclass(frozen=True)
@@ -157,13 +161,14 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
     lowering = Lowering(recursion.laws)
     needed = _needed_symbols(recursion, outputs)
     constants = [(s, value) for s, value in recursion.constants if s in needed]
-    definitions = [(s, value) for s, value in recursion.definitions if s in needed]
+    merged = _merged(dict(recursion.definitions))
+    definitions = [(s, merged[s]) for s, _ in recursion.definitions if s in needed]
     state = tuple(s for s in recursion.state if s in needed)
 
     def lowered(expressions: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
         return tuple(lowering.lower(e) for e in expressions)
 
-    update = dict(zip(recursion.state, recursion.update, strict=True))
+    update = _merged(dict(zip(recursion.state, recursion.update, strict=True)))
     initial = dict(zip(recursion.state, recursion.initial, strict=True))
     diagonals = [(o.name, o.diagonal) for o in outputs if o.diagonal is not None]
     matrices = [entry for o in by_kind["propagator"] if o.matrix is not None for entry in o.matrix]
@@ -175,7 +180,7 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
         "read": lowered(_entries(by_kind["trajectory"]) + [value for _, value in diagonals]),
         "layer": lowered([*_entries(by_kind["layer"]), *matrices]),
         "last": lowered(
-            [e for o in by_kind["layer"] for e in o.at_end] + _entries(by_kind["final"])
+            [e for o in by_kind["layer"] for e in _at_end(o)] + _entries(by_kind["final"])
         ),
     }
     quadratures = tuple(lowering.quadratures.values())
@@ -198,6 +203,36 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
         quadratures=quadratures,
         outputs=outputs,
     )
+
+
+ONE_INPUT = sp.And(sp.Eq(PAIR[0], PAIR[1]), sp.Eq(PAIR[2], PAIR[1]))
+"""Whether the two inputs of a pair are one and the same."""
+
+
+def _merged(values: dict[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
+    """Give the covariance of equal inputs the very number of their variance, entry by entry.
+
+    The two are computed by different formulas; of their rounding errors, an angle would make its
+    root.
+    """
+    by_name = {symbol.name: value for symbol, value in values.items()}
+    return {
+        symbol: _equal_where_one(by_name[f"{symbol.name[:-2]}11"], value)
+        if COVARIANCE.fullmatch(symbol.name)
+        else value
+        for symbol, value in values.items()
+    }
+
+
+def _equal_where_one(variance: sp.Expr, covariance: sp.Expr) -> sp.Expr:
+    return sp.Piecewise((variance, ONE_INPUT), (covariance, True))
+
+
+def _at_end(output: Output) -> tuple[sp.Expr, ...]:
+    if len(output.at_end) != len(PAIR):
+        return output.at_end
+    first, both, last = output.at_end
+    return first, _equal_where_one(first, both), last
 
 
 def _entries(outputs: Sequence[Output]) -> list[sp.Expr]:

@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from resexpand.codegen.elementary import (
+    bivariate,
     error_function,
     exponential,
     inverse,
@@ -27,7 +28,10 @@ from resexpand.codegen.elementary import (
 from resexpand.errors import UnsupportedError
 
 # In the order of their imports: a module stands behind those whose functions it calls.
-MODULES = (polynomials, exponential, logarithm, trigonometric, inverse, error_function, selection)
+MODULES = (
+    *(polynomials, exponential, logarithm, trigonometric, inverse, error_function, bivariate),
+    selection,
+)
 PACKAGE = "resexpand"
 
 Function = Callable[..., Any]

@@ -18,7 +18,8 @@ from functools import lru_cache
 import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw
-from resexpand.activations.arcsine import elementary, reduce_area
+from resexpand.activations.arcsine import elementary
+from resexpand.activations.collection import normal_form
 from resexpand.conventions import PAIR, K
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity, integration_variables
@@ -121,7 +122,7 @@ def _differentiated_form(
         return None
     for symbol, order in zip((K,) if len(orders) == 1 else PAIR, orders, strict=True):
         for _ in range(order):
-            form = reduce_area(form.diff(symbol))
+            form = normal_form(form.diff(symbol))
     return form
 
 

@@ -114,22 +114,27 @@ def test_nan_propagates(name):
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_loop_is_vectorised(name):
-    function = cpu.function(name)
-    if FUNCTIONS[name].arity == 1:
+    function, arity = cpu.function(name), FUNCTIONS[name].arity
 
-        def loop(x, y, out):
-            for i in range(out.size):
-                out[i] = function(x[i])
+    def one(x, out):
+        for i in range(out.size):
+            out[i] = function(x[i])
 
-    else:
+    def two(x, out):
+        for i in range(out.size):
+            out[i] = function(x[i], x[i])
 
-        def loop(x, y, out):
-            for i in range(out.size):
-                out[i] = function(x[i], y[i])
+    def three(x, out):
+        for i in range(out.size):
+            out[i] = function(x[i], x[i], x[i])
 
-    compiled = numba.njit(**OPTIONS)(loop)
+    def five(x, out):
+        for i in range(out.size):
+            out[i] = function(x[i], x[i], 0.5 * x[i], x[i], x[i])
+
+    compiled = numba.njit(**OPTIONS)({1: one, 2: two, 3: three, 5: five}[arity])
     x = np.linspace(0.1, 0.9, 64)
-    compiled(x, x, np.empty_like(x))
+    compiled(x, np.empty_like(x))
     text = compiled.inspect_llvm(compiled.signatures[0])
     assert re.search(r"<\d+ x double>", text), "no packed arithmetic"
     assert not re.search(

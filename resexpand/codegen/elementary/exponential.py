@@ -124,6 +124,26 @@ def cosh(x: float) -> float:
     return half_exp + 0.25 / half_exp
 
 
+def exp_of_two(s: float, t: float) -> float:
+    """Return exp(s + t) with the digits that the sum loses."""
+    total = s + t
+    back = total - s
+    lost = (s - (total - back)) + (t - back)
+    return exp_of_sum(total, lost if abs(lost) < 1.0 else 0.0)
+
+
+def exp_cosh(s: float, t: float) -> float:
+    """Return exp(s) cosh(t) where only the product need be a number."""
+    return 0.5 * (exp_of_two(s, t) + exp_of_two(s, -t))
+
+
+def exp_sinh(s: float, t: float) -> float:
+    """Return exp(s) sinh(t) where only the product need be a number, accurate near t = 0."""
+    size = abs(t)
+    half = -0.5 * exp_of_two(s, size) * expm1(-2.0 * size)
+    return -half if t < 0.0 else half
+
+
 def tanh(x: float) -> float:
     """Return tanh: a polynomial where it is below 1/2, 1 - 2/(exp(2|x|) + 1) beyond."""
     a = abs(x)

@@ -1,4 +1,4 @@
-"""Root, modulus, signs and comparisons with the values at ties that the package fixes.
+"""Root, quotient, modulus, signs and comparisons with the values at ties that the package fixes.
 
 ``sign(0) = 0``, ``heaviside(0) = 1/2`` (SymPy's default since 1.9 and the mean of both sides);
 NaN propagates through all of them, also through the maximum and minimum of two numbers.
@@ -14,6 +14,11 @@ from resexpand.codegen.elementary.bits import sqrt as root
 def sqrt(x: float) -> float:
     """Return the square root; NaN for negative numbers."""
     return root(x)
+
+
+def quotient(x: float, y: float) -> float:
+    """Return x / y as one of a chain of divisions, none of which leaves the range of doubles."""
+    return x / y
 
 
 def absolute(x: float) -> float:

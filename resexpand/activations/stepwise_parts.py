@@ -1,0 +1,134 @@
+"""Reading an expression as polynomials behind steps and error functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy as sp
+
+from resexpand.activations.activation_law import X
+from resexpand.activations.stepwise import Part, Polynomial, Step
+
+MOST_PARTS = 9
+"""Parts beyond which the closed form is longer than a quadrature is slow."""
+
+MOST_DEGREE = 8
+"""Largest degree of a polynomial."""
+
+Signals = dict[Step | None, sp.Expr]
+"""Polynomials in `X` by the smooth step in front of them."""
+
+
+def parts_of(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> tuple[Part, ...] | None:
+    """Return the parts of an activation, None if it is not of this class.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        Function of `X`.
+    breaks : sequence of sympy.Expr
+        Points at which it may switch, sorted.
+    """
+    exact = sp.nsimplify(expression, rational=True)
+    pieces = [_signals(_resolved(exact, point)) for point in _between(breaks)]
+    if any(piece is None or _smooth(piece) != _smooth(pieces[0]) for piece in pieces):
+        return None
+    smooth = _smooth(pieces[0])
+    signals = {**_outward([piece[None] for piece in pieces], breaks), **smooth}
+    parts = tuple((_coefficients(p), step) for step, p in signals.items() if p != 0)
+    is_short = len(parts) <= MOST_PARTS and all(
+        len(polynomial) - 1 <= _most_degree(step) for polynomial, step in parts
+    )
+    return parts if is_short else None
+
+
+def _most_degree(step: Step | None) -> int:
+    """Return the degree up to which the moments behind a step stay short."""
+    return 1 if step is not None and step.noise != 0 and step.threshold != 0 else MOST_DEGREE
+
+
+def _between(breaks: Sequence[sp.Expr]) -> list[sp.Rational]:
+    """Return a point on either side of every break."""
+    if not breaks:
+        return [sp.Integer(0)]
+    values = [sp.Rational(str(b.evalf(30))) for b in breaks]
+    middles = [(a + b) / 2 for a, b in zip(values, values[1:], strict=False)]
+    return [values[0] - 1, *middles, values[-1] + 1]
+
+
+def _resolved(expression: sp.Expr, point: sp.Rational) -> sp.Expr:
+    """Return an expression with every switch in the position that it has at a point."""
+    if not expression.has(X):
+        return expression
+    if isinstance(expression, sp.Piecewise):
+        for value, condition in expression.args:
+            if condition.subs(X, point) == sp.true:
+                return _resolved(value, point)
+        return sp.nan
+    parts = [_resolved(part, point) for part in expression.args]
+    if isinstance(expression, sp.Max | sp.Min):
+        choose = max if isinstance(expression, sp.Max) else min
+        return choose(parts, key=lambda part: part.subs(X, point).evalf(30))
+    if isinstance(expression, sp.Abs | sp.sign | sp.Heaviside):
+        side = sp.sign(parts[0].subs(X, point))
+        steps = {sp.Abs: side * parts[0], sp.sign: side, sp.Heaviside: (1 + side) / 2}
+        return steps[type(expression)]
+    return expression.func(*parts) if parts else expression
+
+
+def _signals(piece: sp.Expr) -> Signals | None:
+    """Return a smooth piece as polynomials in front of error functions, None if it is not one."""
+    piece = piece.replace(sp.erfc, lambda argument: 1 - sp.erf(argument))
+    names = {node: sp.Dummy() for node in sorted(piece.atoms(sp.erf), key=sp.default_sort_key)}
+    expression = piece.xreplace(names)
+    if not expression.is_polynomial(X, *names.values()):
+        return None
+    total: Signals = {None: sp.Integer(0)}
+    for (degree, *powers), number in sp.Poly(expression, X, *names.values()).terms():
+        coefficient = number * X**degree
+        if sum(powers) > 1:
+            return None
+        if not any(powers):
+            total[None] += coefficient
+            continue
+        argument = list(names)[powers.index(1)].args[0]
+        step = _smooth_step(argument)
+        if step is None:
+            return None
+        # An error function runs from -1 to 1 or back; its step points away from the origin.
+        side = step.sign * sp.sign(argument.diff(X))
+        total[None] -= side * coefficient
+        total[step] = total.get(step, sp.Integer(0)) + 2 * side * coefficient
+    return {step: sp.expand(value) for step, value in total.items()}
+
+
+def _smooth_step(argument: sp.Expr) -> Step | None:
+    """Return the step that ``erf(argument)`` is, turned away from the origin."""
+    if not argument.is_polynomial(X) or sp.degree(argument, X) != 1:
+        return None
+    slope, shift = sp.Poly(argument, X).all_coeffs()
+    threshold = -shift / slope
+    if not threshold.is_extended_real or slope.is_positive is None:
+        return None
+    sign = -1 if threshold.is_negative else 1
+    return Step(sign, abs(threshold), 1 / (2 * slope**2))
+
+
+def _smooth(signals: Signals | None) -> Signals | None:
+    return signals and {step: value for step, value in signals.items() if step is not None}
+
+
+def _outward(pieces: Sequence[sp.Expr], breaks: Sequence[sp.Expr]) -> Signals:
+    """Return polynomial pieces as the one at the origin and changes at steps away from it."""
+    home = sum(1 for b in breaks if not b.is_positive)
+    signals: Signals = {None: sp.expand(pieces[home])}
+    for k, b in enumerate(breaks):
+        away, near = (k + 1, k) if k >= home else (k, k + 1)
+        change = sp.expand(pieces[away] - pieces[near])
+        sign = 1 if k >= home else -1
+        signals[Step(sign, sign * b, sp.Integer(0))] = change
+    return signals
+
+
+def _coefficients(polynomial: sp.Expr) -> Polynomial:
+    return tuple(reversed(sp.Poly(polynomial, X).all_coeffs()))
