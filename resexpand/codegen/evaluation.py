@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from resexpand.codegen.one_loop import evaluate_one_loop
@@ -21,6 +22,7 @@ def evaluate(
     *,
     target: Target = "cpu",
     precision: Precision = "double",
+    outputs: str | Iterable[str] | None = None,
     **hyperparameters: Any,
 ) -> Values:
     """Compile and evaluate a result of the theory.
@@ -35,6 +37,9 @@ def evaluate(
     precision : {"double", "single"}
         Single precision is for recursions on ``"cuda"``; its error is measured and stated in the
         result's ``rounding_error``.
+    outputs : str or iterable of str, optional
+        Names of what to compute; everything by default. Only these are computed and filled: the
+        response between all layers, ``chi``, takes ``8 (L + 1)^2`` bytes per point.
     **hyperparameters
         ``K0`` (the kernel at layer 0) or ``inputs`` (with a `read_in`), ``depth`` unless the
         network has a number, and every symbol of the network by name. Arrays broadcast. On
@@ -49,7 +54,9 @@ def evaluate(
     Raises
     ------
     HyperparameterError, KernelError
-        If the hyperparameters do not fit the network.
+        If the hyperparameters do not fit the network, or there is no such output.
+    HostMemoryError
+        If the outputs would not fit into memory; nothing has been computed then.
     DeviceError
         If ``target="cuda"`` and no GPU can be used, with what is missing.
     DeviceMemoryError
@@ -66,7 +73,7 @@ def evaluate(
     """
     if isinstance(theory, OptimalScale):
         _require_double(precision, "an optimal scale", "its zeros are found by bisection")
-        return evaluate_optimal_scale(theory, target=target, **hyperparameters)
+        return evaluate_optimal_scale(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, OneLoop):
         _require_double(precision, "the order 1/N", "it is for the CPU")
         if target not in ("cpu", "auto"):
@@ -75,11 +82,11 @@ def evaluate(
                 ON_THE_HOST,
                 "use target='cpu'; what kernel() and response() return runs on a GPU",
             )
-        values = evaluate_one_loop(theory, **hyperparameters)
+        values = evaluate_one_loop(theory, outputs=outputs, **hyperparameters)
         values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
         return values
     if isinstance(theory, Recursion):
-        return compile_routine(theory, target, precision=precision)(**hyperparameters)
+        return compile_routine(theory, target, outputs, precision=precision)(**hyperparameters)
     raise UnsupportedError(
         f"evaluating {type(theory).__name__}",
         "it is not a recursion, an optimal scale or an order 1/N",

@@ -8,6 +8,7 @@ The generated source is kept as a file under its content hash; a second process 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -28,8 +29,9 @@ from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.cuda.device import chosen, require_cuda
 from resexpand.codegen.driver import output_slots, points_per_tile
-from resexpand.codegen.results import Buffers, Pairs, allocate, assembled
-from resexpand.codegen.schedule import Schedule, diagonal_slot, schedule
+from resexpand.codegen.memory import require_memory
+from resexpand.codegen.results import Buffers, Pairs, allocate, assembled, required_bytes
+from resexpand.codegen.schedule import Schedule, chosen_outputs, diagonal_slot, schedule
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.values import Values
@@ -44,6 +46,8 @@ Target = Literal["cpu", "cuda", "auto"]
 Precision = Literal["double", "single"]
 
 CUDA_ASKED = "target='cuda'"
+FEWER_OUTPUTS = "name those that are needed, such as outputs=['K'], or take fewer points at a time"
+
 COMPARED = 16
 """Points of the grid at which a run in single precision is compared with double precision."""
 
@@ -123,6 +127,7 @@ class Routine:
         bindings = dict(recursion.bindings), dict(recursion.layer_bindings)
         point = bind(recursion.net, *bindings, hyperparameters, matrix=matrix)
         pairs = input_pairs(self.plan, point, recursion.inputs)
+        self._require_memory(point, pairs)
         fine = self._run(point, pairs, "fine")
         quadrature: dict[str, float] = {}
         if self.plan.quadratures:
@@ -135,6 +140,16 @@ class Routine:
         found = problems(self.plan, looked_at, quadrature, rounding, self.precision)
         citations = self.citations
         return Values(arrays, point.depth, found, quadrature, citations, self.place, rounding)
+
+    def _require_memory(self, point: Point, pairs: Pairs) -> None:
+        points = math.prod(point.grid) * len(pairs)
+        runs = 2 if self.plan.quadratures else 1
+        itemsize = 8 if self.precision == "double" else 4
+        size = runs * required_bytes(self.plan, points, point.depth, itemsize)
+        names = ", ".join(output.name for output in self.plan.outputs)
+        require_memory(
+            f"the outputs {names} of {points} points at depth {point.depth}", size, FEWER_OUTPUTS
+        )
 
     def _run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
         arguments = arguments_of(self.plan, point, pairs, self.recursion.inputs)
@@ -273,7 +288,7 @@ def compile_routine(
             )
         precision = "double" if target == "cpu" else precision
         place += " in double precision" if target == "cpu" else " in single precision"
-    names = tuple(o.name for o in recursion.outputs) if outputs is None else tuple(outputs)
+    names = tuple(output.name for output in chosen_outputs(recursion, outputs))
     return _compiled(recursion, target, precision, place, names)
 
 
