@@ -29,6 +29,7 @@ from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.cuda.device import chosen, require_cuda
 from resexpand.codegen.driver import output_slots, points_per_tile
+from resexpand.codegen.gram import gram_arrays
 from resexpand.codegen.memory import require_memory
 from resexpand.codegen.results import Buffers, Pairs, allocate, assembled, required_bytes
 from resexpand.codegen.schedule import Schedule, chosen_outputs, diagonal_slot, schedule
@@ -126,12 +127,14 @@ class Routine:
         matrix = recursion.inputs == 2
         bindings = dict(recursion.bindings), dict(recursion.layer_bindings)
         point = bind(recursion.net, *bindings, hyperparameters, matrix=matrix)
+        if matrix and (point.variances or point.kernel.shape[-1] != 2) and self.target == "cpu":
+            return self._of_all_pairs(point)
         pairs = input_pairs(self.plan, point, recursion.inputs)
         self._require_memory(point, pairs)
-        fine = self._run(point, pairs, "fine")
+        fine = self.run(point, pairs, "fine")
         quadrature: dict[str, float] = {}
         if self.plan.quadratures:
-            coarse = self._run(point, pairs, "coarse")
+            coarse = self.run(point, pairs, "coarse")
             quadrature = differences(self.plan, fine.slots, coarse.slots, pairs=matrix)
         rounding = self._rounding(point, pairs, fine) if self.precision == "single" else {}
         inputs = point.kernel.shape[-1] if matrix else 0
@@ -139,7 +142,17 @@ class Routine:
         looked_at = {} if fine.is_finite else arrays
         found = problems(self.plan, looked_at, quadrature, rounding, self.precision)
         citations = self.citations
-        return Values(arrays, point.depth, found, quadrature, citations, self.place, rounding)
+        return Values(
+            arrays, point.depth, found, quadrature, citations, self.place, rounding, point.notes
+        )
+
+    def _of_all_pairs(self, point: Point) -> Values:
+        names = tuple(output.name for output in self.plan.outputs)
+        found = gram_arrays(self.recursion, names, point, compile_routine)
+        said = problems(self.plan, found.arrays, found.error, {}, self.precision)
+        return Values(
+            found.arrays, point.depth, said, found.error, self.citations, self.place, {}, point.notes
+        )
 
     def _require_memory(self, point: Point, pairs: Pairs) -> None:
         points = math.prod(point.grid) * len(pairs)
@@ -151,7 +164,8 @@ class Routine:
             f"the outputs {names} of {points} points at depth {point.depth}", size, FEWER_OUTPUTS
         )
 
-    def _run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
+    def run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
+        """Return what the compiled loop fills at one resolution of the quadrature."""
         arguments = arguments_of(self.plan, point, pairs, self.recursion.inputs)
         number = np.float64 if self.precision == "double" else np.float32
         buffers = allocate(self.plan, arguments.count, point.depth, number)

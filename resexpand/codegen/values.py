@@ -29,6 +29,8 @@ class Values(dict[str, NDArray[np.float64]]):
     rounding_error : dict
         In single precision: output name to the largest relative difference from double precision,
         measured at a few points of the grid; else empty.
+    notes : tuple of str
+        One sentence for everything about the input that was corrected within its rounding.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Values(dict[str, NDArray[np.float64]]):
         citations: tuple[Citation, ...] = (),
         target: str = "cpu",
         rounding_error: Mapping[str, float] | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(arrays)
         self.depth = depth
@@ -48,10 +51,12 @@ class Values(dict[str, NDArray[np.float64]]):
         self.citations = citations
         self.target = target
         self.rounding_error = dict(rounding_error or {})
+        self.notes = notes
 
     def __repr__(self) -> str:
         # A problem must be seen by whoever only looks at the numbers.
-        return super().__repr__() + "".join(f"\n! {problem}" for problem in self.problems)
+        said = [*(f"\n! {text}" for text in self.problems), *(f"\n* {text}" for text in self.notes)]
+        return super().__repr__() + "".join(said)
 
     @property
     def status(self) -> str:

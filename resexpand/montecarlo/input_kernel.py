@@ -22,7 +22,14 @@ SINGULAR = 1e-13
 def input_kernel(
     K0: ArrayLike | None, inputs: ArrayLike | None, read_in: Law | None
 ) -> NDArray[np.float64]:
-    """Return the kernel at layer 0 as a (D, D) matrix.
+    """Return the kernel at layer 0 as a (D, D) matrix; see `noted_kernel`."""
+    return noted_kernel(K0, inputs, read_in)[0]
+
+
+def noted_kernel(
+    K0: ArrayLike | None, inputs: ArrayLike | None, read_in: Law | None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return the kernel at layer 0 as a (D, D) matrix, and what was rounded about it.
 
     Parameters
     ----------
@@ -39,14 +46,14 @@ def input_kernel(
         If both or none are given, there is no read-in for data, or the data have the wrong shape or
         are not finite.
     KernelError
-        If the kernel is not a finite, symmetric, positive semi-definite matrix.
+        If the kernel is not a finite, symmetric, positive semi-definite matrix, to rounding.
     """
     if (K0 is None) == (inputs is None):
         raise HyperparameterError(
             "sampling", "exactly one of K0 and inputs must be given", "pass K0=1.0, for instance"
         )
     if K0 is None:
-        return kernel_from_inputs(() if inputs is None else inputs, read_in)
+        return kernel_from_inputs(() if inputs is None else inputs, read_in), ()
     return validated_kernel(np.reshape(K0, (1, 1)) if np.ndim(K0) == 0 else K0, matrix=True)
 
 

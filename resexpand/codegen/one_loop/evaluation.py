@@ -147,7 +147,9 @@ def evaluate_one_loop(
     wanted = found if outputs is None else chosen_names(names, list(found), "the order 1/N here")
     quadrature = {name: error for name in wanted if name in shaped} if error else {}
     named = {name: found[name] for name in wanted}
-    return Values(named, point.depth, problems, quadrature, theory.citations)
+    return Values(
+        named, point.depth, problems, quadrature, theory.citations, notes=point.notes
+    )
 
 
 def _names(theory: OneLoop, width: int | None, excess: float) -> list[str]:
