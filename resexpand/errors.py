@@ -60,3 +60,7 @@ class DeviceError(ResexpandError, RuntimeError):
 
 class DeviceMemoryError(ResexpandError, MemoryError):
     """The memory of a GPU does not hold even the smallest piece of the work."""
+
+
+class HostMemoryError(ResexpandError, MemoryError):
+    """Results that would not fit into the memory of this machine; nothing was filled."""

@@ -7,7 +7,8 @@ of a matrix of orders, to the largest entry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ from resexpand.codegen.values import QUADRATURE_LIMIT, overflow_problem, relativ
 from resexpand.theory.recursion import Output
 
 Array = NDArray[np.float64]
+
+
+PIECE = 1 << 20
+"""Entries that are compared at a time."""
 
 
 def differences(
@@ -33,13 +38,35 @@ def differences(
     pairs : bool
         Whether 2 x 2 matrices are covariance kernels of two inputs.
     """
-    return {
-        output.name: max(
-            relative_difference(run[slot], other[slot], scale)
-            for slot, scale in zip(slots(output), _scales(output, run, pairs), strict=True)
+    return {output.name: _difference(output, run, other, pairs) for output in plan.outputs}
+
+
+def _difference(
+    output: Output, run: Mapping[str, Array], other: Mapping[str, Array], pairs: bool
+) -> float:
+    worst, names = 0.0, slots(output)
+    for piece in _pieces(run[names[0]].shape):
+        own = {name: run[name][piece] for name in names}
+        scales = _scales(output, own, pairs)
+        compared = (
+            relative_difference(own[name], other[name][piece], scale)
+            for name, scale in zip(names, scales, strict=True)
         )
-        for output in plan.outputs
-    }
+        worst = max(worst, *compared)
+    return worst
+
+
+def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Cut an array along its first two axes, so that what is made of a piece stays small."""
+    per_point = math.prod(shape[1:])
+    points = max(1, PIECE // max(per_point, 1))
+    for start in range(0, shape[0], points):
+        if per_point <= PIECE:
+            yield (slice(start, start + points),)
+            continue
+        rows = max(1, PIECE // math.prod(shape[2:]))
+        for row in range(0, shape[1], rows):
+            yield slice(start, start + 1), slice(row, row + rows)
 
 
 def problems(

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from resexpand.conventions import K0, PAIR0
-from resexpand.errors import HyperparameterError, KernelError
-from resexpand.network.inputs import kernel_from_inputs, validated_kernel
+from resexpand.errors import HyperparameterError
+from resexpand.network.inputs import kernel_between, kernel_from_inputs, validated_kernel
 from resexpand.network.resnet import ResNet
 from resexpand.network.values import depth_of, read_values, value_of
 
@@ -41,9 +41,14 @@ class Point:
     layer_values : dict
         Symbol to an array of shape ``(..., depth)``.
     kernel : ndarray
-        Kernel at layer 0: shape ``(...,)`` for one input, ``(..., D, D)`` for more.
+        Kernel at layer 0: shape ``(...,)`` for one input, ``(..., D, D)`` for more; ``(..., D1,
+        D2)`` between two sets of inputs.
     symbols : dict
         Symbols of the network and of the formulas to what was given for them.
+    notes : tuple of str
+        What was rounded about the kernel.
+    variances : tuple of ndarray
+        For two sets of inputs: the variances of both, ``(..., D1)`` and ``(..., D2)``.
     """
 
     depth: int
@@ -52,6 +57,8 @@ class Point:
     layer_values: dict[sp.Symbol, Array]
     kernel: Array
     symbols: dict[sp.Symbol, Array] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    variances: tuple[Array, ...] = ()
 
 
 def bind(
@@ -84,7 +91,7 @@ def bind(
     """
     given = dict(keywords)
     kernel_given: dict[str, Any] = {
-        name: given.pop(name) for name in ("K0", "inputs") if name in given
+        name: given.pop(name) for name in ("K0", "inputs", "others") if name in given
     }
     bound = {s: value for s, value in bindings.items() if s not in KERNELS}
     reads = [net.read_in.weight_variance, net.read_in.bias_variance] if net.read_in else []
@@ -98,11 +105,11 @@ def bind(
     depth = depth_of(net, symbols)
     values = {s: value_of(expression, symbols) for s, expression in bound.items()}
     layers = {s: _stacked(expressions, symbols) for s, expressions in layer_bindings.items()}
-    kernel = _kernel(net, kernel_given, symbols, matrix=matrix)
-    _check_zero_variance(net, kernel, matrix=matrix)
+    kernel, notes, variances = _kernel(net, kernel_given, symbols, matrix=matrix)
     trimmed = [kernel.shape[:-2] if matrix else kernel.shape]
     shapes = [v.shape for v in values.values()] + [v.shape[:-1] for v in layers.values()] + trimmed
-    return Point(depth, _common_shape(shapes, keywords), values, layers, kernel, symbols)
+    grid = _common_shape(shapes, keywords)
+    return Point(depth, grid, values, layers, kernel, symbols, notes, variances)
 
 
 def _common_shape(shapes: list[tuple[int, ...]], keywords: Mapping[str, Any]) -> tuple[int, ...]:
@@ -122,39 +129,45 @@ def _stacked(expressions: tuple[sp.Expr, ...], symbols: Mapping[sp.Symbol, Array
     return np.stack(columns, axis=-1)
 
 
-def _check_zero_variance(net: ResNet, kernel: Array, *, matrix: bool) -> None:
-    """Raise where averages are not continuous: at variance zero of an input to a jump at zero."""
-    variances = np.diagonal(kernel, axis1=-2, axis2=-1) if matrix else kernel
-    jumps = [step.op for step in net.branch.opening if 0 in step.op.jumps]
-    if jumps and (variances == 0).any():
-        raise KernelError(
-            "K0 with a variance of zero",
-            f"{jumps[0].name} jumps at zero, so its averages have no limit there",
-            "give a positive variance",
-        )
-
-
 def _kernel(
     net: ResNet, given: Mapping[str, Any], symbols: Mapping[sp.Symbol, Array], *, matrix: bool
-) -> Array:
-    if len(given) != 1:
+) -> tuple[Array, tuple[str, ...], tuple[Array, ...]]:
+    """Return the kernel at layer 0, notes on it, and the variances of two sets of inputs."""
+    others = given.get("others")
+    if ("K0" in given) == ("inputs" in given) or ("K0" in given and others is not None):
         raise HyperparameterError(
             "the kernel at layer 0",
-            "exactly one of K0 and inputs is needed",
+            "exactly one of K0 and inputs is needed (others= goes with inputs=)",
             "pass K0=..., or inputs=... if the network has a read_in",
         )
     if "K0" in given:
-        return validated_kernel(given["K0"], matrix=matrix)
-    kernel = kernel_from_inputs(given["inputs"], _read_in_variances(net, symbols))
+        return *validated_kernel(given["K0"], matrix=matrix), ()
+    read_in = _read_in_variances(net, symbols)
+    if others is not None:
+        return _between(given["inputs"], others, read_in, matrix=matrix)
+    kernel = kernel_from_inputs(given["inputs"], read_in)
     if matrix:
-        return kernel
+        return kernel, (), ()
     if kernel.shape[-1] != 1:
         raise HyperparameterError(
             f"{kernel.shape[-1]} inputs",
             "the recursion is of one input",
             "use inputs=2 in kernel()",
         )
-    return np.asarray(kernel[..., 0, 0])
+    return np.asarray(kernel[..., 0, 0]), (), ()
+
+
+def _between(
+    inputs: ArrayLike, others: ArrayLike, read_in: tuple[Array, Array] | None, *, matrix: bool
+) -> tuple[Array, tuple[str, ...], tuple[Array, ...]]:
+    if not matrix:
+        raise HyperparameterError(
+            "a kernel between inputs and others",
+            "the recursion is of one input",
+            "use inputs=2 in kernel(), or the covariance response",
+        )
+    kernel, *variances = kernel_between(inputs, others, read_in)
+    return kernel, (), tuple(variances)
 
 
 def _read_in_variances(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from resexpand.codegen.one_loop import evaluate_one_loop
@@ -20,6 +21,7 @@ def evaluate(
     theory: Recursion | OptimalScale | OneLoop,
     *,
     target: Target = "cpu",
+    outputs: str | Iterable[str] | None = None,
     **hyperparameters: Any,
 ) -> Values:
     """Compile and evaluate a result of the theory.
@@ -31,6 +33,9 @@ def evaluate(
     target : {"cpu", "cuda", "auto"}
         Where to compute; ``"auto"`` takes a GPU if there is one that can be used. The result's
         ``target`` says where it was, and why. The order 1/N is for the CPU.
+    outputs : str or iterable of str, optional
+        Names of what to compute; everything by default. Only these are computed and filled: the
+        response between all layers, ``chi``, takes ``8 (L + 1)^2`` bytes per point.
     **hyperparameters
         ``K0`` (the kernel at layer 0) or ``inputs`` (with a `read_in`), ``depth`` unless the
         network has a number, and every symbol of the network by name. Arrays broadcast. On
@@ -45,7 +50,9 @@ def evaluate(
     Raises
     ------
     HyperparameterError, KernelError
-        If the hyperparameters do not fit the network.
+        If the hyperparameters do not fit the network, or there is no such output.
+    HostMemoryError
+        If the outputs would not fit into memory; nothing has been computed then.
     DeviceError
         If ``target="cuda"`` and no GPU can be used, with what is missing.
     DeviceMemoryError
@@ -61,7 +68,7 @@ def evaluate(
     array([1., 2., 4., 8.])
     """
     if isinstance(theory, OptimalScale):
-        return evaluate_optimal_scale(theory, target=target, **hyperparameters)
+        return evaluate_optimal_scale(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, OneLoop):
         if target not in ("cpu", "auto"):
             raise UnsupportedError(
@@ -69,11 +76,11 @@ def evaluate(
                 ON_THE_HOST,
                 "use target='cpu'; what kernel() and response() return runs on a GPU",
             )
-        values = evaluate_one_loop(theory, **hyperparameters)
+        values = evaluate_one_loop(theory, outputs=outputs, **hyperparameters)
         values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
         return values
     if isinstance(theory, Recursion):
-        return compile_routine(theory, target)(**hyperparameters)
+        return compile_routine(theory, target, outputs)(**hyperparameters)
     raise UnsupportedError(
         f"evaluating {type(theory).__name__}",
         "it is not a recursion, an optimal scale or an order 1/N",

@@ -8,6 +8,7 @@ optimum by bisecting the exact derivative of the logarithmic response, beginning
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.routine import Routine, Target, compile_routine
+from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, KernelError
 from resexpand.theory.optimal_scale import OptimalScale
@@ -27,6 +29,8 @@ SCAN = np.geomspace(1e-6, 1e8, 561)
 
 SCALE_FACTORS = np.geomspace(0.1, 10.0, 41)
 """Multiples of ``c / sqrt(L)`` between which the finite-depth optimum is looked for."""
+
+OUTPUTS = ("K_star", "c", "rho")
 
 BISECTIONS = 80
 INTEGRATION_ORDER = 64
@@ -63,7 +67,11 @@ class Curves:
 
 
 def evaluate_optimal_scale(
-    theory: OptimalScale, *, target: Target = "cpu", **hyperparameters: Any
+    theory: OptimalScale,
+    *,
+    target: Target = "cpu",
+    outputs: str | Iterable[str] | None = None,
+    **hyperparameters: Any,
 ) -> Values:
     """Evaluate an optimal scale on a grid of hyperparameters.
 
@@ -73,6 +81,8 @@ def evaluate_optimal_scale(
         What to evaluate.
     target : {"cpu", "cuda", "auto"}
         Where the condition and the slope are computed.
+    outputs : str or iterable of str, optional
+        Which of the three to compute; ``c`` needs ``K_star``, and ``rho`` needs both.
     **hyperparameters
         ``K0 > 0``, ``depth`` unless the network has a number, and every symbol by name except the
         residual scale. Arrays broadcast.
@@ -91,18 +101,21 @@ def evaluate_optimal_scale(
     KernelError
         If ``K0`` is not positive.
     """
+    names = chosen_names(outputs, OUTPUTS, "an optimal scale")
     point, start = _bound(theory, hyperparameters)
     if theory.trend != "interior":
-        nothing = np.full(point.grid, np.nan)[()]
-        arrays = {"K_star": nothing, "c": nothing, "rho": nothing}
+        arrays = dict.fromkeys(names, np.full(point.grid, np.nan)[()])
         return Values(arrays, point.depth, (theory.reason,), citations=theory.citations)
     curves = _curves(theory, point, start, target)
     rising = curves.condition(curves.start) > 0
     star, complete = _kernel_star(curves, rising)
-    constant = np.where(rising, _constant(curves, star), 0.0)
-    scale = np.where(rising, _finite_depth(curves, constant), 0.0)
-    arrays = {"K_star": star, "c": constant, "rho": scale}
-    shaped = {name: value.reshape(point.grid)[()] for name, value in arrays.items()}
+    constant = scale = np.zeros(star.shape)
+    if names != OUTPUTS[:1]:
+        constant = np.where(rising, _constant(curves, star), 0.0)
+    if "rho" in names:
+        scale = np.where(rising, _finite_depth(curves, constant), 0.0)
+    arrays = dict(zip(OUTPUTS, (star, constant, scale), strict=True))
+    shaped = {name: arrays[name].reshape(point.grid)[()] for name in names}
     reasons = _reasons(theory.kind, star, rising, scale, complete)
     place = curves.still.place
     return Values(shaped, curves.depth, reasons, citations=theory.citations, target=place)

@@ -8,8 +8,9 @@ D x D matrices.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,18 @@ def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
     return Buffers(views, wholes)
 
 
+def required_bytes(plan: Schedule, points: int, depth: int, itemsize: int = 8) -> int:
+    """Return the bytes that `allocate` takes for a schedule."""
+    layers = depth + 1
+    numbers = 0
+    for output in plan.outputs:
+        if output.kind == "propagator":
+            numbers += layers * (layers + (output.diagonal is not None))
+        else:
+            numbers += (1 if output.kind == "final" else layers) * math.prod(output.shape)
+    return points * numbers * itemsize
+
+
 def _entry(whole: Array, place: tuple[int, ...]) -> Array:
     """Return one entry of the vectors or matrices in the last axes."""
     return whole[..., place[0]] if len(place) == 1 else whole[..., place[0], place[1]]
@@ -103,8 +116,9 @@ def assembled(
     """
     whole = buffers.wholes[output.name]
     if output.diagonal is not None and not buffers.is_complete:
-        below = whole * buffers.slots[diagonal_slot(output.name)][:, None, :]
-        whole = below + np.tril(below, -1).swapaxes(-1, -2)
+        whole *= buffers.slots[diagonal_slot(output.name)][:, None, :]
+        for layer in range(whole.shape[1]):
+            whole[:, layer, layer + 1 :] = whole[:, layer + 1 :, layer]
     if len(slots(output)) == 1:
         return whole.reshape(grid + whole.shape[1:])[()]
     if not output.vector and not buffers.is_complete:
@@ -117,8 +131,7 @@ def assembled(
     by_pair = whole.reshape(*grid, len(pairs), *whole.shape[1:])
     layers = whole.shape[1]
     result = np.empty((*grid, layers, inputs, inputs), whole.dtype)
-    for index, (a, b) in enumerate(pairs):
-        for i, row in enumerate((a, b)):
-            for j, column in enumerate((a, b)):
-                result[..., row, column] = by_pair[..., index, :, i, j]
+    for i, j in product(range(2), repeat=2):
+        rows, columns = (np.array([pair[k] for pair in pairs]) for k in (i, j))
+        result[..., rows, columns] = np.moveaxis(by_pair[..., i, j], len(grid), -1)
     return result

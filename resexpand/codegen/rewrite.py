@@ -6,14 +6,39 @@ calls of generated quadrature functions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import sympy as sp
 
+from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.activations.singularities import breakpoints
 from resexpand.codegen.sound import sound
-from resexpand.gaussian.expectation import GaussianExpectation
+from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity
 from resexpand.theory.closure import Laws, close
+
+
+def _with_value_at_zero(expression: sp.Expr, jumping: Mapping[sp.Symbol, ActivationLaw]) -> sp.Expr:
+    """Give averages of functions that jump at zero their value at variance zero.
+
+    There the input is zero itself, while a closed form has the limit of small variances. A factor
+    that is exactly one everywhere else does not change other numbers.
+    """
+    nodes = expression.atoms(GaussianExpectation) if jumping else ()
+    changed = {}
+    for node in nodes:
+        labels = {f.args[0] for f in node.base.atoms(Nonlinearity)}
+        if len(node.variables) > 1 or any(node.orders) or not labels <= jumping.keys():
+            continue
+        at_zero = {
+            f: jumping[f.args[0]].expression.subs(X, 0) for f in node.base.atoms(Nonlinearity)
+        }
+        moved = sp.Min(1, node.covariance[0] * LARGE)
+        changed[node] = moved * node + (1 - moved) * node.base.xreplace(at_zero)
+    return expression.xreplace(changed)
+
+
+LARGE = sp.Integer(2) ** 1000
 
 
 @dataclass(frozen=True)
@@ -58,7 +83,8 @@ class Lowering:
 
     def lower(self, expression: sp.Expr) -> sp.Expr:
         """Return an expression of elementary functions and calls of quadratures."""
-        closed = close(expression, self.laws)
+        jumping = {label: law for label, law in self.laws if 0 in law.jumps}
+        closed = close(_with_value_at_zero(expression, jumping), self.laws)
         while nodes := closed.atoms(GaussianExpectation):
             closed = closed.xreplace({node: self._call(node) for node in nodes})
         return sound(closed)

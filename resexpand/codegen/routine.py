@@ -8,7 +8,8 @@ The generated source is kept as a file under its content hash; a second process 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -27,8 +28,10 @@ from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.cuda.device import chosen, require_cuda
 from resexpand.codegen.driver import output_slots, points_per_tile
-from resexpand.codegen.results import Buffers, Pairs, allocate, assembled
-from resexpand.codegen.schedule import Schedule, diagonal_slot, schedule
+from resexpand.codegen.gram import gram_arrays
+from resexpand.codegen.memory import require_memory
+from resexpand.codegen.results import Buffers, Pairs, allocate, assembled, required_bytes
+from resexpand.codegen.schedule import Schedule, chosen_outputs, diagonal_slot, schedule
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.values import Values
@@ -42,6 +45,7 @@ Array = NDArray[np.float64]
 Target = Literal["cpu", "cuda", "auto"]
 
 CUDA_ASKED = "target='cuda'"
+FEWER_OUTPUTS = "name those that are needed, such as outputs=['K'], or take fewer points at a time"
 
 
 @dataclass(frozen=True)
@@ -117,21 +121,42 @@ class Routine:
         matrix = recursion.inputs == 2
         bindings = dict(recursion.bindings), dict(recursion.layer_bindings)
         point = bind(recursion.net, *bindings, hyperparameters, matrix=matrix)
+        if matrix and (point.variances or point.kernel.shape[-1] != 2) and self.target == "cpu":
+            return self._of_all_pairs(point)
         pairs = input_pairs(self.plan, point, recursion.inputs)
-        if on_device:
-            return self._on_device(point, pairs)
-        fine = self._run(point, pairs, "fine")
+        self._require_memory(point, pairs)
+        fine = self.run(point, pairs, "fine")
         quadrature: dict[str, float] = {}
         if self.plan.quadratures:
-            coarse = self._run(point, pairs, "coarse")
+            coarse = self.run(point, pairs, "coarse")
             quadrature = differences(self.plan, fine.slots, coarse.slots, pairs=matrix)
         inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         looked_at = {} if fine.is_finite else arrays
-        found = problems(self.plan, looked_at, quadrature)
-        return Values(arrays, point.depth, found, quadrature, self.citations, self.place)
+        said = problems(self.plan, looked_at, quadrature)
+        return Values(
+            arrays, point.depth, said, quadrature, self.citations, self.place, point.notes
+        )
 
-    def _run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
+    def _of_all_pairs(self, point: Point) -> Values:
+        names = tuple(output.name for output in self.plan.outputs)
+        found = gram_arrays(self.recursion, names, point, compile_routine)
+        said = problems(self.plan, found.arrays, found.error)
+        return Values(
+            found.arrays, point.depth, said, found.error, self.citations, self.place, point.notes
+        )
+
+    def _require_memory(self, point: Point, pairs: Pairs) -> None:
+        points = math.prod(point.grid) * len(pairs)
+        runs = 2 if self.plan.quadratures else 1
+        size = runs * required_bytes(self.plan, points, point.depth)
+        names = ", ".join(output.name for output in self.plan.outputs)
+        require_memory(
+            f"the outputs {names} of {points} points at depth {point.depth}", size, FEWER_OUTPUTS
+        )
+
+    def run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
+        """Return what the compiled loop fills at one resolution of the quadrature."""
         arguments = arguments_of(self.plan, point, pairs, self.recursion.inputs)
         buffers = allocate(self.plan, arguments.count, point.depth)
         if not arguments.count:
@@ -172,11 +197,6 @@ class Routine:
 
         return {**hyperparameters, **{name: fetched(hyperparameters[name]) for name in names}}
 
-    def _on_device(self, point: Point, pairs: Pairs) -> Values:
-        from resexpand.codegen.cuda.on_device import device_values
-
-        return device_values(self, point, pairs, self._run)
-
 
 def _is_on_device(value: Any) -> bool:
     return hasattr(value, "__cuda_array_interface__")
@@ -192,7 +212,7 @@ def _compiled(recursion: Recursion, target: str, place: str, outputs: tuple[str,
 def compile_routine(
     recursion: Recursion,
     target: Target = "cpu",
-    outputs: Sequence[str] | None = None,
+    outputs: str | Iterable[str] | None = None,
 ) -> Routine:
     """Generate and compile the routine of a recursion.
 
@@ -224,7 +244,7 @@ def compile_routine(
         If ``target="cuda"`` and no GPU can be used: which package, driver or device is missing.
     """
     target, place = _placed(target)
-    names = tuple(o.name for o in recursion.outputs) if outputs is None else tuple(outputs)
+    names = tuple(output.name for output in chosen_outputs(recursion, outputs))
     return _compiled(recursion, target, place, names)
 
 

@@ -8,9 +8,10 @@ is read off on the way), and what is read off at the end.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from typing import Any
 
 import sympy as sp
 
@@ -132,15 +133,43 @@ def chosen_outputs(recursion: Recursion, names: Sequence[str] | None) -> tuple[O
                 "generated code names its arrays after it",
                 "use a name of ASCII letters, digits and underscores",
             )
-    if names is None:
-        return recursion.outputs
     known = [output.name for output in recursion.outputs]
-    for name in names:
+    kept = chosen_names(names, known, f"the {recursion.title}")
+    return tuple(output for output in recursion.outputs if output.name in kept)
+
+
+def chosen_names(names: Any, known: Sequence[str], title: str) -> tuple[str, ...]:
+    """Return the names of outputs that are asked for, in their own order; all for None.
+
+    Parameters
+    ----------
+    names : str, iterable of str or None
+        What a caller asks for; one text is one name.
+    known : sequence of str
+        Names that exist.
+    title : str
+        What has these outputs.
+
+    Raises
+    ------
+    HyperparameterError
+        If there is no such output, or none is asked for.
+    """
+    if names is None:
+        return tuple(known)
+    if not isinstance(names, str | Iterable):
+        raise HyperparameterError(
+            f"outputs={names!r}", "it is no list of names", f"use some of {list(known)}"
+        )
+    asked = [names] if isinstance(names, str) else list(names)
+    for name in asked:
         if name not in known:
             raise HyperparameterError(
-                f"output {name!r}", f"the {recursion.title} has none", f"use one of {known}"
+                f"output {name!r}", f"{title} has none", f"use one of {list(known)}"
             )
-    return tuple(output for output in recursion.outputs if output.name in names)
+    if not asked:
+        raise HyperparameterError("no outputs", "nothing is asked for", f"use one of {list(known)}")
+    return tuple(name for name in known if name in asked)
 
 
 def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedule:

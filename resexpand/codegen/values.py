@@ -26,6 +26,8 @@ class Values(dict[str, NDArray[np.float64]]):
         Where the equations and the quadrature behind the numbers stand.
     target : str
         Where the numbers were computed, and, where ``target="auto"`` chose, why there.
+    notes : tuple of str
+        One sentence for everything about the input that was corrected within its rounding.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Values(dict[str, NDArray[np.float64]]):
         quadrature_error: Mapping[str, float] | None = None,
         citations: tuple[Citation, ...] = (),
         target: str = "cpu",
+        notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(arrays)
         self.depth = depth
@@ -43,10 +46,12 @@ class Values(dict[str, NDArray[np.float64]]):
         self.quadrature_error = dict(quadrature_error or {})
         self.citations = citations
         self.target = target
+        self.notes = notes
 
     def __repr__(self) -> str:
         # A problem must be seen by whoever only looks at the numbers.
-        return super().__repr__() + "".join(f"\n! {problem}" for problem in self.problems)
+        said = [*(f"\n! {text}" for text in self.problems), *(f"\n* {text}" for text in self.notes)]
+        return super().__repr__() + "".join(said)
 
     @property
     def status(self) -> str:

@@ -13,9 +13,10 @@ import os
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from resexpand.conventions import unwrapped
 from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.concrete import Law
-from resexpand.network.inputs import kernel_from_inputs, kernel_numbers, validated_kernel
+from resexpand.network.inputs import kernel_from_inputs, validated_kernel
 
 SINGULAR = 1e-13
 """Share of the diagonal below which a pivot counts as zero."""
@@ -26,7 +27,16 @@ def input_kernel(
     inputs: ArrayLike | str | os.PathLike[str] | None,
     read_in: Law | None,
 ) -> NDArray[np.float64]:
-    """Return the kernel at layer 0 as a (D, D) matrix.
+    """Return the kernel at layer 0 as a (D, D) matrix; see `noted_kernel`."""
+    return noted_kernel(K0, inputs, read_in)[0]
+
+
+def noted_kernel(
+    K0: ArrayLike | None,
+    inputs: ArrayLike | str | os.PathLike[str] | None,
+    read_in: Law | None,
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return the kernel at layer 0 as a (D, D) matrix, and what was rounded about it.
 
     Parameters
     ----------
@@ -44,16 +54,16 @@ def input_kernel(
         If both or none are given, there is no read-in for data, or the data have the wrong shape or
         are not finite.
     KernelError
-        If the kernel is not a finite, symmetric, positive semi-definite matrix.
+        If the kernel is not a finite, symmetric, positive semi-definite matrix, to rounding.
     """
     if (K0 is None) == (inputs is None):
         raise HyperparameterError(
             "sampling", "exactly one of K0 and inputs must be given", "pass K0=1.0, for instance"
         )
     if K0 is None:
-        return kernel_from_inputs(() if inputs is None else inputs, read_in)
-    kernel = kernel_numbers(K0)
-    return validated_kernel(kernel if kernel.ndim else kernel.reshape(1, 1), matrix=True)
+        return kernel_from_inputs(() if inputs is None else inputs, read_in), ()
+    kernel = np.atleast_2d(np.asarray(unwrapped(K0))) if np.ndim(K0) == 0 else K0
+    return validated_kernel(kernel, matrix=True)
 
 
 def triangular_root(kernel: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.groups.layout import Layout
-from resexpand.montecarlo.input_kernel import input_kernel
+from resexpand.montecarlo.input_kernel import noted_kernel
 from resexpand.montecarlo.observable import Observable
 from resexpand.montecarlo.observables import check_sites, needed_columns, select, with_histograms
 from resexpand.montecarlo.runs.plan import Plan, Work
@@ -151,7 +151,8 @@ def sample(
     HyperparameterError
         If a hyperparameter, width, draws, seed, observable or input is missing, unknown or invalid.
     KernelError
-        If the kernel at layer 0 is not finite, symmetric and positive semi-definite.
+        If the kernel at layer 0 is not finite, symmetric and positive semi-definite. What is so
+        to the rounding of its precision is corrected; ``notes`` among the settings then say how.
     UnsupportedError
         If an observable does not exist for this network, or there is no such target.
     DeviceError
@@ -166,7 +167,7 @@ def sample(
     if not isinstance(net, ResNet):
         raise HyperparameterError(f"sampling {net!r}", "not a network", "pass a ResNet")
     numbers = concrete(net, hyperparameters)
-    kernel = input_kernel(K0, inputs, numbers.read_in)
+    kernel, notes = noted_kernel(K0, inputs, numbers.read_in)
     chosen = with_histograms(select(observables, len(kernel)), histograms)
     rule = checked_until(until, (observable.name for observable in chosen), shard)
     law = weight_law(weights)
@@ -203,6 +204,7 @@ def sample(
         enough=rule,
     )
     count = _drawn(draws, sums, rule, part if shard is not None else None)
+    said |= {"notes": list(notes)} if notes else {}
     return estimates_of(sums, {**settings, **count, "method_reason": reason, **said})
 
 

@@ -7,37 +7,34 @@ variance ``s_b2`` the kernel is ``K^0 = s_w2 X X^T / d_in + s_b2``.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from resexpand.conventions import unwrapped
 from resexpand.errors import HyperparameterError, KernelError
 from resexpand.network.files import array_file
 from resexpand.network.numbers import real_array
 
 PSD_TOLERANCE = 1e-10
-"""Most negative eigenvalue of a correlation matrix that counts as rounding."""
+"""Most negative eigenvalue of a correlation matrix at which it is taken as it is."""
 
 SYMMETRY_TOLERANCE = 1e-12
-"""Largest difference of a kernel from its transpose, as a correlation, that counts as rounding."""
+"""Largest difference of a kernel from its transpose, as a correlation, at which it is so taken."""
+
+DOUBLE_ROUNDING = 1e-8
+"""Error of a correlation in double precision that still counts as rounding: a length that was
+rounded, a product summed in another order."""
+
+UNITS = 8
+"""Error of a correlation that counts as rounding, in units of the last place of its precision."""
 
 
-def kernel_numbers(value: ArrayLike) -> NDArray[np.float64]:
-    """Return a kernel as an array of doubles, not yet looked at.
-
-    Raises
-    ------
-    KernelError
-        If it is not made of real numbers.
-    """
-    try:
-        return real_array(value, "K0", finite=False)
-    except HyperparameterError as error:
-        raise KernelError(error.asked, error.why, error.remedy) from None
-
-
-def validated_kernel(value: ArrayLike, *, matrix: bool) -> NDArray[np.float64]:
-    """Return a kernel as an array, or say why it is none.
+def validated_kernel(
+    value: ArrayLike, *, matrix: bool
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return a kernel as an array, and what was changed about it, or say why it is none.
 
     Parameters
     ----------
@@ -47,30 +44,66 @@ def validated_kernel(value: ArrayLike, *, matrix: bool) -> NDArray[np.float64]:
     matrix : bool
         Whether a matrix over inputs is meant.
 
+    Returns
+    -------
+    kernel : ndarray
+        The kernel. A matrix that is indefinite or asymmetric by no more than the rounding of its
+        precision is replaced by its symmetric part without negative eigenvalues; the variances
+        stay.
+    notes : tuple of str
+        One sentence for each such change.
+
     Raises
     ------
     KernelError
-        If the kernel is not finite, not of this shape, or not positive semi-definite.
+        If the kernel is not finite, not of this shape, or indefinite beyond rounding.
     """
-    kernel = kernel_numbers(value)
+    try:
+        kernel = real_array(value, "K0", finite=False)
+    except HyperparameterError as error:
+        raise KernelError(error.asked, error.why, error.remedy) from None
+    given = np.asarray(unwrapped(value))
     if not np.isfinite(kernel).all():
         raise KernelError("K0", "it holds NaN or infinity", "give finite numbers")
     if not matrix:
         if (kernel < 0).any():
             raise KernelError(f"K0 = {kernel.min()}", "a variance is never negative", "give >= 0")
-        return kernel
+        return kernel, ()
     if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2] or kernel.shape[-1] == 0:
         raise KernelError(
             f"K0 of shape {kernel.shape}",
             "the recursion is of several inputs",
             "give D x D matrices in the last two axes",
         )
-    _check_covariance(kernel)
-    return kernel
+    return _covariance(kernel, rounding(given, kernel))
 
 
-def _check_covariance(kernel: NDArray[np.float64]) -> None:
-    """Raise unless matrices in the last two axes are covariances.
+def rounding(given: NDArray[Any], kernel: NDArray[np.float64]) -> float:
+    """Return the size of an error of a correlation that the precision of an array explains.
+
+    Parameters
+    ----------
+    given : ndarray
+        Numbers of any type: of half, single or double precision, or one that NumPy does not know.
+    kernel : ndarray
+        The same in double precision. If they are exact in single precision, that is where they
+        come from.
+    """
+    unit = 2.0**-52
+    if given.dtype.kind in "fV" and given.dtype.itemsize < 8:
+        # Not from `numpy.finfo`, which knows no bfloat16.
+        one = np.ones((), given.dtype)
+        ulps = (2.0**-k for k in range(1, 53))
+        unit = min(u for u in ulps if np.asarray(1.0 + u).astype(one.dtype).astype(float) > 1.0)
+    elif given.dtype == np.float64 and (kernel == kernel.astype(np.float32)).all():
+        unit = 2.0**-23
+    return max(DOUBLE_ROUNDING, UNITS * unit)
+
+
+def _covariance(
+    kernel: NDArray[np.float64], allowed: float
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return matrices in the last two axes as covariances, with a note on what was changed.
 
     Correlations are compared, not covariances: a rounding error is relative to the two inputs it
     belongs to, and inputs may differ in length by orders of magnitude.
@@ -81,19 +114,62 @@ def _check_covariance(kernel: NDArray[np.float64]) -> None:
             f"K0 with the variance {variances.min()}", "a variance is never negative", "give >= 0"
         )
     lengths = np.sqrt(variances)
-    product = lengths[..., :, None] * lengths[..., None, :]
-    scale = np.where(product > 0, product, 1.0)
-    if (np.abs(kernel - kernel.swapaxes(-1, -2)) > SYMMETRY_TOLERANCE * scale).any():
-        raise KernelError("K0", "it is not symmetric", "give (K0 + K0.T) / 2")
-    lowest = np.linalg.eigvalsh(kernel / scale).min(initial=np.inf)
+    scale = lengths[..., :, None] * lengths[..., None, :]
     # An input of zero length is correlated with nothing.
-    if lowest < -PSD_TOLERANCE or (kernel[product == 0] != 0).any():
+    apart = scale == 0
+    scale[apart] = 1.0
+    notes = []
+    asymmetry = float((np.abs(kernel - kernel.swapaxes(-1, -2)) / scale).max())
+    if asymmetry > allowed:
+        raise KernelError("K0", "it is not symmetric", "give (K0 + K0.T) / 2")
+    if asymmetry > SYMMETRY_TOLERANCE:
+        kernel = (kernel + kernel.swapaxes(-1, -2)) / 2
+        notes.append(f"K0 was asymmetric by {asymmetry:.1g} and was replaced by its symmetric part")
+    correlations = kernel / scale
+    correlated = (kernel[apart] != 0).any()
+    if not correlated and _is_semidefinite(correlations):
+        return kernel, tuple(notes)
+    values, vectors = np.linalg.eigh((correlations + correlations.swapaxes(-1, -2)) / 2)
+    lowest = float(values.min())
+    # Errors of the entries add up to an eigenvalue like a random walk.
+    if lowest < -allowed * np.sqrt(kernel.shape[-1]) or correlated:
         raise KernelError(
             "K0",
             f"it is not positive semi-definite (smallest eigenvalue of the correlations "
             f"{lowest:.3g})",
             "a covariance of inputs always is: check |K0_12| <= sqrt(K0_11 K0_22)",
         )
+    notes.append(
+        f"K0 had an eigenvalue of {lowest:.1g} (of its correlations), which is rounding, and was "
+        "clipped to zero; the variances are as given"
+    )
+    indefinite = values[..., :1, None] < -PSD_TOLERANCE
+    return np.where(indefinite, _clipped(values, vectors, apart) * scale, kernel), tuple(notes)
+
+
+def _is_semidefinite(correlations: NDArray[np.float64]) -> bool:
+    """Whether no eigenvalue lies below `PSD_TOLERANCE`, by a factorisation, which is cheaper."""
+    try:
+        np.linalg.cholesky(correlations + PSD_TOLERANCE * np.eye(correlations.shape[-1]))
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _clipped(
+    values: NDArray[np.float64], vectors: NDArray[np.float64], apart: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return correlations without their negative eigenvalues, with ones on the diagonal again."""
+    clipped = (vectors * np.maximum(values, 0.0)[..., None, :]) @ vectors.swapaxes(-1, -2)
+    lengths = np.sqrt(np.diagonal(clipped, axis1=-2, axis2=-1))
+    norms = lengths[..., :, None] * lengths[..., None, :]
+    norms[apart] = 1.0
+    correlations = np.clip(clipped / norms, -1.0, 1.0)
+    correlations[apart] = 0.0
+    own = np.arange(values.shape[-1])
+    correlations[..., own, own] = ~apart[..., own, own]
+    result: NDArray[np.float64] = correlations
+    return result
 
 
 def kernel_from_inputs(
@@ -115,43 +191,99 @@ def kernel_from_inputs(
     Raises
     ------
     HyperparameterError
-        If the inputs are not a finite two-dimensional array, their kernel overflows, or the network
-        has no read-in.
+        If the inputs are not a finite two-dimensional array, or the network has no read-in.
+    KernelError
+        If the kernel overflows.
     StoreError
         If a file cannot be read.
     """
+    weight, bias = _variances(read_in)
+    rows = _rows(inputs, "inputs")
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = rows @ rows.T
+        return _in_range(weight[..., None, None] * products / rows.shape[1] + bias[..., None, None])
+
+
+def kernel_between(
+    inputs: ArrayLike, others: ArrayLike, read_in: tuple[ArrayLike, ArrayLike] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the kernel between two sets of data, and the variances of both.
+
+    Parameters
+    ----------
+    inputs, others : array_like, shape (D1, d_in) and (D2, d_in)
+        One input per row.
+    read_in : tuple of array_like or None
+        As for `kernel_from_inputs`.
+
+    Returns
+    -------
+    kernel : ndarray, shape (..., D1, D2)
+    first, second : ndarray, shape (..., D1) and (..., D2)
+
+    Raises
+    ------
+    HyperparameterError
+        As `kernel_from_inputs`, and if the two sets differ in ``d_in``.
+    KernelError
+        If the kernel overflows.
+    """
+    weight, bias = _variances(read_in)
+    rows, columns = _rows(inputs, "inputs"), _rows(others, "others")
+    size = rows.shape[1]
+    if columns.shape[1] != size:
+        raise HyperparameterError(
+            f"others of shape {columns.shape}",
+            f"the inputs have {size} numbers each",
+            f"give D2 x {size}",
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        kernel = weight[..., None, None] * (rows @ columns.T) / size + bias[..., None, None]
+        first, second = (
+            weight[..., None] * np.einsum("ij,ij->i", data, data) / size + bias[..., None]
+            for data in (rows, columns)
+        )
+    return _in_range(kernel), _in_range(first), _in_range(second)
+
+
+def _variances(
+    read_in: tuple[ArrayLike, ArrayLike] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if read_in is None:
         raise HyperparameterError(
             "the kernel of inputs",
             "the network has no read_in to map them to layer 0",
             "describe it with read_in=Linear(...), or give K0",
         )
-    rows = _rows(inputs)
-    if rows.ndim != 2 or 0 in rows.shape:
-        raise HyperparameterError(
-            f"inputs of shape {rows.shape}", "one row per input is needed", "give D x d_in"
-        )
-    if not np.isfinite(rows).all():
-        raise HyperparameterError("inputs", "they hold NaN or infinity", "give finite numbers")
-    weight, bias = (np.asarray(variance, dtype=np.float64)[..., None, None] for variance in read_in)
-    with np.errstate(over="ignore", invalid="ignore"):
-        kernel: NDArray[np.float64] = weight * (rows @ rows.T) / rows.shape[1] + bias
-    if not np.isfinite(kernel).all():
-        raise HyperparameterError(
-            f"the kernel of inputs of magnitude {np.abs(rows).max():.3g}",
-            "their products leave the range of double precision",
-            "divide the inputs by a constant",
-        )
-    return kernel
+    weight, bias = read_in
+    return np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
 
 
-def _rows(inputs: ArrayLike | str | os.PathLike[str]) -> NDArray[np.float64]:
+def _rows(inputs: ArrayLike | str | os.PathLike[str], name: str) -> NDArray[np.float64]:
     """Return data as an array: as given, or out of a file."""
     if isinstance(inputs, str | os.PathLike):
-        return array_file(inputs)
-    try:
-        return real_array(inputs, "inputs", finite=False)
-    except HyperparameterError as error:
+        rows = array_file(inputs)
+    else:
+        try:
+            rows = real_array(inputs, name, finite=False)
+        except HyperparameterError as error:
+            raise HyperparameterError(
+                name, f"they are not numbers: {error.why}", "give a D x d_in array, or a file"
+            ) from None
+    if rows.ndim != 2 or 0 in rows.shape:
         raise HyperparameterError(
-            "inputs", f"they are not numbers: {error.why}", "give a D x d_in array, or a file"
-        ) from None
+            f"{name} of shape {rows.shape}", "one row per input is needed", "give D x d_in"
+        )
+    if not np.isfinite(rows).all():
+        raise HyperparameterError(name, "they hold NaN or infinity", "give finite numbers")
+    return rows
+
+
+def _in_range(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not np.isfinite(kernel).all():
+        raise KernelError(
+            "the kernel of inputs",
+            "it leaves the range of double precision",
+            "give inputs of smaller numbers, or a read-in with smaller variances",
+        )
+    return kernel

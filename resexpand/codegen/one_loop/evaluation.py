@@ -17,7 +17,7 @@ K_il K_jk`` of the earlier layer and ``S_UG = T W``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -27,16 +27,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.memory import require_memory
 from resexpand.codegen.one_loop.four_point import require_averages
 from resexpand.codegen.one_loop.inputs import Problem, distinct_inputs
 from resexpand.codegen.one_loop.log_normal import is_homogeneous, log_normal
 from resexpand.codegen.one_loop.propagation import Covariances, covariances
-from resexpand.codegen.one_loop.results import matrices, outputs
+from resexpand.codegen.one_loop.results import derived, matrices
 from resexpand.codegen.one_loop.sources import Sources, sources
 from resexpand.codegen.one_loop.tables import Tables, gather, input_pairs
 from resexpand.codegen.one_loop.validity import judged, require_moments, unhealthy
 from resexpand.codegen.one_loop.weights import GAUSSIAN, cumulants_read, fourth_cumulants
 from resexpand.codegen.routine import compile_routine
+from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array, whole_number
@@ -46,8 +48,14 @@ from resexpand.theory.one_loop.layers import PRECISION, layers
 
 Array = NDArray[np.float64]
 
+MATRICES = 8
+"""Matrices of covariances and responses of one point that are held at the same time."""
+
 MEMORY = 30_000_000
 """Doubles that the matrices of one batch of points may hold."""
+
+AT_A_WIDTH = {"K", "C", "K_mean", "C_mean", "G_cov", "C_cov"}
+"""What deviations and means at a width are made of."""
 
 PIECES, WORTH_A_PIECE = 16, 20_000
 """Batches that a grid is cut into, for threads to share; and numbers of a matrix per batch below
@@ -57,13 +65,18 @@ LARGEST = 12_000
 """Gram matrix entries of all blocks together beyond which covariances do not fit into memory."""
 
 
-def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
+def evaluate_one_loop(
+    theory: OneLoop, *, outputs: str | Iterable[str] | None = None, **hyperparameters: Any
+) -> Values:
     """Evaluate the order 1/N of a network.
 
     Parameters
     ----------
     theory : OneLoop
         From `one_loop`.
+    outputs : str or iterable of str, optional
+        Names of those below that are returned; all by default. Covariances between all layers
+        that are not asked for are not kept.
     **hyperparameters
         As for `resexpand.evaluate`: ``K0`` (a number, or ``(..., D, D)``) or ``inputs``, ``depth``,
         symbols by name; arrays broadcast. Besides
@@ -114,26 +127,40 @@ def evaluate_one_loop(theory: OneLoop, **hyperparameters: Any) -> Values:
     width, excess = _width(given), _excess(given)
     point = _bound(theory, given)
     problem = distinct_inputs(theory, point)
-    _require_memory(theory, problem, point.depth)
+    _require_memory(theory, problem, point)
     if problem.count > 1:
         for draw in theory.process.draws:
             require_averages(draw.law)
+    names = chosen_names(outputs, _names(theory, width, excess), "the order 1/N here")
+    kept = {*names, "validity"} | (AT_A_WIDTH if width else set())
     batches, mean_field_error = _tables(theory, problem, point)
-    parts = _of_batches(batches, theory, excess)
+    parts = _of_batches(batches, theory, problem, excess, kept)
     # Numbers beyond double precision are reported as such, layer by layer.
     with np.errstate(over="ignore", invalid="ignore"):
         arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}
-        if theory.inputs > 1:
-            arrays = {k: problem.expanded(k, v) for k, v in arrays.items()}
-        arrays |= outputs(theory.inputs, arrays)
         shaped = {k: v.reshape(point.grid + v.shape[1:])[()] for k, v in arrays.items()}
         extra, marks = judged(shaped, width, len(point.grid))
     if width and theory.inputs == 1 and is_homogeneous(theory.process, batches):
         extra |= log_normal(shaped, width)
     error = max(part.error for part in parts) + mean_field_error
     problems = (*unhealthy(shaped, error, theory.process), *marks)
-    quadrature = dict.fromkeys(shaped, error) if error else {}
-    return Values(shaped | extra, point.depth, problems, quadrature, theory.citations)
+    found = shaped | extra
+    wanted = found if outputs is None else chosen_names(names, list(found), "the order 1/N here")
+    quadrature = {name: error for name in wanted if name in shaped} if error else {}
+    named = {name: found[name] for name in wanted}
+    return Values(named, point.depth, problems, quadrature, theory.citations, notes=point.notes)
+
+
+def _names(theory: OneLoop, width: int | None, excess: float) -> list[str]:
+    """Return the names of everything there may be."""
+    means = ["K_mean", "C_mean", "C_mean_tadpole", "C_mean_conditioning"]
+    names = ["K", "C", *means, "K_cov", "C_cov", "G_cov", "kurtosis", "validity"]
+    names += ["C_mean_weights"] if excess else []
+    names += ["four_point"] if theory.inputs > 1 else []
+    if width:
+        names += ["relative_error", "K_width", "K_deviation", "C_width", "C_deviation"]
+        names += ["log_mean", "log_variance"] if theory.inputs == 1 else []
+    return names
 
 
 def _width(given: dict[str, Any]) -> int | None:
@@ -154,15 +181,20 @@ def _excess(given: dict[str, Any]) -> float:
     return float(array) - GAUSSIAN
 
 
-def _require_memory(theory: OneLoop, problem: Problem, depth: int) -> None:
+def _require_memory(theory: OneLoop, problem: Problem, point: Point) -> None:
     entries = problem.count * (problem.count + 1) // 2
-    count = (depth + 1) * len(theory.process.draws) * entries
+    count = (point.depth + 1) * len(theory.process.draws) * entries
     if count > LARGEST:
         raise UnsupportedError(
-            f"the order 1/N of {count} entries of Gram matrices (depth {depth})",
+            f"the order 1/N of {count} entries of Gram matrices (depth {point.depth})",
             f"each matrix of their covariances would take {8 * count**2 / 1e9:.2g} GB",
             f"stay below {LARGEST}: a smaller depth, or fewer inputs",
         )
+    require_memory(
+        f"the order 1/N of {count} entries of Gram matrices (depth {point.depth})",
+        8.0 * MATRICES * count**2,
+        "take a smaller depth, or fewer inputs",
+    )
 
 
 def _bound(theory: OneLoop, given: Mapping[str, Any]) -> Point:
@@ -237,13 +269,15 @@ class Part:
     error: float
 
 
-def _of_batches(batches: list[Tables], theory: OneLoop, excess: float) -> list[Part]:
+def _of_batches(
+    batches: list[Tables], theory: OneLoop, problem: Problem, excess: float, kept: set[str]
+) -> list[Part]:
     """Return the results of all batches, on as many threads as Numba may use."""
 
     def of(tables: Tables) -> Part:
         # What may overflow is a setting of every thread.
         with np.errstate(over="ignore", invalid="ignore"):
-            return _of_points(tables, theory, excess)
+            return _of_points(tables, theory, problem, excess, kept)
 
     # The first call compiles; several at once would wait for each other.
     first, rest = of(batches[0]), batches[1:]
@@ -254,7 +288,9 @@ def _of_batches(batches: list[Tables], theory: OneLoop, excess: float) -> list[P
         return [first, *pool.map(of, rest)]
 
 
-def _of_points(tables: Tables, theory: OneLoop, excess: float) -> Part:
+def _of_points(
+    tables: Tables, theory: OneLoop, problem: Problem, excess: float, kept: set[str]
+) -> Part:
     found = sources(tables, theory.process)
     spread = covariances(tables.responses, found.covariance)
     arrays = {"K": tables.stream, "C": tables.gram}
@@ -265,7 +301,10 @@ def _of_points(tables: Tables, theory: OneLoop, excess: float) -> Part:
         last = fourth[:, -1, tables.last[-1]]
         arrays["weights_cov"] = last[:, None, :, None, :]
     shaped = {name: matrices(tables.inputs, name, value) for name, value in arrays.items()}
-    return Part(shaped, found.error)
+    if theory.inputs > 1:
+        shaped = {name: problem.expanded(name, value) for name, value in shaped.items()}
+    shaped |= derived(theory.inputs, shaped)
+    return Part({name: value for name, value in shaped.items() if name in kept}, found.error)
 
 
 def _means(

@@ -21,7 +21,7 @@ def matrices(inputs: int, name: str, array: Array) -> Array:
     return array[:, :, square] if array.ndim == 3 else array[:, :, square][..., square]
 
 
-def outputs(inputs: int, arrays: dict[str, Array]) -> dict[str, Array]:
+def derived(inputs: int, arrays: dict[str, Array]) -> dict[str, Array]:
     """Return what is made of the others: cumulants of the outputs, and the validity.
 
     Takes ``weights_cov``, the fourth cumulants that weights of another law give the outputs, out of

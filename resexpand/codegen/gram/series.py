@@ -1,0 +1,298 @@
+r"""Averages over a pair as series in its correlation, with coefficients per input.
+
+For ``x = s_1 z_1``, ``y = s_2 z_2`` and standard normals of correlation ``c``, Mehler's formula is
+
+    < f(x) g(y) > = sum_n a_n b_n c^n,    a_n = < f(s_1 z) he_n(z) >,    b_n = < g(s_2 z) he_n(z) >,
+
+``he_n`` the normalised Hermite polynomials: one-dimensional averages per input, and a sum per pair.
+By the inequality of Cauchy and Schwarz what lies beyond ``N`` terms is at most
+
+    |c|^N sqrt(A_N B_N),    A_N = < f^2 > - sum_{n<N} a_n^2,
+
+which is known as soon as the coefficients are. A pair whose bound stays above `TOLERANCE` (inputs
+nearly parallel under kinks) is left to quadrature. The coefficients are taken by two rules; their
+difference is added to every ``sqrt(A_N)``. A run with ``shift = 1`` adds the bound to every average:
+its distance from the run with ``shift = 0`` states the error, propagated through the layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from resexpand.codegen.rewrite import Quadrature
+from resexpand.codegen.source import scalar_function
+from resexpand.gaussian.quadrature import Resolution
+
+Array = NDArray[np.float64]
+
+STEP = 32
+"""Terms between two places at which a sum may end."""
+
+TERMS = 256
+
+TOLERANCE = 1e-10
+"""Bound of a tail, relative to ``sqrt(<f^2> <g^2>)``, above which quadrature takes over."""
+
+ENOUGH = 2.0**-47
+"""Bound of a tail, likewise, at which a sum ends: a few roundings."""
+
+FEW_TERMS = 64
+"""Terms that are tried first, for all inputs of a layer."""
+
+REACH = 14.0
+"""Half-width in ``z``: with the square root of the density, functions fall below 1e-21 there."""
+
+NODES = {"fine": 561, "coarse": 412}
+PANELS = {"fine": 18, "coarse": 13}
+GAUSS = np.polynomial.legendre.leggauss(16)
+
+
+Key = tuple[str, sp.Symbol, sp.Symbol]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A pair average that is a series.
+
+    Attributes
+    ----------
+    name : str
+        Of the generated function.
+    key : tuple
+        Name of the quadrature, and the symbols of the variances of the two inputs.
+    quadrature : Quadrature
+        The average; its function serves where the series converges slowly.
+    functions : tuple of sympy.Expr
+        ``f`` and ``g``, in the first variable of the quadrature; one if they are equal.
+    breaks : tuple of float
+        Points at which they are not smooth.
+    """
+
+    name: str
+    key: Key
+    quadrature: Quadrature
+    functions: tuple[sp.Expr, ...]
+    breaks: tuple[float, ...]
+
+    @property
+    def tables(self) -> tuple[tuple[sp.Symbol, ...], tuple[str, ...]]:
+        """Symbols of the rows of both inputs, and names of the arrays they are taken from."""
+        names = (f"{self.name}_left", f"{self.name}_right")
+        return tuple(sp.Symbol(name) for name in names), tuple(f"{name}s" for name in names)
+
+
+def series_of(quadratures: Sequence[Quadrature], calls: Iterable[sp.Expr]) -> list[Series]:
+    """Return the series of those calls of quadratures whose integrand is a product ``f(x) g(y)``.
+
+    Parameters
+    ----------
+    quadratures : sequence of Quadrature
+        What is called.
+    calls : iterable of sympy.Expr
+        Calls with the variances of two inputs as first and third argument.
+    """
+    by_name = {q.name: q for q in quadratures if len(q.variables) == 2 and not q.parameters}
+    found: dict[Key, Series] = {}
+    for call in sorted(calls, key=sp.default_sort_key):
+        quadrature = by_name.get(call.func.__name__)
+        functions = None if quadrature is None else _separated(quadrature)
+        if quadrature is None or functions is None or key_of(call) in found:
+            continue
+        breaks = {float(p) for points in quadrature.breaks for p in points}
+        found[key_of(call)] = Series(
+            f"series_{len(found)}", key_of(call), quadrature, functions, tuple(sorted(breaks))
+        )
+    return list(found.values())
+
+
+def key_of(call: sp.Expr) -> Key:
+    """Return what decides on the coefficients of a call: its function and the two variances."""
+    return call.func.__name__, call.args[0], call.args[2]
+
+
+def _separated(quadrature: Quadrature) -> tuple[sp.Expr, ...] | None:
+    """Return ``f`` and ``g`` in the first variable, one if they are equal; None if there are none."""
+    first, second = quadrature.variables
+    factors = {first: sp.Integer(1), second: sp.Integer(1)}
+    for factor in _factors(quadrature.integrand):
+        free = factor.free_symbols
+        if len(free) > 1 or not free <= factors.keys():
+            return None
+        factors[min(free, default=first, key=str)] *= factor
+    return tuple(dict.fromkeys((factors[first], factors[second].xreplace({second: first}))))
+
+
+def _factors(integrand: sp.Expr) -> list[sp.Expr]:
+    """Return the factors of a product; SymPy writes ``exp(x) exp(y)`` as one."""
+    factors = []
+    for factor in sp.Mul.make_args(integrand):
+        parts = sp.Add.make_args(factor.exp) if isinstance(factor, sp.exp) else ()
+        factors += [sp.exp(part) for part in parts] or [factor]
+    return factors
+
+
+def series_texts(series: Series) -> list[str]:
+    """Return the generated functions of a series: its features, and the sum."""
+    texts = []
+    for k, function in enumerate(series.functions):
+        name = f"{series.name}_feature{k}"
+        texts.append(scalar_function(name, series.quadrature.variables[:1], [function]))
+        texts.append(
+            f"@driver\ndef {name}s(first, last, scales, nodes, out):\n"
+            "    for p in range(first, last):\n"
+            "        row = nodes[p if nodes.shape[0] > 1 else 0]\n"
+            "        for i in range(row.size):\n"
+            f"            out[p, i] = {name}(scales[p] * row[i])\n"
+        )
+    return texts
+
+
+def sum_text(series: Series, rules: str) -> str:
+    """Return the function that adds the terms of one pair, or calls the quadrature."""
+    lanes = range(8)
+    steps = [f"r{k} = r{k} * power + left[n + {k}] * right[n + {k}]" for k in lanes]
+    whole = "r7"
+    for k in reversed(range(7)):
+        whole = f"({whole}) * c + r{k}"
+    return f"""@chunk
+def {series.name}(k0, k1, k2, left, rights, column, shift{rules}):
+    right = rights[column]
+    terms = left.size - {TERMS // STEP + 1}
+    size = left[terms] * right[terms]
+    scale = fn_sqrt(k0) * fn_sqrt(k2)
+    c = min(max(k1 / scale, -1.0), 1.0) if scale > 0.0 else 0.0
+    square = c * c
+    power = square * square * square * square
+    fall = power * power * power * power
+    rest, bound, count = size, 1.0, 0
+    while count < terms and rest > {ENOUGH} * size:
+        count += {STEP}
+        bound *= fall
+        place = terms + count // {STEP}
+        rest = bound * left[place] * right[place]
+    if not rest <= {TOLERANCE} * size:
+        return {series.quadrature.name}(k0, k1, k2{rules})
+    r0 = r1 = r2 = r3 = r4 = r5 = r6 = r7 = 0.0
+    n = count - 8
+    while n >= 0:
+{chr(10).join("        " + step for step in steps)}
+        n -= 8
+    return {whole} + shift * rest
+"""
+
+
+def table(
+    features: Callable[..., None], breaks: tuple[float, ...], scales: Array, rule: Resolution
+) -> Array:
+    """Return what the sum of a pair reads of an input: coefficients, then roots of their tails.
+
+    Parameters
+    ----------
+    features : callable
+        Compiled loop that fills an array with values of the function.
+    breaks : tuple of float
+        Points at which it is not smooth.
+    scales : ndarray, shape (n,)
+        Standard deviations.
+    rule : {"fine", "coarse"}
+        Which of the two rules.
+
+    Returns
+    -------
+    ndarray, shape (n, terms + TERMS / STEP + 1)
+        The number of terms is `FEW_TERMS` if they suffice for all inputs, else `TERMS`.
+    """
+    rules = [_Rule(features, breaks, scales, r) for r in (rule, _other(rule))]
+    squares = rules[0].squares()
+    for terms in (FEW_TERMS, TERMS):
+        own, other = (r.coefficients(terms) for r in rules)
+        apart = np.sqrt(np.einsum("pn,pn->p", own - other, own - other))
+        ends = np.cumsum(own**2, axis=1)[:, STEP - 1 :: STEP]
+        floor = 4 * np.finfo(float).eps * squares[:, None]
+        tails = np.sqrt(np.maximum(squares[:, None] - ends, floor)) + apart[:, None]
+        if (tails[:, -1] ** 2 <= ENOUGH * squares).all():
+            break
+    more = np.repeat(tails[:, -1:], TERMS // STEP - tails.shape[1], axis=1)
+    return np.concatenate([own, np.sqrt(squares)[:, None], tails, more], axis=1)
+
+
+def _other(rule: Resolution) -> Resolution:
+    return "coarse" if rule == "fine" else "fine"
+
+
+class _Rule:
+    """Values of a function at the nodes of a rule, for every standard deviation."""
+
+    def __init__(
+        self,
+        features: Callable[..., None],
+        breaks: tuple[float, ...],
+        scales: Array,
+        rule: Resolution,
+    ) -> None:
+        self._nodes, self._weights = _nodes(breaks, scales, rule)
+        self._values = np.empty((scales.size, self._nodes.shape[1]))
+        features(0, scales.size, scales, self._nodes, self._values)
+        self._weighted = self._values * self._weights
+        self._shared = (rule, bool(breaks)) if len(self._nodes) == 1 else None
+
+    def coefficients(self, terms: int) -> Array:
+        """Return the first coefficients, shape (n, terms)."""
+        if self._shared is not None:
+            return self._weighted @ _shared_functions(*self._shared, terms).T
+        found = np.empty((len(self._weighted), terms))
+        for n, hermite in enumerate(_hermite_functions(self._nodes, terms)):
+            found[:, n] = np.einsum("pi,pi->p", self._weighted, hermite)
+        return found
+
+    def squares(self) -> Array:
+        """Return ``< f^2 >``."""
+        # The weights hold one square root of the density.
+        values = self._values * _root_density(self._nodes)
+        return np.einsum("pi,pi->p", self._weighted, values)
+
+
+def _nodes(breaks: tuple[float, ...], scales: Array, rule: Resolution) -> tuple[Array, Array]:
+    """Return nodes, and weights that hold the square root of the density."""
+    if not breaks:
+        count = NODES[rule]
+        nodes = np.linspace(-REACH, REACH, count)[None, :]
+        return nodes, (2 * REACH / (count - 1)) * _root_density(nodes)
+    moving = any(breaks)
+    spread = scales[:, None] if moving else np.ones((1, 1))
+    with np.errstate(divide="ignore"):
+        inside = np.clip(np.array(breaks) / spread, -REACH, REACH)
+    ends = np.full((len(inside), 1), REACH)
+    edges = np.concatenate([-ends, np.nan_to_num(inside), ends], axis=1)
+    points, own = GAUSS
+    count = PANELS[rule]
+    at = ((np.arange(count)[:, None] + (points + 1) / 2) / count).ravel()
+    lengths = np.diff(edges, axis=1)[:, :, None]
+    nodes = (edges[:, :-1, None] + lengths * at).reshape(len(edges), -1)
+    weights = (lengths * np.tile(own / (2 * count), count)).reshape(len(edges), -1)
+    return nodes, weights * _root_density(nodes)
+
+
+def _root_density(nodes: Array) -> Array:
+    root: Array = np.exp(-nodes * nodes / 4) / (2 * np.pi) ** 0.25
+    return root
+
+
+def _hermite_functions(nodes: Array, terms: int) -> Iterator[Array]:
+    """Yield the normalised Hermite polynomials times the square root of the density."""
+    before, now = np.zeros_like(nodes), _root_density(nodes)
+    for n in range(terms):
+        yield now
+        before, now = now, (nodes * now - np.sqrt(n) * before) / np.sqrt(n + 1)
+
+
+@lru_cache
+def _shared_functions(rule: Resolution, panelled: bool, terms: int) -> Array:
+    nodes, _ = _nodes((0.0,) if panelled else (), np.ones(1), rule)
+    return np.concatenate(list(_hermite_functions(nodes, terms)), axis=0)
