@@ -247,7 +247,7 @@ def _merged(values: dict[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
     by_name = {symbol.name: value for symbol, value in values.items()}
     return {
         symbol: _equal_where_one(by_name[f"{symbol.name[:-2]}11"], value)
-        if COVARIANCE.fullmatch(symbol.name)
+        if COVARIANCE.fullmatch(symbol.name) and f"{symbol.name[:-2]}11" in by_name
         else value
         for symbol, value in values.items()
     }
