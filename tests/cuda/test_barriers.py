@@ -1,8 +1,8 @@
 """All threads of a block come to every barrier together, in the text that is assembled.
 
 `barriers.stray_barriers` reads the control flow of PTX; the kernels below are those that wait for
-each other: quadratures shared by threads, samplers, and the transposition of results. Quick checks of
-the first two stand beside those of their registers, where the text is at hand.
+each other: quadratures shared by threads, samplers, and the transposition of results. Quick checks
+of the first two stand beside those of their registers, where the text is at hand.
 """
 
 from __future__ import annotations
