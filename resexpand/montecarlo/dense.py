@@ -123,9 +123,7 @@ def dense_sampler(
         weights, bias = scratch[0], scratch[1]
         zero, word = np.uint64(0), stream_word(layer, READ_OUT_WEIGHTS)
         fill_vector(key0, key1, zero, word, draw, weights, width)
-        # A literal 1 is a type of its own, for which Numba would compile `fill_normals` again.
-        one, bias_word = np.int64(1), stream_word(layer, READ_OUT_BIAS)
-        fill_normals(key0, key1, zero, bias_word, draw, bias, one)
+        fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, 1)
         for a in range(inputs):
             product = dot(source[a], weights, width)
             if leads():
