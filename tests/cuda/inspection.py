@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from offline import CAPABILITY, Usage, ptx_of, usage_of
+from offline import CAPABILITY, Usage, ptx_of
 
 from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.cuda.driver import results
@@ -35,10 +35,9 @@ def kernels_of(recursion: Recursion) -> dict[str, tuple[Any, Any]]:
     return found
 
 
-def usage(recursion: Recursion, cc: tuple[int, int] = CAPABILITY) -> dict[str, Usage]:
-    """Compile and assemble the kernels of a recursion, and return what each of them takes."""
-    kernels = kernels_of(recursion)
-    return {name: usage_of(kernel, given, cc) for name, (kernel, given) in kernels.items()}
+def texts_of(recursion: Recursion) -> dict[str, str]:
+    """Return the PTX of the kernels of a recursion by name."""
+    return {name: ptx_of(*given) for name, given in kernels_of(recursion).items()}
 
 
 def signature(layout: Layout) -> Any:

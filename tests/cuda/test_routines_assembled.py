@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from inspection import kernels_of, table, usage
+from barriers import stray_barriers
+from inspection import kernels_of, table, texts_of
 from offline import assemble, linked_usage_of, ptx_of, usage_of
 from routine_cases import REGISTRY
 
@@ -27,20 +28,21 @@ REPRESENTATIVE = (
     "identity: exact moments",
 )
 
+BARRIER = "bar.sync"
+
 
 def assembled(cases):
-    """Return what the kernels of some cases take, by case and kernel."""
-
-    found = {}
-    for name in cases:
-        for kernel, taken in usage(REGISTRY[name]()).items():
-            found[f"{name}: {kernel}"] = taken
-    return found
+    """Return what the kernels of some cases take, and their text, by case and kernel."""
+    texts = {
+        f"{name}: {kernel}": text
+        for name in cases
+        for kernel, text in texts_of(REGISTRY[name]()).items()
+    }
+    return {name: assemble(text) for name, text in texts.items()}, texts
 
 
 def shown(found, capsys):
     """Print the table past pytest's capture."""
-
     with capsys.disabled():
         print("\n" + table(found))
 
@@ -51,11 +53,15 @@ def outside_registers(found):
 
 
 def test_kernels_stay_in_registers(ptxas, capsys):
-    found = assembled(REPRESENTATIVE)
+    found, texts = assembled(REPRESENTATIVE)
     shown(found, capsys)
     assert len(found) >= len(REPRESENTATIVE) + 3
     assert all(0 < taken.registers <= 255 for taken in found.values())
     assert outside_registers(found) == {}
+    # Threads that share quadratures wait for each other: of one variable, and nested.
+    waiting = {name: stray_barriers(text) for name, text in texts.items() if BARRIER in text}
+    assert {"tanh: kernel: run", "kinked bump: kernel of two inputs: run"} <= set(waiting)
+    assert [name for name, (count, stray) in waiting.items() if not count or stray] == []
 
 
 def test_kernels_stay_in_registers_when_linked_as_for_a_launch(ptxas, capsys):
@@ -83,7 +89,7 @@ def test_the_transposition_stays_in_registers(ptxas, capsys):
 
 @pytest.mark.slow
 def test_all_kernels_of_the_registry_stay_in_registers(ptxas, capsys):
-    found = assembled(REGISTRY)
+    found, _ = assembled(REGISTRY)
     shown(found, capsys)
     assert outside_registers(found) == {}
 

@@ -7,6 +7,7 @@ takes is printed. The whole registry is marked ``slow``.
 from __future__ import annotations
 
 import pytest
+from barriers import stray_barriers
 from inspection import sampler_ptx
 from offline import assemble, usage_of
 from sampler_cases import REGISTRY, sampler
@@ -30,7 +31,7 @@ def shown(found, capsys) -> None:
 
 
 def assembled(names):
-    """Return what the kernels take, and the PTX of the last one."""
+    """Return what the kernels take, and their text, by case."""
     texts = {name: sampler_ptx(sampler(name, 16, "cuda")) for name in names}
     return {name: assemble(text) for name, text in texts.items()}, texts
 
@@ -42,6 +43,10 @@ def test_kernels_stay_in_registers(ptxas, capsys) -> None:
     assert all(0 < taken.registers <= 255 for taken in found.values())
     assert [name for name, taken in found.items() if not taken.in_registers] == []
     for text in texts.values():
+        # All threads of a block come to every barrier together.
+        count, stray = stray_barriers(text)
+        assert count > 0
+        assert stray == []
         # Ten rounds of two products, each by one instruction.
         assert text.count("mul.wide.u32") >= 20
         assert "call.uni" not in text
