@@ -29,6 +29,8 @@ class Values(dict[str, NDArray[np.float64]]):
     rounding_error : dict
         In single precision: output name to the largest relative difference from double precision,
         measured at a few points of the grid; else empty.
+    width : int or None
+        Neurons per layer of an exact theory of finite width, if it is one number; else None.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Values(dict[str, NDArray[np.float64]]):
         self.citations = citations
         self.target = target
         self.rounding_error = dict(rounding_error or {})
+        self.width: int | None = None
 
     def __repr__(self) -> str:
         # A problem must be seen by whoever only looks at the numbers.
