@@ -1,4 +1,7 @@
-"""Every script of claims runs at smoke scale, agrees, and catches its controls."""
+"""Every script of claims runs at smoke scale and catches its controls.
+
+Its claims agree, but for those that would not see enough at this scale: they say so.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pytest
 from resexpand.export.record import read_record
 
 FOLDER = Path(__file__).parent.parent / "numerics"
+TOO_SMALL = {"finite_width": ["scores"]}
 CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "conclude(" in path.read_text("utf-8"))
 
 
@@ -30,6 +34,7 @@ def loaded(path: Path) -> ModuleType:
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
         *("dherin_2025", "finite_width", "fischer_2023", "interval_coverage", "sampler_laws"),
+        "verdict_level",
     ]
 
 
@@ -39,11 +44,13 @@ def test_claims_agree_at_smoke_scale(
 ) -> None:
     code = loaded(path).main(["--scale", "smoke", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
-    assert code == 0, printed
+    blind = TOO_SMALL.get(path.stem, [])
+    assert code == (2 if blind else 0), printed
     assert "slipped through" not in printed
     assert "caught" in printed
     record = read_record(tmp_path / "record.json")
-    assert record["exit_code"] == 0
-    for claim in record["claims"].values():
+    assert record["exit_code"] == code
+    for name, claim in record["claims"].items():
+        assert claim["exit_code"] == (2 if name in blind else 0)
         assert claim["control"]["verdict"] == "disagrees"
         assert claim["agreement"]["verdict"] == "agrees"

@@ -118,6 +118,8 @@ class Coefficient:
         Health of the sample.
     flags : tuple of str
         Health of the sample, in keywords.
+    lean : ndarray or None
+        Skewness of the mean.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Coefficient:
     seeds: tuple[int, ...]
     status: str = "ok"
     flags: tuple[str, ...] = ()
+    lean: Array | None = None
 
     @classmethod
     def of(
@@ -148,6 +151,7 @@ class Coefficient:
             estimate.seeds,
             estimate.status,
             estimate.flags,
+            place(estimate.lean),
         )
 
 

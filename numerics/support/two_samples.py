@@ -76,7 +76,7 @@ class LawAgreement:
 
     comparisons: tuple[Comparison, ...]
     level: float = 0.0027
-    resolve: float = 0.2
+    resolve: float = 0.15
 
     @property
     def rejected(self) -> tuple[Comparison, ...]:

@@ -143,15 +143,12 @@ def require_width(theory: Theory, key: str, estimate: Sampled) -> None:
 
 
 def _width_of(theory: Theory) -> float:
-    """Return the width that a theory was evaluated at, as its numbers tell; NaN if they do not."""
+    """Return the width that a theory was evaluated at, NaN if that is not known."""
     if "relative_error" in theory and "validity" in theory:
-        parts = theory["validity"], theory["relative_error"]
-    elif "G_mean" in theory and "G_var" in theory:  # Var G^0 = 2 (K^0)^2/N
-        parts = 2.0 * np.asarray(theory["G_mean"]) ** 2, theory["G_var"]
-    else:
-        return float("nan")
-    first, second = (np.ravel(np.asarray(part, dtype=float))[0] for part in parts)
-    return float(first / second) if second > 0.0 else float("nan")
+        parts = (np.ravel(np.asarray(theory[k], float)) for k in ("validity", "relative_error"))
+        return float(np.divide(*(part[0] for part in parts)))
+    width = getattr(theory, "width", None)
+    return float("nan") if width is None else float(width)
 
 
 def own_neglect(theory: Theory, key: str, run: Mapping[str, Sampled]) -> Array:

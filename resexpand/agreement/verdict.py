@@ -53,7 +53,7 @@ MISSED = (
 )
 AGREES, DISAGREES, INCONCLUSIVE = "agrees", "disagrees", "inconclusive"
 POWER_TAIL = 0.05  # a deviation counts as detectable when it is seen with probability 0.95
-UNSEEN = 30.0  # largest change of a constant observable, in its size, by an event never seen
+UNSEEN = 20.0  # largest change of a constant observable, in its size, by an event never seen
 FEWEST_DRAWS = 16  # below, neither the standard error nor Student's law can be relied upon
 
 

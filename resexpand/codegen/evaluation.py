@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from resexpand.codegen.one_loop import evaluate_one_loop
 from resexpand.codegen.optimum import evaluate_optimal_scale
 from resexpand.codegen.routine import Target, compile_routine
 from resexpand.codegen.values import Values
+from resexpand.conventions import WIDTH
 from resexpand.errors import UnsupportedError
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
@@ -80,7 +83,11 @@ def evaluate(
         values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
         return values
     if isinstance(theory, Recursion):
-        return compile_routine(theory, target, outputs)(**hyperparameters)
+        values = compile_routine(theory, target, outputs)(**hyperparameters)
+        if any(symbol == value == WIDTH for symbol, value in theory.bindings):
+            width = np.asarray(hyperparameters.get("width", hyperparameters.get(WIDTH.name)))
+            values.width = int(width) if width.ndim == 0 else None
+        return values
     raise UnsupportedError(
         f"evaluating {type(theory).__name__}",
         "it is not a recursion, an optimal scale or an order 1/N",

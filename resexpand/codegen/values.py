@@ -28,6 +28,8 @@ class Values(dict[str, NDArray[np.float64]]):
         Where the numbers were computed, and, where ``target="auto"`` chose, why there.
     notes : tuple of str
         One sentence for everything about the input that was corrected within its rounding.
+    width : int or None
+        Neurons per layer of an exact theory of finite width, if it is one number; else None.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Values(dict[str, NDArray[np.float64]]):
         self.citations = citations
         self.target = target
         self.notes = notes
+        self.width: int | None = None
 
     def __repr__(self) -> str:
         # A problem must be seen by whoever only looks at the numbers.

@@ -98,7 +98,7 @@ def test_floats_come_back_bit_for_bit(values: list[float]) -> None:
 
 
 def test_agreements_and_estimates_are_recorded_whole(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).normal(1.0, 0.1, size=(100, 2))
+    rows = np.random.default_rng(0).normal(1.0, 0.1, size=(1000, 2))
     rows[:, 1] = 2.0
     estimate = Estimate("kernel", Moments.of(rows), width=50, depth=1, seeds=(7,))
     agreement = compare({"K": [1.0, 2.5]}, {"kernel": estimate}, neglected=0)
