@@ -75,7 +75,7 @@ def whole_number(value: Any, name: str, least: int, bound: int = 2**63, why: str
         raise HyperparameterError(
             f"{name}={value!r}",
             f"not a whole number from {least} to {bound - 1}{why}",
-            "give one",
+            "give a positive integer" if least else "give one",
         )
     return int(number)
 
