@@ -8,7 +8,6 @@ and containers without an order.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -127,18 +126,16 @@ def _array(value: Any, name: str) -> Array:
     if isinstance(value, list | tuple) and any(map(_is_no_number, value)):
         return _of_entries(value, name)
     try:
-        with warnings.catch_warnings():
-            # NumPy only warns of masked entries in a list.
-            warnings.simplefilter("error")
-            array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError, Warning):
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
         return _of_entries(value, name)
     return _doubles(array, value, name)
 
 
 def _is_no_number(entry: Any) -> bool:
     """Whether NumPy would silently convert an entry of a list, or fail at it."""
-    return isinstance(entry, bool | np.bool_ | list | tuple) or hasattr(entry, "detach")
+    odd = isinstance(entry, bool | np.bool_ | list | tuple | np.ma.MaskedArray)
+    return odd or hasattr(entry, "detach")
 
 
 def _of_entries(value: Any, name: str) -> Array:
