@@ -123,7 +123,7 @@ def _array(value: Any, name: str) -> Array:
     odd = isinstance(value, sp.Basic) and not isinstance(value, sp.Expr | sp.MatrixBase)
     if isinstance(value, Mapping | Set | Iterator | type) or value is None or odd:
         raise _refused(name, value, NO_NUMBER)
-    if isinstance(value, list | tuple) and any(map(_is_no_number, value)):
+    if isinstance(value, list | tuple) and any(map(_is_no_number, set(map(type, value)))):
         return _of_entries(value, name)
     try:
         array = np.asarray(value)
@@ -132,10 +132,10 @@ def _array(value: Any, name: str) -> Array:
     return _doubles(array, value, name)
 
 
-def _is_no_number(entry: Any) -> bool:
-    """Whether NumPy would silently convert an entry of a list, or fail at it."""
-    odd = isinstance(entry, bool | np.bool_ | list | tuple | np.ma.MaskedArray)
-    return odd or hasattr(entry, "detach")
+def _is_no_number(kind: type) -> bool:
+    """Whether NumPy would silently convert entries of a list, or fail at them."""
+    odd = issubclass(kind, bool | np.bool_ | list | tuple | np.ma.MaskedArray)
+    return odd or hasattr(kind, "detach")
 
 
 def _of_entries(value: Any, name: str) -> Array:
