@@ -131,7 +131,9 @@ def formula_section(formula: Formula, closed: bool) -> Section:
     intro = (Text(_sentence(formula.meaning)),) if formula.meaning else ()
     laws = law_equations(formula.laws) if not _is_closed(formula, closed) else ()
     parts = (*intro, main, *laws)
-    return Section(formula.name.replace("_", " "), parts, formula.citations, formula.neglects)
+    return Section(
+        _escaped(formula.name.replace("_", " ")), parts, formula.citations, formula.neglects
+    )
 
 
 def _sentence(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import sympy as sp
-from sympy.core.function import FunctionClass
+from sympy.core.function import AppliedUndef, FunctionClass
 
 from resexpand.activations import activation_law
 from resexpand.activations.activation_law import ActivationLaw, X
@@ -88,12 +88,17 @@ def _function(function: object) -> str | sp.Expr:
         if isinstance(function, sp.Lambda | FunctionClass):
             function = function(X)
         if isinstance(function, sp.Basic | sp.MatrixBase):
-            expression = exact(function)
-            check_functions(expression)
-            return expression
+            return _with_values(exact(function))
         why = "it is neither a name nor a SymPy expression"
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         why = str(error)
     raise DescriptionError(
         f"activation {function!r}", why, "give a registered name or an expression in one symbol"
     )
+
+
+def _with_values(expression: sp.Expr) -> sp.Expr:
+    """Return an expression of functions that have values; undefined ones are looked at later."""
+    if not expression.has(AppliedUndef):
+        check_functions(expression)
+    return expression

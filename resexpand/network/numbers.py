@@ -8,7 +8,6 @@ and containers without an order.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -75,7 +74,7 @@ def whole_number(value: Any, name: str, least: int, bound: int = 2**63, why: str
         raise HyperparameterError(
             f"{name}={value!r}",
             f"not a whole number from {least} to {bound - 1}{why}",
-            "give one",
+            "give a positive integer" if least else "give one",
         )
     return int(number)
 
@@ -124,21 +123,19 @@ def _array(value: Any, name: str) -> Array:
     odd = isinstance(value, sp.Basic) and not isinstance(value, sp.Expr | sp.MatrixBase)
     if isinstance(value, Mapping | Set | Iterator | type) or value is None or odd:
         raise _refused(name, value, NO_NUMBER)
-    if isinstance(value, list | tuple) and any(map(_is_no_number, value)):
+    if isinstance(value, list | tuple) and any(map(_is_no_number, set(map(type, value)))):
         return _of_entries(value, name)
     try:
-        with warnings.catch_warnings():
-            # NumPy only warns of masked entries in a list.
-            warnings.simplefilter("error")
-            array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError, Warning):
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
         return _of_entries(value, name)
     return _doubles(array, value, name)
 
 
-def _is_no_number(entry: Any) -> bool:
-    """Whether NumPy would silently convert an entry of a list, or fail at it."""
-    return isinstance(entry, bool | np.bool_ | list | tuple) or hasattr(entry, "detach")
+def _is_no_number(kind: type) -> bool:
+    """Whether NumPy would silently convert entries of a list, or fail at them."""
+    odd = issubclass(kind, bool | np.bool_ | list | tuple | np.ma.MaskedArray)
+    return odd or hasattr(kind, "detach")
 
 
 def _of_entries(value: Any, name: str) -> Array:

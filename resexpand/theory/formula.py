@@ -73,8 +73,13 @@ class Formula:
         own = self.free_symbols
         return sp.diff(self.rhs, *(symbol_of(s, own, self.name) for s in symbols))
 
-    def subs(self, values: Mapping[Any, Any]) -> Formula:
+    def subs(self, *values: Any) -> Formula:
         """Return the formula with values in place of symbols, given themselves or by name.
+
+        Parameters
+        ----------
+        *values : mapping, or sequence of pairs, or a symbol and its value
+            As for SymPy's own ``subs``; all are put in at once.
 
         Raises
         ------
@@ -82,18 +87,19 @@ class Formula:
             If a symbol does not occur, or a value is neither a number nor an expression.
         """
         own = self.free_symbols | self.lhs.free_symbols
-        at = values_of(values, own, self.name)
+        pairs = dict([values]) if len(values) == 2 else dict(*values)
+        at = values_of(pairs, own, self.name)
         left, right = (side.subs(at, simultaneous=True) for side in (self.lhs, self.rhs))
         return replace(self, lhs=left, rhs=right)
 
-    def evalf(self, digits: int = 15, values: Mapping[Any, Any] | None = None) -> sp.Expr:
+    def evalf(self, n: int = 15, subs: Mapping[Any, Any] | None = None) -> sp.Expr:
         """Return the right side as a number, every average evaluated.
 
         Parameters
         ----------
-        digits : int
+        n : int
             Significant digits.
-        values : mapping, optional
+        subs : mapping, optional
             Values of its symbols, given themselves or by name.
 
         Raises
@@ -102,9 +108,9 @@ class Formula:
             If a symbol has no value, or does not occur.
         """
         closed = self.closed()
-        at = values_of(values or {}, closed.free_symbols, self.name)
+        at = values_of(subs or {}, closed.free_symbols, self.name)
         self._require(closed, at)
-        return closed.subs(at, simultaneous=True).evalf(digits)
+        return closed.subs(at, simultaneous=True).evalf(n)
 
     def lambdify(self, *symbols: Any) -> Callable[..., NDArray[np.float64]]:
         """Return a function of arrays that computes the right side.

@@ -105,7 +105,7 @@ class NamesPrinter(LatexPrinter):
         return self.names.get(expr) or name_latex(expr.name)
 
     def _print_Function(self, expr: sp.Function, exp: str | None = None) -> str:
-        if not isinstance(expr, AppliedUndef):
+        if not isinstance(expr, AppliedUndef) and type(expr).__module__.startswith("sympy."):
             return str(super()._print_Function(expr, exp))
         arguments = ", ".join(map(self.doprint, expr.args))
         head = function_latex(type(expr).__name__) + (f"^{{{exp}}}" if exp else "")

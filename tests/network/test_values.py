@@ -229,7 +229,7 @@ def test_names_are_known_asked_for_and_suggested_alike(call: Callable[..., Any])
         call(OPEN, sigma_b2=0, **kernel_of)
     with pytest.raises(HyperparameterError, match=r"'sigma_w'.*did you mean sigma_w2"):
         call(OPEN, **{**good, "sigma_w": 1}, **kernel_of)
-    with pytest.raises(HyperparameterError, match=r"'sgma', 'rh'.*mean rho"):
+    with pytest.raises(HyperparameterError, match=r"'sgma', 'rh'.*mean .*rho"):
         call(OPEN, **{**good, "sgma": 1, "rh": 2}, **kernel_of)
     with pytest.raises(HyperparameterError, match="given twice"):
         call(OPEN, **good, L=2, **kernel_of)

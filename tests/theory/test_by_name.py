@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet, kernel, response
+from resexpand import Activation, Branch, Linear, ResNet, kernel, residual_expansion, response
 from resexpand.conventions import SIGMA_B2, SIGMA_W2, K
 from resexpand.errors import HyperparameterError
 from resexpand.theory.closure import close_elementary
@@ -45,16 +45,29 @@ def test_derivatives_by_name(wanted: Any) -> None:
 def test_values_by_name() -> None:
     assert FORMULA.subs({"sigma_w2": 2}).rhs == VALUE.xreplace({SIGMA_W2: sp.Integer(2)})
     assert FORMULA.subs({sp.Symbol("sigma_w2"): 0.1}).rhs.has(sp.Rational(1, 10))
+    for spelling in ({"sigma_w2": 2}, [("sigma_w2", 2)]):
+        assert FORMULA.subs(spelling) == FORMULA.subs("sigma_w2", 2) != FORMULA
     both = FORMULA.subs({"sigma_w2": SIGMA_B2, "sigma_b2": SIGMA_W2})
     assert both.rhs == VALUE.xreplace({SIGMA_W2: SIGMA_B2, SIGMA_B2: SIGMA_W2})
     values = {"K": 0.3, "sigma_w2": 1.2, "sigma_b2": 1}
     at = {K: sp.Rational(3, 10), SIGMA_W2: sp.Rational(6, 5), SIGMA_B2: 1}
+    assert FORMULA.evalf(subs=values) == FORMULA.subs(values).evalf()
     assert abs(FORMULA.evalf(30, values) - CLOSED.subs(at).evalf(30)) < 1e-28
     assert abs(FORMULA.evalf(30, {**values, "K": 0.31}) - CLOSED.subs(at).evalf(30)) > 1e-3
     function = FORMULA.lambdify("K", sp.Symbol("sigma_b2"), SIGMA_W2)
     grid = np.array([0.1, 0.3, 2.0])
     wanted = [float(CLOSED.subs({**at, K: sp.Float(k, 30)})) for k in grid]
     np.testing.assert_allclose(function(grid, 1.0, 1.2), wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("wanted", ["lambda_1", sp.Symbol("lambda_1", positive=True)])
+def test_scales_of_an_expansion_by_name(wanted: Any) -> None:
+    x, one = sp.symbols("x lambda_1")
+    expansion = residual_expansion(3, [x**2, x**3], variables=x)
+    assert expansion.diff(wanted).expression(x) == expansion.expression(x).diff(one).expand()
+    for unknown in ("lambda_3", "x", sp.Symbol("mu"), 1, None):
+        with pytest.raises(HyperparameterError, match="use one of lambda_1, lambda_2"):
+            expansion.diff(unknown)
 
 
 def test_unknown_and_missing_names_are_errors() -> None:

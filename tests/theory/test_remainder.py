@@ -382,7 +382,7 @@ def test_formulas_are_in_the_symbols_of_the_reader():
     assert bound.closed.free_symbols == {BIG, RADIUS, N, LAMBDA}
     assert sp.simplify(bound.load.rhs - 2 * BIG * N * LAMBDA / RADIUS) == 0
     assert bound.closed.rhs.atoms(sp.Float) == set()
-    assert r"\hat{r}_{3}" in bound._repr_latex_()
+    assert r"\le \frac{5 R q^{4}}{128 (1 - q)}" in bound._repr_latex_()
     assert isinstance(bound, RemainderBound)
 
 

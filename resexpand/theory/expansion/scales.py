@@ -115,8 +115,9 @@ def find_scale(scales: Scales, wanted: sp.Symbol | str) -> sp.Symbol:
         )
     listed = scales if isinstance(scales, tuple) else (scales,)
     symbols = sorted(sp.Tuple(*listed).free_symbols, key=sp.default_sort_key)
+    name = wanted.name if isinstance(wanted, sp.Symbol) else wanted
     for symbol in symbols:
-        if wanted in (symbol, symbol.name):
+        if symbol.name == name:
             return symbol
     raise HyperparameterError(
         f"the derivative in {wanted}",
