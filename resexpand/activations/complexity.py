@@ -58,7 +58,7 @@ def check_complexity(expression: sp.Expr) -> None:
     try:
         found = _measured(expression, {})
     except RecursionError:
-        found = Measures((BEYOND,) * 3, 1, 0, BEYOND)
+        found = Measures((BEYOND, BEYOND, BEYOND), 1, 0, BEYOND)
     for value, most, what in (
         (found.levels, MAX_LEVELS, f"it nests functions more than {MAX_LEVELS} deep"),
         (found.sizes[2], MAX_SIZE, f"its second derivative may have more than {MAX_SIZE} nodes"),

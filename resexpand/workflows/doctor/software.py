@@ -33,17 +33,16 @@ def folder() -> Found:
     """Look where generated code is kept, and write there."""
     from resexpand.codegen import store
 
-    path = store.folder()
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = store.checked_folder()
         with tempfile.TemporaryFile(dir=path):
             pass
         modules = sum(name.endswith(".py") for name in os.listdir(path))
         free = shutil.disk_usage(path).free
     except OSError as error:
         raise Missing(
-            f"{_short(path)} cannot be written to ({error.strerror}): every process compiles anew",
-            f"set {store.VARIABLE} to a folder that can be written to",
+            f"generated code cannot be kept ({store.reason(error)}): every process compiles anew",
+            store.REMEDY,
         ) from error
     facts = {"path": str(path), "modules": modules, "free_bytes": free}
     return f"{_short(path)}, writable, {modules} modules, {free / 1e9:.1f} GB free", facts
@@ -60,10 +59,12 @@ def compiler() -> Found:
     """Compile one function anew and run it."""
     import numba
 
+    from resexpand.codegen.threads import thread_count
+
     found = numba.njit(lambda x: x * x + 1.0)(3.0)
     if found != 10.0:
         raise Missing(f"a compiled function returned {found} instead of 10.0")
-    threads = numba.get_num_threads()
+    threads = thread_count()
     return f"Numba {numba.__version__}, threads: {threads}", {"threads": threads}
 
 
