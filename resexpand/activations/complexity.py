@@ -79,8 +79,9 @@ def _measured(node: sp.Basic, known: dict[sp.Basic, Measures]) -> Measures:
     if node not in known:
         parts = [_measured(part, known) for part in node.args]
         found = _measures(node, parts)
+        first, second, third = (min(size, BEYOND) for size in found.sizes)
         known[node] = Measures(
-            tuple(min(size, BEYOND) for size in found.sizes),  # type: ignore[arg-type]
+            (first, second, third),
             min(found.terms, BEYOND),
             min(found.degree, BEYOND),
             found.levels,
@@ -97,9 +98,9 @@ def _measures(node: sp.Basic, parts: list[Measures]) -> Measures:
         return Measures((size, 0, 0), 1, 0, 0)
     degree = max(part.degree for part in parts)
     if isinstance(node, SELECTING):
-        slopes = tuple(1 + sum(part.sizes[n] for part in parts) for n in (1, 2))
+        once, twice = (1 + sum(part.sizes[n] for part in parts) for n in (1, 2))
         levels += not isinstance(node, sp.Add)
-        return Measures((size, *slopes), sum(part.terms for part in parts), degree, levels)
+        return Measures((size, once, twice), sum(part.terms for part in parts), degree, levels)
     if isinstance(node, sp.Mul):
         sizes = _sizes_of_product(size, [part.sizes for part in parts])
         terms = min(prod(part.terms for part in parts), BEYOND)

@@ -202,7 +202,8 @@ def _in_the_limit(curves: Curves) -> tuple[Largest, Array]:
         low, high = integral[index, columns], integral[index + 1, columns]
         rise, end = (width * flow[2 * (index + k), columns] for k in (0, 1))
         bent = (1 - t) * (rise - (high - low)) - t * (end - (high - low))
-        return curves.shape(np.exp(place))[0] + low + t * (high - low) + t * (1 - t) * bent
+        part: Array = low + t * (high - low) + t * (1 - t) * bent
+        return curves.shape(np.exp(place))[0] + part
 
     found = largest(half[::2], values, value, lambda place: curves.condition(np.exp(place)))
     return found, (values[-1] - values[-2]) / width

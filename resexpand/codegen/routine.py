@@ -26,6 +26,7 @@ from resexpand.codegen.arguments import (
 )
 from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.cancellation import unresolved
 from resexpand.codegen.cuda.device import chosen, require_cuda
 from resexpand.codegen.driver import output_slots, points_per_tile
 from resexpand.codegen.results import Buffers, Pairs, allocate, assembled
@@ -133,6 +134,9 @@ class Routine:
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         looked_at = {} if fine.is_finite else arrays
         found = problems(self.plan, looked_at, quadrature, rounding, self.precision)
+        start = np.broadcast_to(point.kernel, point.grid) if not matrix else point.kernel
+        rests = (unresolved(o, arrays[o.name], start) for o in self.plan.outputs)
+        found += tuple(sentence for sentence in rests if sentence is not None)
         citations = self.citations
         return Values(arrays, point.depth, found, quadrature, citations, self.place, rounding)
 

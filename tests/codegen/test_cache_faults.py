@@ -70,7 +70,7 @@ def test_a_folder_that_others_may_write_to_is_not_used(place: str, mode: int, ca
     (cache / place).chmod(mode)
     before = {path: path.read_bytes() for path in files(cache)}
     store._private_folder.cache_clear()
-    with pytest.warns(store.CacheWarning, match="others may write to it.*chmod 700"):
+    with pytest.warns(store.CacheWarning, match=r"others may write to it.*chmod 700"):
         assert loaded(2).run(1) == 3
     assert {path: path.read_bytes() for path in files(cache)} == before
 
@@ -88,7 +88,7 @@ def test_a_folder_below_one_that_others_may_write_to_is_not_used(cache: Path) ->
 def test_a_folder_of_another_user_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded(3)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(StoreError, match="belongs to another user.*RESEXPAND_CACHE"):
+    with pytest.raises(StoreError, match=r"belongs to another user.*RESEXPAND_CACHE"):
         store.checked_folder()
 
 
@@ -163,7 +163,7 @@ def test_a_user_without_a_home(place: object, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv(store.VARIABLE, raising=False)
     monkeypatch.setattr(store.platformdirs, "user_cache_path", nowhere)
     store._private_folder.cache_clear()
-    with pytest.warns(store.CacheWarning, match="no home folder.*RESEXPAND_CACHE"):
+    with pytest.warns(store.CacheWarning, match=r"no home folder.*RESEXPAND_CACHE"):
         assert loaded(8).run(1) == 9
     assert not Path("~").exists()
 

@@ -7,6 +7,7 @@ jumps. Networks found in the store count as done, not towards the rate.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -43,7 +44,8 @@ def reporting(progress: Progress) -> Iterator[Report]:
         raise HyperparameterError(
             f"progress={progress!r}", "neither a function nor a truth value", "pass True or False"
         )
-    terminal, notebook = sys.stderr.isatty(), "ipykernel" in sys.modules
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    notebook = "ipykernel" in sys.modules
     if progress is False or (progress is None and not (terminal or notebook)):
         yield lambda done, total: None
         return
@@ -109,8 +111,11 @@ class Lines:
     def show(self, done: int, total: int, rate: float, left: float) -> None:
         """Write a line."""
         self._shown = True
-        sys.stderr.write(f"{sentence(done, total, rate, left)}\n")
-        sys.stderr.flush()
+        # A run goes on where its progress cannot be written.
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"{sentence(done, total, rate, left)}\n")
+                sys.stderr.flush()
 
     def close(self, done: int, total: int, rate: float, left: float) -> None:
         """Write the last line, if there was one before."""
