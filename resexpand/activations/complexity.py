@@ -58,7 +58,7 @@ def check_complexity(expression: sp.Expr) -> None:
     try:
         found = _measured(expression, {})
     except RecursionError:
-        found = Measures((BEYOND,) * 3, 1, 0, BEYOND)
+        found = Measures((BEYOND, BEYOND, BEYOND), 1, 0, BEYOND)
     for value, most, what in (
         (found.levels, MAX_LEVELS, f"it nests functions more than {MAX_LEVELS} deep"),
         (found.sizes[2], MAX_SIZE, f"its second derivative may have more than {MAX_SIZE} nodes"),
@@ -79,8 +79,9 @@ def _measured(node: sp.Basic, known: dict[sp.Basic, Measures]) -> Measures:
     if node not in known:
         parts = [_measured(part, known) for part in node.args]
         found = _measures(node, parts)
+        first, second, third = (min(size, BEYOND) for size in found.sizes)
         known[node] = Measures(
-            tuple(min(size, BEYOND) for size in found.sizes),  # type: ignore[arg-type]
+            (first, second, third),
             min(found.terms, BEYOND),
             min(found.degree, BEYOND),
             found.levels,
@@ -97,9 +98,9 @@ def _measures(node: sp.Basic, parts: list[Measures]) -> Measures:
         return Measures((size, 0, 0), 1, 0, 0)
     degree = max(part.degree for part in parts)
     if isinstance(node, SELECTING):
-        slopes = tuple(1 + sum(part.sizes[n] for part in parts) for n in (1, 2))
+        once, twice = (1 + sum(part.sizes[n] for part in parts) for n in (1, 2))
         levels += not isinstance(node, sp.Add)
-        return Measures((size, *slopes), sum(part.terms for part in parts), degree, levels)
+        return Measures((size, once, twice), sum(part.terms for part in parts), degree, levels)
     if isinstance(node, sp.Mul):
         sizes = _sizes_of_product(size, [part.sizes for part in parts])
         terms = min(prod(part.terms for part in parts), BEYOND)

@@ -1,7 +1,7 @@
 """The command ``resexpand``: one description of a network on the command line, one answer.
 
-Exit codes: 0 done (for ``validate``: agrees), 1 disagrees, 2 wrong input or inconclusive, 130
-interrupted. An error is one line on the standard error stream,
+Exit codes: 0 done (for ``validate``: agrees), 1 disagrees, 2 wrong input or inconclusive, 3 the
+answer could not be written, 130 interrupted. An error is one line on the standard error stream,
 
     resexpand: error: <what was asked>: <why it cannot be>; <what would work>
 
@@ -11,12 +11,11 @@ mistyped option answer at once.
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
+from resexpand.cli.output import OUTPUT_FAILED, OutputError, abandon, prepare, remark, settle
 from resexpand.cli.parser import build_parser
 from resexpand.errors import ResexpandError
 
@@ -33,19 +32,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the program's name; those of the process by default.
     """
     try:
+        prepare()
+        try:
+            code = _run(argv)
+        except SystemExit:  # after --help, --version or a mistyped option
+            settle()
+            raise
+        settle()
+        return code
+    except OutputError as error:
+        abandon()
+        if str(error):
+            _fail(f"the answer cannot be written: {error}")
+        return OUTPUT_FAILED
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run a command; an error becomes one line and a code."""
+    try:
         arguments = build_parser().parse_args(argv)
         command = import_module(f"resexpand.cli.{arguments.module}")
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             code: int = command.run(arguments)
-        sys.stdout.flush()
         return code
     except ResexpandError as error:
         return _fail(str(error))
-    except BrokenPipeError:
-        # The reader (`head`, say) has what it wants; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt as error:
         _fail(str(error) or "interrupted")
         return INTERRUPTED
@@ -55,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning without the line of source that raised it."""
-    sys.stderr.write(f"resexpand: {message}\n")
+    remark(" ".join(str(message).split()))
 
 
 def _fail(message: str) -> int:
-    sys.stderr.write(f"resexpand: error: {' '.join(message.split())}\n")
+    remark(f"error: {' '.join(message.split())}")
     return WRONG_INPUT

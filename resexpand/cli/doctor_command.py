@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
+
+from resexpand.cli.output import write
 
 DOES_NOT_WORK = 1
 SCHEMA = {"name": "resexpand-record", "version": 1}
@@ -40,7 +41,5 @@ def run(arguments: argparse.Namespace) -> int:
     page = doctor(arguments.target)
     record = {"schema": SCHEMA, "command": "doctor", **page.to_dict(), "not_finite": []}
     text = json.dumps(record, indent=1) if arguments.json else str(page)
-    # A folder may have a name that the terminal cannot show.
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    write(f"{text}\n")
     return 0 if page.works else DOES_NOT_WORK

@@ -8,10 +8,10 @@ hyperparameters span a grid.
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any, NoReturn
 
 from resexpand.cli.doctor_command import add_doctor
+from resexpand.cli.output import remark, write
 from resexpand.cli.runs_options import OBSERVABLES, add_runs, carrying_out
 
 _NUMBERS = "number, list a,b,c or range first:last:count"
@@ -22,11 +22,16 @@ _EPILOG = (
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
+    """A parser whose complaint is one line, and whose help is an answer."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Write the help; argparse would not say that it could not."""
+        write(self.format_help())
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where to read on; exit with code 2."""
-        self.exit(2, f"resexpand: error: {message}; see '{self.prog} --help'\n")
+        remark(f"error: {message}; see '{self.prog} --help'")
+        self.exit(2)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,7 +70,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
         from resexpand import __version__
 
-        sys.stdout.write(f"resexpand {__version__}\n")
+        write(f"resexpand {__version__}\n")
         parser.exit(0)
 
 

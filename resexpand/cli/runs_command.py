@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from resexpand.cli.output import one_line
 from resexpand.cli.sample_command import report
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.values import integer
@@ -51,12 +52,12 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         record(command="runs show", run=_plain(found), health=health)
         return 0
-    say(str(found.path))
+    say(one_line(str(found.path)))
     for line in found.words:
-        say(f"  {line}")
+        say(f"  {one_line(line)}")
     say(f"  {_progress(found)}")
     for name, status in health.items():
-        say(f"  {name}: {status}")
+        say(f"  {one_line(f'{name}: {status}')}")
     return 0
 
 
@@ -90,7 +91,8 @@ def _merge(arguments: argparse.Namespace) -> int:
     if arguments.json:
         record(command="runs merge", run=_plain(found))
         return 0
-    say(f"{found.path}: {found.done} of {found.asked} networks, {found.missing} chunks missing")
+    done = f"{found.done} of {found.asked} networks, {found.missing} chunks missing"
+    say(f"{one_line(str(found.path))}: {done}")
     return 0
 
 

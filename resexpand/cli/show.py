@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from resexpand.export.record import write_record
+from resexpand.cli.output import one_line, remark, write
+from resexpand.export.record import record_text
 
 MAX_ROWS = 41
 """Rows of a table; of longer ones evenly spaced rows are shown."""
@@ -15,18 +13,17 @@ MAX_ROWS = 41
 
 def say(text: str = "") -> None:
     """Print a line of the answer."""
-    sys.stdout.write(text + "\n")
+    write(f"{text}\n")
 
 
 def warn(text: str) -> None:
     """Print a remark that is not part of the answer."""
-    sys.stderr.write(f"resexpand: {text}\n")
+    remark(text)
 
 
 def record(**sections: object) -> None:
     """Print a record of the package (`resexpand.export.record`) as JSON."""
-    with tempfile.TemporaryDirectory() as folder:
-        sys.stdout.write(write_record(Path(folder) / "record.json", **sections).read_text("utf-8"))
+    write(record_text(**sections))
 
 
 def table(headers: Sequence[str], count: int, row: Callable[[int], Sequence[object]]) -> None:
@@ -52,7 +49,7 @@ def table(headers: Sequence[str], count: int, row: Callable[[int], Sequence[obje
 
 def _cell(value: object) -> str:
     if isinstance(value, str):
-        return value
+        return one_line(value)
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 

@@ -1,9 +1,14 @@
 """Numbers for an `OptimalScale`: the kernel ``K*``, the constant ``c``, the finite-depth optimum.
 
-``K*`` is found by scanning the condition from the input kernel (upward where the response rises
-there, downward where it falls) and bisecting; ``c`` by Gauss-Legendre in ``ln K``; the finite-depth
-optimum by bisecting the exact derivative of the logarithmic response, beginning around
-``c / sqrt(L)``. All three work on whole grids.
+In a deep network ``ln|eta|`` is a function of the kernel of the last layer,
+
+    ln|A(K)| + int_{K^0}^K  G/B dK',
+
+and at finite depth one of the residual scale, given by the recursion itself. Both are scanned over
+the whole range, from a kernel that has hardly moved to one of `LARGEST_KERNEL`, and the largest
+maximum counts (`resexpand.codegen.largest`); ``c`` comes by Gauss-Legendre in ``ln K``. All of it
+works on whole grids. Where a quadrature is not accurate, the scan ends, and what was found before
+it is called local.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.largest import Largest, largest
 from resexpand.codegen.routine import Routine, Target, compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
@@ -24,15 +30,27 @@ from resexpand.theory.optimal_scale import OptimalScale
 
 Array = NDArray[np.float64]
 
-SCAN = np.geomspace(1e-6, 1e8, 561)
-"""Kernels at which the sign of the condition is looked up, before bisecting between two."""
+LARGEST_KERNEL = 1e6
+"""End of the range, in units of ``max(K^0, 1)``."""
 
-SCALE_FACTORS = np.geomspace(0.1, 10.0, 41)
-"""Multiples of ``c / sqrt(L)`` between which the finite-depth optimum is looked for."""
+SMALLEST_CHANGE = 1e-10
+"""Relative change of the kernel at which the range begins."""
 
 OUTPUTS = ("K_star", "c", "rho")
 
-BISECTIONS = 80
+CELLS = 400
+"""Cells of a scan, equal in the logarithm."""
+
+BLOCK = 20
+"""Rows evaluated together, whose quadratures are trusted together."""
+
+ACCURACY = 1e-2
+"""Error of ``ln|eta|``, and of its slope per factor e of the kernel, up to which it is trusted."""
+
+FLAT = 1e-3
+"""Slope of ``ln|eta|`` per factor e of the kernel below which it rises to a limit."""
+
+HALVINGS = 60
 INTEGRATION_ORDER = 64
 
 
@@ -47,12 +65,8 @@ class Curves:
     values: dict[str, Array]
     start: Array
 
-    def growth(self, kernel: Array) -> Array:
-        """Return ``B(K)``."""
-        return self.still(K0=kernel, **self.values)["growth"]
-
     def condition(self, kernel: Array) -> Array:
-        """Return the condition, positive where the response rises with the last kernel.
+        """Return the condition, positive where ``ln|eta|`` rises with the last kernel.
 
         A response below zero, as that of a bump, rises in magnitude where the condition is
         negative: ``d ln|eta| / dK`` is the condition over ``A B``, and ``B`` is positive.
@@ -60,10 +74,39 @@ class Curves:
         found = self.still(K0=kernel, **self.values)
         return np.where(found["amplitude"] < 0, -found["condition"], found["condition"])
 
-    def log_slope(self, scale: Array) -> Array:
-        """Return ``d ln(eta) / d rho`` at the depth of the network."""
+    def shape(self, kernel: Array) -> tuple[Array, Array]:
+        """Return ``ln|A|`` and ``G/B`` at kernels in rows; NaN where they are not accurate."""
+        rows = [self._block(kernel[k : k + BLOCK]) for k in range(0, len(kernel), BLOCK)]
+        amplitude, ratio = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+        return amplitude, ratio
+
+    def _block(self, kernel: Array) -> tuple[Array, Array]:
+        found = self.still(K0=kernel, **self.values)
+        errors = found.quadrature_error
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio, amplitude = found["rate"] / found["growth"], np.log(np.abs(found["amplitude"]))
+            wrong = max((errors.get(n, 0.0) for n in ("growth", "amplitude")), default=0.0)
+            steep = errors.get("rate", 0.0) * np.abs(kernel * ratio).max()
+        if max(wrong, steep) > ACCURACY:
+            return np.full(kernel.shape, np.nan), np.full(kernel.shape, np.nan)
+        return amplitude, ratio
+
+    def at_scale(self, scale: Array, name: str) -> Array:
+        """Return ``slope``, ``level`` or ``last`` at the depth of the network."""
         given = {**self.values, self.scale_name: scale, "depth": self.depth}
-        return self.slope(K0=self.start, **given)["slope"]
+        return self.slope(K0=self.start, **given)[name]
+
+    def levels(self, scale: Array) -> Array:
+        """Return ``ln|eta|`` at scales in rows; NaN where it is not accurate."""
+        blocks = []
+        for k in range(0, len(scale), BLOCK):
+            given = {**self.values, self.scale_name: scale[k : k + BLOCK], "depth": self.depth}
+            found = self.slope(K0=self.start, **given)
+            level = found["level"]
+            finite = np.abs(level[np.isfinite(level)])
+            error = found.quadrature_error.get("level", 0.0) * (finite.max() if finite.size else 0)
+            blocks.append(level if error <= ACCURACY else np.full(level.shape, np.nan))
+        return np.concatenate(blocks)
 
 
 def evaluate_optimal_scale(
@@ -90,9 +133,11 @@ def evaluate_optimal_scale(
     Returns
     -------
     Values
-        ``K_star`` (NaN where no kernel maximises the response), ``c`` and ``rho`` (zero where the
-        response falls from the start, NaN where it grows without bound), each of the shape of the
-        grid. Every NaN and zero has its sentence in ``problems``.
+        ``K_star`` (NaN where no kernel maximises the response), ``c`` and ``rho`` (zero where no
+        scale gives a larger response than none, NaN where it grows without bound), each of the
+        shape of the grid. They belong to the largest maximum over all scales, in the limit of
+        depth for ``K_star`` and ``c``, at the depth of the network for ``rho``. Every NaN and zero
+        has its sentence in ``problems``, and so has a maximum that may be only local.
 
     Raises
     ------
@@ -107,16 +152,16 @@ def evaluate_optimal_scale(
         arrays = dict.fromkeys(names, np.full(point.grid, np.nan)[()])
         return Values(arrays, point.depth, (theory.reason,), citations=theory.citations)
     curves = _curves(theory, point, start, target)
-    rising = curves.condition(curves.start) > 0
-    star, complete = _kernel_star(curves, rising)
-    constant = scale = np.zeros(star.shape)
-    if names != OUTPUTS[:1]:
-        constant = np.where(rising, _constant(curves, star), 0.0)
-    if "rho" in names:
-        scale = np.where(rising, _finite_depth(curves, constant), 0.0)
-    arrays = dict(zip(OUTPUTS, (star, constant, scale), strict=True))
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        limit, slope = _in_the_limit(curves)
+        finite = _at_finite_depth(curves)
+        passed = _passed(curves)
+        star = np.where(limit.at_start, passed, np.exp(limit.place))
+        constant = np.where(limit.at_start, 0.0, _constant(curves, star))
+    scale = np.where(finite.at_start, 0.0, np.exp(finite.place))
+    arrays = {"K_star": star, "c": constant, "rho": scale}
     shaped = {name: arrays[name].reshape(point.grid)[()] for name in names}
-    reasons = _reasons(theory.kind, star, rising, scale, complete)
+    reasons = _reasons(theory.kind, passed, limit, slope, finite)
     place = curves.still.place
     return Values(shaped, curves.depth, reasons, citations=theory.citations, target=place)
 
@@ -147,27 +192,72 @@ def _curves(theory: OptimalScale, point: Point, start: Array, target: Target) ->
     return Curves(still, slope, point.depth, str(net.scale), values, start)
 
 
-def _kernel_star(curves: Curves, rising: NDArray[np.bool_]) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the kernel nearest to the input's at which the condition turns negative.
+def _in_the_limit(curves: Curves) -> tuple[Largest, Array]:
+    """Return where ``ln|eta|`` is largest in ``ln K``, and its slope at the end of the range."""
+    start = np.log(curves.start)
+    width = (np.log(LARGEST_KERNEL * np.maximum(curves.start, 1.0)) - start) / CELLS
+    half = start + np.arange(2 * CELLS + 1)[:, None] / 2 * width
+    amplitude, ratio = curves.shape(np.exp(half))
+    flow = np.exp(half) * ratio
+    # Simpson's rule for the integral of G/B over each cell.
+    cell = (flow[:-2:2] + 4 * flow[1::2] + flow[2::2]) * width / 6
+    integral = np.concatenate([np.zeros_like(cell[:1]), cell.cumsum(axis=0)])
+    values = amplitude[::2] + integral
+    columns = np.arange(start.size)
 
-    Also whether the condition was a number wherever it was looked up.
+    def value(place: Array) -> Array:
+        """Return ``ln|A|`` and the integral, a cubic between two places of the scan."""
+        index = np.clip(np.nan_to_num((place - start) / width).astype(int), 0, CELLS - 1)
+        t = (place - start) / width - index
+        low, high = integral[index, columns], integral[index + 1, columns]
+        rise, end = (width * flow[2 * (index + k), columns] for k in (0, 1))
+        bent = (1 - t) * (rise - (high - low)) - t * (end - (high - low))
+        part: Array = low + t * (high - low) + t * (1 - t) * bent
+        return curves.shape(np.exp(place))[0] + part
 
-    Where the response rises at the input, the first such kernel above, which is where a growing
-    scale gets to; where it falls, the last one below, which the input has already passed. What
-    lies on the other side is out of reach, and far above the signs are those of rounding.
-    """
-    condition = curves.condition(SCAN[:, None] * np.ones_like(curves.start))
+    found = largest(half[::2], values, value, lambda place: curves.condition(np.exp(place)))
+    return found, (values[-1] - values[-2]) / width
+
+
+def _at_finite_depth(curves: Curves) -> Largest:
+    """Return where ``ln|eta|`` is largest in the logarithm of the scale."""
+    far = LARGEST_KERNEL * np.maximum(curves.start, 1.0)
+    near = curves.start * (1 + SMALLEST_CHANGE)
+    low, high = (_reaching(curves, kernel) for kernel in (near, far))
+    places = low + np.linspace(0.0, 1.0, CELLS + 1)[:, None] * (high - low)
+    return largest(
+        places,
+        curves.levels(np.exp(places)),
+        lambda place: curves.at_scale(np.exp(place), "level"),
+        lambda place: curves.at_scale(np.exp(place), "slope"),
+    )
+
+
+def _reaching(curves: Curves, kernel: Array) -> Array:
+    """Return the logarithm of the scale at which the last kernel is this one."""
+    low, high = np.full(kernel.shape, -40.0), np.full(kernel.shape, 40.0)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        below = curves.at_scale(np.exp(middle)[None], "last")[0] < kernel
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return low
+
+
+def _passed(curves: Curves) -> Array:
+    """Return the last kernel below the input's at which the condition turns, NaN if none."""
+    steps = np.linspace(0.0, 1.0, CELLS + 1)[:, None]
+    first = np.log(np.minimum(curves.start, 1.0) / LARGEST_KERNEL)
+    places = first + steps * (np.log(curves.start) - first)
+    condition = curves.condition(np.exp(places))
     # A condition that is not a number changes no sign.
     turning = (condition[:-1] > 0) & (condition[1:] <= 0)
-    ahead = turning & (SCAN[1:, None] > curves.start)
-    passed = turning & (SCAN[:-1, None] < curves.start)
-    last_passed = len(turning) - 1 - passed[::-1].argmax(axis=0)
-    index = np.where(rising, ahead.argmax(axis=0), last_passed)
-    found = np.where(rising, ahead.any(axis=0), passed.any(axis=0))
-    low, high = np.log(SCAN[index]), np.log(SCAN[index + 1])
-    root = _bisect(lambda x: curves.condition(np.exp(x)), low, high)
-    star = np.where(found, np.exp(root), np.nan)
-    return star, np.asarray(np.isfinite(condition).all(axis=0))
+    index, columns = len(turning) - 1 - turning[::-1].argmax(axis=0), np.arange(places.shape[1])
+    low, high = places[index, columns], places[index + 1, columns]
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        positive = curves.condition(np.exp(middle)[None])[0] > 0
+        low, high = np.where(positive, middle, low), np.where(positive, high, middle)
+    return np.where(turning.any(axis=0), np.exp((low + high) / 2), np.nan)
 
 
 def _constant(curves: Curves, star: Array) -> Array:
@@ -176,58 +266,61 @@ def _constant(curves: Curves, star: Array) -> Array:
     length = np.log(star / curves.start)
     kernels = curves.start * np.exp(np.outer((nodes + 1) / 2, length))
     safe = np.where(np.isfinite(kernels), kernels, 1.0)
-    integrand = kernels / curves.growth(safe)
+    integrand = kernels / curves.still(K0=safe, **curves.values)["growth"]
     squared = (weights[:, None] / 2 * integrand).sum(axis=0) * length
     return np.sqrt(np.where(squared > 0, squared, np.nan))
 
 
-def _finite_depth(curves: Curves, constant: Array) -> Array:
-    """Return the scale at which the response of a network of this depth is largest."""
-    guess = constant / np.sqrt(curves.depth)
-    known = np.where(np.isfinite(guess) & (guess > 0), guess, 1.0)
-    scales = SCALE_FACTORS[:, None] * known
-    slopes = curves.log_slope(scales)
-    turning = (slopes[:-1] > 0) & (slopes[1:] <= 0)
-    index = turning.argmax(axis=0)
-    columns = np.arange(index.size)
-    root = _bisect(curves.log_slope, scales[index, columns], scales[index + 1, columns])
-    return np.where(turning.any(axis=0) & np.isfinite(guess), root, np.nan)
-
-
-def _bisect(function: Any, low: Array, high: Array) -> Array:
-    """Return the place between `low` (positive) and `high` where a function changes sign."""
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        positive = function(middle) > 0
-        low, high = np.where(positive, middle, low), np.where(positive, high, middle)
-    return (low + high) / 2
-
-
 def _reasons(
-    kind: str,
-    star: Array,
-    rising: NDArray[np.bool_],
-    scale: Array,
-    complete: NDArray[np.bool_],
+    kind: str, passed: Array, limit: Largest, slope: Array, finite: Largest
 ) -> tuple[str, ...]:
     """Return one sentence for every way in which points have no interior optimum."""
-    some = np.isfinite(star)
-    local = "so rho = 0 is a local maximum"
+    some, sure = np.isfinite(passed), limit.complete
+    best = "so no scale gives a larger one than rho = 0"
+    start, end, inside = limit.at_start, limit.at_end, np.isfinite(limit.place)
+    unbounded = f"the {kind} response grows with the residual scale without bound"
     cases = {
-        f"the {kind} response falls at every kernel up to K0, {local}": ~rising & ~some,
-        f"K0 is not below K*: the {kind} response falls from the start, {local}": ~rising & some,
-        f"the {kind} response grows with the residual scale without bound": (
-            rising & ~some & complete
+        f"the {kind} response falls at every kernel up to K0, {best}": start & ~some & sure,
+        f"K0 is not below K*: the {kind} response falls from the start, {best}": (
+            start & some & sure
         ),
-        f"no K* was found, but the condition of the {kind} response is not a number at every "
-        "kernel": rising & ~some & ~complete,
-        f"no optimum of the {kind} response within a factor 10 of c/sqrt(L)": (
-            rising & some & np.isnan(scale)
+        unbounded: end & sure & (slope > FLAT),
+        f"the {kind} response rises with the residual scale up to a limit": (
+            end & sure & (slope <= FLAT)
+        ),
+        f"at this depth {unbounded}": finite.at_end & finite.complete & ~end,
+        f"at this depth no scale gives a larger {kind} response than rho = 0": (
+            finite.at_start & ~start
+        ),
+        **_unsure("K*", "K", limit, start & ~sure, inside & ~sure),
+        **_unsure(
+            "optimum at this depth",
+            "rho",
+            finite,
+            finite.at_start & ~finite.complete & sure,
+            np.isfinite(finite.place) & ~finite.complete & sure,
         ),
     }
-    count = star.size
+    count = passed.size
     return tuple(
         f"{text} (at {int(where.sum())} of {count} points)" if count > 1 else text
         for text, where in cases.items()
         if where.any()
     )
+
+
+def _unsure(
+    what: str, name: str, found: Largest, start: NDArray[np.bool_], inside: NDArray[np.bool_]
+) -> dict[str, NDArray[np.bool_]]:
+    """Return the sentences on maxima beyond which the response is not known well enough."""
+    nothing = found.at_end & ~found.complete & ~np.isfinite(found.place)
+
+    def beyond(where: NDArray[np.bool_]) -> str:
+        edge = f"{np.exp(found.end[where].min()):.3g}" if where.any() else ""
+        return f"beyond {name} = {edge} the averages are not accurate enough to tell"
+
+    return {
+        f"rho = 0 is a local maximum; {beyond(start)}": start,
+        f"the {what} is a local maximum; {beyond(inside)}": inside,
+        f"no {what} was found; {beyond(nothing)}": nothing,
+    }

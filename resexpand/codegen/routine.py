@@ -26,6 +26,7 @@ from resexpand.codegen.arguments import (
 )
 from resexpand.codegen.assembly import routine_source
 from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.cancellation import unresolved
 from resexpand.codegen.cuda.device import chosen, require_cuda
 from resexpand.codegen.driver import output_slots, points_per_tile
 from resexpand.codegen.gram import gram_arrays
@@ -134,6 +135,9 @@ class Routine:
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         looked_at = {} if fine.is_finite else arrays
         said = problems(self.plan, looked_at, quadrature)
+        start = np.broadcast_to(point.kernel, point.grid) if not matrix else point.kernel
+        rests = (unresolved(o, arrays[o.name], start) for o in self.plan.outputs)
+        said += tuple(sentence for sentence in rests if sentence is not None)
         return Values(
             arrays, point.depth, said, quadrature, self.citations, self.place, point.notes
         )

@@ -6,11 +6,14 @@ Because it is a file, Numba keeps the machine code beside it and a second proces
 and a traceback points at a line. The folder is the user's cache folder or ``RESEXPAND_CACHE``.
 
 A file is written under a temporary name and moved into place, so that processes may race. What is
-already there is compared with the text before it is used, and only the text is ever executed.
+already there is compared with the text before it is used, and only the text is ever executed. A
+folder that others may write to is not used (`resexpand.codegen.cache_files`), nor is one that
+cannot be written to: a temporary folder of this process stands in for it, with a `CacheWarning`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -30,7 +33,11 @@ from types import CodeType, ModuleType
 
 import platformdirs
 
+from resexpand.codegen.cache_files import SUBFOLDER, make, remove_broken, why_unsafe
+from resexpand.errors import StoreError
+
 VARIABLE = "RESEXPAND_CACHE"
+REMEDY = f"set {VARIABLE} to a folder that can be written to, and by you alone"
 # Numba takes a cached result for current while time and size of the source file are unchanged. One
 # time for all files makes it so whichever of two racing processes wrote last.
 WRITTEN = 946684800
@@ -70,9 +77,42 @@ def load(source: str) -> ModuleType:
 
 
 def folder() -> Path:
-    """Return the folder that generated modules are kept in."""
+    """Return the folder that generated modules are kept in.
+
+    Raises
+    ------
+    StoreError
+        If none is chosen and this user has no home, as in some containers.
+    """
     chosen = os.environ.get(VARIABLE)
-    return Path(chosen) if chosen else platformdirs.user_cache_path("resexpand") / "generated"
+    if chosen:
+        return Path(chosen)
+    try:
+        place = platformdirs.user_cache_path("resexpand")
+    except (RuntimeError, KeyError):
+        place = Path()
+    if not place.is_absolute():
+        raise StoreError("keeping generated code", "this user has no home folder", REMEDY)
+    return place / "generated"
+
+
+def checked_folder() -> Path:
+    """Return the folder that generated modules are kept in, made and found safe.
+
+    Raises
+    ------
+    OSError
+        If there is none, it cannot be made, or others may write to it.
+    """
+    path = folder()
+    make(path / SUBFOLDER)
+    if why := why_unsafe(path):
+        raise StoreError(
+            f"keeping generated code in {str(path)!r}",
+            f"{why}, and machine code in it would be executed",
+            f"make it yours alone (chmod 700), or {REMEDY}",
+        )
+    return path
 
 
 def key(source: str) -> str:
@@ -109,28 +149,55 @@ def _written(source: str) -> Path:
     """Return the path of a file that holds the text, in the cache folder or a temporary one."""
     name = f"{key(source)}.py"
     try:
-        return _ensure(folder() / name, source)
+        path = _ensure(checked_folder() / name, source)
     except OSError as error:
-        return _ensure(_private_folder(str(folder()), type(error).__name__) / name, source)
+        asked = os.environ.get(VARIABLE) or "the cache folder of this user"
+        path = _private_folder(asked, reason(error)) / name
+        with contextlib.suppress(OSError):  # no disk has room: nothing is kept
+            _ensure(path, source)
+    if remove_broken(path):
+        warnings.warn(
+            f"compiled code in {str(path.parent)!r} was cut off and is compiled again",
+            CacheWarning,
+            stacklevel=4,
+        )
+    return path
+
+
+def reason(error: OSError) -> str:
+    """Return why a folder or file cannot be used, in words."""
+    return str(error) if isinstance(error, StoreError) else error.strerror or type(error).__name__
+
+
+def warn_unkept(error: OSError) -> None:
+    """Warn that compiled code could not be written to the disk."""
+    warnings.warn(
+        f"compiled code cannot be kept ({reason(error)}): the next process compiles it again; make "
+        f"room, or {REMEDY}",
+        CacheWarning,
+        stacklevel=4,
+    )
 
 
 @cache
-def _private_folder(asked: str, reason: str) -> Path:
+def _private_folder(asked: str, why: str) -> Path:
     """Return a temporary folder for this process, with one warning per folder asked for."""
     warnings.warn(
-        f"generated code cannot be kept in {asked} ({reason}): every process compiles it again; "
-        f"set {VARIABLE} to a folder that can be written to",
+        f"generated code cannot be kept in {asked} ({why}): every process compiles it again; "
+        f"{REMEDY}",
         CacheWarning,
         stacklevel=5,
     )
-    return Path(tempfile.mkdtemp(prefix="resexpand-"))
+    try:
+        return Path(tempfile.mkdtemp(prefix="resexpand-"))
+    except OSError:
+        return Path(f"resexpand-{os.getpid()}").absolute()
 
 
 def _ensure(path: Path, source: str) -> Path:
     """Make the file hold the text, unless it does already."""
     if _content(path) == source.encode():
         return path
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -146,7 +213,7 @@ def _ensure(path: Path, source: str) -> Path:
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

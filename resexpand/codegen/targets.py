@@ -23,7 +23,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from resexpand.codegen.elementary import bits
+from resexpand.codegen.store import warn_unkept
 from resexpand.codegen.target import Function, Plain, Target
+from resexpand.errors import UnsupportedError
 
 __all__ = ["OPTIONS", "Cpu", "Plain", "Target", "cpu", "plain"]
 
@@ -60,11 +62,47 @@ class Cpu(Target):
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""
-        return numba.njit(nogil=True, cache=True, **OPTIONS)(function)
+        options = {"nogil": True, **OPTIONS}
+        try:
+            return Kept(numba.njit(cache=True, **options)(function))
+        except RuntimeError:  # Numba finds no folder to keep it in
+            return numba.njit(**options)(function)
+
+
+class Kept:
+    """A compiled loop, called also where its machine code cannot be written to the disk.
+
+    Numba compiles, then writes, then calls: once the writing has failed, the same call finds the
+    compiled code in memory.
+
+    Parameters
+    ----------
+    compiled : numba.core.dispatcher.Dispatcher
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        self.compiled, self.py_func = compiled, compiled.py_func
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the loop."""
+        try:
+            return self.compiled(*arguments)
+        except OSError as error:
+            warn_unkept(error)
+            return self.compiled(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.compiled, name)
 
 
 @cache
 def _cpu() -> Cpu:
+    if numba.config.DISABLE_JIT:
+        raise UnsupportedError(
+            "compiling with NUMBA_DISABLE_JIT set",
+            "intrinsic instructions have no meaning in plain Python",
+            "unset it",
+        )
     return Cpu(
         "cpu",
         {

@@ -21,6 +21,14 @@ WORTH_A_THREAD = 4096
 """Tiles times layers below which starting threads costs more than it saves."""
 
 
+def thread_count() -> int:
+    """Return how many threads Numba may use, whether or not its own threads can be started."""
+    try:
+        return int(numba.get_num_threads())
+    except ValueError:  # an unknown NUMBA_THREADING_LAYER, which nothing here needs
+        return int(numba.config.NUMBA_NUM_THREADS)
+
+
 def run_tiles(run: Callable[..., None], tiles: int, work: int, arguments: tuple[Any, ...]) -> None:
     """Call ``run(start, stop, *arguments)`` for all tiles, on as many threads as Numba may use.
 
@@ -36,7 +44,7 @@ def run_tiles(run: Callable[..., None], tiles: int, work: int, arguments: tuple[
     arguments : tuple
         Passed on to every call.
     """
-    threads = min(numba.get_num_threads(), tiles)
+    threads = min(thread_count(), tiles)
     if threads < 2 or tiles * work < WORTH_A_THREAD:
         run(0, tiles, *arguments)
         return

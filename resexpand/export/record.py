@@ -83,6 +83,13 @@ def write_record(path: str | os.PathLike[str], **sections: object) -> Path:
     StoreError
         If the file cannot be written.
     """
+    # A lone surrogate, of a file name that is not UTF-8, is written as JSON escapes it.
+    content = record_text(**sections).encode(errors="backslashreplace")
+    return write_atomically(Path(path), content, "the record")
+
+
+def record_text(**sections: object) -> str:
+    """Return the text of a record; see `write_record`."""
     taken = [name for name in RESERVED if name in sections]
     if taken:
         raise HyperparameterError(
@@ -95,8 +102,7 @@ def write_record(path: str | os.PathLike[str], **sections: object) -> Path:
         **{name: _plain(value, f"/{_escape(name)}", not_finite) for name, value in body.items()},
         "not_finite": not_finite,
     }
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_atomically(Path(path), text.encode(), "the record")
+    return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:

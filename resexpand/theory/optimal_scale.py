@@ -76,10 +76,11 @@ class OptimalScale:
     kernel_star : Formula or None
         ``K*`` in closed form, if the condition can be solved.
     curves : Recursion
-        Its outputs ``growth``, ``condition`` and ``amplitude`` are ``B``, the condition and ``A``
-        at a kernel ``K0``.
+        Its outputs ``growth``, ``rate``, ``condition`` and ``amplitude`` are ``B``, ``G``, the
+        condition and ``A`` at a kernel ``K0``.
     slope : Recursion
-        Its output ``slope`` is ``d ln(eta) / d rho`` at finite depth.
+        Its outputs ``slope``, ``level`` and ``last`` are ``d ln(eta) / d rho``, ``ln|eta|`` and
+        the kernel of the last layer at finite depth.
     trend : str
         ``interior`` if an optimum is possible, ``increasing`` if the response grows with the
         scale for every kernel, ``vanishing`` if it is zero.
@@ -170,7 +171,7 @@ def optimal_scale(net: ResNet, kind: ResponseKind = "variance") -> OptimalScale:
         simpson=_simpson(growth, base),
         closed_constant=_closed_constant(growth, base),
         kernel_star=_kernel_star(closed, base),
-        curves=_curves(base, growth, condition, amplitude),
+        curves=_curves(base, growth, rate, condition, amplitude),
         slope=_slope(base, growth, rate, amplitude),
         trend=_trend(closed),
         citations=citations,
@@ -261,11 +262,13 @@ def _kernel_star(closed: sp.Expr, base: Recursion) -> Formula | None:
     return _formula("kernel_star", K_STAR, solution, base, "kernel of the last layer at rho*")
 
 
-def _curves(base: Recursion, growth: sp.Expr, condition: sp.Expr, amplitude: sp.Expr) -> Recursion:
-    """Return a recursion that stands still and reads ``B``, condition and ``A`` off its kernel."""
+def _curves(
+    base: Recursion, growth: sp.Expr, rate: sp.Expr, condition: sp.Expr, amplitude: sp.Expr
+) -> Recursion:
+    """Return a recursion that stands still and reads the curves off its kernel."""
     net = base.net
     still = ResNet(net.branch, scale=1, depth=1, read_in=net.read_in, read_out=net.read_out)
-    read = {"growth": growth, "condition": condition, "amplitude": amplitude}
+    read = {"growth": growth, "rate": rate, "condition": condition, "amplitude": amplitude}
     outputs = tuple(Output(name, "final", (value,)) for name, value in read.items())
     return Recursion(
         title="kernel growth and condition of the optimal scale",
@@ -300,8 +303,15 @@ def _slope(base: Recursion, growth: sp.Expr, rate: sp.Expr, amplitude: sp.Expr) 
     logarithm = sp.log(amplitude) + log_chi
     slope = total_derivative(logarithm, objective, rho, symbols)
     moving = differentiate(objective, rho, symbols)
-    outputs = (Output("slope", "final", (slope,), meaning="d ln(eta) / d rho"),)
-    return replace(moving, outputs=outputs)
+    # A factor below zero turns the sign of the response, whose magnitude is what is compared.
+    magnitude = log_chi + sp.log(sp.Abs(1 + rho**2 * rate))
+    outputs = (
+        Output("slope", "final", (slope,), meaning="d ln(eta) / d rho"),
+        Output("level", "final", (log_chi + sp.log(sp.Abs(amplitude)),), meaning="ln|eta|"),
+        Output("last", "final", (K,), meaning="K^L"),
+    )
+    update = (moving.update[0], magnitude, *moving.update[2:])
+    return replace(moving, update=update, outputs=outputs)
 
 
 def _trend(closed: sp.Expr) -> Trend:

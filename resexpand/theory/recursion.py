@@ -55,6 +55,8 @@ class Output:
         One sentence for the reader.
     vector : bool
         Whether the entries are those of a vector.
+    difference : bool
+        Whether the entries are small differences of terms of the size of the kernel.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Output:
     diagonal: sp.Expr | None = None
     meaning: str = ""
     vector: bool = False
+    difference: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

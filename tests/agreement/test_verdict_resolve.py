@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import drawn
-
-from resexpand.agreement.comparison import Agreement, combine, compare
 from resexpand.agreement.two_samples import compare_laws, judged_together
 from resexpand.workflows.claims import (
     AGREES,
@@ -16,6 +13,9 @@ from resexpand.workflows.claims import (
     Claim,
     conclude,
 )
+from synthetic import drawn
+
+from resexpand.agreement.comparison import Agreement, combine, compare
 
 TRUTH = np.array([1.0, 1.3, 1.7])
 

@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +38,7 @@ from resexpand.codegen.one_loop.validity import judged, require_moments, unhealt
 from resexpand.codegen.one_loop.weights import GAUSSIAN, cumulants_read, fourth_cumulants
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.schedule import chosen_names
+from resexpand.codegen.threads import thread_count
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array, whole_number
@@ -281,7 +281,7 @@ def _of_batches(
 
     # The first call compiles; several at once would wait for each other.
     first, rest = of(batches[0]), batches[1:]
-    threads = min(numba.get_num_threads(), len(rest))
+    threads = min(thread_count(), len(rest))
     if threads < 2:
         return [first, *(of(tables) for tables in rest)]
     with ThreadPoolExecutor(threads) as pool:

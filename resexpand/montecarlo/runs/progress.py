@@ -8,6 +8,7 @@ rate.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import sys
@@ -46,7 +47,8 @@ def reporting(progress: Progress) -> Iterator[Report]:
         raise HyperparameterError(
             f"progress={progress!r}", "neither a function nor a truth value", "pass True or False"
         )
-    terminal, notebook = sys.stderr.isatty(), "ipykernel" in sys.modules
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    notebook = "ipykernel" in sys.modules
     if progress is False or (progress is None and not (terminal or notebook)):
         yield lambda done, total: None
         return
@@ -106,8 +108,11 @@ class Meter:
 
     def _write(self, text: str) -> None:
         self._shown = True
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        # A run goes on where its progress cannot be written.
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(text)
+                sys.stderr.flush()
 
     def _pace(self, now: float) -> tuple[float, float]:
         """Return networks per second and seconds left; NaN while unknown."""

@@ -52,7 +52,8 @@ def order_profile(
         ``E[T_j . T_k] / N`` at layer l (diagonal in the orthogonal bases); ``K``, the covariance
         kernel; ``remainder``, shape ``(L + 1, order + 1)``: entry ``[l, k]`` is
         ``E|h^l - sum_{j<=k} T_j|^2 / N``, exact whether or not the series converges, and accurate
-        to rounding in units of ``K``. All up to O(1/N).
+        to rounding in units of ``K``: where it is smaller, ``status`` says so and states the error.
+        All up to O(1/N).
 
     Raises
     ------

@@ -70,7 +70,9 @@ def diagonal_output(orders: Sequence[sp.Expr], meaning: str) -> Output:
 def remainder_output(rests: Sequence[sp.Expr]) -> Output:
     """Return what the orders up to ``k = 0, 1, ...`` leave out of the state."""
     meaning = "$R_k$: second moment of what the orders up to $k$ leave out"
-    return Output("remainder", "trajectory", tuple(rests), meaning=meaning, vector=True)
+    return Output(
+        "remainder", "trajectory", tuple(rests), meaning=meaning, vector=True, difference=True
+    )
 
 
 def _without_zeros(recursion: Recursion) -> Recursion:

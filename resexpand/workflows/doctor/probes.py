@@ -41,21 +41,19 @@ def folder() -> Found:
     """Look where generated code is kept, and write there."""
     from resexpand.codegen import store
 
-    path = store.folder()
     try:
-        shown = str(Path("~") / path.relative_to(Path.home()))
-    except (ValueError, RuntimeError):
-        shown = str(path)
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = store.checked_folder()
         with tempfile.TemporaryFile(dir=path):
             pass
         modules = sum(name.endswith(".py") for name in os.listdir(path))
         free = shutil.disk_usage(path).free
     except OSError as error:
-        why = f"{shown} cannot be written to ({error.strerror}): every process compiles anew"
-        remedy = f"set {store.VARIABLE} to a folder that can be written to"
-        raise ResexpandError("the folder", why, remedy) from error
+        why = f"generated code cannot be kept ({store.reason(error)}): every process compiles anew"
+        raise ResexpandError("the folder", why, store.REMEDY) from error
+    try:
+        shown = str(Path("~") / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        shown = str(path)
     facts = {"path": str(path), "modules": modules, "free_bytes": free}
     return f"{shown}, writable, {modules} modules, {free / 1e9:.1f} GB free", facts
 
@@ -64,10 +62,12 @@ def compiler() -> Found:
     """Compile one function anew and run it."""
     import numba
 
+    from resexpand.codegen.threads import thread_count
+
     found = numba.njit(lambda x: x * x + 1.0)(3.0)
     if found != 10.0:
         raise ResexpandError("the compiler", f"a compiled function returned {found}, not 10.0")
-    threads = numba.get_num_threads()
+    threads = thread_count()
     return f"Numba {numba.__version__}, threads: {threads}", {"threads": threads}
 
 

@@ -1,0 +1,74 @@
+"""What must hold of files before machine code is read from them: whose they are, and that they end.
+
+Numba reads its cache with pickle, which executes what it is told to: nobody else may be able to
+write there. A file that was cut off, by a power cut or a full disk, would fail at every call.
+"""
+
+from __future__ import annotations
+
+import os
+import pickletools
+import stat
+from pathlib import Path
+
+SUBFOLDER = "__pycache__"
+"""Where Numba keeps machine code beside a module."""
+
+OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def make(folder: Path) -> None:
+    """Make a folder and those above it, for this user alone."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def why_unsafe(folder: Path) -> str:
+    """Return why others may write into a folder, empty if nobody can.
+
+    Looked at are the folder, the one with the machine code in it, and whether one above can be
+    exchanged. Where files have no owners, as on Windows, nothing is found.
+    """
+    if os.name != "posix":
+        return ""
+    place = Path(os.path.realpath(folder))
+    for path in (place, place / SUBFOLDER):
+        if not path.exists():
+            continue
+        found = path.stat()
+        if found.st_uid != os.geteuid():
+            return f"it belongs to another user (number {found.st_uid})"
+        if found.st_mode & OTHERS:
+            return f"others may write to it (mode {stat.S_IMODE(found.st_mode):o})"
+    for path in place.parents:
+        mode = path.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            return f"others may write to {str(path)!r} above it"
+    return ""
+
+
+def remove_broken(module: Path) -> bool:
+    """Remove the machine code of a module if a file of it is cut off; return whether one was."""
+    kept = sorted((module.parent / SUBFOLDER).glob(f"{module.stem}.*.nb[ic]"))
+    if all(map(_is_whole, kept)):
+        return False
+    for path in kept:
+        path.unlink(missing_ok=True)
+    return True
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is a sequence of complete pickles, which are parsed and not executed."""
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            while True:
+                for _ in pickletools.genops(stream):
+                    pass
+                if stream.tell() >= size:
+                    return True
+    except FileNotFoundError:
+        return True  # another process replaces it
+    except (ValueError, KeyError, IndexError, OverflowError):
+        return False
