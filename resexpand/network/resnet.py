@@ -9,7 +9,7 @@ the operations of a branch are listed in the order in which data flows through t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -20,7 +20,7 @@ from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
 from resexpand.network.registry import OPERATIONS
-from resexpand.network.steps import Step, steps_of
+from resexpand.network.steps import Step, head_of, require_laws, steps_of
 
 
 @dataclass(frozen=True, init=False)
@@ -76,6 +76,10 @@ class Branch:
         """The maps that act on the stream itself, in front of the first `Linear`."""
         first = next(step.position for step in self.steps if step.contracts)
         return self.steps[:first]
+
+    def followed_by(self, linear: Linear) -> tuple[Operation, ...]:
+        """Return the read-out that reads what the first `Linear` of a further block would."""
+        return (*(step.op for step in self.opening), linear)
 
     @property
     def reads_activation(self) -> bool:
@@ -137,10 +141,15 @@ class ResNet:
         Residual scale: one for all blocks, or one value per block.
     depth : int or sympy.Symbol, optional
         Number of blocks, ``>= 1``. May be left out when `scale` is a sequence.
-    read_in, read_out : Linear, optional
-        First and last linear map. With a `read_in` the kernel at layer 0 can be computed from
-        data; `read_out` acts on ``phi(h^L)`` if the branch begins with the activation ``phi``, on
-        ``h^L`` otherwise.
+    read_in : Linear, optional
+        First linear map: with it the kernel at layer 0 can be computed from data.
+    read_out : Linear or sequence of Operation, optional
+        What follows the last block: ``Linear(...)`` acts on ``h^L`` itself, ``[Activation("relu"),
+        Linear(...)]`` on ``relu(h^L)``. Without one, quantities of a read-out are those of unit
+        weights on what the `Linear` of a further block would read.
+    skip : number or sympy.Expr, optional
+        Factor in front of the stream in every block, ``h^l = skip h^{l-1} + rho (...)``; 0 is a
+        plain network without skip connections.
 
     Raises
     ------
@@ -160,6 +169,8 @@ scale=3/10, depth=20)
     depth: sp.Expr
     read_in: Linear | None
     read_out: Linear | None
+    head_ops: tuple[Operation, ...] | None
+    skip: sp.Expr
 
     def __init__(
         self,
@@ -168,11 +179,13 @@ scale=3/10, depth=20)
         scale: object,
         depth: object = None,
         read_in: Linear | None = None,
-        read_out: Linear | None = None,
+        read_out: Linear | Sequence[Operation] | None = None,
+        skip: object = 1,
     ):
         if not isinstance(branch, Branch):
             raise DescriptionError(f"branch {branch!r}", "it is not a Branch", "use Branch(...)")
-        for name, op in (("read_in", read_in), ("read_out", read_out)):
+        head, last = _split(read_out)
+        for name, op in (("read_in", read_in), ("read_out", last)):
             if op is not None and not isinstance(op, Linear):
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
         scales = _scales(scale)
@@ -181,17 +194,42 @@ scale=3/10, depth=20)
         set_field(self, "scale", scales)
         set_field(self, "depth", _depth(depth, scales))
         set_field(self, "read_in", read_in)
-        set_field(self, "read_out", read_out)
+        set_field(self, "read_out", last)
+        set_field(self, "head_ops", head)
+        set_field(self, "skip", hyperparameter(skip, "skip"))
+        _check_head(self)
         _check_names(self)
 
     def block(self, number: int) -> Branch:
         """Return the branch of a block, numbered from 1 as the layers behind them are."""
         return self.branch
 
+    @cached_property
+    def head(self) -> tuple[Step, ...]:
+        """The maps in front of the read-out."""
+        return head_of(self.branch.steps, self.head_ops)
+
+    @property
+    def has_own_head(self) -> bool:
+        """Whether the read-out reads anything else than the `Linear` of a further block would."""
+        return self.head != self.branch.opening
+
+    def with_scale(self, scale: object, depth: object = None) -> ResNet:
+        """Return the same network with another residual scale, and depth if given."""
+        return ResNet(
+            self.branch,
+            scale=scale,
+            depth=self.depth if depth is None else depth,
+            read_in=self.read_in,
+            read_out=None if self.read_out is None else (*(self.head_ops or ()), self.read_out),
+            skip=self.skip,
+        )
+
     @property
     def parameters(self) -> tuple[tuple[Parameter, sp.Expr], ...]:
         """Every parameter of the operations and its value, read-in and read-out included."""
-        ops = (*self.branch.ops, *filter(None, (self.read_in, self.read_out)))
+        ends = filter(None, (self.read_in, *(self.head_ops or ()), self.read_out))
+        ops = (*self.branch.ops, *ends)
         return tuple(pair for op in ops for pair in zip(op.parameters, op.values, strict=True))
 
     @property
@@ -199,13 +237,14 @@ scale=3/10, depth=20)
         """Symbols that need a value before anything can be evaluated."""
         values = [value for _, value in self.parameters]
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
-        return set().union(*(v.free_symbols for v in (*values, *scales, self.depth)))
+        return set().union(*(v.free_symbols for v in (*values, *scales, self.skip, self.depth)))
 
     def __repr__(self) -> str:
         fields = [repr(self.branch), f"scale={self.scale}", f"depth={self.depth}"]
-        fields += [
-            f"{k}={v}" for k in ("read_in", "read_out") if (v := getattr(self, k)) is not None
-        ]
+        read_out = [*self.head_ops, self.read_out] if self.head_ops else self.read_out
+        ends = (("read_in", self.read_in), ("read_out", read_out))
+        fields += [f"{name}={value}" for name, value in ends if value is not None]
+        fields += [f"skip={self.skip}"] if self.skip != 1 else []
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:
@@ -224,7 +263,49 @@ def block_latex(net: ResNet) -> str:
             plain = step.op.name.replace("_", r"\_")
             body = rf"\operatorname{{{plain}}}\left({body}\right)"
     scale = r"\rho_l" if isinstance(net.scale, tuple) else sp.latex(net.scale)
-    return rf"h^l = h^{{l-1}} + {scale} \left[ {body} \right], \quad l = 1, \dots, {net.depth}"
+    stream = "h^{l-1}" if net.skip == 1 else rf"{sp.latex(net.skip)} \, h^{{l-1}}"
+    return rf"h^l = {stream} + {scale} \left[ {body} \right], \quad l = 1, \dots, {net.depth}"
+
+
+def _split(read_out: object) -> tuple[tuple[Operation, ...] | None, object]:
+    """Return the maps in front of a read-out, and its linear map."""
+    if read_out is None or not isinstance(read_out, Sequence) or not read_out:
+        return (None if read_out is None else ()), read_out
+    *head, last = read_out
+    for op in head:
+        if not isinstance(op, Map):
+            raise DescriptionError(
+                f"{op!r} in front of the read-out", "it is no map", "give [Activation, Linear]"
+            )
+    return tuple(head), last
+
+
+def _check_head(net: ResNet) -> None:
+    """Raise if the read-out applies to the stream what no theory knows."""
+    curved = [isinstance(op, Map) and not op.is_linear for op in net.head_ops or ()]
+    if sum(curved) > net.branch.is_gaussian:
+        raise UnsupportedError(
+            f"a read-out of {', '.join(map(repr, net.head_ops or ()))}",
+            "an activation would act on what is not Gaussian at infinite width",
+            "give one activation, behind a branch that ends in a Linear()",
+        )
+
+
+def require_plain(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories of unit skips, contractions and maps with a law.
+
+    Raises
+    ------
+    UnsupportedError
+        If a map has parameters or averages of its own, or the stream a factor.
+    """
+    require_laws((*net.branch.steps, *net.head), asked)
+    if net.skip != 1:
+        raise UnsupportedError(
+            f"{asked} of a network with skip={net.skip}",
+            "it is derived for blocks that add to the stream",
+            "kernel(), response() and sample() take it as it is",
+        )
 
 
 def _check_names(net: ResNet) -> None:

@@ -70,6 +70,11 @@ class Hyperparameters:
             return symbol
         return self._bind(self.net.scale, RHO.name, real=True)
 
+    def skip(self) -> sp.Expr:
+        """Return the symbol of the factor of the stream; one where it has none."""
+        skip = self.net.skip
+        return skip if skip == 1 else self._bind(skip, "alpha", real=True)
+
     def input_kernel(self, symbols: tuple[sp.Symbol, ...]) -> tuple[sp.Symbol, ...]:
         """Register the kernel at layer 0, which is always free."""
         for symbol in symbols:

@@ -118,7 +118,7 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
     streams = () if net.branch.is_gaussian else _mean_symbols(inputs)
     stream = Signal(state, streams, is_gaussian=False) if streams else Signal.gaussian(state)
     out = chain.through_branch(stream)
-    update = _with_means(state, rho, out.moments, out.means, streams)
+    update = _with_means(state, (hyper.skip(), rho), out, streams)
     hyper.input_kernel(initial)
     read_out = read_out_covariance(net, hyper, stream)
     return Recursion(
@@ -158,17 +158,21 @@ def _mean_symbols(inputs: int) -> tuple[sp.Symbol, ...]:
 
 
 def _with_means(
-    state: Entries, rho: sp.Symbol, moments: Entries, means: Entries, streams: Entries
+    state: Entries, factors: tuple[sp.Expr, sp.Expr], out: Signal, streams: Entries
 ) -> Entries:
-    """Return the update of the kernel, and of the means if the stream has any."""
+    """Return the update of the kernel, and of the means if the stream has any.
+
+    `factors` are those of the stream and of the branch.
+    """
+    (skip, rho), moments, means = factors, out.moments, out.means
     if not streams:
-        return tuple(k + rho**2 * v for k, v in zip(state, moments, strict=True))
+        return tuple(skip**2 * k + rho**2 * v for k, v in zip(state, moments, strict=True))
     pairs = [(0, 0)] if len(state) == 1 else [(0, 0), (0, 1), (1, 1)]
     kernels = tuple(
-        k + rho**2 * v + rho * (streams[a] * means[b] + streams[b] * means[a])
+        skip**2 * k + rho**2 * v + skip * rho * (streams[a] * means[b] + streams[b] * means[a])
         for k, v, (a, b) in zip(state, moments, pairs, strict=True)
     )
-    return kernels + tuple(m + rho * mean for m, mean in zip(streams, means, strict=True))
+    return kernels + tuple(skip * m + rho * mean for m, mean in zip(streams, means, strict=True))
 
 
 def activation_labels(net: ResNet) -> dict[int, sp.Symbol]:
@@ -179,8 +183,9 @@ def activation_labels(net: ResNet) -> dict[int, sp.Symbol]:
 
 def laws_of(net: ResNet) -> tuple[tuple[sp.Symbol, ActivationLaw], ...]:
     """Return the activation law behind every label."""
-    steps = net.branch.steps
-    return tuple((step.label, step.op.law) for step in steps if step.label is not None)
+    steps = (*net.branch.steps, *net.head)
+    found = {step.label: step.op.law for step in steps if step.label is not None}
+    return tuple(found.items())
 
 
 def citations_of(net: ResNet) -> tuple[Citation, ...]:
@@ -191,7 +196,7 @@ def citations_of(net: ResNet) -> tuple[Citation, ...]:
 
 def read_out_moment(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries:
     """Return the second moment of what the read-out acts on: ``phi(h)`` or ``h`` itself."""
-    for step in net.branch.opening:
+    for step in net.head:
         stream = stream.mapped(step, hyper.of_step(step))
     return stream.moments
 
