@@ -207,7 +207,7 @@ def _check_ranges(
 def _check_zero_variance(net: ResNet, kernel: Array, *, matrix: bool) -> None:
     """Raise where averages are not continuous: at variance zero of an input to a jump at zero."""
     variances = np.diagonal(kernel, axis1=-2, axis2=-1) if matrix else kernel
-    jumps = [step.op for step in (*net.branch.opening, *net.head) if 0 in step.op.jumps]
+    jumps = [step.op for step in net.openings if 0 in step.op.jumps]
     if jumps and (variances == 0).any():
         raise KernelError(
             "K0 with a variance of zero",

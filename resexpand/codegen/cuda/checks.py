@@ -63,7 +63,7 @@ def check_kernel(net: ResNet, values: Any, *, matrix: bool) -> None:
             f"{negative + indefinite} of its values are not symmetric positive semi-definite",
             "give the covariance kernels of inputs",
         )
-    jumps = [step.op for step in (*net.branch.opening, *net.head) if 0 in step.op.jumps]
+    jumps = [step.op for step in net.openings if 0 in step.op.jumps]
     if zero and jumps:
         raise KernelError(
             "K0 with a variance of zero",
