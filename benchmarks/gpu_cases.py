@@ -122,7 +122,8 @@ def networks(case: str, sizes: Sizes, **how: Any) -> Arrays:
     inputs = known.inputs or (1 if "(" in observable else 2)
     activation = "relu" if observable.startswith("path") else "tanh"
     branch = Branch(Activation(activation), Linear(1.5, 0.1))
-    net = ResNet(branch, scale=0.4, depth=sizes.layers, read_out=Linear(1.0, 0.1))
+    ending = branch.followed_by(Linear(1.0, 0.1))
+    net = ResNet(branch, scale=0.4, depth=sizes.layers, read_out=ending)
     more: dict[str, Any] = {"weights": law[0]} if law and law != ["twin"] else {}
     if law == ["twin"]:
         more["control"] = "infinite-width"

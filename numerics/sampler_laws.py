@@ -79,7 +79,7 @@ def network(activation: str, shape: str, variance: float = 1.4) -> ResNet:
     """Return a network of three blocks of different scales, with biases and a read-out."""
     phi, last = Activation(activation), Linear(variance, 0.3)
     branch = Branch(phi, last) if shape == "W phi(h)" else Branch(Linear(0.8, 0.1), phi, last)
-    return ResNet(branch, scale=[0.9, 0.5, 0.7], read_out=Linear(0.7, 0.2))
+    return ResNet(branch, scale=[0.9, 0.5, 0.7], read_out=branch.followed_by(Linear(0.7, 0.2)))
 
 
 class Case(NamedTuple):

@@ -139,7 +139,8 @@ def test_spreads(name: str, inputs: int) -> None:
 
 @pytest.mark.slow
 def test_one_scale_per_block_and_a_read_out() -> None:
-    net = ResNet(BRANCHES["V erf W gelu"], scale=[0.5, 1.0, 0.3, 0.8], read_out=Linear(1.7, 0.2))
+    branch = BRANCHES["V erf W gelu"]
+    net = ResNet(branch, scale=[0.5, 1, 0.3, 0.8], read_out=branch.followed_by(Linear(1.7, 0.2)))
     values = evaluate(one_loop(net), K0=0.7)
     mean, error = means(net, 0.7, 40_000)
     assert score(values["C_mean"], mean, error) < MOST

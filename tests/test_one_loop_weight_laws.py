@@ -100,7 +100,10 @@ def test_kurtosis_of_the_outputs() -> None:
     """Outputs of a read-out of signs: 3 Var C + Q, far from 3 Var C."""
     width, draws = 24, 300_000
     net = ResNet(
-        Branch(Activation("erf_unit"), Linear(1, 0.1)), scale=0.5, depth=1, read_out=Linear(1, 0)
+        Branch(Activation("erf_unit"), Linear(1, 0.1)),
+        scale=0.5,
+        depth=1,
+        read_out=[Activation("erf_unit"), Linear(1, 0)],
     )
     run = sample(
         net, "output_squared", width, draws, K0=1.0, seed=9, weights="rademacher", progress=False

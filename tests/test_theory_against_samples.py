@@ -70,7 +70,8 @@ def misjudged(net: ResNet) -> ResNet:
     ops = list(net.branch.ops)
     at = next(i for i, op in enumerate(ops) if isinstance(op, Linear))
     ops[at] = Linear(3 * ops[at].weight_variance, ops[at].bias_variance)
-    return ResNet(Branch(*ops), scale=net.scale, depth=net.depth, read_out=net.read_out)
+    read_out = None if net.read_out is None else [*(net.head_ops or ()), net.read_out]
+    return ResNet(Branch(*ops), scale=net.scale, depth=net.depth, read_out=read_out)
 
 
 def sampled(net: ResNet, names: Mapping[str, str], K0) -> list[Estimates]:
@@ -132,7 +133,8 @@ def test_every_activation_with_two_inputs(function: str | sp.Expr) -> None:
 
 @pytest.mark.parametrize(("name", "ending"), left_to_slow(KINDS, MORE_KINDS))
 def test_every_kind_of_branch(name: str, ending: str) -> None:
-    net = network(BRANCHES[name], read_out=ENDINGS[ending])
+    branch, linear = BRANCHES[name], ENDINGS[ending]
+    net = network(branch, read_out=linear and branch.followed_by(linear))
     check_one_input(net)
     check_two_inputs(net)
 

@@ -40,7 +40,7 @@ def reply(net: ResNet, start: Array) -> Array:
     directions = np.zeros((len(rows), *matrix.shape))
     for k, (a, b) in enumerate(zip(rows, columns, strict=True)):
         directions[k, a, b] = directions[k, b, a] = 1.0
-    limit = first_order(net.branch, concrete(net, {}), matrix)
+    limit = first_order(net.branch, concrete(net, {}), matrix, net.head)
     still = np.array([[step.moment for step in block] for block in limit.blocks])
     squares = [*(scale**2 for scale in limit.scales), 0.0]
     size, count = len(rows), len(limit.blocks)

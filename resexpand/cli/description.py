@@ -72,14 +72,11 @@ class Request:
     def net(self, depth: int | sp.Symbol = DEPTH) -> ResNet:
         """Return the network at a depth."""
         o = self.options
-        return ResNet(
-            o["branch"]
-            or Branch(o["activation"], Linear(o["weight_variance"], o["bias_variance"])),
-            scale=o["rho"],
-            depth=depth,
-            read_in=o["read_in"],
-            read_out=o["read_out"],
-        )
+        own = o["branch"]
+        if own is None:
+            own = Branch(o["activation"], Linear(o["weight_variance"], o["bias_variance"]))
+        read_out = None if o["read_out"] is None else own.followed_by(o["read_out"])
+        return ResNet(own, scale=o["rho"], depth=depth, read_in=o["read_in"], read_out=read_out)
 
     def keywords(self) -> dict[str, Any]:
         """Return the keywords of `evaluate`: each axis in its own dimension, and the inputs."""

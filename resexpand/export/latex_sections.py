@@ -181,8 +181,21 @@ def network_section(net: ResNet) -> Section:
     """Return the layer equation of a network, its weights and its activation."""
     layer = Equation("h^{l}", (_layer(net),), rf"l = 1, \dots, {_depth(net)}")
     weights = tuple(_weight_law(net))
-    laws = tuple(_definition(step) for step in net.branch.steps if not step.contracts)
-    return Section("Network", (Text("A block of the network is"), layer, *laws, *weights))
+    own = net.read_out is not None and net.has_own_head
+    steps = (*net.branch.steps, *(net.head if own else ()))
+    named = {_head(step): step for step in steps if not step.contracts}
+    laws = tuple(_definition(step) for step in named.values())
+    end = (Equation("y", (_read_out(net),)),) if own else ()
+    return Section("Network", (Text("A block of the network is"), layer, *end, *laws, *weights))
+
+
+def _read_out(net: ResNet) -> str:
+    """Return what the read-out makes of the last layer."""
+    body = f"h^{{{_depth(net)}}}"
+    for step in net.head:
+        body = f"{_head(step)}({body})"
+    bias = "" if net.read_out is None or net.read_out.bias_variance == 0 else " + b_{\\mathrm{out}}"
+    return rf"W_{{\mathrm{{out}}}} {body}{bias}"
 
 
 def _depth(net: ResNet) -> str:
@@ -231,11 +244,14 @@ def _layer(net: ResNet) -> str:
         bias = f"b_{{{name}}}" if several else "b"
         body = rf"{name}^{{l}} {inner}" + ("" if linear.bias_variance == 0 else f" + {bias}^{{l}}")
     scale = r"\rho_{l}" if isinstance(net.scale, tuple) else FormulaPrinter().text(net.scale)
+    stream = "h^{l-1}" if net.skip == 1 else rf"{FormulaPrinter().text(net.skip)} \, h^{{l-1}}"
+    if net.skip == 0:
+        stream = ""
     if scale == "1":
-        return rf"h^{{l-1}} + {body}"
+        return rf"{stream} + {body}" if stream else body
     several_terms = "+" in scale or "+" in body
     inner = rf"\left[ {body} \right]" if several_terms else body
-    return rf"h^{{l-1}} + {scale} \, {inner}"
+    return rf"{stream} + {scale} \, {inner}" if stream else rf"{scale} \, {inner}"
 
 
 def _weight_law(net: ResNet) -> Iterable[Equation]:

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from resexpand.conventions import detached
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.numbers import listed, real_array
-from resexpand.network.resnet import ResNet
-from resexpand.network.steps import require_laws
+from resexpand.network.resnet import ResNet, require_plain
 from resexpand.network.values import value_of
 
 Array = NDArray[np.float64]
@@ -78,7 +77,7 @@ def read(net: ResNet, weights: Any, x: Any, biases: Any = None, scales: Any = No
     if not isinstance(net, ResNet):
         raise DescriptionError(f"a network {net!r}", "it is no ResNet", "give ResNet(Branch(...))")
     inputs, single = _inputs(x)
-    require_laws(net.branch.steps, "measuring the parts")
+    require_plain(net, "measuring the parts")
     count = len(net.branch.linears)
     read_weights = _blocks(weights, count, 2, "weights")
     depth = len(read_weights)

@@ -30,12 +30,15 @@ class ConcreteNet:
     scales : tuple of float
         Residual scale of each block.
     laws : tuple of tuple of float
-        Parameters of each operation of the branch, filled up with zeros to the same number: the
+        Parameters of each operation of the branch, and of maps in front of the read-out that are
+        not those of the branch, filled up with zeros to the same number: the
         variances of a linear operation, zeros for activations.
     read_in, read_out : (float, float) or None
         Variances of the first and last linear map.
     last_linear : int
         Position of the last linear operation in the branch.
+    skip : float
+        Factor of the stream.
     """
 
     depth: int
@@ -44,6 +47,7 @@ class ConcreteNet:
     read_in: Law | None
     read_out: Law | None
     last_linear: int
+    skip: float = 1.0
 
     @property
     def branch_law(self) -> Law:
@@ -83,7 +87,7 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
         )
     # One number per distinct expression: substitution is slow and depth may be 10^4.
     numbers = {scale: float(value_of(scale, values)) for scale in set(given)}
-    ops = net.branch.ops
+    ops = (*net.branch.ops, *(step.op for step in net.head if net.has_own_head))
     size = max(len(op.parameters) for op in ops)
     return ConcreteNet(
         depth=depth,
@@ -92,6 +96,7 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
         read_in=None if net.read_in is None else _law(net.read_in, values),
         read_out=None if net.read_out is None else _law(net.read_out, values),
         last_linear=max(j for j, op in enumerate(ops) if op.contracts),
+        skip=float(value_of(net.skip, values)),
     )
 
 

@@ -23,7 +23,7 @@ from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.twin import Twin
 from resexpand.montecarlo.groups.units import SITE as UNITS
-from resexpand.montecarlo.groups.units import in_true_units
+from resexpand.montecarlo.groups.units import has_units, in_true_units
 from resexpand.montecarlo.histogram import Counts
 from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
 from resexpand.montecarlo.moments import Moments
@@ -34,7 +34,10 @@ from resexpand.montecarlo.runs.plan import Chunk, together
 from resexpand.montecarlo.sampler_source import sampler_source
 from resexpand.montecarlo.streams import LARGEST_BRANCH
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
+from resexpand.network.linear import Linear
+from resexpand.network.operation import Operation
 from resexpand.network.resnet import Branch
+from resexpand.network.steps import head_of
 
 Floats = NDArray[np.float64]
 NO_ROOTS = np.zeros((0, 0, 0, 0))
@@ -149,10 +152,18 @@ class Sampler:
             self.layout.added_to,
             self.width,
             np.array(self.net.scales),
-            np.array(self.net.laws),
+            self._laws,
             np.array(read_out_law(self.net)),
             NO_ROOTS if self.first_order is None else self.first_order.roots,
         )
+
+    @cached_property
+    def _laws(self) -> Floats:
+        """Parameters by operation; where the stream has a factor, it begins one more row."""
+        laws = np.array(self.net.laws)
+        if self.net.skip == 1:
+            return laws
+        return np.vstack([laws, np.full_like(laws[:1], self.net.skip)])
 
     @cached_property
     def _memory(self) -> int:
@@ -206,10 +217,12 @@ def make_sampler(
     control: bool = False,
     law: WeightLaw = GAUSSIAN,
     target: str = "cpu",
+    head: Sequence[Operation] | None = None,
 ) -> Sampler:
     """Generate, compile (or load from disk) and bind the sampler of an ensemble.
 
-    With `control`, the infinite-width twin of every network is propagated beside it.
+    With `control`, the infinite-width twin of every network is propagated beside it. `head` are the
+    maps in front of the read-out, by default those that open the branch.
 
     Raises
     ------
@@ -222,8 +235,12 @@ def make_sampler(
             f"a branch of {len(branch.ops)} operations", f"at most {LARGEST_BRANCH} can be sampled"
         )
     twin_of = branch if control else None
-    layout = needed_columns(observables, len(kernel), twin_of=twin_of, units_of=branch)
-    layout.require(branch, _askers(observables))
+    steps = head_of(branch.steps, head)
+    ending = Branch(*(step.op for step in steps), Linear())
+    units_of = branch if has_units(ending) else None
+    layout = needed_columns(observables, len(kernel), twin_of=twin_of, units_of=units_of)
+    for each in dict.fromkeys((branch, ending)):
+        layout.require(each, _askers(observables))
     return Sampler(
         net=net,
         observables=tuple(observables),
@@ -232,8 +249,10 @@ def make_sampler(
         layout=layout,
         kernel=kernel,
         matrix=layout.matrix(kernel),
-        text=load(sampler_source(branch, method, layout, law, target)),
-        first_order=first_order(branch, net, kernel) if control else None,
+        text=load(
+            sampler_source(branch, method, layout, law, target, head=steps, skips=net.skip == 1)
+        ),
+        first_order=first_order(branch, net, kernel, steps) if control else None,
         target=target,
     )
 

@@ -131,20 +131,26 @@ def _moved(block: Block, features: Floats, change: Floats) -> Floats:
     return change
 
 
-def first_order(branch: Branch, net: ConcreteNet, start: Floats) -> FirstOrder:
+def first_order(
+    branch: Branch,
+    net: ConcreteNet,
+    start: Floats,
+    head: tuple[BranchStep, ...] | None = None,
+) -> FirstOrder:
     """Compute a network at infinite width from its kernel at layer 0, shape (D, D).
 
-    The branch must end in a `Linear`.
+    The branch must end in a `Linear`; `head` are the maps in front of the read-out,
+    by default those that open the branch.
 
     Raises
     ------
     UnsupportedError
         If a response does not exist at infinite width, or the kernel overflows there.
     """
-    kernels, blocks = [start], []
+    kernels, blocks, own = [start], [], net.laws[: len(branch.ops)]
     for scale in net.scales:
         with np.errstate(over="ignore"):
-            blocks.append(_block(branch.steps, net.laws, kernels[-1]))
+            blocks.append(_block(branch.steps, own, kernels[-1]))
             kernels.append(kernels[-1] + scale**2 * blocks[-1][-1].covariance)
         if not np.isfinite(kernels[-1]).all():
             raise UnsupportedError(
@@ -152,11 +158,12 @@ def first_order(branch: Branch, net: ConcreteNet, start: Floats) -> FirstOrder:
                 f"its kernel exceeds float64 in layer {len(blocks)}",
                 "use a smaller scale, variance or depth, or sample without control",
             )
-    blocks.append(_block(branch.steps, net.laws, kernels[-1]))
+    blocks.append(_block(branch.steps, own, kernels[-1]))
     read_out = None
     if net.read_out is not None:
-        ops = (*(step.op for step in branch.opening), Linear())
-        laws = (*net.laws[: len(branch.opening)], net.read_out)
+        head = branch.opening if head is None else head
+        ops = (*(step.op for step in head), Linear())
+        laws = (*(net.laws[step.position] for step in head), net.read_out)
         (read_out,) = _block(steps_of(ops), laws, kernels[-1])
     return FirstOrder(net.scales, tuple(kernels), tuple(blocks), read_out)
 

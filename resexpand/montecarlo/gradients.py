@@ -4,6 +4,7 @@ For one output component `y_a = w . x_a + b` of input a (unit weights without bi
 has no read-out) and `p_a^l = dy_a/dh_a^l`, taken at fixed weights along each network:
 
     gradient               p_a^l . p_b^l, its diagonal is |dy/dh^l|^2                 l = 0 ... L
+    gradient_overlap       p_a^l . p_b^L, so that |p^l - p^L|^2 can be formed         l = 0 ... L
     log_gradient           ln |p_a^l|^2                                               l = 0 ... L
     directional_derivative p^l . v^l, one input; v^0 a random direction               l = 0 ... L
     ntk                    sum over parameters of (dy_a/dtheta)(dy_b/dtheta)
@@ -33,11 +34,16 @@ from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.observable import Floats, Observable, Record
 
 GRADIENTS = (Gradients(),)
+OVERLAPPED = (Gradients(overlapped=True),)
 PAIRED = (Gradients(paired=True), Tangents(("direction",)))
 
 
 def _gradient(record: Record) -> Floats:
     return record.of_inputs(record.sites["gradients"])
+
+
+def _gradient_overlap(record: Record) -> Floats:
+    return record.of_inputs(record.sites["overlaps"])
 
 
 def _log_gradient(record: Record) -> Floats:
@@ -61,6 +67,7 @@ def _ntk(record: Record) -> Floats:
 
 BACKWARD = (
     Observable("gradient", _gradient, ("gradients",), GRADIENTS),
+    Observable("gradient_overlap", _gradient_overlap, ("gradients", "overlaps"), OVERLAPPED),
     Observable("log_gradient", _log_gradient, ("gradients",), GRADIENTS),
     Observable(
         "directional_derivative", _directional_derivative, ("gradients", "pairings"), PAIRED, 1

@@ -33,7 +33,7 @@ from resexpand.montecarlo.stopping import Until, checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.numbers import whole_number
-from resexpand.network.resnet import ResNet
+from resexpand.network.resnet import ResNet, require_plain
 
 if TYPE_CHECKING:
     from resexpand.montecarlo.runs.recipe import Recipe
@@ -76,11 +76,11 @@ def sample(
         output output_squared output_variance chi response covariance_response``; of
         `resexpand.montecarlo.growth`: ``tangent distance distance_squared residual_ratio
         residual_share log_kernel log_growth log_tangent``; propagated back, of
-        `resexpand.montecarlo.gradients`: ``gradient log_gradient directional_derivative ntk
-        ntk_layers``; with a parameter, as text or made by the function of that name in
-        `resexpand.montecarlo.profiles`: ``order_profile(k) order_remainder(k) path_profile(k)
-        path_remainder(k)``; or an `resexpand.montecarlo.observable.Observable` of your own. The
-        parameter is no part of the name under which the estimate is found.
+        `resexpand.montecarlo.gradients`: ``gradient gradient_overlap log_gradient
+        directional_derivative ntk ntk_layers``; with a parameter, as text or made by the function
+        of that name in `resexpand.montecarlo.profiles`: ``order_profile(k) order_remainder(k)
+        path_profile(k) path_remainder(k)``; or an `resexpand.montecarlo.observable.Observable` of
+        your own. The parameter is no part of the name under which the estimate is found.
     width : int
         Width N of every layer, at least the number of columns (inputs and tangents).
     draws : int
@@ -174,6 +174,8 @@ def sample(
     method, reason = chosen_method(method, law)
     target, said = _chosen_target(target)
     _check_control(control, method, law, chosen)
+    if control:
+        require_plain(net, asked=f"control={control!r}")
     layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
     check_sites(chosen, layout)
     draws = whole_number(draws, "draws", 2, LARGEST_COUNT)
@@ -191,7 +193,10 @@ def sample(
 
     rows = tuple(map(tuple, kernel.tolist()))
     twin = control is not None
-    recipe = Recipe(net.branch, numbers, rows, chosen, width, method, seed, twin, law, target)
+    recipe = Recipe(
+        *(net.branch, numbers, rows, chosen, width, method, seed, twin, law, target),
+        head=tuple(step.op for step in net.head) if net.has_own_head else None,
+    )
     settings = _settings(net, recipe)
     sums = run_plan(
         Plan(settings, draws, work.chunk, part),
@@ -244,6 +249,8 @@ def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
         "scales": numbers.scales if isinstance(net.scale, tuple) else numbers.scales[0],
         "variances": numbers.laws,
         "read_out": numbers.read_out,
+        **({"head": [step.op.text for step in net.head]} if net.has_own_head else {}),
+        **({} if numbers.skip == 1 else {"skip": numbers.skip}),
     }
 
 

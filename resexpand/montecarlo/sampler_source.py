@@ -21,6 +21,7 @@ observable is read off these (`resexpand.montecarlo.observables`).
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from functools import cache
 from importlib import resources
 
@@ -28,6 +29,7 @@ from resexpand.codegen.literals import comment
 from resexpand.codegen.source import module_source
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.origin import Origin
 from resexpand.montecarlo.groups.units import Units
 from resexpand.montecarlo.single_source import is_single, single_source
 from resexpand.montecarlo.target_text import with_bindings
@@ -46,6 +48,9 @@ LIBRARY = (
 
 AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
 """Import of what maps with averages sum with."""
+
+MULTIPLE = "from resexpand.montecarlo.columns import write_multiple"
+"""Import of what multiplies the stream."""
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
@@ -91,9 +96,7 @@ def draw_networks(
             scratch = again(scratch)
             if states.size:
                 gram(stream, width, states[n, layer - 1])
-{readings}{opening}            if read_outs.size:
-                gram({behind}, width, read_outs[n, layer - 1])
-            if layer > blocks:
+{readings}{head}            if layer > blocks:
                 break
             place = (key0, key1, layer, draw)
 {block}
@@ -117,6 +120,17 @@ ROOMS = {
     "scratch": "workspace(carried, length)",
 }
 """The arrays of every network: those that are used most come first, to be near."""
+
+HEAD = """\
+            if read_outs.size:
+{maps}                gram({behind}, width, read_outs[n, layer - 1])
+"""
+
+# Every column that the network adds to goes with the stream; the origin stands still.
+SKIP = """\
+            for c in range(columns):
+                {moves}write_multiple(stream[c], laws[laws.shape[0] - 1, 0], stream[c], length)
+"""
 
 READING = """\
             if {site}.size:
@@ -153,6 +167,9 @@ def sampler_source(
     layout: Layout,
     law: WeightLaw = GAUSSIAN,
     target: str = "cpu",
+    *,
+    head: tuple[Step, ...] | None = None,
+    skips: bool = True,
 ) -> str:
     """Return the text of the module that draws networks with this branch.
 
@@ -169,36 +186,43 @@ def sampler_source(
         The law of the weights.
     target : str
         ``"cpu"`` or ``"cuda"``.
+    head : tuple of Step, optional
+        The maps in front of the read-out; those that open the branch by default.
+    skips : bool
+        Whether the stream skips the branch as it is; otherwise it is multiplied by a number, the
+        first entry of one more row of `laws`.
     """
-    if is_single(branch, method, layout, law):
+    head = branch.opening if head is None else head
+    if skips and head == branch.opening and is_single(branch, method, layout, law):
         return single_source(branch, library_digest(), target)
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
     gaussian = law == GAUSSIAN and method == "function-space"
-    fused = gaussian and layout.weighted == layout.carried and not read
-    head = HEADER.format(
+    fused = gaussian and skips and layout.weighted == layout.carried and not read
+    text = HEADER.format(
         method=method,
         law=comment(law.name).removeprefix("# "),
-        imports="\n".join([law.imports(method, fused, target), *_imports(branch)]),
+        imports="\n".join([law.imports(method, fused, target), *_imports(branch, head, skips)]),
         branch=" -> ".join(_name_of(step) for step in branch.steps),
         groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
     )
     functions = [
         text
-        for step in branch.steps
+        for step in dict.fromkeys((*branch.steps, *head))
         if not step.contracts
         for group in layout.groups
         for text in group.functions(step.position, step.op)
     ]
-    driver = _driver(branch, layout, fused)
+    driver = _driver(branch, layout, fused, head, skips)
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
-    return module_source([*with_bindings((head, *sampler), target), *functions, driver], target)
+    return module_source([*with_bindings((text, *sampler), target), *functions, driver], target)
 
 
-def _imports(branch: Branch) -> list[str]:
-    """Return the import lines that the operations of a branch need."""
-    return [AVERAGES] if any(op.averages for op in branch.maps) else []
+def _imports(branch: Branch, head: tuple[Step, ...], skips: bool) -> list[str]:
+    """Return the import lines that the operations of a network need."""
+    averages = any(op.averages for op in (*branch.maps, *(step.op for step in head)))
+    return [*([AVERAGES] if averages else []), *([] if skips else [MULTIPLE])]
 
 
 @cache
@@ -209,15 +233,21 @@ def library_digest() -> str:
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
 
 
-def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
+def _driver(
+    branch: Branch, layout: Layout, fused: bool, head: tuple[Step, ...], skips: bool
+) -> str:
     """Return the text of `draw_networks`."""
     # The activation that opens the branch also stands behind the last block, before the read-out;
     # if the branch is read once more there, `again` repeats it for the read-out.
-    opening, behind = "", "h"
-    for step in branch.opening:
-        target = _other(behind)
-        opening += f"{_activation(layout.groups, step, behind, target)}\n"
-        behind = target
+    opening, source = _maps(layout, branch.opening)
+    maps, behind = "", source
+    again = f"        if blocks > depth:\n{opening}" if opening else ""
+    before = opening
+    if head != branch.opening:
+        maps, behind = _maps(layout, head)
+        again, before = textwrap.indent(textwrap.dedent(maps), " " * 8), ""
+        maps = textwrap.indent(maps, " " * 4)
+    reads = HEAD.format(maps=maps, behind=behind)
     names = [group.name for group in layout.groups]
     rooms = {**ROOMS, **{k: v for group in layout.groups for k, v in group.rooms.items()}}
     readings = [
@@ -228,7 +258,7 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
     ]
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
     added = fused and branch.steps[-1].contracts
-    if len(branch.ops) - added < 2:
+    if max(len(branch.ops) - added, len(head)) < 2:
         rooms["y"] = "(0, length)"
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
@@ -239,19 +269,35 @@ def _driver(branch: Branch, layout: Layout, fused: bool) -> str:
             if k
         ),
         readings="".join(readings),
-        opening=opening,
+        head=f"{before}{reads}" if before else f"{reads}{opening}",
         behind=behind,
-        block=_block(branch, layout, fused, behind),
+        block=_block(branch, layout, fused, source, "" if skips else _skip(layout)),
         shrink=_shrink(layout),
-        again=f"        if blocks > depth:\n{opening}" if opening else "",
+        again=again,
         sizes=SIZES,
         rooms="".join(
             f"    {name}, near, far = room(near, far, {shape})\n" for name, shape in rooms.items()
         ),
         shapes="".join(f"        {shape},\n" for shape in rooms.values()),
         prologue="".join(group.prologue() for group in layout.groups),
-        epilogue="".join(group.epilogue(branch, behind) for group in layout.groups),
+        epilogue="".join(g.epilogue(branch, head, behind, skips) for g in layout.groups),
     )
+
+
+def _maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
+    """Return the lines that take the stream through some maps, and where they leave it."""
+    lines, source = "", "h"
+    for step in steps:
+        target = _other(source)
+        lines += f"{_activation(layout.groups, step, source, target)}\n"
+        source = target
+    return lines, source
+
+
+def _skip(layout: Layout) -> str:
+    """Return the lines that multiply the stream, what stays at layer 0 excepted."""
+    stays = "if c < origin_at or c >= origin_at + inputs:\n                    "
+    return SKIP.format(moves=stays if layout.of_kind(Origin) else "")
 
 
 def _biased(layout: Layout) -> list[str]:
@@ -264,7 +310,7 @@ def _shrink(layout: Layout) -> str:
     return "shrink * " if layout.of_kind(Units) else ""
 
 
-def _block(branch: Branch, layout: Layout, fused: bool, source: str) -> str:
+def _block(branch: Branch, layout: Layout, fused: bool, source: str, skip: str) -> str:
     """Return the lines of one block behind its opening, up to the addition to the stream."""
     lines, shrink = [], _shrink(layout)
     for step in branch.steps[len(branch.opening) :]:
@@ -285,7 +331,7 @@ def _block(branch: Branch, layout: Layout, fused: bool, source: str) -> str:
         for site in group.sites
         if (line := group.closing(site, source))
     ]
-    return "\n".join([*lines, CLOSING.format(source=source)])
+    return "\n".join([*lines, skip + CLOSING.format(source=source)])
 
 
 def _before_linear(layout: Layout, source: str, step: Step, branch: Branch) -> list[str]:

@@ -27,9 +27,10 @@ state beside: a `law` of closed Gaussian averages, which the orders in 1/N are d
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeAlias
 
 import sympy as sp
 
@@ -99,6 +100,18 @@ class Parameter:
         object.__setattr__(self, "name", self.name or self.symbol.name)
 
 
+Value: TypeAlias = sp.Expr | tuple[sp.Expr, ...]
+"""Of a parameter: one, or one per block."""
+
+
+def _checked(value: Any, parameter: Parameter) -> Value:
+    """Return the value of a parameter; a list or array holds one per block."""
+    name, minimum = parameter.name, parameter.minimum
+    if isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1:
+        return tuple(hyperparameter(v, name, minimum=minimum) for v in value)
+    return hyperparameter(value, name, minimum=minimum)
+
+
 class Operation:
     """An operation of a branch: a frozen description, equal to another of equal parameters.
 
@@ -111,13 +124,13 @@ class Operation:
     contracts : bool
         Whether it is a contraction over the neurons; a map otherwise.
     values : tuple of sympy.Expr
-        Value of every parameter.
+        Value of every parameter, or a tuple of one per block of the network.
     """
 
     kind: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     contracts: ClassVar[bool]
-    values: tuple[sp.Expr, ...]
+    values: tuple[Any, ...]
 
     def __init__(self, *given: object, **named: object):
         names = [parameter.name for parameter in self.parameters]
@@ -133,9 +146,18 @@ class Operation:
         for parameter in self.parameters:
             name = parameter.name
             value = found.get(name, parameter.default) if name not in found else found[name]
-            values.append(hyperparameter(value, name, minimum=parameter.minimum))
-            self.__dict__[name] = values[-1]
-        self.__dict__["values"] = tuple(values)
+            values.append(_checked(value, parameter))
+        self._set(tuple(values))
+
+    def _set(self, values: tuple[Value, ...]) -> None:
+        names = (parameter.name for parameter in self.parameters)
+        self.__dict__.update(zip(names, values, strict=True), values=values)
+
+    def with_values(self, values: tuple[Value, ...]) -> Self:
+        """Return the same operation with other values of its parameters."""
+        other = copy(self)
+        other._set(values)
+        return other
 
     @property
     def text(self) -> str:

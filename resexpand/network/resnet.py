@@ -9,6 +9,7 @@ the operations of a branch are listed in the order in which data flows through t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -21,7 +22,8 @@ from resexpand.network.linear import Linear
 from resexpand.network.numbers import listed
 from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
 from resexpand.network.registry import OPERATIONS
-from resexpand.network.steps import Step, steps_of
+from resexpand.network.shapes import Shapes, named, shapes_of
+from resexpand.network.steps import Step, head_of, opening_of, require_laws, steps_of
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
@@ -60,6 +62,12 @@ class Branch:
         _check_order(ops)
         object.__setattr__(self, "ops", tuple(ops))
 
+    def at_block(self, block: int) -> Branch:
+        """Return the branch with the values that its parameters have at a block, from 0."""
+        values = ((v[block] if _is_many(v) else v for v in op.values) for op in self.ops)
+        pairs = zip(self.ops, values, strict=True)
+        return Branch(*(op.with_values(tuple(own)) for op, own in pairs))
+
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The operations with their places and names: what theory, samplers and printers read."""
@@ -78,8 +86,11 @@ class Branch:
     @property
     def opening(self) -> tuple[Step, ...]:
         """The maps that act on the stream itself, in front of the first `Linear`."""
-        first = next(step.position for step in self.steps if step.contracts)
-        return self.steps[:first]
+        return opening_of(self.steps)
+
+    def followed_by(self, linear: Linear) -> tuple[Operation, ...]:
+        """Return the read-out that reads what the first `Linear` of a further block would."""
+        return (*(step.op for step in self.opening), linear)
 
     @property
     def reads_activation(self) -> bool:
@@ -131,20 +142,27 @@ def _check_gaussian(ops: tuple[Operation, ...], curved: list[bool]) -> None:
 
 @dataclass(frozen=True, init=False)
 class ResNet:
-    """A residual network of identical, independently drawn blocks.
+    """A residual network of independently drawn blocks.
 
     Parameters
     ----------
-    branch : Branch
-        The residual branch of every block.
+    branch : Branch or sequence of Branch
+        The residual branch of every block, or those of several kinds of blocks that follow each
+        other in a cycle: ``[a, b]`` at depth 5 is ``a b a b a``. A parameter of an operation may
+        be a list of one value per block.
     scale : number, sympy.Expr, or sequence of these
-        Residual scale: one for all blocks, or one value per block.
+        Residual scale: one for all blocks, one value per block, or one per kind of block.
     depth : int or sympy.Symbol, optional
         Number of blocks, ``>= 1``. May be left out when `scale` is a sequence.
-    read_in, read_out : Linear, optional
-        First and last linear map. With a `read_in` the kernel at layer 0 can be computed from
-        data; `read_out` acts on ``phi(h^L)`` if the branch begins with the activation ``phi``, on
-        ``h^L`` otherwise.
+    read_in : Linear, optional
+        First linear map: with it the kernel at layer 0 can be computed from data.
+    read_out : Linear or sequence of Operation, optional
+        What follows the last block: ``Linear(...)`` acts on ``h^L`` itself, ``[Activation("relu"),
+        Linear(...)]`` on ``relu(h^L)``. Without one, quantities of a read-out are those of unit
+        weights on what the `Linear` of a further block would read.
+    skip : number or sympy.Expr, optional
+        Factor in front of the stream in every block, ``h^l = skip h^{l-1} + rho (...)``; 0 is a
+        plain network without skip connections.
 
     Raises
     ------
@@ -159,43 +177,142 @@ class ResNet:
 scale=3/10, depth=20)
     """
 
-    branch: Branch
+    branches: tuple[Branch, ...]
     scale: sp.Expr | tuple[sp.Expr, ...]
     depth: sp.Expr
     read_in: Linear | None
     read_out: Linear | None
+    head_ops: tuple[Operation, ...] | None
+    skip: sp.Expr
 
     def __init__(
         self,
-        branch: Branch,
+        branch: Branch | Sequence[Branch],
         *,
         scale: object,
         depth: object = None,
         read_in: Linear | None = None,
-        read_out: Linear | None = None,
+        read_out: Linear | Sequence[Operation] | None = None,
+        skip: object = 1,
     ):
-        if not isinstance(branch, Branch):
-            raise DescriptionError(f"branch {branch!r}", "it is not a Branch", "use Branch(...)")
-        for name, op in (("read_in", read_in), ("read_out", read_out)):
+        branches = tuple(branch) if isinstance(branch, list | tuple) else (branch,)
+        for each in branches or (branch,):
+            if not isinstance(each, Branch):
+                raise DescriptionError(f"branch {each!r}", "it is not a Branch", "use Branch(...)")
+        head, last = _split(read_out)
+        for name, op in (("read_in", read_in), ("read_out", last)):
             if op is not None and not isinstance(op, Linear):
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
         scales = _scales(scale)
+        blocks = _depth(depth, scales, len(branches))
         set_field = object.__setattr__
-        set_field(self, "branch", branch)
-        set_field(self, "scale", scales)
-        set_field(self, "depth", _depth(depth, scales))
+        set_field(self, "branches", branches)
+        set_field(self, "scale", _per_block(scales, blocks))
+        set_field(self, "depth", blocks)
         set_field(self, "read_in", read_in)
-        set_field(self, "read_out", read_out)
+        set_field(self, "read_out", last)
+        set_field(self, "head_ops", head)
+        set_field(self, "skip", hyperparameter(skip, "skip"))
+        _check_blocks(self)
+        _check_head(self)
         _check_names(self)
 
+    @cached_property
+    def kinds(self) -> tuple[Branch, ...]:
+        """The kinds of blocks that repeat in a cycle: those given, or one per block."""
+        own = {len(v) for b in self.branches for op in b.ops for v in op.values if _is_many(v)}
+        if not own:
+            return self.branches
+        if own != {self.depth}:
+            raise DescriptionError(
+                f"{', '.join(map(str, sorted(own)))} values of a parameter at depth {self.depth}",
+                "a list holds one value per block",
+                "give as many values as blocks, or one for all",
+            )
+        cycle = [self.branches[k % len(self.branches)] for k in range(int(self.depth))]
+        return tuple(branch.at_block(k) for k, branch in enumerate(cycle))
+
+    @property
+    def branch(self) -> Branch:
+        """The residual branch, where all blocks have the same.
+
+        Raises
+        ------
+        UnsupportedError
+            If there are several kinds: the one error of what is known for one kind alone.
+        """
+        if len(self.kinds) > 1:
+            raise UnsupportedError(
+                f"what is asked of a network of {len(self.kinds)} kinds of blocks",
+                "it is known for blocks with one branch",
+                "kernel() and response() take several kinds",
+            )
+        return self.kinds[0]
+
     def block(self, number: int) -> Branch:
-        """Return the branch of a block, numbered from 1 as the layers behind them are."""
-        return self.branch
+        """Return the branch of a block, numbered from 1 as the layers behind them are.
+
+        Block ``L + 1`` is the one that would come next.
+        """
+        return self.kinds[(number - 1) % len(self.kinds)]
+
+    @property
+    def next_block(self) -> Branch:
+        """The branch of the block that would follow the last."""
+        return self.kinds[0] if len(self.kinds) == 1 else self.block(int(self.depth) + 1)
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """The blocks by shape: what theory walks through."""
+        if len(self.kinds) == 1:
+            return Shapes((self.kinds[0].steps,))
+        return shapes_of([self.block(k + 1).ops for k in range(int(self.depth))])
+
+    @cached_property
+    def next_steps(self) -> tuple[Step, ...]:
+        """The operations of the block that would follow the last, under the labels of theory."""
+        if len(self.kinds) == 1:
+            return self.kinds[0].steps
+        known = (step for steps in self.shapes.steps for step in steps if step.label is not None)
+        labels = {step.op.law: step.label for step in known}
+        return tuple(named(step, "_next", labels) for step in self.next_block.steps)
+
+    @property
+    def openings(self) -> tuple[Step, ...]:
+        """The maps that act on the stream itself, at any layer."""
+        return (*(step for branch in self.kinds for step in branch.opening), *self.head)
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether the stream stays a centred Gaussian at infinite width."""
+        return all(branch.is_gaussian for branch in self.kinds)
+
+    @cached_property
+    def head(self) -> tuple[Step, ...]:
+        """The maps in front of the read-out."""
+        return head_of(self.next_steps, self.head_ops)
+
+    @property
+    def has_own_head(self) -> bool:
+        """Whether the read-out reads anything else than the `Linear` of a further block would."""
+        return self.head != opening_of(self.next_steps)
+
+    def with_scale(self, scale: object, depth: object = None) -> ResNet:
+        """Return the same network with another residual scale, and depth if given."""
+        return ResNet(
+            self.branches,
+            scale=scale,
+            depth=self.depth if depth is None else depth,
+            read_in=self.read_in,
+            read_out=None if self.read_out is None else (*(self.head_ops or ()), self.read_out),
+            skip=self.skip,
+        )
 
     @property
     def parameters(self) -> tuple[tuple[Parameter, sp.Expr], ...]:
         """Every parameter of the operations and its value, read-in and read-out included."""
-        ops = (*self.branch.ops, *filter(None, (self.read_in, self.read_out)))
+        ends = filter(None, (self.read_in, *(self.head_ops or ()), self.read_out))
+        ops = (*(op for branch in self.kinds for op in branch.ops), *ends)
         return tuple(pair for op in ops for pair in zip(op.parameters, op.values, strict=True))
 
     @property
@@ -203,17 +320,86 @@ scale=3/10, depth=20)
         """Symbols that need a value before anything can be evaluated."""
         values = [value for _, value in self.parameters]
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
-        return set().union(*(v.free_symbols for v in (*values, *scales, self.depth)))
+        return set().union(*(v.free_symbols for v in (*values, *scales, self.skip, self.depth)))
 
     def __repr__(self) -> str:
-        fields = [repr(self.branch), f"scale={self.scale}", f"depth={self.depth}"]
-        fields += [
-            f"{k}={v}" for k in ("read_in", "read_out") if (v := getattr(self, k)) is not None
+        single = len(self.branches) == 1
+        fields = [
+            repr(self.branches[0] if single else [*self.branches]),
+            f"scale={self.scale}",
+            f"depth={self.depth}",
         ]
+        read_out = [*self.head_ops, self.read_out] if self.head_ops else self.read_out
+        ends = (("read_in", self.read_in), ("read_out", read_out))
+        fields += [f"{name}={value}" for name, value in ends if value is not None]
+        fields += [f"skip={self.skip}"] if self.skip != 1 else []
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:
         return in_notebook(self)
+
+
+def _split(read_out: object) -> tuple[tuple[Operation, ...] | None, object]:
+    """Return the maps in front of a read-out, and its linear map."""
+    if read_out is None or not isinstance(read_out, Sequence) or not read_out:
+        return (None if read_out is None else ()), read_out
+    *head, last = read_out
+    for op in head:
+        if not isinstance(op, Map):
+            raise DescriptionError(
+                f"{op!r} in front of the read-out", "it is no map", "give [Activation, Linear]"
+            )
+    return tuple(head), last
+
+
+def _is_many(value: object) -> bool:
+    return isinstance(value, tuple)
+
+
+def _check_blocks(net: ResNet) -> None:
+    """Raise if the kinds of blocks cannot follow each other."""
+    if len(net.kinds) > 1 and not net.depth.is_Integer:
+        raise DescriptionError(
+            f"{len(net.kinds)} kinds of blocks at depth {net.depth}",
+            "which block comes last depends on the depth",
+            "give the depth as a number",
+        )
+    for branch in net.kinds:
+        curved = any(not step.op.is_linear for step in branch.opening)
+        if curved and not net.is_gaussian:
+            raise UnsupportedError(
+                f"{branch!r} behind a branch that ends in an activation",
+                "an activation would act on a stream that is not Gaussian at infinite width",
+                "begin or end the branches with a Linear()",
+            )
+
+
+def _check_head(net: ResNet) -> None:
+    """Raise if the read-out applies to the stream what no theory knows."""
+    curved = [isinstance(op, Map) and not op.is_linear for op in net.head_ops or ()]
+    if sum(curved) > net.is_gaussian:
+        raise UnsupportedError(
+            f"a read-out of {', '.join(map(repr, net.head_ops or ()))}",
+            "an activation would act on what is not Gaussian at infinite width",
+            "give one activation, behind a branch that ends in a Linear()",
+        )
+
+
+def require_plain(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories of unit skips, contractions and maps with a law.
+
+    Raises
+    ------
+    UnsupportedError
+        If a map has parameters or averages of its own, or the stream a factor.
+    """
+    require_laws((*net.branch.steps, *net.head), asked)
+    if net.skip != 1:
+        raise UnsupportedError(
+            f"{asked} of a network with skip={net.skip}",
+            "it is derived for blocks that add to the stream",
+            "kernel(), response() and sample() take it as it is",
+        )
 
 
 def _check_names(net: ResNet) -> None:
@@ -242,7 +428,16 @@ def _scales(scale: object) -> sp.Expr | tuple[sp.Expr, ...]:
     return tuple(hyperparameter(value, "scale") for value in values)
 
 
-def _depth(depth: object, scales: sp.Expr | tuple[sp.Expr, ...]) -> sp.Expr:
+def _per_block(
+    scales: sp.Expr | tuple[sp.Expr, ...], depth: sp.Expr
+) -> sp.Expr | tuple[sp.Expr, ...]:
+    """Return one scale per block; those of the kinds of blocks repeat in their cycle."""
+    if not isinstance(scales, tuple) or depth == len(scales):
+        return scales
+    return tuple(scales[block % len(scales)] for block in range(int(depth)))
+
+
+def _depth(depth: object, scales: sp.Expr | tuple[sp.Expr, ...], kinds: int) -> sp.Expr:
     if depth is None:
         if not isinstance(scales, tuple):
             raise DescriptionError("a network without depth", "", "give depth=")
@@ -250,7 +445,8 @@ def _depth(depth: object, scales: sp.Expr | tuple[sp.Expr, ...]) -> sp.Expr:
     value = hyperparameter(depth, "depth", minimum=1)
     if value.is_number and not value.is_Integer:
         raise DescriptionError(f"depth = {depth}", "it is not an integer", "give a whole number")
-    if isinstance(scales, tuple) and value != len(scales):
+    per_kind = isinstance(scales, tuple) and len(scales) == kinds > 1 and value.is_Integer
+    if isinstance(scales, tuple) and value != len(scales) and not per_kind:
         raise DescriptionError(
             f"{len(scales)} scales for depth {value}",
             "there must be one scale per block",

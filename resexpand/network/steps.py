@@ -62,6 +62,30 @@ def steps_of(ops: Sequence[Operation]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def opening_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the maps in front of the first contraction."""
+    return steps[: next(step.position for step in steps if step.contracts)]
+
+
+def head_of(steps: tuple[Step, ...], ops: Sequence[Operation] | None) -> tuple[Step, ...]:
+    """Return the maps in front of the read-out of a network.
+
+    They are the steps that open the branch where these are the same operations, or where nothing
+    else is said (`ops` is None). Others stand behind the branch, with its labels for its laws.
+    """
+    opening = opening_of(steps)
+    if ops is None or list(ops) == [step.op for step in opening]:
+        return opening
+    found, labels = [], {step.op.law: step.label for step in steps if step.label is not None}
+    for number, op in enumerate(ops, start=1):
+        law, label = getattr(op, "law", None), None
+        if law is not None:
+            count = len(labels) + 1
+            label = labels.setdefault(law, sp.Symbol("phi" if count == 1 else f"phi_{count}"))
+        found.append(Step(len(steps) + number - 1, op, number, "_out", label))
+    return tuple(found)
+
+
 def require_laws(steps: Sequence[Step], asked: str) -> None:
     """Raise the one error of theories that know contractions and maps with a law alone.
 

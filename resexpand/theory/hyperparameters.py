@@ -15,7 +15,7 @@ import sympy as sp
 from resexpand.conventions import RHO
 from resexpand.errors import HyperparameterError
 from resexpand.network.linear import Linear
-from resexpand.network.operation import Operation
+from resexpand.network.operation import Operation, Value
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 
@@ -65,10 +65,13 @@ class Hyperparameters:
     def scale(self) -> sp.Symbol:
         """Return the symbol of the residual scale, bound to one value or to one per block."""
         if isinstance(self.net.scale, tuple):
-            symbol = self._fresh(RHO.name, real=True)
-            self.layer_bindings[symbol] = self.net.scale
-            return symbol
+            return self.per_block(self.net.scale, RHO.name, real=True)
         return self._bind(self.net.scale, RHO.name, real=True)
+
+    def skip(self) -> sp.Expr:
+        """Return the symbol of the factor of the stream; one where it has none."""
+        skip = self.net.skip
+        return skip if skip == 1 else self._bind(skip, "alpha", real=True)
 
     def input_kernel(self, symbols: tuple[sp.Symbol, ...]) -> tuple[sp.Symbol, ...]:
         """Register the kernel at layer 0, which is always free."""
@@ -76,7 +79,16 @@ class Hyperparameters:
             self.bindings[symbol] = symbol
         return symbols
 
-    def _bind(self, value: sp.Expr, name: str, **assumptions: bool) -> sp.Symbol:
+    def per_block(self, values: tuple[sp.Expr, ...], name: str, **assumptions: bool) -> sp.Symbol:
+        """Return the symbol of a quantity with one value per block."""
+        known = (s for s, own in self.layer_bindings.items() if s.name == name and own == values)
+        symbol = next(known, None) or self._fresh(name, **assumptions)
+        self.layer_bindings[symbol] = values
+        return symbol
+
+    def _bind(self, value: Value, name: str, **assumptions: bool) -> sp.Symbol:
+        if isinstance(value, tuple):
+            return self.per_block(value, name, **assumptions)
         if isinstance(value, sp.Symbol):
             self.bindings[value] = value
             return value
@@ -87,5 +99,6 @@ class Hyperparameters:
         return symbol
 
     def _fresh(self, name: str, **assumptions: bool) -> sp.Symbol:
-        taken = {s.name for s in self.net.free_symbols} | {s.name for s in self.bindings}
+        bound = (*self.bindings, *self.layer_bindings)
+        taken = {s.name for s in self.net.free_symbols} | {s.name for s in bound}
         return sp.Symbol(name if name not in taken else f"{name}_", **assumptions)

@@ -38,16 +38,44 @@ class Chain:
     hyper: Hyperparameters
     definitions: list[tuple[sp.Symbol, sp.Expr]] = field(default_factory=list)
 
-    def through_branch(self, signal: Signal) -> Signal:
-        """Return what the branch makes of its input."""
-        count = len(self.net.branch.linears)
-        for step in self.net.branch.steps:
+    def through_block(self, stream: Signal) -> Signal:
+        """Return what the branch of a block makes of the stream.
+
+        Where blocks differ in shape, each shape has its own definitions, and the number of the
+        shape, a value per block, selects among them.
+        """
+        shapes = self.net.shapes
+        if not shapes.of_block:
+            return self.through_branch(stream, shapes.steps[0], "")[0]
+        numbers = tuple(map(sp.Integer, shapes.of_block))
+        selector = self.hyper.per_block(numbers, "shape", integer=True, nonnegative=True)
+        found = [
+            self.through_branch(stream, steps, str(number))
+            for number, steps in enumerate(shapes.steps, start=1)
+        ]
+        covariances = _selected(selector, [covariance for _, covariance in found])
+        symbols = _entry_symbols("C", len(stream.moments))
+        self.definitions += zip(symbols, covariances, strict=True)
+        outs = [signal for signal, _ in found]
+        moments = _selected(selector, [signal.moments for signal in outs])
+        means = _selected(selector, [signal.means for signal in outs])
+        return Signal(moments, means, is_gaussian=all(signal.is_gaussian for signal in outs))
+
+    def through_branch(
+        self, signal: Signal, steps: tuple[Step, ...], shape: str
+    ) -> tuple[Signal, Entries]:
+        """Return what a branch makes of its input, and the covariance of its last `Linear`."""
+        count = sum(step.contracts for step in steps)
+        covariance: Entries = ()
+        for step in steps:
             if step.contracts:
-                last = step.number == count
-                signal = self._through_linear(step, "C" if last else f"C{step.number}", signal)
+                last = step.number == count and not shape
+                name = "C" if last else f"C{shape}{step.number}"
+                signal = self._through_linear(step, name, signal)
+                covariance = signal.moments
             else:
                 signal = signal.mapped(step, self.hyper.of_step(step))
-        return signal
+        return signal, covariance
 
     def _through_linear(self, step: Step, name: str, signal: Signal) -> Signal:
         weight, bias = self.hyper.variances(step.op, step.suffix)
@@ -57,6 +85,27 @@ class Chain:
             for symbol, moment in zip(symbols, signal.moments, strict=True)
         ]
         return Signal.gaussian(symbols)
+
+
+def _selected(selector: sp.Symbol, options: list[Entries]) -> Entries:
+    """Return the entries of the option that a selector, a number from 0, stands for."""
+    found = []
+    for entries in zip(*options, strict=True):
+        cases = [(entry, sp.Eq(selector, k)) for k, entry in enumerate(entries[:-1])]
+        found.append(sp.Piecewise(*cases, (entries[-1], True)))
+    return tuple(found)
+
+
+def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries | None:
+    """Return the covariance in the block that would come next, None where it is as any other."""
+    if len(net.kinds) == 1:
+        return None
+    chain = Chain(net, hyper)
+    # Block L + 1 repeats a block of the cycle, in general not the last one.
+    _, covariance = chain.through_branch(stream, net.next_steps, "0")
+    for symbol, value in reversed(chain.definitions):
+        covariance = tuple(entry.xreplace({symbol: value}) for entry in covariance)
+    return covariance
 
 
 def _entry_symbols(name: str, count: int) -> tuple[sp.Symbol, ...]:
@@ -115,12 +164,12 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
     hyper = Hyperparameters(net)
     rho = hyper.scale()
     chain = Chain(net, hyper)
-    streams = () if net.branch.is_gaussian else _mean_symbols(inputs)
+    streams = () if net.is_gaussian else _mean_symbols(inputs)
     stream = Signal(state, streams, is_gaussian=False) if streams else Signal.gaussian(state)
-    out = chain.through_branch(stream)
-    update = _with_means(state, rho, out.moments, out.means, streams)
+    out = chain.through_block(stream)
+    update = _with_means(state, (hyper.skip(), rho), out, streams)
     hyper.input_kernel(initial)
-    read_out = read_out_covariance(net, hyper, stream)
+    read_out = read_out_covariance(net, hyper, stream) or _next_covariance(net, hyper, stream)
     return Recursion(
         title="covariance kernel" if inputs == 1 else "covariance kernel of two inputs",
         net=net,
@@ -158,17 +207,21 @@ def _mean_symbols(inputs: int) -> tuple[sp.Symbol, ...]:
 
 
 def _with_means(
-    state: Entries, rho: sp.Symbol, moments: Entries, means: Entries, streams: Entries
+    state: Entries, factors: tuple[sp.Expr, sp.Expr], out: Signal, streams: Entries
 ) -> Entries:
-    """Return the update of the kernel, and of the means if the stream has any."""
+    """Return the update of the kernel, and of the means if the stream has any.
+
+    `factors` are those of the stream and of the branch.
+    """
+    (skip, rho), moments, means = factors, out.moments, out.means
     if not streams:
-        return tuple(k + rho**2 * v for k, v in zip(state, moments, strict=True))
+        return tuple(skip**2 * k + rho**2 * v for k, v in zip(state, moments, strict=True))
     pairs = [(0, 0)] if len(state) == 1 else [(0, 0), (0, 1), (1, 1)]
     kernels = tuple(
-        k + rho**2 * v + rho * (streams[a] * means[b] + streams[b] * means[a])
+        skip**2 * k + rho**2 * v + skip * rho * (streams[a] * means[b] + streams[b] * means[a])
         for k, v, (a, b) in zip(state, moments, pairs, strict=True)
     )
-    return kernels + tuple(m + rho * mean for m, mean in zip(streams, means, strict=True))
+    return kernels + tuple(skip * m + rho * mean for m, mean in zip(streams, means, strict=True))
 
 
 def activation_labels(net: ResNet) -> dict[int, sp.Symbol]:
@@ -179,8 +232,14 @@ def activation_labels(net: ResNet) -> dict[int, sp.Symbol]:
 
 def laws_of(net: ResNet) -> tuple[tuple[sp.Symbol, ActivationLaw], ...]:
     """Return the activation law behind every label."""
-    steps = net.branch.steps
-    return tuple((step.label, step.op.law) for step in steps if step.label is not None)
+    found = {label: law for law, label in labels_of(net).items()}
+    return tuple(found.items())
+
+
+def labels_of(net: ResNet) -> dict[ActivationLaw, sp.Symbol]:
+    """Return the label of every activation law of a network."""
+    steps = (*(step for shape in net.shapes.steps for step in shape), *net.head)
+    return {step.op.law: step.label for step in steps if step.label is not None}
 
 
 def citations_of(net: ResNet) -> tuple[Citation, ...]:
@@ -191,7 +250,7 @@ def citations_of(net: ResNet) -> tuple[Citation, ...]:
 
 def read_out_moment(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries:
     """Return the second moment of what the read-out acts on: ``phi(h)`` or ``h`` itself."""
-    for step in net.branch.opening:
+    for step in net.head:
         stream = stream.mapped(step, hyper.of_step(step))
     return stream.moments
 

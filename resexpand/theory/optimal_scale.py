@@ -27,8 +27,7 @@ from resexpand.conventions import K0, PAIR, RHO, K
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.gaussian.expectation import GaussianExpectation
-from resexpand.network.resnet import ResNet
-from resexpand.network.steps import require_laws
+from resexpand.network.resnet import ResNet, require_plain
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close, close_elementary
 from resexpand.theory.differentiation import differentiate, total_derivative
@@ -185,7 +184,7 @@ def _check_branch(net: ResNet) -> None:
             "there is no single number to optimise",
             "describe the network with one scale",
         )
-    require_laws(net.branch.steps, "the optimal scale")
+    require_plain(net, "the optimal scale")
     if not net.branch.is_gaussian:
         raise UnsupportedError(
             "the optimal scale of a branch that ends in an activation",
@@ -198,9 +197,7 @@ def _with_free_scale(net: ResNet) -> ResNet:
     """Return the network with a symbol for the scale, which is what is looked for."""
     if isinstance(net.scale, sp.Symbol):
         return net
-    return ResNet(
-        net.branch, scale=RHO, depth=net.depth, read_in=net.read_in, read_out=net.read_out
-    )
+    return net.with_scale(RHO)
 
 
 def _rate_and_amplitude(
@@ -267,7 +264,7 @@ def _curves(
 ) -> Recursion:
     """Return a recursion that stands still and reads the curves off its kernel."""
     net = base.net
-    still = ResNet(net.branch, scale=1, depth=1, read_in=net.read_in, read_out=net.read_out)
+    still = net.with_scale(1, depth=1)
     read = {"growth": growth, "rate": rate, "condition": condition, "amplitude": amplitude}
     outputs = tuple(Output(name, "final", (value,)) for name, value in read.items())
     return Recursion(

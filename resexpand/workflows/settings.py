@@ -108,7 +108,8 @@ class Settings:
         """Return the network of these settings, by default with symbolic scale and depth."""
         read_in = None if self.inputs is None else Linear(self.read_in_variance, 0)
         branch = Branch(self.activation, Linear(self.weight_variance, self.bias_variance))
-        read_out = None if self.read_out_variance is None else Linear(self.read_out_variance, 0)
+        variance = self.read_out_variance
+        read_out = None if variance is None else branch.followed_by(Linear(variance, 0))
         return ResNet(branch, scale=scale, depth=depth, read_in=read_in, read_out=read_out)
 
     def symbolic_network(self) -> ResNet:

@@ -183,7 +183,8 @@ BRANCHES = {
 
 def network(name: str, scale=(0.4, 0.7, 0.3)) -> ResNet:
     """One shape for all, so that little is compiled."""
-    return ResNet(BRANCHES[name], scale=scale, read_out=Linear(1.7, 0.2))
+    branch = BRANCHES[name]
+    return ResNet(branch, scale=scale, read_out=branch.followed_by(Linear(1.7, 0.2)))
 
 
 QUICK = ("erf",)

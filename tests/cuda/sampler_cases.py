@@ -76,7 +76,8 @@ REGISTRY = dict(_registry())
 def sampler(name: str, width: int, target: str, depth: int = 2) -> Sampler:
     """Return the sampler of a case."""
     case = REGISTRY[name]
-    net = ResNet(BRANCHES[case.branch], scale=0.6, depth=depth, read_out=Linear(1.1, 0.2))
+    branch = BRANCHES[case.branch]
+    net = ResNet(branch, scale=0.6, depth=depth, read_out=branch.followed_by(Linear(1.1, 0.2)))
     kernel = input_kernel(case.K0, None, None)
     return make_sampler(
         net.branch,

@@ -98,7 +98,7 @@ def worst_score(first: np.ndarray, second: np.ndarray) -> float:
 
 def net(name: str) -> ResNet:
     branch = Branch(Activation(name), Linear(S, T))
-    return ResNet(branch, scale=RHO, depth=DEPTH, read_out=Linear(S_OUT, T_OUT))
+    return ResNet(branch, scale=RHO, depth=DEPTH, read_out=branch.followed_by(Linear(S_OUT, T_OUT)))
 
 
 @pytest.mark.parametrize(("name", "method"), left_to_slow(PAIRS, MORE_PAIRS))

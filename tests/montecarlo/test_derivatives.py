@@ -45,7 +45,8 @@ def test_chi_and_response(activation, make) -> None:
 
 
 def test_response_takes_the_variance_of_the_read_out(make) -> None:
-    net = ResNet(Branch(Activation("erf"), W), scale=0.6, depth=3, read_out=Linear(2.5, 0.7))
+    branch = Branch(Activation("erf"), W)
+    net = ResNet(branch, scale=0.6, depth=3, read_out=branch.followed_by(Linear(2.5, 0.7)))
     unit = ResNet(Branch(Activation("erf"), W), scale=0.6, depth=3)
     exact = derivative(make, net, "response", 0.8)
     np.testing.assert_allclose(exact, 2.5 * derivative(make, unit, "response", 0.8), rtol=1e-12)

@@ -106,7 +106,8 @@ def test_pairs_and_tangents_of_linear_branches(method, draw_rows, z_score) -> No
 def test_outputs_given_the_layer_covariance(method, read_out, make, z_score) -> None:
     """`y` is `N(0, C^{L+1})` given the network, so `E y_a y_b = E C^{L+1}_ab` and E y = 0."""
     branch = Branch(Activation("identity"), Linear(1.0, 0.0))
-    net = ResNet(branch, scale=0.5, depth=2, read_out=read_out)
+    ending = None if read_out is None else branch.followed_by(read_out)
+    net = ResNet(branch, scale=0.5, depth=2, read_out=ending)
     names = ["output", "output_squared", "layer_covariance"]
     K0 = [[1.0, 0.6], [0.6, 2.0]]
     rows = make(net, names, 9, K0=K0, method=method).rows(0, DRAWS)
@@ -124,7 +125,8 @@ def test_layers_are_counted_alike(method, make) -> None:
     branch = Branch(Activation("identity"), Linear(S, T))
     names = ["kernel", "layer_covariance", "chi", "response"]
     for read_out, last in ((None, (S, T)), (Linear(0.9, 0.3), (0.9, 0.3))):
-        net = ResNet(branch, scale=[0.5, 0.9, 0.2], read_out=read_out)
+        ending = None if read_out is None else branch.followed_by(read_out)
+        net = ResNet(branch, scale=[0.5, 0.9, 0.2], read_out=ending)
         rows = make(net, names, 9, method=method).rows(0, 20)
         weights = np.array([S] * 3 + [last[0]])
         biases = np.array([T] * 3 + [last[1]])

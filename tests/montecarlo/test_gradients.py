@@ -30,7 +30,9 @@ BRANCHES = {
 
 
 def network(shape: str = "W phi(h)", phi: str = "tanh", read_out: Linear | None = READ_OUT):
-    return ResNet(BRANCHES[shape](Activation(phi)), scale=SCALES, read_out=read_out)
+    branch = BRANCHES[shape](Activation(phi))
+    ending = None if read_out is None else branch.followed_by(read_out)
+    return ResNet(branch, scale=SCALES, read_out=ending)
 
 
 def with_fresh_transposes(sampler: engine.Sampler, net: ResNet) -> engine.Sampler:
@@ -224,7 +226,8 @@ def infinite_width_ntk(net: ResNet, K0: float) -> float:
 
 def test_tangent_kernel_at_infinite_width() -> None:
     """Means at several widths approach the recursion of the kernels like 1/N."""
-    net = ResNet(Branch(Activation("tanh"), W), scale=0.5, depth=4, read_out=READ_OUT)
+    branch = Branch(Activation("tanh"), W)
+    net = ResNet(branch, scale=0.5, depth=4, read_out=branch.followed_by(READ_OUT))
     exact = infinite_width_ntk(net, 0.8)
     runs = {N: sample(net, "ntk", N, 6000, K0=0.8, seed=N)["ntk"] for N in (32, 64, 128)}
     deviation = {N: (float(e.mean) - exact, float(e.stderr)) for N, e in runs.items()}

@@ -22,7 +22,8 @@ NAMES = ["gradient", "ntk", "kernel"]
 
 
 def network(*ops) -> ResNet:
-    return ResNet(Branch(*ops), scale=[0.9, 0.5, 0.7], read_out=Linear(0.7, 0.2))
+    branch = Branch(*ops)
+    return ResNet(branch, scale=[0.9, 0.5, 0.7], read_out=branch.followed_by(Linear(0.7, 0.2)))
 
 
 TANH = network(Activation("tanh"), W)

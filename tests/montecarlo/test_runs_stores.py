@@ -166,7 +166,10 @@ NETS = {
     "erf": NET,
     "two scales": ResNet(Branch(Activation("erf"), Linear(1.2, 0.1)), scale=[0.5, 0.25]),
     "read-out": ResNet(
-        Branch(Activation("erf"), Linear(1, 0)), scale=1, depth=2, read_out=Linear(0.7, 0.1)
+        Branch(Activation("erf"), Linear(1, 0)),
+        scale=1,
+        depth=2,
+        read_out=[Activation("erf"), Linear(0.7, 0.1)],
     ),
     "two linear maps": ResNet(
         Branch(Linear(1, 0.1), Activation("erf"), Linear(0.8, 0)), scale=1, depth=2

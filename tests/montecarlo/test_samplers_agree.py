@@ -55,7 +55,7 @@ def both(make, net, names, width, K0) -> tuple[dict, dict]:
 @pytest.mark.parametrize("width", [8, 20])
 def test_kernels_and_outputs(activation, width, make) -> None:
     branch = BRANCHES["W phi(h)"](Activation(activation))
-    net = ResNet(branch, scale=0.8, depth=3, read_out=Linear(0.7, 0.1))
+    net = ResNet(branch, scale=0.8, depth=3, read_out=branch.followed_by(Linear(0.7, 0.1)))
     names = ["kernel", "layer_covariance", "output", "output_squared"]
     dense, function_space = both(make, net, names, width, PAIR)
     for name in names:

@@ -26,7 +26,8 @@ NAMES = ["kernel", "layer_covariance", "output"]
     "name", ["erf", *(pytest.param(a, marks=pytest.mark.slow) for a in ("relu", "gelu"))]
 )
 def test_the_first_of_two_inputs_is_the_only_one(make: Callable[..., object], name: str) -> None:
-    net = ResNet(Branch(Activation(name), W), scale=[0.9, 0.5, 0.7], read_out=Linear(2, 1))
+    branch = Branch(Activation(name), W)
+    net = ResNet(branch, scale=[0.9, 0.5, 0.7], read_out=branch.followed_by(Linear(2, 1)))
     for width in WIDTHS:
         alone, beside = (
             make(net, NAMES, width, K0=K0, method="function-space", seed=7).rows(3, 4)

@@ -33,8 +33,10 @@ EQUAL = np.array([[1.0, 1.0, 0.2], [1.0, 1.0, 0.2], [0.2, 0.2, 0.5]])
 ERF_20 = ResNet(Branch(Activation("erf_unit"), Linear(1, 0)), scale=0.3, depth=20)
 
 
-def net_of(shape: str, activation: str = "erf", **options) -> ResNet:
-    return ResNet(BRANCHES[shape](Activation(activation)), scale=(0.5, 0.3, 0.4), **options)
+def net_of(shape: str, activation: str = "erf", read_out: Linear | None = None) -> ResNet:
+    branch = BRANCHES[shape](Activation(activation))
+    ending = None if read_out is None else branch.followed_by(read_out)
+    return ResNet(branch, scale=(0.5, 0.3, 0.4), read_out=ending)
 
 
 def both_z(first, second) -> np.ndarray:

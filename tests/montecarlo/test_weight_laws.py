@@ -160,7 +160,7 @@ def test_rotation_of_a_linear_branch(method: str, draw_rows, z_score) -> None:
 )
 @pytest.mark.parametrize("width", [4, 9])
 def test_rotations_of_both_samplers_have_one_law(branch, width: int, make) -> None:
-    net = ResNet(branch, scale=0.8, depth=2, read_out=Linear(0.7, 0.1))
+    net = ResNet(branch, scale=0.8, depth=2, read_out=branch.followed_by(Linear(0.7, 0.1)))
     names, pair = ["kernel", "output_squared"], [[1.2, 0.5], [0.5, 0.9]]
     options = {"K0": pair, "weights": "orthogonal"}
     drawn = [

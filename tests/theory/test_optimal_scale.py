@@ -266,7 +266,8 @@ def test_the_answer_depends_on_the_ratio_of_variances_alone() -> None:
     assert four["K_star"] == pytest.approx(one["K_star"], rel=1e-12)
     assert 2 * four["rho"] == pytest.approx(one["rho"], rel=1e-11)
     # The read-out weight variance multiplies the response and moves nothing.
-    net = ResNet(network().branch, scale=RHO, depth=20, read_out=Linear(7, 0))
+    branch = network().branch
+    net = ResNet(branch, scale=RHO, depth=20, read_out=branch.followed_by(Linear(7, 0)))
     assert evaluate(optimal_scale(net), K0=0.05, sigma_w2=1, sigma_b2=0.1)["rho"] == pytest.approx(
         one["rho"], rel=1e-12
     )

@@ -108,7 +108,7 @@ def test_a_wrong_formula_is_noticed() -> None:
 
 
 def test_read_out() -> None:
-    net = network("erf", read_out=Linear(2.5, 0.3))
+    net = network("erf", read_out=[Activation("erf"), Linear(2.5, 0.3)])
     kernels, _ = variances("erf", 0.6)
     found = evaluate(kernel(net), K0=0.6, **GIVEN)
     assert found["C"][-1] == pytest.approx(2.5 * ORACLE["erf"]["V"](kernels[-1]) + 0.3, rel=1e-14)

@@ -15,6 +15,7 @@ acted on the way forward (`function_space_transpose`, `dense_transpose`; of rota
     ntk_layers   sum over the linear operations of block l+1 of C_ab (g_a . g_b),    l = 0 ... L-1
                  g the gradient at its image, C_ab = s x_a . x_b / N + t; the read-out's, l = L
     pairings     p^l . v^l with the tangent along a random direction; constant by the chain rule
+    overlaps     p_a^l . p_b^L
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ NAMES = {
 }
 """Imports from the transpose of each sampler that has one."""
 
+DOT = "from resexpand.montecarlo.columns import dot"
+
 FACTORY = """\
 from resexpand.montecarlo.weights.products import left_products_by_{products} as left_products
 transposed, read_out_transposed = dense_transpose(entries, left_products)"""
@@ -88,20 +91,45 @@ EPILOGUE = """\
         if ntk_layers.size:
             write_covariance({behind}, width, law, ntk_layers[n, depth])
 {opening}        write_products(p, width, gradients[n, depth])
-{last_pairing}        for layer in range(depth, 0, -1):
+{last_overlap}{last_pairing}        for layer in range(depth, 0, -1):
             place = (key0, key1, layer, draw)
             p, g, back, met, acted_on = again(p), again(g), again(back), again(met), again(acted_on)
             scaled(p, scales[layer - 1], g)
 {block}
-            add_gradients(g, p)
+{skip}            add_gradients(g, p)
             write_products(p, width, gradients[n, layer - 1])
-{pairing}"""
+{overlap}{pairing}"""
 
 LINEAR = """\
             law, source = (laws[{j}, 0], laws[{j}, 1]), acted_on[layer - 1, {k}]
             if ntk_layers.size:
                 add_tangent_kernel(source, g, width, law, ntk_layers[n, layer - 1])
             transposed(source, g, biased, width, law, place, {j}, back)"""
+
+SKIP = """\
+            for a in range(inputs):
+                write_multiple(p[a], laws[laws.shape[0] - 1, 0], p[a], length)
+"""
+
+LAST_OVERLAP = """\
+        keep(p, top)
+        write_overlaps(p, top, width, overlaps[n, depth])
+"""
+
+OVERLAP = """\
+            write_overlaps(p, top, width, overlaps[n, layer - 1])
+"""
+
+WRITE_OVERLAPS = '''
+@chunk
+def write_overlaps(gradients, top, width, out):
+    """Write `p_a . p_b^L` of the gradients with those at the last layer."""
+    for a in range(out.shape[0]):
+        for b in range(out.shape[0]):
+            value = dot(gradients[a], top[b], width)
+            if leads():
+                out[a, b] = value
+'''
 
 PAIRING = """\
 {space}if pairings.size:
@@ -113,7 +141,8 @@ PAIRING = """\
 class Gradients(ColumnGroup):
     """Gradients of one output with respect to the states of the inputs.
 
-    `paired`: also multiply them with the tangent along a random direction.
+    `paired`: also multiply them with the tangent along a random direction. `overlapped`: also with
+    the gradients at the last layer.
     """
 
     name: ClassVar[str] = "gradients"
@@ -121,6 +150,7 @@ class Gradients(ColumnGroup):
 
     paired: bool = False
     count: int = 0
+    overlapped: bool = False
 
     @property
     def carried(self) -> int:
@@ -132,7 +162,8 @@ class Gradients(ColumnGroup):
         """What is left behind by layer."""
         square = (self.count, self.count)
         pairings = {"pairings": (1,)} if self.paired else {}
-        return {"gradients": square, "ntk_layers": square, **pairings}
+        overlaps = {"overlaps": square} if self.overlapped else {}
+        return {"gradients": square, "ntk_layers": square, **pairings, **overlaps}
 
     def at(self, inputs: int) -> Self:
         """Return the group for D inputs."""
@@ -140,7 +171,8 @@ class Gradients(ColumnGroup):
 
     def joined(self, other: Self) -> Self:
         """Return the group that serves both."""
-        return replace(self, paired=self.paired or other.paired)
+        overlapped = self.overlapped or other.overlapped
+        return replace(self, paired=self.paired or other.paired, overlapped=overlapped)
 
     def start(self, kernel: Floats, root: Floats) -> Floats:
         """Return no column."""
@@ -149,7 +181,8 @@ class Gradients(ColumnGroup):
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
         phi = _turned_back(j, op)
-        return [*phi.functions, LOOP.format(j=j, phi=phi)]
+        overlaps = [WRITE_OVERLAPS] if self.overlapped else []
+        return [*phi.functions, LOOP.format(j=j, phi=phi), *overlaps]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the line that keeps what the activation meets."""
@@ -180,18 +213,20 @@ class Gradients(ColumnGroup):
             )
         text = IMPORTS.format(module=module, names=NAMES[module])
         factory = FACTORY.format(products=PRODUCTS[target])
+        text += f"\n{DOT}" if self.overlapped else ""
         return f"{text}\n{factory}" if module == "dense" else text
 
     @property
     def rooms(self) -> Mapping[str, str]:
         """Where gradients and columns are kept."""
-        return {**ROOMS, **(TANGENT_ROOMS if self.paired else {})}
+        tops = {"top": "(inputs, length)"} if self.overlapped else {}
+        return {**ROOMS, **(TANGENT_ROOMS if self.paired else {}), **tops}
 
     def prologue(self) -> str:
         """Return the line that looks for the tangent."""
         return "    direction = direction_of(matrix)\n" if self.paired else ""
 
-    def epilogue(self, branch: Branch, behind: str) -> str:
+    def epilogue(self, branch: Branch, head: tuple[Step, ...], behind: str, skips: bool) -> str:
         """Return the lines behind the read-out: the way back."""
         block = [
             LINEAR.format(j=step.position, k=step.number - 1)
@@ -199,13 +234,16 @@ class Gradients(ColumnGroup):
             else f"{'':12}{_back_line(step, 'layer - 1', 'g')}"
             for step in reversed(branch.steps)
         ]
-        opening = [_back_line(step, "depth", "p") for step in reversed(branch.opening)]
+        opening = [_back_line(step, "depth", "p") for step in reversed(head)]
         pairing = [("        ", "depth"), ("            ", "layer - 1")] if self.paired else []
         last, inner = [PAIRING.format(space=s, layer=at) for s, at in pairing] or ["", ""]
         return EPILOGUE.format(
             behind=behind,
             opening="".join(f"{'':8}{line}\n" for line in opening),
             block="\n".join(block),
+            skip="" if skips else SKIP,
+            overlap=OVERLAP if self.overlapped else "",
+            last_overlap=LAST_OVERLAP if self.overlapped else "",
             last_pairing=last,
             pairing=inner,
         )

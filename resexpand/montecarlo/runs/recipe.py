@@ -28,6 +28,7 @@ from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.sampler_source import library_digest
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.montecarlo.weights.quantile import weight_law
+from resexpand.network.operation import Operation
 from resexpand.network.registry import operation_of
 from resexpand.network.resnet import Branch
 
@@ -54,6 +55,8 @@ class Recipe:
     target : str
         Where they are drawn, ``"cpu"`` or ``"cuda"``. No part of what identifies a run: the
         networks are the same, to rounding, as on two processors with vectors of other lengths.
+    head : tuple of Operation, optional
+        Maps in front of the read-out, where they are not those that open the branch.
     """
 
     branch: Branch
@@ -66,6 +69,7 @@ class Recipe:
     control: bool = False
     law: WeightLaw = GAUSSIAN
     target: str = "cpu"
+    head: tuple[Operation, ...] | None = None
 
     def sampler(self) -> Sampler:
         """Return the sampler, built at the first call in this process.
@@ -91,6 +95,7 @@ def _built(recipe: Recipe) -> Sampler:
         control=recipe.control,
         law=recipe.law,
         target=recipe.target,
+        head=recipe.head,
     )
 
 
@@ -153,13 +158,15 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> Recipe:
     """
     remedy = "repeat the call of sample() that made it, with the same store"
     try:
-        described = zip(settings["branch"], settings["variances"], strict=True)
+        texts = [*settings["branch"], *settings.get("head", ())]
+        described = zip(texts, settings["variances"], strict=True)
         ops = [operation_of(text, tuple(values)) for text, values in described]
+        count = len(settings["branch"])
         depth, scales = int(settings["depth"]), settings["scales"]
         read_out = settings["read_out"]
         kernel = tuple(tuple(map(float, row)) for row in settings["K0"])
         recipe = Recipe(
-            Branch(*ops),
+            Branch(*ops[:count]),
             ConcreteNet(
                 depth=depth,
                 scales=tuple(scales) if isinstance(scales, list) else (float(scales),) * depth,
@@ -167,6 +174,7 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> Recipe:
                 read_in=None,
                 read_out=None if read_out is None else (float(read_out[0]), float(read_out[1])),
                 last_linear=max(j for j, op in enumerate(ops) if op.contracts),
+                skip=float(settings.get("skip", 1)),
             ),
             kernel,
             with_histograms(
@@ -177,6 +185,7 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> Recipe:
             int(settings["seed"]),
             "control" in settings,
             _law_of(settings.get("weights", GAUSSIAN.name)),
+            head=tuple(ops[count:]) if "head" in settings else None,
         )
     except ResexpandError as error:
         raise StoreError(asked, str(error), remedy) from error

@@ -20,8 +20,8 @@ from resexpand.gaussian.expectation import (
     integration_variables,
     second_moment,
 )
-from resexpand.network.resnet import ResNet
-from resexpand.network.steps import require_laws
+from resexpand.network.resnet import ResNet, require_plain
+from resexpand.network.steps import Step
 from resexpand.theory.exact_moments.chain import (
     FIRST,
     IDENTITY,
@@ -94,7 +94,7 @@ def exact_moments(net: ResNet) -> Recursion:
             "give ResNet(Branch(...), scale=..., depth=...)",
         )
     _check_symbols(net)
-    require_laws(net.branch.steps, "the exact moments")
+    require_plain(net, "the exact moments")
     if not net.branch.is_gaussian:
         raise _unsolvable(net, "the branch ends in an activation: its rows are not Gaussian")
     hyper = Hyperparameters(net)
@@ -104,7 +104,7 @@ def exact_moments(net: ResNet) -> Recursion:
         raise _unsolvable(
             net, "an activation inside the branch makes C a function of G that is no polynomial"
         )
-    law = _law_of_stream(net)
+    law = _law_of_stream(net.branch.opening)
     if law is None and net.depth != 1:
         raise _unsolvable(net, "C depends on more of the layer before than the length of h")
     joint = _of_first_layer(net) if law is None else _of_stream(law)
@@ -145,10 +145,9 @@ def _unsolvable(net: ResNet, why: str) -> UnsupportedError:
     return UnsupportedError(f"exact moments of {blocks}", why, f"solvable are {SOLVABLE}")
 
 
-def _law_of_stream(net: ResNet) -> PowerLaw | None:
-    """Return the law of what the first `Linear` acts on, if that is a function of ``G``."""
-    first = net.branch.steps[0]
-    found = IDENTITY if first.contracts else power_law(first.op.law)
+def _law_of_stream(maps: tuple[Step, ...]) -> PowerLaw | None:
+    """Return the law of what a `Linear` behind these maps acts on, if a function of ``G``."""
+    found = power_law(maps[0].op.law) if maps else IDENTITY
     return found if found is not None and found.is_even else None
 
 
@@ -232,7 +231,11 @@ def _of_covariance(
     ends = dict(entries)
     if law is not None and net.read_out is not None:
         weight, bias = hyper.variances(net.read_out, "_out")
-        mean, square = joint[0, 1], joint[0, 2]
+        read = _law_of_stream(net.head)
+        if read is None:
+            raise _unsolvable(net, "the read-out reads more of h than its length")
+        of_read_out = _of_stream(read)
+        mean, square = of_read_out[0, 1], of_read_out[0, 2]
         spread = weight**2 * sp.expand(square - mean**2)
         ends = {"C_mean": weight * mean + bias, "C_var": spread}
     for each in (entries, ends):

@@ -11,8 +11,7 @@ from sympy.core.function import FunctionClass
 from resexpand.combinatorics.arguments import check_count, check_order
 from resexpand.conventions import is_symbolic
 from resexpand.errors import DescriptionError, HyperparameterError
-from resexpand.network.resnet import ResNet
-from resexpand.network.steps import require_laws
+from resexpand.network.resnet import ResNet, require_plain
 from resexpand.theory.expansion.blocks import check_smooth, formal_block, read_blocks
 from resexpand.theory.expansion.expansion import Expansion, check_expansion_memory
 from resexpand.theory.expansion.scales import read_scales
@@ -103,7 +102,7 @@ def _of_network(network: ResNet, scales: Any) -> tuple[Any, Any]:
         raise DescriptionError(
             "scales beside a network", "the network has its own", "leave them out"
         )
-    require_laws(network.branch.steps, "the residual expansion")
+    require_plain(network, "the residual expansion")
     for activation in network.branch.maps:
         check_smooth(activation.expression, "of the network", activation.name)
     depth = network.depth

@@ -15,7 +15,7 @@ from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.activation import Activation
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map
-from resexpand.network.resnet import Branch, ResNet
+from resexpand.network.resnet import Branch, ResNet, require_plain
 from resexpand.network.steps import require_laws
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.expansion.build import DEPTH
@@ -259,6 +259,7 @@ def gated_path_sum(
                 "depth or scales beside a network", "the network has its own", "leave them out"
             )
         chosen: Any = int(network.depth) if network.depth.is_number else network.depth
+        require_plain(network, "the gated path sum")
         branch, scales = network.branch, network.scale
     elif isinstance(network, Map | str):
         op = Activation(network) if isinstance(network, str) else network

@@ -20,8 +20,8 @@ import sympy as sp
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.errors import UnsupportedError
 from resexpand.network.linear import Linear
-from resexpand.network.resnet import ResNet
-from resexpand.network.steps import Step, require_laws
+from resexpand.network.resnet import ResNet, require_plain
+from resexpand.network.steps import Step
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,13 @@ def process(net: ResNet) -> Process:
         if an operation states no law of its averages.
     """
     steps = net.branch.steps
-    require_laws(steps, "the order 1/N")
+    require_plain(net, "the order 1/N")
+    if net.read_out is not None and net.has_own_head:
+        raise UnsupportedError(
+            "the order 1/N with a read-out of its own",
+            "its equations let the read-out read what the first Linear of a block does",
+            f"give read_out={[*(step.op for step in net.branch.opening), net.read_out]!r}",
+        )
     if not net.branch.is_gaussian:
         raise UnsupportedError(
             "the order 1/N of a branch that ends in an activation",
@@ -122,8 +128,7 @@ def process(net: ResNet) -> Process:
         before = step
     read_out = None
     if net.read_out is not None:
-        # It reads what the first operation of a block would: the stream, activated or not.
-        read_out = _draw(0, net.read_out, steps[0])
+        read_out = _draw(0, net.read_out, net.head[-1] if net.head else None)
     return Process(tuple(draws), read_out)
 
 

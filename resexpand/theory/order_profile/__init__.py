@@ -12,8 +12,7 @@ from typing import Literal, get_args
 
 from resexpand.combinatorics.arguments import check_order
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
-from resexpand.network.resnet import ResNet
-from resexpand.network.steps import require_laws
+from resexpand.network.resnet import ResNet, require_plain
 from resexpand.theory.order_profile.chaos import chaos_profile
 from resexpand.theory.order_profile.paths import path_profile
 from resexpand.theory.order_profile.taylor import taylor_profile
@@ -87,7 +86,7 @@ def order_profile(
         raise HyperparameterError(
             f"a profile in the basis {basis!r}", "it is unknown", f"use one of {get_args(Basis)}"
         )
-    require_laws(net.branch.steps, "the order profile")
+    require_plain(net, "the order profile")
     if basis == "chaos":
         return chaos_profile(net, order)
     if basis == "paths":
