@@ -93,10 +93,11 @@ def bind(
     values = {s: _value(expr, symbols) for s, expr in bindings.items() if not _is_kernel(s)}
     layers = {s: _stacked(exprs, symbols) for s, exprs in layer_bindings.items()}
     _check_ranges(net, values, symbols)
-    kernel, *rest = _kernel(net, kernel_given, symbols, matrix=matrix)
+    kernel, notes, variances = _kernel(net, kernel_given, symbols, matrix=matrix)
     trimmed = [kernel.shape[:-2] if matrix else kernel.shape]
     shapes = [v.shape for v in values.values()] + [v.shape[:-1] for v in layers.values()] + trimmed
-    return Point(depth, _common_shape(shapes, keywords), values, layers, kernel, *rest)
+    grid = _common_shape(shapes, keywords)
+    return Point(depth, grid, values, layers, kernel, notes, variances)
 
 
 def _common_shape(shapes: list[tuple[int, ...]], keywords: Mapping[str, Any]) -> tuple[int, ...]:

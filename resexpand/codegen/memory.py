@@ -36,7 +36,9 @@ def require_memory(asked: str, size: float, remedy: str) -> None:
     free = available_bytes()
     if size > free:
         raise HostMemoryError(
-            asked, f"they need {size / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are free", remedy
+            asked,
+            f"they need {size / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are free",
+            remedy,
         )
 
 

@@ -42,9 +42,7 @@ def _stable_node(node: Area | ArcCorrelation) -> sp.Expr:
     return sp.atan2(node.args[2], root, evaluate=False)
 
 
-def _with_value_at_zero(
-    expression: sp.Expr, jumping: Mapping[sp.Symbol, ActivationLaw]
-) -> sp.Expr:
+def _with_value_at_zero(expression: sp.Expr, jumping: Mapping[sp.Symbol, ActivationLaw]) -> sp.Expr:
     """Give averages of functions that jump at zero their value at variance zero.
 
     There the input is zero itself, while a closed form has the limit of small variances. A factor
@@ -56,7 +54,9 @@ def _with_value_at_zero(
         labels = {f.args[0] for f in node.base.atoms(Nonlinearity)}
         if len(node.variables) > 1 or any(node.orders) or not labels <= jumping.keys():
             continue
-        at_zero = {f: jumping[f.args[0]].expression.subs(X, 0) for f in node.base.atoms(Nonlinearity)}
+        at_zero = {
+            f: jumping[f.args[0]].expression.subs(X, 0) for f in node.base.atoms(Nonlinearity)
+        }
         moved = sp.Min(1, node.covariance[0] * LARGE)
         changed[node] = moved * node + (1 - moved) * node.base.xreplace(at_zero)
     return expression.xreplace(changed)

@@ -9,7 +9,7 @@ The generated source is kept as a file under its content hash; a second process 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -127,6 +127,12 @@ class Routine:
         matrix = recursion.inputs == 2
         bindings = dict(recursion.bindings), dict(recursion.layer_bindings)
         point = bind(recursion.net, *bindings, hyperparameters, matrix=matrix)
+        if point.variances and self.target != "cpu":
+            raise UnsupportedError(
+                f"a kernel between two sets of inputs on target {self.target!r}",
+                "it is computed on the CPU",
+                "use target='cpu', or give all inputs at once",
+            )
         if matrix and (point.variances or point.kernel.shape[-1] != 2) and self.target == "cpu":
             return self._of_all_pairs(point)
         pairs = input_pairs(self.plan, point, recursion.inputs)
@@ -150,9 +156,9 @@ class Routine:
         names = tuple(output.name for output in self.plan.outputs)
         found = gram_arrays(self.recursion, names, point, compile_routine)
         said = problems(self.plan, found.arrays, found.error, {}, self.precision)
-        return Values(
-            found.arrays, point.depth, said, found.error, self.citations, self.place, {}, point.notes
-        )
+        values = Values(found.arrays, point.depth, said, found.error, self.citations, self.place)
+        values.notes = point.notes
+        return values
 
     def _require_memory(self, point: Point, pairs: Pairs) -> None:
         points = math.prod(point.grid) * len(pairs)
@@ -250,7 +256,7 @@ def _compiled(
 def compile_routine(
     recursion: Recursion,
     target: Target = "cpu",
-    outputs: Sequence[str] | None = None,
+    outputs: str | Iterable[str] | None = None,
     *,
     precision: Precision = "double",
 ) -> Routine:
@@ -266,7 +272,7 @@ def compile_routine(
         NumPy give arrays of NumPy, with grids larger than the device's memory streamed through it;
         if one hyperparameter lies on the device (anything with ``__cuda_array_interface__``), the
         results stay there.
-    outputs : sequence of str, optional
+    outputs : str or iterable of str, optional
         Outputs to compute; all by default. Leaving out a propagator saves its ``(L + 1)^2``
         numbers per point.
     precision : {"double", "single"}

@@ -18,15 +18,14 @@ K_il K_jk`` of the earlier layer and ``S_UG = T W``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.memory import require_memory
 from resexpand.codegen.one_loop.four_point import require_averages
 from resexpand.codegen.one_loop.inputs import Problem, distinct_inputs
 from resexpand.codegen.one_loop.log_normal import is_homogeneous, log_normal
@@ -36,9 +35,9 @@ from resexpand.codegen.one_loop.sources import Sources, sources
 from resexpand.codegen.one_loop.tables import Tables, gather, input_pairs
 from resexpand.codegen.one_loop.validity import judged, require_moments, unhealthy
 from resexpand.codegen.one_loop.weights import GAUSSIAN, cumulants_read, fourth_cumulants
-from resexpand.codegen.memory import require_memory
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.schedule import chosen_names
+from resexpand.codegen.threads import in_threads
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.theory.mean_field import kernel as mean_field_kernel
@@ -147,9 +146,7 @@ def evaluate_one_loop(
     wanted = found if outputs is None else chosen_names(names, list(found), "the order 1/N here")
     quadrature = {name: error for name in wanted if name in shaped} if error else {}
     named = {name: found[name] for name in wanted}
-    return Values(
-        named, point.depth, problems, quadrature, theory.citations, notes=point.notes
-    )
+    return Values(named, point.depth, problems, quadrature, theory.citations, notes=point.notes)
 
 
 def _names(theory: OneLoop, width: int | None, excess: float) -> list[str]:
@@ -288,13 +285,7 @@ def _of_batches(
         with np.errstate(over="ignore", invalid="ignore"):
             return _of_points(tables, theory, problem, excess, kept)
 
-    # The first call compiles; several at once would wait for each other.
-    first, rest = of(batches[0]), batches[1:]
-    threads = min(numba.get_num_threads(), len(rest))
-    if threads < 2:
-        return [first, *(of(tables) for tables in rest)]
-    with ThreadPoolExecutor(threads) as pool:
-        return [first, *pool.map(of, rest)]
+    return in_threads(of, batches)
 
 
 def _of_points(
