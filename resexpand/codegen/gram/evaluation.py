@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import sympy as sp
@@ -24,7 +24,8 @@ from resexpand.codegen.binding import Point
 from resexpand.codegen.gram.driver import BLOCK, GramPlan, gram_source, planned
 from resexpand.codegen.gram.series import table
 from resexpand.codegen.memory import require_memory
-from resexpand.codegen.schedule import schedule
+from resexpand.codegen.results import Buffers, Pairs
+from resexpand.codegen.schedule import Schedule, schedule
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.values import relative_difference
@@ -34,17 +35,27 @@ from resexpand.gaussian.quadrature import Resolution
 from resexpand.theory.gram import split
 from resexpand.theory.recursion import Output, Recursion
 
-if TYPE_CHECKING:
-    from resexpand.codegen.routine import Routine
-
 Array = NDArray[np.float64]
-Compile = Callable[[Recursion], "Routine"]
 
 QUADRATURE_WORK, SERIES_WORK, CLOSED_WORK = 100_000, 300, 32
 """What a block of pairs costs in units of a tile with closed forms, by kind of average."""
 
 Scale = tuple[Array, Array] | None
 """Variances of both inputs, ``(G, L + 1, D)``: errors are relative to the roots of both."""
+
+
+class SingleRoutine(Protocol):
+    """A compiled recursion of one input."""
+
+    @property
+    def plan(self) -> Schedule:
+        """What it computes."""
+
+    def run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
+        """Return what it fills."""
+
+
+Compile = Callable[[Recursion], SingleRoutine]
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ def _require_memory(plan: GramPlan, point: Point) -> None:
 
 
 def _run(
-    plan: GramPlan, source: str, point: Point, single: Routine, resolution: Resolution
+    plan: GramPlan, source: str, point: Point, single: SingleRoutine, resolution: Resolution
 ) -> dict[str, tuple[Array, Scale]]:
     """Return every output with the scale of its error; None where that is its own size."""
     own = np.diagonal(point.kernel, axis1=-2, axis2=-1)
@@ -146,7 +157,7 @@ def _run(
 
 
 def _of_singles(
-    single: Routine, point: Point, variances: Array, resolution: Resolution
+    single: SingleRoutine, point: Point, variances: Array, resolution: Resolution
 ) -> dict[str, Array]:
     """Return the quantities of single inputs by name, each of shape ``(L + 1, G, D)``."""
     values = {s: v[..., None] if v.ndim else v for s, v in point.values.items()}
