@@ -122,6 +122,12 @@ class Routine:
         matrix = recursion.inputs == 2
         bindings = dict(recursion.bindings), dict(recursion.layer_bindings)
         point = bind(recursion.net, *bindings, hyperparameters, matrix=matrix)
+        if point.variances and self.target != "cpu":
+            raise UnsupportedError(
+                f"a kernel between two sets of inputs on target {self.target!r}",
+                "it is computed on the CPU",
+                "use target='cpu', or give all inputs at once",
+            )
         if matrix and (point.variances or point.kernel.shape[-1] != 2) and self.target == "cpu":
             return self._of_all_pairs(point)
         pairs = input_pairs(self.plan, point, recursion.inputs)
@@ -230,7 +236,7 @@ def compile_routine(
         NumPy give arrays of NumPy, and a grid may be larger than the device's memory; if one
         hyperparameter lies on the device (anything with ``__cuda_array_interface__``), the results
         stay there.
-    outputs : sequence of str, optional
+    outputs : str or iterable of str, optional
         Outputs to compute; all by default. Leaving out a propagator saves its ``(L + 1)^2``
         numbers per point.
 

@@ -118,7 +118,7 @@ def diagonal_slot(name: str) -> str:
     return f"{name}_diagonal"
 
 
-def chosen_outputs(recursion: Recursion, names: Sequence[str] | None) -> tuple[Output, ...]:
+def chosen_outputs(recursion: Recursion, names: Any) -> tuple[Output, ...]:
     """Return the outputs of the given names, all if none are given.
 
     Raises

@@ -3,14 +3,15 @@
 The compiled loop releases the interpreter lock, so plain threads run it side by side; the same code
 compiled with Numba's own parallel loops takes two to three times as long to compile and must not be
 entered from two threads at once. Tiles are independent: the result does not depend on their number
-or order, bit by bit.
+or order, bit by bit. The calling thread only waits, so that an interrupt is heard at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numba
 
@@ -19,6 +20,13 @@ SHARES_PER_THREAD = 4
 
 WORTH_A_THREAD = 4096
 """Tiles times layers below which starting threads costs more than it saves."""
+
+
+LONGEST_SHARE = 100_000
+"""Tiles times layers of one piece: about a tenth of a second, the time to hear an interrupt."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def thread_count() -> int:
@@ -44,15 +52,40 @@ def run_tiles(run: Callable[..., None], tiles: int, work: int, arguments: tuple[
     arguments : tuple
         Passed on to every call.
     """
-    threads = min(thread_count(), tiles)
-    if threads < 2 or tiles * work < WORTH_A_THREAD:
+    if tiles * work < WORTH_A_THREAD:
         run(0, tiles, *arguments)
         return
-    # The first call compiles; several at once would wait for each other.
-    run(0, 1, *arguments)
-    shares = min(threads * SHARES_PER_THREAD, tiles - 1)
-    edges = [1 + (tiles - 1) * k // shares for k in range(shares + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        calls = [pool.submit(run, edges[k], edges[k + 1], *arguments) for k in range(shares)]
-        for call in calls:
-            call.result()
+    threads = thread_count()
+    shares = max(threads * SHARES_PER_THREAD, tiles * work // LONGEST_SHARE)
+    shares = max(min(shares, tiles - 1), 1)
+    edges = [0, *(1 + (tiles - 1) * k // shares for k in range(shares + 1))]
+    in_threads(lambda piece: run(*piece, *arguments), list(pairwise(edges)))
+
+
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Call a function for every item on threads, and stay open to an interrupt while they run.
+
+    Parameters
+    ----------
+    function : callable
+        Called with one item; it should release the interpreter lock. The first call is finished
+        before others begin: it may compile, and several at once would wait for each other.
+    items : sequence
+        Pieces of work. After an interrupt those that have not begun are dropped.
+
+    Returns
+    -------
+    list
+        What was returned, in the order of the items.
+    """
+    pool = ThreadPoolExecutor(min(thread_count(), max(len(items), 1)))
+    try:
+        first = [pool.submit(function, item).result() for item in items[:1]]
+        calls = [pool.submit(function, item) for item in items[1:]]
+        results = [*first, *(call.result() for call in calls)]
+    except BaseException:
+        # Waiting for what has begun would keep the caller from hearing the interrupt.
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return results

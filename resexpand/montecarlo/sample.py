@@ -209,8 +209,8 @@ def sample(
         enough=rule,
     )
     count = _drawn(draws, sums, rule, part if shard is not None else None)
-    said |= {"notes": list(notes)} if notes else {}
-    return estimates_of(sums, {**settings, **count, "method_reason": reason, **said})
+    rounded = {"notes": list(notes)} if notes else {}
+    return estimates_of(sums, {**settings, **count, "method_reason": reason, **said, **rounded})
 
 
 def _drawn(

@@ -144,7 +144,10 @@ def _covariance(
         "clipped to zero; the variances are as given"
     )
     indefinite = values[..., :1, None] < -PSD_TOLERANCE
-    return np.where(indefinite, _clipped(values, vectors, apart) * scale, kernel), tuple(notes)
+    kernel = np.where(indefinite, _clipped(values, vectors, apart) * scale, kernel)
+    own = np.arange(kernel.shape[-1])
+    kernel[..., own, own] = variances
+    return kernel, tuple(notes)
 
 
 def _is_semidefinite(correlations: NDArray[np.float64]) -> bool:
@@ -159,15 +162,13 @@ def _is_semidefinite(correlations: NDArray[np.float64]) -> bool:
 def _clipped(
     values: NDArray[np.float64], vectors: NDArray[np.float64], apart: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return correlations without their negative eigenvalues, with ones on the diagonal again."""
+    """Return correlations without negative eigenvalues, scaled to ones on the diagonal again."""
     clipped = (vectors * np.maximum(values, 0.0)[..., None, :]) @ vectors.swapaxes(-1, -2)
     lengths = np.sqrt(np.diagonal(clipped, axis1=-2, axis2=-1))
     norms = lengths[..., :, None] * lengths[..., None, :]
     norms[apart] = 1.0
     correlations = np.clip(clipped / norms, -1.0, 1.0)
     correlations[apart] = 0.0
-    own = np.arange(values.shape[-1])
-    correlations[..., own, own] = ~apart[..., own, own]
     result: NDArray[np.float64] = correlations
     return result
 

@@ -60,8 +60,7 @@ def split(recursion: Recursion, names: tuple[str, ...]) -> GramRecursion:
     mirror = _mirror(recursion, *sides)
     apart = sides[0] | sides[1]
     pair = replace(
-        recursion,
-        **_restricted(recursion, tuple(s for s in recursion.state if s not in apart)),
+        _restricted(recursion, tuple(s for s in recursion.state if s not in apart)),
         definitions=tuple((s, v) for s, v in recursion.definitions if s not in apart),
         outputs=tuple(_of_pair(recursion.output(name)) for name in names),
         bindings=tuple((s, v) for s, v in recursion.bindings if s not in PAIR0),
@@ -76,10 +75,9 @@ def split(recursion: Recursion, names: tuple[str, ...]) -> GramRecursion:
     state = tuple(s for s in recursion.state if s in sides[0])
     once = tuple((s, v) for s, v in recursion.definitions if depends[s] <= {PAIR0[0]})
     single = replace(
-        recursion,
+        _restricted(recursion, state),
         title=f"{recursion.title}, one of them",
         inputs=1,
-        **_restricted(recursion, state),
         definitions=(*once, *own.items()),
         outputs=(
             *(_of_symbol(s, state) for s in first),
@@ -87,7 +85,6 @@ def split(recursion: Recursion, names: tuple[str, ...]) -> GramRecursion:
         ),
         bindings=(*pair.bindings, (K0, K0)),
     )
-    single = replace(single, initial=tuple(i.xreplace({PAIR0[0]: K0}) for i in single.initial))
     return GramRecursion(single, pair, first, tuple(mirror[s] for s in first))
 
 
@@ -158,13 +155,13 @@ def _mirror(
     return mirror
 
 
-def _restricted(recursion: Recursion, state: Symbols) -> Mapping[str, tuple[sp.Basic, ...]]:
+def _restricted(recursion: Recursion, state: Symbols) -> Recursion:
+    """Return a recursion of some of the state."""
     at = [recursion.state.index(s) for s in state]
-    return {
-        "state": state,
-        "initial": tuple(recursion.initial[k] for k in at),
-        "update": tuple(recursion.update[k] for k in at),
-    }
+    initial = tuple(recursion.initial[k].xreplace({PAIR0[0]: K0}) for k in at)
+    return replace(
+        recursion, state=state, initial=initial, update=tuple(recursion.update[k] for k in at)
+    )
 
 
 def _expressions(recursion: Recursion) -> list[sp.Expr]:

@@ -130,10 +130,9 @@ def test_kernels_up_to_rounding_are_taken(case: str) -> None:
 
 
 @pytest.mark.parametrize(("inputs", "value"), [(1, 0.0), (1, [1.0, 0.0]), (2, [[0, 0], [0, 1]])])
-def test_no_variance_of_zero_at_a_jump(inputs: int, value: Any) -> None:
-    # <sign(x)^2> is 0 at K = 0 and 1 for every K > 0: neither value continues the other.
-    with pytest.raises(KernelError, match="sign jumps at zero"):
-        bound(SIGN, inputs, K0=value, **GOOD)
+def test_a_variance_of_zero_at_a_jump_is_taken(inputs: int, value: Any) -> None:
+    # <sign(x)^2> is sign(0)^2 = 0 at K = 0 and 1 for every K > 0.
+    np.testing.assert_array_equal(bound(SIGN, inputs, K0=value, **GOOD).kernel, value)
     assert bound(SIGN, 1, K0=1e-300, **GOOD).kernel == 1e-300
     beside = ResNet(
         Branch(Activation(sp.Heaviside(sp.Symbol("x") - 1)), Linear()), scale=RHO, depth=DEPTH

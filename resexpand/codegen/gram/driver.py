@@ -50,6 +50,11 @@ class GramPlan:
         return self.pair.last != self.pair.layer[:layered]
 
     @property
+    def is_series(self) -> bool:
+        """Whether every average of the pair without closed form is a series."""
+        return {q.name for q in self.pair.quadratures} == {s.key[0] for s in self.series}
+
+    @property
     def slots(self) -> tuple[str, ...]:
         """Arrays that are filled in every layer."""
         return (*self.pair.trajectory_slots, *self.pair.layer_slots)
@@ -168,40 +173,29 @@ def _loop(plan: GramPlan, name: str, function: str, *, last: bool) -> str:
     arguments += [rule.name for rule in pair.rules]
     names = [f"r{k}" for k in range(results)]
     at = states + seconds
+    loads = [f"lane[{states + k}, i] = second{k}[layer, g, low2 + i]" for k in range(seconds)]
+    stores = [
+        f"{array}[{place.format('a', 'low2 + i')}] = lane[{at + k}, i]"
+        for k, (array, place) in enumerate(written)
+    ]
+    if not last:
+        stepped = enumerate(range(at + len(written), rows))
+        stores += [f"state{k}[g, a, low2 + i] = lane[{row}, i]" for k, row in stepped]
+    carried = [f"lane[{k}, i] = state{k}[g, a, low2 + i]" for k in range(states)]
     body = [
         "g, low1, high1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]",
         "low2, count = tiles[tile, 3], tiles[tile, 4] - tiles[tile, 3]",
         f"lane = np.empty(({rows}, {BLOCK}))",
         *_scalars(plan),
-        *_for(
-            "i",
-            "count",
-            [f"lane[{states + k}, i] = second{k}[layer, g, low2 + i]" for k in range(seconds)],
-        ),
+        *_for("i", "count", loads),
         "for a in range(low1, high1):",
         *(f"    u{k} = first{k}[layer, g, a]" for k in range(len(gram.first))),
-        *_indent(
-            _for("i", "count", [f"lane[{k}, i] = state{k}[g, a, low2 + i]" for k in range(states)])
-        ),
+        *_indent(_for("i", "count", carried)),
         "    for i in range(count):",
         f"        {', '.join(names)} = {function}({', '.join(arguments)})",
         *(f"        lane[{at + k}, i] = r{k}" for k in range(results)),
-        *_indent(
-            _for(
-                "i",
-                "count",
-                [
-                    f"{array}[{place.format('a', 'low2 + i')}] = lane[{at + k}, i]"
-                    for k, (array, place) in enumerate(written)
-                ],
-            )
-        ),
+        *_indent(_for("i", "count", stores)),
     ]
-    if not last:
-        stepped = [
-            f"state{k}[g, a, low2 + i] = lane[{at + len(written) + k}, i]" for k in range(states)
-        ]
-        body += _indent(_for("i", "count", stepped))
     mirrored = [
         f"{array}[{p.format('b', 'a')}] = {array}[{p.format('a', 'b')}]" for array, p in written
     ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import sympy as sp
@@ -24,7 +24,8 @@ from resexpand.codegen.binding import Point
 from resexpand.codegen.gram.driver import BLOCK, GramPlan, gram_source, planned
 from resexpand.codegen.gram.series import table
 from resexpand.codegen.memory import require_memory
-from resexpand.codegen.schedule import schedule
+from resexpand.codegen.results import Buffers, Pairs
+from resexpand.codegen.schedule import Schedule, schedule
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.values import relative_difference
@@ -34,14 +35,27 @@ from resexpand.gaussian.quadrature import Resolution
 from resexpand.theory.gram import split
 from resexpand.theory.recursion import Output, Recursion
 
-if TYPE_CHECKING:
-    from resexpand.codegen.routine import Routine
-
 Array = NDArray[np.float64]
-Compile = Callable[[Recursion], "Routine"]
 
-QUADRATURE_WORK, CLOSED_WORK = 30_000, 32
+QUADRATURE_WORK, SERIES_WORK, CLOSED_WORK = 100_000, 300, 32
 """What a block of pairs costs in units of a tile with closed forms, by kind of average."""
+
+Scale = tuple[Array, Array] | None
+"""Variances of both inputs, ``(G, L + 1, D)``: errors are relative to the roots of both."""
+
+
+class SingleRoutine(Protocol):
+    """A compiled recursion of one input."""
+
+    @property
+    def plan(self) -> Schedule:
+        """What it computes."""
+
+    def run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
+        """Return what it fills."""
+
+
+Compile = Callable[[Recursion], SingleRoutine]
 
 
 @dataclass(frozen=True)
@@ -127,8 +141,8 @@ def _require_memory(plan: GramPlan, point: Point) -> None:
 
 
 def _run(
-    plan: GramPlan, source: str, point: Point, single: Routine, resolution: Resolution
-) -> dict[str, tuple[Array, Array | None]]:
+    plan: GramPlan, source: str, point: Point, single: SingleRoutine, resolution: Resolution
+) -> dict[str, tuple[Array, Scale]]:
     """Return every output with the scale of its error; None where that is its own size."""
     own = np.diagonal(point.kernel, axis1=-2, axis2=-1)
     sides = [
@@ -143,7 +157,7 @@ def _run(
 
 
 def _of_singles(
-    single: Routine, point: Point, variances: Array, resolution: Resolution
+    single: SingleRoutine, point: Point, variances: Array, resolution: Resolution
 ) -> dict[str, Array]:
     """Return the quantities of single inputs by name, each of shape ``(L + 1, G, D)``."""
     values = {s: v[..., None] if v.ndim else v for s, v in point.values.items()}
@@ -167,7 +181,7 @@ def _fill(
 ) -> None:
     """Carry all pairs through the layers, and fill the outputs on the way."""
     pair, gram, module = plan.pair, plan.gram, load(source)
-    size = (math.prod(point.grid), *point.kernel.shape[-2:])
+    size = (math.prod(point.grid), point.kernel.shape[-2], point.kernel.shape[-1])
     factors = {name: np.empty(size) for name in plan.factors}
     states = [_start(value, point).reshape(size) for value in gram.pair.initial]
     given = [*rule_arrays(pair, resolution), *arguments_of(pair, point, [], 1).flat()]
@@ -176,13 +190,15 @@ def _fill(
     filled += [outputs[s] for s in plan.finals]
     square = not point.variances
     tiles = _tiles(*size, square)
+    work = CLOSED_WORK
+    if pair.quadratures:
+        work = SERIES_WORK if plan.is_series else QUADRATURE_WORK
     for layer in range(point.depth + 1):
         last = layer == point.depth
         loop = module.finish_run if last and plan.is_finished else module.run
         block = min(layer, point.depth - 1)
         fixed = (tiles, layer, block, square, float(resolution == "coarse"))
         tables = _tables(plan, module, sides, layer, resolution)
-        work = QUADRATURE_WORK if pair.quadratures else CLOSED_WORK
         run_tiles(loop, len(tiles), work, (*fixed, *given, *tables, *states, *filled))
         for name, factor in factors.items():
             array = outputs[name]
@@ -224,14 +240,14 @@ def _tables(
 
 def _tiles(points: int, rows: int, columns: int, square: bool) -> NDArray[np.int64]:
     """Return the blocks of pairs: point of the grid, first and last row, first and last column."""
-    edges = [
-        [(n * k // count, n * (k + 1) // count) for k in range(count)]
-        for n in (rows, columns)
-        for count in [-(-n // BLOCK)]
-    ]
+
+    def edges(size: int) -> list[tuple[int, int]]:
+        count = -(-size // BLOCK)
+        return [(size * k // count, size * (k + 1) // count) for k in range(count)]
+
     tiles = [
         (point, *a, *b)
-        for point, a, b in product(range(points), *edges)
+        for point, a, b in product(range(points), edges(rows), edges(columns))
         if not square or b[0] >= a[0]
     ]
     return np.array(tiles, dtype=np.int64).reshape(-1, 5)
@@ -239,7 +255,7 @@ def _tiles(points: int, rows: int, columns: int, square: bool) -> NDArray[np.int
 
 def _with_scale(
     array: Array, first: Array | None, second: Array | None, square: bool
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Scale]:
     """Return an output with its diagonal, and what its error is relative to."""
     if first is None or second is None:
         return array, None
@@ -247,13 +263,16 @@ def _with_scale(
     if square:
         each = np.arange(array.shape[-1])
         array[..., each, each] = one
-    return array, np.sqrt(np.abs(one))[..., :, None] * np.sqrt(np.abs(two))[..., None, :]
+    return array, (one, two)
 
 
-def _difference(fine: Array, coarse: Array, scale: Array | None) -> float:
+def _difference(fine: Array, coarse: Array, scale: Scale) -> float:
     """Return the largest relative difference, matrix by matrix."""
-    parts = np.ndindex(fine.shape[:-2])
-    return max(
-        relative_difference(fine[k], coarse[k], np.abs(fine[k]) if scale is None else scale[k])
-        for k in parts
-    )
+
+    def of(k: tuple[int, ...]) -> float:
+        if scale is None:
+            return relative_difference(fine[k], coarse[k], np.abs(fine[k]))
+        one, two = (np.sqrt(np.abs(variances[k])) for variances in scale)
+        return relative_difference(fine[k], coarse[k], np.outer(one, two))
+
+    return max(map(of, np.ndindex(fine.shape[:-2])), default=0.0)

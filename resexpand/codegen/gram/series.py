@@ -11,8 +11,8 @@ By the inequality of Cauchy and Schwarz what lies beyond ``N`` terms is at most
 
 which is known as soon as the coefficients are. A pair whose bound stays above `TOLERANCE` (inputs
 nearly parallel under kinks) is left to quadrature. The coefficients are taken by two rules; their
-difference is added to every ``sqrt(A_N)``. A run with ``shift = 1`` adds the bound to every average:
-its distance from the run with ``shift = 0`` states the error, propagated through the layers.
+difference is added to every ``sqrt(A_N)``. A run with ``shift = 1`` adds the bound to every
+average: its distance from the run with ``shift = 0`` states the error behind all layers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ Array = NDArray[np.float64]
 STEP = 32
 """Terms between two places at which a sum may end."""
 
-TERMS = 256
+TERMS_TRIED = (64, 128, 256)
+"""Terms that are tried in turn, for all inputs of a layer."""
+
+TERMS = TERMS_TRIED[-1]
 
 TOLERANCE = 1e-10
 """Bound of a tail, relative to ``sqrt(<f^2> <g^2>)``, above which quadrature takes over."""
@@ -42,11 +45,12 @@ TOLERANCE = 1e-10
 ENOUGH = 2.0**-47
 """Bound of a tail, likewise, at which a sum ends: a few roundings."""
 
-FEW_TERMS = 64
-"""Terms that are tried first, for all inputs of a layer."""
-
 REACH = 14.0
 """Half-width in ``z``: with the square root of the density, functions fall below 1e-21 there."""
+
+DIGITS, NEGLIGIBLE = 40, 1e-20
+CHECKED = tuple((sp.Rational(x), sp.Rational(y)) for x, y in (("7/10", "-13/10"), ("-1/3", "2/7")))
+"""Precision, and points, at which it is checked that an integrand is a product."""
 
 NODES = {"fine": 561, "coarse": 412}
 PANELS = {"fine": 18, "coarse": 13}
@@ -117,15 +121,39 @@ def key_of(call: sp.Expr) -> Key:
 
 
 def _separated(quadrature: Quadrature) -> tuple[sp.Expr, ...] | None:
-    """Return ``f`` and ``g`` in the first variable, one if they are equal; None if there are none."""
+    """Return ``f`` and ``g`` in the first variable, one if they are equal; None without any."""
     first, second = quadrature.variables
     factors = {first: sp.Integer(1), second: sp.Integer(1)}
     for factor in _factors(quadrature.integrand):
         free = factor.free_symbols
-        if len(free) > 1 or not free <= factors.keys():
+        if not free <= factors.keys():
             return None
+        if len(free) > 1:
+            return _at_a_point(quadrature.integrand, first, second)
         factors[min(free, default=first, key=str)] *= factor
     return tuple(dict.fromkeys((factors[first], factors[second].xreplace({second: first}))))
+
+
+def _at_a_point(
+    integrand: sp.Expr, first: sp.Symbol, second: sp.Symbol
+) -> tuple[sp.Expr, ...] | None:
+    """Separate a product that was multiplied out: ``F(x, y) F(c, c) = F(x, c) F(c, y)``."""
+
+    def at(x: sp.Expr, y: sp.Expr) -> sp.Expr:
+        return integrand.xreplace({first: x, second: y})
+
+    for point in map(sp.Rational, ("0", "1", "-1/2", "2", "-3/2")):
+        size = at(point, point)
+        if not (size.is_finite and abs(size.evalf(DIGITS)) > NEGLIGIBLE):
+            continue
+        for x, y in CHECKED:
+            apart = at(x, y) * size - at(x, point) * at(point, y)
+            if not abs(apart.evalf(DIGITS)) < NEGLIGIBLE:
+                return None
+        root = sp.sqrt(abs(size))
+        one, other = at(first, point) / root, at(point, first) * sp.sign(size) / root
+        return (one,) if (one - other).expand() == 0 else (one, other)
+    return None
 
 
 def _factors(integrand: sp.Expr) -> list[sp.Expr]:
@@ -206,12 +234,14 @@ def table(
     Returns
     -------
     ndarray, shape (n, terms + TERMS / STEP + 1)
-        The number of terms is `FEW_TERMS` if they suffice for all inputs, else `TERMS`.
+        The number of terms is the first of `TERMS_TRIED` that suffices for all inputs.
     """
-    rules = [_Rule(features, breaks, scales, r) for r in (rule, _other(rule))]
-    squares = rules[0].squares()
-    for terms in (FEW_TERMS, TERMS):
-        own, other = (r.coefficients(terms) for r in rules)
+    chosen = _Rule(features, breaks, scales, rule)
+    # Only the run whose tails decide must know how far the rules lie apart.
+    compared = _Rule(features, breaks, scales, "coarse") if rule == "fine" else chosen
+    squares = chosen.squares()
+    for terms in TERMS_TRIED:
+        own, other = chosen.coefficients(terms), compared.coefficients(terms)
         apart = np.sqrt(np.einsum("pn,pn->p", own - other, own - other))
         ends = np.cumsum(own**2, axis=1)[:, STEP - 1 :: STEP]
         floor = 4 * np.finfo(float).eps * squares[:, None]
@@ -220,10 +250,6 @@ def table(
             break
     more = np.repeat(tails[:, -1:], TERMS // STEP - tails.shape[1], axis=1)
     return np.concatenate([own, np.sqrt(squares)[:, None], tails, more], axis=1)
-
-
-def _other(rule: Resolution) -> Resolution:
-    return "coarse" if rule == "fine" else "fine"
 
 
 class _Rule:
@@ -255,7 +281,8 @@ class _Rule:
         """Return ``< f^2 >``."""
         # The weights hold one square root of the density.
         values = self._values * _root_density(self._nodes)
-        return np.einsum("pi,pi->p", self._weighted, values)
+        squares: Array = np.einsum("pi,pi->p", self._weighted, values)
+        return squares
 
 
 def _nodes(breaks: tuple[float, ...], scales: Array, rule: Resolution) -> tuple[Array, Array]:

@@ -18,7 +18,6 @@ K_il K_jk`` of the earlier layer and ``S_UG = T W``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +37,7 @@ from resexpand.codegen.one_loop.validity import judged, require_moments, unhealt
 from resexpand.codegen.one_loop.weights import GAUSSIAN, cumulants_read, fourth_cumulants
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.schedule import chosen_names
-from resexpand.codegen.threads import thread_count
+from resexpand.codegen.threads import in_threads
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array, whole_number
@@ -279,13 +278,7 @@ def _of_batches(
         with np.errstate(over="ignore", invalid="ignore"):
             return _of_points(tables, theory, problem, excess, kept)
 
-    # The first call compiles; several at once would wait for each other.
-    first, rest = of(batches[0]), batches[1:]
-    threads = min(thread_count(), len(rest))
-    if threads < 2:
-        return [first, *(of(tables) for tables in rest)]
-    with ThreadPoolExecutor(threads) as pool:
-        return [first, *pool.map(of, rest)]
+    return in_threads(of, batches)
 
 
 def _of_points(
