@@ -17,6 +17,7 @@ from collections.abc import Callable
 import sympy as sp
 
 from resexpand.activations.arcsine import ArcCorrelation, Area
+from resexpand.activations.in_range import InRange
 
 
 class Hypotenuse(sp.Function):
@@ -43,7 +44,7 @@ class Expm1(sp.Function):
 def sound(expression: sp.Expr) -> sp.Expr:
     """Return a closed expression in forms that are accurate wherever its value is finite."""
     # `replace` goes from the leaves up: the arguments of a node may hold such nodes themselves.
-    replaced = _replaced(expression, (Area, ArcCorrelation), _node)
+    replaced = _replaced(expression, (Area, ArcCorrelation, InRange), _node)
     return _replaced(_replaced(replaced, (sp.Mul,), _chained), (sp.Add,), _less_one)
 
 
@@ -53,7 +54,9 @@ def _replaced(
     return expression.replace(lambda node: isinstance(node, kinds), form)
 
 
-def _node(node: Area | ArcCorrelation) -> sp.Expr:
+def _node(node: Area | ArcCorrelation | InRange) -> sp.Expr:
+    if isinstance(node, InRange):
+        return node.selection()
     area = Area(*node.args)
     root = _root(area) if isinstance(area, Area) else area
     if isinstance(node, Area):
