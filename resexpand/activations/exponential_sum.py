@@ -159,9 +159,14 @@ def _monomials(m: int, n: int, entries: tuple[sp.Expr, sp.Expr, sp.Expr]) -> sp.
     k11, k12, k22 = entries
     return sp.Add(
         *(
-            sp.binomial(m, j) * sp.binomial(n, j) * sp.factorial(j) * k12**j
-            * sp.factorial2(m - j - 1) * k11 ** ((m - j) // 2)
-            * sp.factorial2(n - j - 1) * k22 ** ((n - j) // 2)
+            sp.binomial(m, j)
+            * sp.binomial(n, j)
+            * sp.factorial(j)
+            * k12**j
+            * sp.factorial2(m - j - 1)
+            * k11 ** ((m - j) // 2)
+            * sp.factorial2(n - j - 1)
+            * k22 ** ((n - j) // 2)
             for j in range(m % 2, min(m, n) + 1, 2)
         )
     )

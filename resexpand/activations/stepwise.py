@@ -103,7 +103,9 @@ def _largest_variance(parts: Sequence[Part]) -> sp.Expr | None:
     degree = max(len(polynomial) for polynomial, _ in parts) - 1
     ends = [
         [
-            sp.Add(*(p[n] for p, step in parts if n < len(p) and (step is None or step.sign == side)))
+            sp.Add(
+                *(p[n] for p, step in parts if n < len(p) and (step is None or step.sign == side))
+            )
             for n in range(degree + 1)
         ]
         for side in (1, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import sympy as sp
 
@@ -52,7 +53,7 @@ def _between(breaks: Sequence[sp.Expr]) -> list[sp.Rational]:
     if not breaks:
         return [sp.Integer(0)]
     values = [sp.Rational(str(b.evalf(30))) for b in breaks]
-    middles = [(a + b) / 2 for a, b in zip(values, values[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in pairwise(values)]
     return [values[0] - 1, *middles, values[-1] + 1]
 
 

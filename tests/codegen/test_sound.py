@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import mpmath as mp
 import numpy as np
@@ -56,14 +57,14 @@ RETYPED = {
 
 
 def grid() -> list[tuple[float, float, float]]:
-    """Covariances of equal and of very different variances; the last within rounding of definite."""
+    """Covariances of equal and of very different variances, none beyond full correlation."""
     found = []
     for k in VARIANCES:
         for other in (k, 4 * k, 1.0):
             root = math.sqrt(k) * math.sqrt(other)
             for r in CORRELATIONS:
                 c = r * root
-                if mp.mpf(c) ** 2 <= mp.mpf(k) * mp.mpf(other):
+                if Fraction(c) ** 2 <= Fraction(k) * Fraction(other):
                     found.append((k, c, other))
     return found
 
@@ -84,8 +85,10 @@ def test_pair_averages_over_the_range(name: str) -> None:
 def test_responses_over_the_range(name: str) -> None:
     law = ACTIVATIONS[name]
     slopes = [pair_slope(law, entry) for entry in (0, 1)]
+    # The derivatives of GELU are quotients of polynomials whose squares must be numbers.
+    variances = [k for k in VARIANCES if name != "gelu" or 1e-100 < k < 1e50]
     with mp.workdps(DIGITS):
-        for k in VARIANCES:
+        for k in variances:
             for r in (-0.6, 1e-8, 0.3, 1 - 1e-6):
                 a, c, b = mp.mpf(k), mp.mpf(r * k), mp.mpf(k)
                 step = a * mp.mpf(10) ** -200
@@ -102,10 +105,11 @@ def test_a_determinant_that_overflows_is_caught() -> None:
     assert math.isinf(1e155 * 1e155)
     assert area(1e155, 1e155, 0.3e155) == pytest.approx(math.sqrt(1 - 0.09) * 1e155, rel=1e-15)
     assert area(1e-300, 1e300, 0.3) == pytest.approx(math.sqrt(1 - 0.09), rel=1e-15)
-    plain = math.sqrt(max(0.0, 1.0 - (1 - 1e-13) ** 2))
-    exact = float(mp.sqrt(1 - mp.mpf(1 - 1e-13) ** 2))
-    assert area(1.0, 1.0, 1 - 1e-13) == pytest.approx(exact, rel=1e-15)
-    assert plain != pytest.approx(exact, rel=1e-6)
+    a, c = 1.1, 1.1 * (1 - 1e-13)
+    with mp.workdps(50):
+        exact = float(mp.sqrt(mp.mpf(a) ** 2 - mp.mpf(c) ** 2))
+    assert area(a, a, c) == pytest.approx(exact, rel=1e-15)
+    assert math.sqrt(a * a - c * c) != pytest.approx(exact, rel=1e-5)
 
 
 def test_a_constant_beside_large_variances_is_kept() -> None:
@@ -135,7 +139,14 @@ def test_sums_of_exponentials_at_small_variance(k: float) -> None:
 def test_orthants_near_full_correlation() -> None:
     with mp.workdps(40):
         for r in (0.0, 1e-8, -0.5, 0.95, 1 - 1e-6, 1 - 1e-12, -(1 - 1e-12)):
-            for t, u in ((1.0, 1.0), (1.0, 1.0000001), (-0.5, 0.5), (0.0, 1.0), (0.0, 0.0), (3, -2)):
+            for t, u in (
+                (1.0, 1.0),
+                (1.0, 1.0000001),
+                (-0.5, 0.5),
+                (0.0, 1.0),
+                (0.0, 0.0),
+                (3, -2),
+            ):
                 exact = orthant_probability(*map(mp.mpf, (1, 1, r, t, u)))
                 assert abs(orthant(1.0, 1.0, r, float(t), float(u)) - exact) < 4e-16, (r, t, u)
     for r in (1.0, -1.0):
