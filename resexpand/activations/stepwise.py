@@ -142,17 +142,24 @@ class _Moments:
             )
         )
 
+    def step(self, j: int) -> Step:
+        """Return a step that is known to be there."""
+        step = self.steps[j]
+        if step is None:
+            raise TypeError(f"no step in front of variable {j + 1}")
+        return step
+
     def x(self, i: int, j: int) -> sp.Expr:
         """Return ``<x_i x_j>``."""
         return self.k[i + j]
 
     def xy(self, i: int, j: int) -> sp.Expr:
         """Return ``<x_i y_j>``."""
-        return self.steps[j].sign * self.k[i + j]
+        return self.step(j).sign * self.k[i + j]
 
     def y(self) -> tuple[sp.Expr, sp.Expr, sp.Expr, sp.Expr, sp.Expr]:
         """Return the covariance of ``(y_1, y_2)`` and the thresholds."""
-        (first, second), (a, c, b) = self.steps, self.k
+        first, second, (a, c, b) = self.step(0), self.step(1), self.k
         cross = first.sign * second.sign * c
         return a + first.noise, b + second.noise, cross, first.threshold, second.threshold
 
@@ -183,7 +190,7 @@ class _Moments:
         """Return ``G_j(m, n)``: the average with ``delta(y_j - t_j)`` in place of step ``j``."""
         if m < 0 or n < 0:
             return ZERO
-        step, other = self.steps[j], self.steps[1 - j]
+        step, other = self.step(j), self.steps[1 - j]
         size = self.x(j, j) + step.noise
         if m == n == 0:
             return density(size, step.threshold) * self._beyond_edge(j)
@@ -231,6 +238,7 @@ class _Moments:
         a, b, c, *_ = self.y()
         first, second = self.xy(i, 0), self.xy(i, 1)
         determinant = a * b - c**2
-        if self.steps[i].noise == 0:
-            return (self.steps[i].sign, ZERO) if i == 0 else (ZERO, self.steps[i].sign)
+        if self.step(i).noise == 0:
+            sign = sp.Integer(self.step(i).sign)
+            return (sign, ZERO) if i == 0 else (ZERO, sign)
         return (b * first - c * second) / determinant, (a * second - c * first) / determinant
