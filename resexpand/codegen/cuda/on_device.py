@@ -16,7 +16,7 @@ import sympy as sp
 from numba import cuda
 from numpy.typing import NDArray
 
-from resexpand.codegen.accuracy import accuracy_problems, differences, is_layered
+from resexpand.codegen.accuracy import accuracy_problems, differences, is_layered, quadrature_errors
 from resexpand.codegen.arguments import (
     Arguments,
     arguments_of,
@@ -140,7 +140,8 @@ def device_values(routine: Compiled, hyperparameters: dict[str, Any]) -> Values:
     if plan.quadratures and given.count:
         coarse, _ = _run(routine, given, point.depth, "coarse", number)
         few = [_few(plan, arrays, given.count, point.depth, number) for arrays in (fine, coarse)]
-        quadrature = differences(plan, few[0].slots, few[1].slots, pairs=matrix)
+        runs = few[0].slots, few[1].slots
+        quadrature = quadrature_errors(plan, *runs, pairs=matrix, depth=point.depth)
     rounding: dict[str, float] = {}
     if routine.precision == "single" and given.count:
         rounding = _rounding(routine, arguments, given, fine, point.depth)
