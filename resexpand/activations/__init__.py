@@ -80,6 +80,7 @@ def activation_law(function: str | sp.Expr) -> ActivationLaw:
             f"an activation has exactly one symbol, its argument; found {named}",
             "substitute numbers for the others",
         )
+    _require_any_sign(function, symbols[0])
     expression = function.xreplace({symbols[0]: X})
     for law in ACTIVATIONS.values():
         if law.expression == expression:
@@ -98,6 +99,21 @@ def _derived(expression: sp.Expr) -> ActivationLaw:
     return law if closed is None else replace(law, **closed._asdict())
 
 
+ASSUMED = ("positive", "negative", "nonnegative", "nonpositive", "zero", "integer", "imaginary")
+"""Assumptions under which SymPy has simplified an expression to another function."""
+
+
+def _require_any_sign(function: sp.Expr, symbol: sp.Symbol) -> None:
+    """Refuse an argument that was assumed to be of one sign: Max(0, x) would already be x."""
+    for name in ASSUMED:
+        if getattr(symbol, f"is_{name}"):
+            raise ExpressionError(
+                f"activation {function}",
+                f"its symbol {symbol} is assumed {name}, and a neuron takes every real value",
+                f'use Symbol("{symbol.name}", real=True)',
+            )
+
+
 def _check_real(expression: sp.Expr) -> None:
     """Refuse a function that is not real and finite all over the line, as far as can be seen.
 
@@ -112,7 +128,7 @@ def _check_real(expression: sp.Expr) -> None:
         )
     for point in PROBES:
         value = value_at(expression, point)
-        if not (value.is_real and value.is_finite):
+        if not (value.is_real and value.is_finite) and not _is_removable(expression, point):
             raise ExpressionError(
                 f"activation {expression}",
                 f"it is {value} at x = {sp.Float(point, 4)}, and a neuron takes every real value",
@@ -127,4 +143,15 @@ def _poles(expression: sp.Expr) -> list[str]:
             return ["every period"]
     below = [p.base for p in expression.atoms(sp.Pow) if p.exp.is_negative and p.base.has(X)]
     polynomials = [b for b in below if b.is_polynomial(X)]
-    return [f"x = {root}" for b in polynomials for root in sp.real_roots(sp.Poly(b, X))]
+    roots = [root for b in polynomials for root in sp.real_roots(sp.Poly(b, X))]
+    return [f"x = {root}" for root in roots if not _is_removable(expression, root)]
+
+
+def _is_removable(expression: sp.Expr, point: sp.Expr) -> bool:
+    """Whether a function has a limit at a point where its expression has no value."""
+    near = [side * sp.Rational(1, 10**digits) for digits in (25, 40) for side in (-1, 1)]
+    first, *others = (expression.subs(X, point + shift).evalf(20) for shift in near)
+    if not all(value.is_real and value.is_finite for value in (first, *others)):
+        return False
+    close = sp.Rational(1, 10**15) * (1 + abs(first))
+    return all(abs(value - first) < close for value in others)

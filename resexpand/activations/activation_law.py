@@ -70,5 +70,10 @@ class ActivationLaw:
     def derivative(self, order: int) -> sp.Expr:
         """Return the derivative of the given order where it exists, as an expression in `X`."""
         if order == 0 or self.bounded is None:
-            return sp.diff(self.expression, X, order)
+            return pointwise(sp.diff(self.expression, X, order))
         return sp.diff(self.bounded, X, order)
+
+
+def pointwise(derivative: sp.Expr) -> sp.Expr:
+    """Return a derivative without the delta functions that it has at kinks and jumps."""
+    return derivative.replace(sp.DiracDelta, lambda *arguments: sp.S.Zero)

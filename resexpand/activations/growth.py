@@ -69,6 +69,12 @@ def growth(law: ActivationLaw) -> Growth:
     return Growth(max(s.rate for s in sides), all(s.polynomial for s in sides))
 
 
+@cache
+def growth_rate(expression: sp.Expr) -> float:
+    """Return ``c`` of a function of `X` that grows like ``exp(c x^2)``; 0 for slower growth."""
+    return max(_side(expression, side).rate for side in (1, -1))
+
+
 def _side(expression: sp.Expr, side: int) -> Growth:
     first, second = (_logarithm(expression, side * x) for x in FIRST)
     if second == inf or (0 < first < second and _exponent(first, second, FIRST) > STEEP):
@@ -80,7 +86,10 @@ def _side(expression: sp.Expr, side: int) -> Growth:
     exponent = _exponent(near, far, (NEAR, FAR))
     if exponent > SQUARE[1]:
         return Growth(inf, False)
-    rate = far / float(FAR) ** 2 if exponent >= SQUARE[0] else 0.0
+    rate = 0.0
+    if exponent >= SQUARE[0]:
+        # A linear term in the exponent drops out of the slope of log|phi| / x.
+        rate = (far / float(FAR) - near / float(NEAR)) / float(FAR - NEAR)
     return Growth(rate, far / near < POWERS)
 
 

@@ -24,6 +24,18 @@ PIECE = 1 << 20
 """Entries that are compared at a time."""
 
 
+ROUNDING = 8e-15
+"""Rounding of one layer of quadratures, which two runs may share."""
+
+
+def quadrature_errors(
+    plan: Schedule, fine: Mapping[str, Array], coarse: Mapping[str, Array], *, pairs: bool, depth: int
+) -> dict[str, float]:
+    """Return by output a bound of the error of its quadratures, from runs at two resolutions."""
+    found = differences(plan, fine, coarse, pairs=pairs)
+    return {name: error + ROUNDING * (depth + 1) for name, error in found.items()}
+
+
 def differences(
     plan: Schedule, run: Mapping[str, Array], other: Mapping[str, Array], *, pairs: bool
 ) -> dict[str, float]:

@@ -14,7 +14,7 @@ from resexpand.codegen.binding import Point
 from resexpand.codegen.results import Pairs
 from resexpand.codegen.schedule import Schedule
 from resexpand.errors import HyperparameterError
-from resexpand.gaussian.quadrature import Resolution, panel_rule, smooth_rule
+from resexpand.gaussian.quadrature import Resolution, panel_rule
 
 Array = NDArray[np.float64]
 
@@ -133,14 +133,9 @@ def input_pairs(plan: Schedule, point: Point, inputs: int) -> Pairs:
 
 def rule_arrays(plan: Schedule, resolution: Resolution) -> list[Array]:
     """Return nodes and weights of the quadratures of a routine, in the order of its arguments."""
-    smooth, panel = smooth_rule(resolution), panel_rule(resolution)
-    arrays = {
-        "nodes": smooth.nodes,
-        "weights": smooth.weights,
-        "panel_nodes": panel.nodes,
-        "panel_weights": panel.weights,
-    }
-    return [arrays[rule.name] for rule in plan.rules]
+    if not plan.quadratures:
+        return []
+    return [*panel_rule(resolution), *plan.panels]
 
 
 def _flat(value: Array, shape: tuple[int, ...]) -> Array:

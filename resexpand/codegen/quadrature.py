@@ -1,49 +1,61 @@
 """Source text of the quadrature functions that generated routines call.
 
-A smooth average is one loop (one input) or two nested loops (two inputs) over the nodes of the
-trapezoidal rule, in a variable that resolves the bend of an activation at every variance. An
-average with kinks is a sum over panels between the singular points, whose place in the standard
-normal variable depends on the covariance. Nodes and weights are arguments, so that one compiled
-routine serves both resolutions.
+An average is a sum over Gauss-Legendre panels in standard normal variables, of one or two nested
+integrals. A panel ends where one of the edges lies on which the integrand is resolved
+(`resexpand.codegen.resolution`), and is never longer than `LONGEST`, which resolves the density.
+For two inputs, ``x = a z`` and ``y = b z + c w``, the inner sum has the edges of ``y``; the outer
+one has those of ``x`` and, through the inner average, those of ``y`` smoothed over the width ``c``:
+what lies within a few ``c`` needs one panel, and around a singular point panels grow from that width
+by a constant factor. Sums end where the integrand times the density has become negligible.
+
+Nodes, weights and edges are arguments, so that one compiled routine serves both resolutions.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 import sympy as sp
 
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.source import argument_names, constant, scalar_function
-from resexpand.gaussian.quadrature import CUTOFF
 
-NODES, WEIGHTS = sp.Symbol("nodes"), sp.Symbol("weights")
-PANEL_NODES, PANEL_WEIGHTS = sp.Symbol("panel_nodes"), sp.Symbol("panel_weights")
+RULES = tuple(sp.Symbol(name) for name in ("nodes", "weights", "edges", "points", "places", "sizes"))
+"""Arguments of every quadrature: rule, edges and singular points of the integrands, and logarithms of
+their sizes at some places."""
+
+LONGEST = 3.5
+"""Longest panel, in standard deviations."""
+
+SMOOTHED = 3.0
+"""Width of a panel that resolves what is smoothed over one unit."""
+
+NEAREST, FARTHEST = 9.0, 38.0
+"""Between these the range of integration ends; the normal density beyond is no double."""
+
+NEGLIGIBLE, LOST = -39.0, -32.0
+"""Logarithm of integrand times density, relative to its largest value, at which the range may end,
+and above which it must not end at `FARTHEST`."""
+
+HUGE = 1e30
+
+DENSITY = "0.3989422804014327 * fn_exp(-0.5 * {z} * {z})"
 
 
 def rule_arguments(quadratures: Sequence[Quadrature]) -> tuple[sp.Symbol, ...]:
     """Return the rule arrays that a set of quadratures needs as arguments."""
-    arguments: list[sp.Symbol] = []
-    if any(q.is_smooth for q in quadratures):
-        arguments += [NODES, WEIGHTS]
-    if any(not q.is_smooth for q in quadratures):
-        arguments += [PANEL_NODES, PANEL_WEIGHTS]
-    return tuple(arguments)
+    return RULES if quadratures else ()
 
 
 def with_rules(expression: sp.Expr, quadratures: Sequence[Quadrature]) -> sp.Expr:
     """Append the rule arrays to every quadrature call of an expression."""
-    rules = {q.name: rule_arguments([q]) for q in quadratures}
-
-    def extended(call: sp.Expr) -> sp.Expr:
-        return call.func(*call.args, *rules[call.func.__name__])
+    names = {q.name for q in quadratures}
 
     def is_call(node: sp.Basic) -> bool:
-        return isinstance(node, sp.core.function.AppliedUndef) and node.func.__name__ in rules
+        return isinstance(node, sp.core.function.AppliedUndef) and node.func.__name__ in names
 
-    return expression.replace(is_call, extended)
+    return expression.replace(is_call, lambda call: call.func(*call.args, *RULES))
 
 
 def quadrature_functions(quadratures: Sequence[Quadrature], *, shared: bool = False) -> list[str]:
@@ -57,21 +69,15 @@ def quadrature_functions(quadratures: Sequence[Quadrature], *, shared: bool = Fa
         Whether several threads share the nodes of the outer sum: each begins at its own, and
         what they find is added before anything is returned.
     """
-    functions = []
-    if any(not q.is_smooth for q in quadratures):
-        functions.append(_PLACE)
-    if any(q.is_smooth for q in quadratures):
-        functions.append(_INVERSE_SINH)
+    functions = [_STOPS, _SMOOTHED_STOP, _REACH] if quadratures else []
     for quadrature in quadratures:
-        integrand = f"{quadrature.name}_integrand"
         inputs = (*quadrature.variables, *quadrature.covariance, *quadrature.parameters)
-        functions.append(scalar_function(integrand, inputs, [quadrature.integrand]))
-        rest = ", ".join(argument_names((*quadrature.covariance, *quadrature.parameters)))
-        write = _smooth if quadrature.is_smooth else _panelled
-        texts = write(quadrature, integrand, rest)
+        name = f"{quadrature.name}_integrand"
+        functions.append(scalar_function(name, inputs, [quadrature.integrand]))
+        texts = _pair(quadrature) if len(quadrature.variables) == 2 else _single(quadrature)
         if shared:
             texts[-1] = _among_threads(texts[-1])
-        functions += [f"@reduction\n{text}" for text in texts]
+        functions += texts
     return functions
 
 
@@ -82,114 +88,156 @@ def _among_threads(text: str) -> str:
     return loops.replace("return total", "return share_sum(total)")
 
 
-def _smooth(quadrature: Quadrature, integrand: str, rest: str) -> list[str]:
-    head = f"def {quadrature.name}({rest}, nodes, weights):"
-    if len(quadrature.variables) == 1:
-        value = f"{integrand}(fn_sqrt(k0) * z, {rest})"
-        return ["\n".join([head, *_line("z", "fn_sqrt(k0)", "0.0", value), ""])]
-    row = f"{quadrature.name}_row(z, a, b, c, {rest}, nodes, weights)"
-    value = f"{integrand}(a * z, b * z + c * y, {rest})"
-    return [
-        "\n".join([f"def {row}:", *_line("y", "c", "b * z", value), ""]),
-        "\n".join([head, _TRIANGLE, *_line("z", "max(a, abs(b))", "0.0", row), ""]),
-    ]
+_STOPS = f"""@chunk
+def first_beyond(at, edges):
+    low = 0
+    high = edges.size - 1
+    while low < high:
+        middle = (low + high) // 2
+        if edges[middle] > at:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
-_INVERSE_SINH = """@scalar
-def inverse_sinh(v):
-    root = fn_log(abs(v) + fn_sqrt(v * v + 1.0))
-    return root if v >= 0.0 else -root
+@chunk
+def line_stop(start, reach, shift, scale, edges):
+    stop = reach
+    if scale > 0.0:
+        at = shift + scale * start
+        close = 1e-13 * scale + 4e-16 * abs(at)
+        stop = min(reach, (edges[first_beyond(at + close, edges)] - shift) / scale)
+    length = stop - start if stop > start else reach - start
+    pieces = int(length / {LONGEST}) + 1
+    return start + length / real(pieces)
+"""
+
+# Edges and points are symmetric around zero, so that a negative slope b needs no other list.
+_SMOOTHED_STOP = f"""@chunk
+def smoothed_stop(start, reach, a, b, c, edges, points):
+    stop = line_stop(start, reach, 0.0, a, edges)
+    slope = abs(b)
+    if slope == 0.0:
+        return stop
+    at = slope * start
+    width = {SMOOTHED} * c
+    close = 1e-13 * slope + 4e-16 * abs(at)
+    first = first_beyond(at + close, edges)
+    last = first_beyond(at + max(width, close), edges)
+    step = edges[max(first, last - 1)] - at
+    if c > 0.0:
+        after = first_beyond(at + close, points)
+        ahead = points[after] - at
+        if ahead > 1.5 * width:
+            step = min(step, ahead - width, ahead * {2 / 3})
+        if after > 0:
+            step = min(step, max(width, 2.0 * (at - points[after - 1])))
+    length = stop - start
+    if step > 0.0:
+        length = min(length, step / slope)
+    pieces = int(length / {LONGEST}) + 1
+    return start + length / real(pieces)
 """
 
 
-def _line(variable: str, scale: str, shift: str, value: str) -> list[str]:
-    """Return the loop of the trapezoidal rule over one standard normal variable ``z``.
+# Two standard normal variables at a distance r from the origin reach r times the two deviations.
+_REACH = f"""@chunk
+def reach_of(first, second, places, sizes):
+    best = {-HUGE}
+    ring = 0.0
+    r = 0.0
+    while r < {FARTHEST} and (r <= {NEAREST} or ring > best + {NEGLIGIBLE}):
+        size = sizes[first_beyond(first * r, places)] + sizes[first_beyond(second * r, places)]
+        ring = 0.5 * (size - r * r)
+        best = max(best, ring)
+        r += 1.0
+    return r if r < {FARTHEST} or ring <= best + {LOST} else nan
+"""
 
-    Where ``shift + scale z`` runs far beyond the range in which activations bend, the rule is taken
-    in ``u``, ``shift + scale z = sinh(u)``, which keeps the nodes near zero as dense as they must
-    be; the weights then hold the density at ``z`` and the slope ``dz/du``.
-    """
-    density = _DENSITY.format(z=variable)
+
+def _single(quadrature: Quadrature) -> list[str]:
+    name = quadrature.name
+    rest = ", ".join(argument_names((*quadrature.covariance, *quadrature.parameters)))
     lines = [
-        f"scale = {scale}",
-        "total = 0.0",
-        f"if scale <= {LINEAR_RANGE}:",
+        *_infinite(quadrature),
+        "scale = fn_sqrt(k0)",
+        "reach = reach_of(scale, scale, places, sizes)",
+        *_sum(
+            "z",
+            "line_stop(start, reach, 0.0, scale, edges)",
+            f"{name}_integrand(scale * z, {rest})",
+        ),
+    ]
+    return [_function(f"@reduction\ndef {name}({rest}, {_RULE_NAMES}):", lines)]
+
+
+def _pair(quadrature: Quadrature) -> list[str]:
+    name = quadrature.name
+    rest = ", ".join(argument_names((*quadrature.covariance, *quadrature.parameters)))
+    row_head = f"{name}_row(z, a, b, c, reach, {rest}, nodes, weights, edges)"
+    row = _sum(
+        "y",
+        "line_stop(start, reach, b * z, c, edges)",
+        f"{name}_integrand(a * z, b * z + c * y, {rest})",
+    )
+    lines = [
+        *_infinite(quadrature),
+        *_TRIANGLE,
+        "reach = reach_of(a, fn_sqrt(k2), places, sizes)",
+        *_sum("z", "smoothed_stop(start, reach, a, b, c, edges, points)", row_head),
+    ]
+    if quadrature.diagonal is not None:
+        parameters = "".join(f", {p}" for p in argument_names(quadrature.parameters))
+        same = f"{quadrature.diagonal}(k0{parameters}, {_RULE_NAMES})"
+        lines = ["if k0 == k1 and k1 == k2:", f"    return {same}", *lines]
+    head = f"@reduction\ndef {name}({rest}, {_RULE_NAMES}):"
+    return [_function(f"@reduction\ndef {row_head}:", row), _function(head, lines)]
+
+
+_RULE_NAMES = ", ".join(rule.name for rule in RULES)
+
+# Cholesky factor of the covariance. A vanishing variance leaves the other input alone; equal
+# variances keep the digits of what two nearly parallel inputs do not share, and what is left of
+# parallel ones by rounding is none.
+_TRIANGLE = """a = fn_sqrt(k0)
+b = k1 / a if a > 0.0 else 0.0
+left = (k0 - k1) * ((k0 + k1) / k0) if k0 == k2 and k0 > 0.0 else k2 - b * b
+c = fn_sqrt(left) if left > (0.0 if k0 == k2 else 4e-16 * k2) else 0.0""".split("\n")
+
+
+def _sum(variable: str, stop: str, value: str) -> list[str]:
+    """Return the loop over the panels of one standard normal variable."""
+    return [
+        "total = 0.0 * reach",
+        "start = -reach",
+        "while start < reach:",
+        f"    stop = {stop}",
+        "    length = stop - start",
         "    for i in range(nodes.size):",
-        f"        {variable} = nodes[i]",
-        f"        total += weights[i] * {value}",
-        "else:",
-        f"    low = inverse_sinh({shift} - {CUTOFF} * scale)",
-        f"    step = (inverse_sinh({shift} + {CUTOFF} * scale) - low) / real(nodes.size - 1)",
-        "    for i in range(nodes.size):",
-        "        grown = fn_exp(low + step * real(i))",
-        "        shrunk = 1.0 / grown",
-        f"        {variable} = (0.5 * (grown - shrunk) - {shift}) / scale",
-        "        slope = 0.5 * (grown + shrunk) / scale",
-        f"        total += step * slope * {density} * {value}",
+        f"        {variable} = start + length * nodes[i]",
+        f"        total += length * weights[i] * {DENSITY.format(z=variable)} * {value}",
+        "    start = stop",
         "return total",
     ]
-    return ["    " + line for line in lines]
 
 
-# Up to this standard deviation the poles of tanh and its like lie far enough from the real line
-# for the plain rule to be at machine precision in both resolutions.
-LINEAR_RANGE = 2.0
+def _function(head: str, lines: Sequence[str]) -> str:
+    return "\n".join([head, *(f"    {line}" for line in lines), ""])
 
 
-# Cholesky factor of the covariance; a vanishing variance leaves the other input alone.
-_TRIANGLE = """    a = fn_sqrt(k0)
-    b = k1 / a if a > 0.0 else 0.0
-    c = fn_sqrt(max(k2 - b * b, 0.0))"""
-
-_DENSITY = "0.3989422804014327 * fn_exp(-0.5 * {z} * {z})"
-
-
-def _panelled(quadrature: Quadrature, integrand: str, rest: str) -> list[str]:
-    head = f"def {quadrature.name}({rest}, panel_nodes, panel_weights):"
-    if len(quadrature.variables) == 1:
-        points = [f"place({constant(p)}, 0.0, fn_sqrt(k0))" for p in quadrature.breaks[0]]
-        value = f"{integrand}(fn_sqrt(k0) * z, {rest})"
-        return ["\n".join([head, *_panels("z", points, value), ""])]
-    first, second = quadrature.breaks
-    inner = [f"place({constant(p)}, b * z, c)" for p in second]
-    outer = [f"place({constant(p)}, 0.0, a)" for p in first]
-    outer += [f"place({constant(p)}, 0.0, b)" for p in second]
-    row = f"{quadrature.name}_row(z, a, b, c, {rest}, panel_nodes, panel_weights)"
-    value = f"{integrand}(a * z, b * z + c * y, {rest})"
+def _infinite(quadrature: Quadrature) -> list[str]:
+    """Return the lines that recognise covariances at which the average is infinite."""
+    if not any(quadrature.rates):
+        return []
+    if any(rate == sp.oo for rate in quadrature.rates):
+        return ["if k0 > 0.0:", "    return math.inf"]
+    doubled = [constant(2 * rate) for rate in quadrature.rates]
+    if len(doubled) == 1:
+        return [f"if {doubled[0]} * k0 >= 1.0:", "    return math.inf"]
+    p, q = doubled
     return [
-        "\n".join([f"def {row}:", *_panels("y", inner, value), ""]),
-        "\n".join([head, _TRIANGLE, *_panels("z", outer, row), ""]),
+        f"room = (1.0 - {p} * k0) * (1.0 - {q} * k2) - {p} * {q} * k1 * k1",
+        f"if {p} * k0 >= 1.0 or room <= 0.0:",
+        "    return math.inf",
     ]
-
-
-# A break of the integrand in the standard normal variable, kept inside the range; where the
-# variable does not move (scale 0) the break lies at an end.
-_PLACE = f"""@scalar
-def place(point, shift, scale):
-    far = {CUTOFF} if point >= shift else -{CUTOFF}
-    inside = (point - shift) / scale if scale != 0.0 else far
-    return min(max(inside, -{CUTOFF}), {CUTOFF})
-"""
-
-
-def _panels(variable: str, points: Sequence[str], value: str) -> list[str]:
-    """Return the loop that sums over the panels between sorted break points."""
-    names = [f"t{i}" for i in range(len(points))]
-    lines = [f"{name} = {point}" for name, point in zip(names, points, strict=True)]
-    for i in range(len(names)):
-        for j in range(i + 1, len(names)):
-            pair = f"{names[i]}, {names[j]}"
-            lines.append(f"{pair} = min({pair}), max({pair})")
-    lines += ["total = 0.0"]
-    edges = [str(-CUTOFF), *names, str(CUTOFF)]
-    for left, right in pairwise(edges):
-        density = _DENSITY.format(z=variable)
-        lines += [
-            f"start = {left}",
-            f"length = {right} - start",
-            "for i in range(panel_nodes.size):",
-            f"    {variable} = start + length * panel_nodes[i]",
-            f"    total += length * panel_weights[i] * {density} * {value}",
-        ]
-    lines.append("return total")
-    return ["    " + line for line in lines]

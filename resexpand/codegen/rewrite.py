@@ -12,9 +12,15 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw, X
-from resexpand.activations.singularities import breakpoints
+from resexpand.activations.growth import growth_rate
+from resexpand.activations.singularities import may_branch
+from resexpand.codegen.exponentials import stable_exponentials
 from resexpand.codegen.sound import sound
-from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity
+from resexpand.gaussian.expectation import (
+    GaussianExpectation,
+    Nonlinearity,
+    integration_variables,
+)
 from resexpand.theory.closure import Laws, close
 
 
@@ -57,8 +63,10 @@ class Quadrature:
         Other symbols of the integrand.
     covariance : tuple of sympy.Symbol
         Placeholders for the covariance entries, arguments of the generated function.
-    breaks : tuple of tuple of sympy.Expr
-        For every variable the points where the integrand is not smooth.
+    rates : tuple of sympy.Float
+        For every variable the ``c`` of a growth like ``exp(c x^2)``; 0 for slower growth.
+    diagonal : str or None
+        Name of the average of two equal variables, which stands for this one where they are.
     """
 
     name: str
@@ -66,12 +74,8 @@ class Quadrature:
     variables: tuple[sp.Symbol, ...]
     parameters: tuple[sp.Symbol, ...]
     covariance: tuple[sp.Symbol, ...]
-    breaks: tuple[tuple[sp.Expr, ...], ...]
-
-    @property
-    def is_smooth(self) -> bool:
-        """Whether the integrand is smooth in every variable."""
-        return not any(self.breaks)
+    rates: tuple[sp.Expr, ...]
+    diagonal: str | None = None
 
 
 @dataclass
@@ -99,17 +103,45 @@ class Lowering:
         placeholders = tuple(sp.Symbol(name, real=True) for name in names)
         # A covariance entry inside the integrand (a Hermite polynomial) is the argument itself.
         inside = dict(zip(node.covariance, placeholders, strict=True))
-        integrand = node.integrand.xreplace({k: v for k, v in inside.items() if not k.is_number})
+        integrand = node.base.xreplace({k: v for k, v in inside.items() if not k.is_number})
         key = (integrand, sp.Tuple(*node.variables))
         if key not in self.quadratures:
+            diagonal = self._diagonal(integrand, node.variables, placeholders)
             own = {*node.variables, *placeholders}
             parameters = sorted(integrand.free_symbols - own, key=sp.default_sort_key)
+            others = {s: sp.S.One for s in (*placeholders, *parameters)}
+            rates = tuple(_rate(integrand.xreplace(others), node.variables, x) for x in node.variables)
             self.quadratures[key] = Quadrature(
                 name=f"average_{len(self.quadratures)}",
-                integrand=integrand,
+                integrand=stable_exponentials(integrand, node.variables),
                 variables=node.variables,
                 parameters=tuple(parameters),
                 covariance=placeholders,
-                breaks=tuple(breakpoints(integrand, x) for x in node.variables),
+                rates=rates,
+                diagonal=diagonal,
             )
         return self.quadratures[key]
+
+    def _diagonal(
+        self,
+        integrand: sp.Expr,
+        variables: tuple[sp.Symbol, ...],
+        placeholders: tuple[sp.Symbol, ...],
+    ) -> str | None:
+        """Return the name of the average of an integrand at two equal variables, if it matters.
+
+        A step tells two inputs apart that differ by rounding alone.
+        """
+        if len(variables) == 1 or integrand.free_symbols & set(placeholders):
+            return None
+        if not may_branch(integrand):
+            return None
+        (x,) = integration_variables(1)
+        merged = integrand.xreplace(dict.fromkeys(variables, x))
+        return self._quadrature(GaussianExpectation(merged, (x,), placeholders[:1])).name
+
+
+def _rate(integrand: sp.Expr, variables: tuple[sp.Symbol, ...], variable: sp.Symbol) -> sp.Expr:
+    """Return how fast an integrand grows in one variable, the others standing still."""
+    still = {x: sp.Rational(3, 10) for x in variables if x != variable}
+    return sp.Float(growth_rate(integrand.xreplace({**still, variable: X})))

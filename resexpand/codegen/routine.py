@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.codegen.accuracy import differences, problems
+from resexpand.codegen.accuracy import problems, quadrature_errors
 from resexpand.codegen.arguments import (
     Arguments,
     arguments_of,
@@ -78,9 +78,8 @@ class Routine:
 
     @property
     def citations(self) -> tuple[Citation, ...]:
-        """Where its equations stand, and the trapezoidal rule if it has smooth quadratures."""
-        smooth = any(quadrature.is_smooth for quadrature in self.plan.quadratures)
-        rule = (Citation(REFERENCES["trefethen2014"]),) if smooth else ()
+        """Where its equations stand, and the panels of its quadratures if it has any."""
+        rule = (Citation(REFERENCES["pachon2010"]),) if self.plan.quadratures else ()
         return (*self.recursion.citations, *rule)
 
     @property
@@ -136,7 +135,8 @@ class Routine:
         quadrature: dict[str, float] = {}
         if self.plan.quadratures:
             coarse = self.run(point, pairs, "coarse")
-            quadrature = differences(self.plan, fine.slots, coarse.slots, pairs=matrix)
+            runs = fine.slots, coarse.slots
+            quadrature = quadrature_errors(self.plan, *runs, pairs=matrix, depth=point.depth)
         inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         looked_at = {} if fine.is_finite else arrays

@@ -10,12 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import Any
 
+import numpy as np
 import sympy as sp
+from numpy.typing import NDArray
 
 from resexpand.codegen.quadrature import rule_arguments, with_rules
+from resexpand.codegen.resolution import resolution
 from resexpand.codegen.rewrite import Lowering, Quadrature
 from resexpand.conventions import PAIR
 from resexpand.errors import HyperparameterError
@@ -92,6 +96,11 @@ class Schedule:
     propagations: tuple[Propagation, ...]
     quadratures: tuple[Quadrature, ...]
     outputs: tuple[Output, ...]
+
+    @cached_property
+    def panels(self) -> tuple[NDArray[np.float64], ...]:
+        """Edges on which all integrands are resolved, their singular points, and their sizes."""
+        return resolution(self.quadratures)
 
     @property
     def rules(self) -> tuple[sp.Symbol, ...]:

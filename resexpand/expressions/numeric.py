@@ -7,8 +7,7 @@ through SymPy entry by entry where NumPy has none. No name of a symbol or functi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import reduce
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from sympy.core.function import AppliedUndef
 
 from resexpand.errors import ExpressionError
+from resexpand.expressions.arrays import FUNCTIONS
 
 Array = NDArray[np.float64]
 
@@ -25,29 +25,6 @@ OWN = ("sympy", "resexpand")
 
 DIGITS = 17
 """Significant decimal digits that hold a double."""
-
-_UFUNCS: Mapping[type[sp.Basic], Callable[..., Any]] = {
-    sp.exp: np.exp,
-    sp.log: np.log,
-    sp.sin: np.sin,
-    sp.cos: np.cos,
-    sp.tan: np.tan,
-    sp.sinh: np.sinh,
-    sp.cosh: np.cosh,
-    sp.tanh: np.tanh,
-    sp.asin: np.arcsin,
-    sp.acos: np.arccos,
-    sp.atan: np.arctan,
-    sp.Abs: np.abs,
-    sp.sign: np.sign,
-    sp.floor: np.floor,
-    sp.ceiling: np.ceil,
-    sp.Add: np.add,
-    sp.Mul: np.multiply,
-    sp.Max: np.maximum,
-    sp.Min: np.minimum,
-    sp.Pow: np.power,
-}
 
 
 def value_at(expression: sp.Expr, values: Mapping[sp.Symbol, Array]) -> Array:
@@ -109,10 +86,10 @@ def _on_arrays(node: sp.Expr, values: Mapping[sp.Symbol, Array]) -> Array:
     if node in values:
         return values[node]
     symbols = sorted(node.free_symbols, key=sp.default_sort_key)
-    function = _UFUNCS.get(type(node))
+    function = FUNCTIONS.get(type(node))
     if symbols and function is not None:
         parts = [_on_arrays(part, values) for part in node.args]
-        return np.asarray(function(*parts) if len(parts) == 1 else reduce(function, parts))
+        return np.asarray(function(*parts))
     at_each = np.vectorize(lambda *point: _at_point(node, symbols, *point), otypes=[float])
     return np.asarray(at_each(*(values[s] for s in symbols)) if symbols else _at_point(node, []))
 

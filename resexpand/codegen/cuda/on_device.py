@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from resexpand.codegen.accuracy import differences, problems
+from resexpand.codegen.accuracy import problems, quadrature_errors
 from resexpand.codegen.arguments import arguments_of, rule_arrays, sampled
 from resexpand.codegen.binding import Point
 from resexpand.codegen.cuda import memory
@@ -101,7 +101,7 @@ def device_values(
         indices = np.arange(0, arguments.count, -(-arguments.count // SAMPLE))
         few = sampled(point, indices, matrix=matrix)
         fine, coarse = (run(few, pairs, resolution).slots for resolution in ("fine", "coarse"))
-        quadrature = differences(plan, fine, coarse, pairs=matrix)
+        quadrature = quadrature_errors(plan, fine, coarse, pairs=matrix, depth=point.depth)
     shown = {o.name: arrays[o.name].reshape(_shape(o, point)) for o in plan.outputs}
     suspects = {} if finite else {name: array.copy_to_host() for name, array in shown.items()}
     found = problems(plan, suspects, quadrature)

@@ -1,0 +1,104 @@
+"""On which panels the integrands of a routine are resolved.
+
+An integrand is taken apart into its factors of one variable. Edges follow from their values
+(`resexpand.gaussian.panels`); points at which one is singular, and real parts of the points at
+which the argument of one vanishes, the places of narrow features, are edges from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from resexpand.activations.singularities import branch_points
+from resexpand.codegen.rewrite import Quadrature
+from resexpand.codegen.separation import map_parts
+from resexpand.expressions.arrays import array_values
+from resexpand.gaussian.panels import panel_edges, running_size
+
+Array = NDArray[np.float64]
+
+X = sp.Symbol("x", real=True)
+
+PLAIN_DEGREE = 6
+"""Degree up to which a polynomial needs no panels of its own."""
+
+PLACES = np.concatenate([[0.0, 1e-8], np.geomspace(1e-4, 1e6, 4000), 10.0 ** np.arange(7, 17)])
+SMALLEST = -1e30
+"""The logarithm of zero, as a number."""
+
+OUTSIDE = 1e300
+"""Ends of every list of edges, beyond all arguments."""
+
+
+def resolution(quadratures: Sequence[Quadrature]) -> tuple[Array, ...]:
+    """Return on which panels all integrands are resolved, and how large they are.
+
+    Returns
+    -------
+    edges, points : ndarray
+        Edges and singular points, sorted and symmetric around zero.
+    places, sizes : ndarray
+        Arguments, ascending, and the logarithm of the largest value of an integrand up to each,
+        all variables being the same.
+    """
+    factors: dict[sp.Expr, None] = {}
+    wholes: dict[sp.Expr, None] = {}
+    for quadrature in quadratures:
+        powers = len(quadrature.variables)
+
+        def note(part: sp.Expr, variable: sp.Symbol, powers: int = powers) -> sp.Expr:
+            g = part.xreplace({variable: X})
+            if not (g.is_polynomial(X) and sp.degree(g, X) <= PLAIN_DEGREE):
+                factors.update(dict.fromkeys(g**power for power in range(1, powers + 1)))
+            return part
+
+        others = {s: sp.S.One for s in (*quadrature.covariance, *quadrature.parameters)}
+        integrand = quadrature.integrand.xreplace(others)
+        map_parts(integrand, frozenset(quadrature.variables), note)
+        wholes[integrand.xreplace(dict.fromkeys(quadrature.variables, X))] = None
+    return (*_resolved(tuple(factors)), *_sizes(tuple(wholes)))
+
+
+@lru_cache(maxsize=256)
+def _resolved(factors: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
+    ends = np.array([-OUTSIDE, OUTSIDE])
+    if not factors:
+        return ends, ends
+    singular = sorted({float(p) for f in factors for p in branch_points(f, X)})
+    centres = sorted({p for f in factors for p in _centres(f)})
+
+    def values(x: Array) -> Array:
+        return np.stack([array_values(f, X, x) for f in factors])
+
+    edges = panel_edges(values, [*singular, *centres])
+    points = np.array([side * p for p in singular for side in (-1.0, 1.0)])
+    return tuple(np.unique(np.concatenate([ends, found])) for found in (edges, points))
+
+
+@lru_cache(maxsize=256)
+def _sizes(wholes: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
+    size = np.max([running_size(lambda x, f=f: array_values(f, X, x), PLACES) for f in wholes], axis=0)
+    with np.errstate(divide="ignore"):
+        sizes = np.maximum(np.log(size), SMALLEST)
+    return np.append(PLACES[1:], OUTSIDE), np.append(sizes[1:], sizes[-1])
+
+
+def _centres(expression: sp.Expr) -> set[float]:
+    """Return real parts of the zeros of polynomial arguments of functions and denominators."""
+    found: set[float] = set()
+    for node in expression.atoms(sp.Function, sp.Pow):
+        argument = node.args[0]
+        if isinstance(node, sp.Piecewise):
+            continue
+        if isinstance(node, sp.Pow) and not (node.exp.is_negative or not node.exp.is_Integer):
+            continue
+        if argument.has(X) and argument.is_polynomial(X):
+            coefficients = [float(c) for c in sp.Poly(argument, X).all_coeffs()]
+            if np.isfinite(coefficients).all():
+                found |= {float(r) for r in np.roots(coefficients).real}
+    return found
