@@ -25,6 +25,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from resexpand.activations.singularities import branch_points
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.source import scalar_function
 from resexpand.gaussian.quadrature import Resolution
@@ -108,7 +109,8 @@ def series_of(quadratures: Sequence[Quadrature], calls: Iterable[sp.Expr]) -> li
         functions = None if quadrature is None else _separated(quadrature)
         if quadrature is None or functions is None or key_of(call) in found:
             continue
-        breaks = {float(p) for points in quadrature.breaks for p in points}
+        x = quadrature.variables[0]
+        breaks = {float(p) for f in functions for p in branch_points(f, x)}
         found[key_of(call)] = Series(
             f"series_{len(found)}", key_of(call), quadrature, functions, tuple(sorted(breaks))
         )
