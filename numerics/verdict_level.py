@@ -28,7 +28,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from resexpand.workflows.claims import Claim, conclude, record_claims
 
 from resexpand import Activation, Branch, Linear, ResNet, compare, evaluate, exact_moments
 from resexpand.montecarlo.concrete import concrete
@@ -36,6 +35,7 @@ from resexpand.montecarlo.engine import make_sampler
 from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.observables import select
+from support.claims import Claim, conclude, record_claims
 
 Array = NDArray[np.float64]
 

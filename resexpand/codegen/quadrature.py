@@ -200,10 +200,7 @@ _RULE_NAMES = ", ".join(rule.name for rule in RULES)
 # Cholesky factor of the covariance. A vanishing variance leaves the other input alone; equal
 # variances keep the digits of what two nearly parallel inputs do not share, and what is left of
 # parallel ones by rounding is none.
-_TRIANGLE = """a = fn_sqrt(k0)
-b = k1 / a if a > 0.0 else 0.0
-left = (k0 - k1) * ((k0 + k1) / k0) if k0 == k2 and k0 > 0.0 else k2 - b * b
-c = fn_sqrt(left) if left > (0.0 if k0 == k2 else 4e-16 * k2) else 0.0""".split("\n")
+_TRIANGLE = ["a = fn_sqrt(k0)", "b = k1 / a if a > 0.0 else 0.0", "left = (k0 - k1) * ((k0 + k1) / k0) if k0 == k2 and k0 > 0.0 else k2 - b * b", "c = fn_sqrt(left) if left > (0.0 if k0 == k2 else 4e-16 * k2) else 0.0"]
 
 
 def _sum(variable: str, stop: str, value: str) -> list[str]:

@@ -57,7 +57,7 @@ def resolution(quadratures: Sequence[Quadrature]) -> tuple[Array, ...]:
                 factors.update(dict.fromkeys(g**power for power in range(1, powers + 1)))
             return part
 
-        others = {s: sp.S.One for s in (*quadrature.covariance, *quadrature.parameters)}
+        others = dict.fromkeys((*quadrature.covariance, *quadrature.parameters), sp.S.One)
         integrand = quadrature.integrand.xreplace(others)
         map_parts(integrand, frozenset(quadrature.variables), note)
         wholes[integrand.xreplace(dict.fromkeys(quadrature.variables, X))] = None

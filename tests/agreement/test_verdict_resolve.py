@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from resexpand.agreement.two_samples import compare_laws, judged_together
-from resexpand.workflows.claims import (
+from synthetic import drawn
+
+from resexpand.agreement.comparison import Agreement, combine, compare
+from support.claims import (
     AGREES,
     DISAGREES,
     INCONCLUSIVE,
@@ -13,9 +15,7 @@ from resexpand.workflows.claims import (
     Claim,
     conclude,
 )
-from synthetic import drawn
-
-from resexpand.agreement.comparison import Agreement, combine, compare
+from support.two_samples import compare_laws, judged_together
 
 TRUTH = np.array([1.0, 1.3, 1.7])
 
