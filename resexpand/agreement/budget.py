@@ -9,7 +9,7 @@ is the expansion parameter of the 1/N series: mean corrections are second-order 
 same fluctuations, `delta m ~ (1/2) f'' Var + ...`, hence of relative order `v/N` as well. The
 budget takes `|m| v/N` as a bound, not as a correction. In networks of width 40 with erf, tanh and
 relu, `K0` from 0.1 to 5 and residual scales up to 1, kernel and layer covariance stayed below
-0.53 of it at every layer; the shift that `one_loop` states stays below 0.81 of it, for 16 smooth
+0.53 of it at every layer; the shift that `one_loop` states stays below 0.81 of it, for 15 smooth
 and kinked activations. The variance is that of the observable itself: a control variate takes the
 fluctuations out, not the bias. Three refinements:
 
