@@ -135,8 +135,7 @@ class Routine:
         looked_at = {} if fine.is_finite else arrays
         found = problems(self.plan, looked_at, quadrature, rounding, self.precision)
         start = np.broadcast_to(point.kernel, point.grid) if not matrix else point.kernel
-        rests = (unresolved(o, arrays[o.name], start) for o in self.plan.outputs)
-        found += tuple(sentence for sentence in rests if sentence is not None)
+        found += unresolved(self.plan.outputs, arrays, start)
         citations = self.citations
         return Values(arrays, point.depth, found, quadrature, citations, self.place, rounding)
 
