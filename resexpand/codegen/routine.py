@@ -142,8 +142,7 @@ class Routine:
         looked_at = {} if fine.is_finite else arrays
         said = problems(self.plan, looked_at, quadrature)
         start = np.broadcast_to(point.kernel, point.grid) if not matrix else point.kernel
-        rests = (unresolved(o, arrays[o.name], start) for o in self.plan.outputs)
-        said += tuple(sentence for sentence in rests if sentence is not None)
+        said += unresolved(self.plan.outputs, arrays, start)
         return Values(
             arrays, point.depth, said, quadrature, self.citations, self.place, point.notes
         )

@@ -57,6 +57,8 @@ class Output:
         Whether the entries are those of a vector.
     difference : bool
         Whether the entries are small differences of terms of the size of the kernel.
+    finite : bool
+        For orders along a vector: whether order `l` is the last one at layer `l`.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Output:
     meaning: str = ""
     vector: bool = False
     difference: bool = False
+    finite: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ from resexpand.theory.mean_field import kernel
 from resexpand.theory.order_profile.averages import Averages
 from resexpand.theory.order_profile.profile import (
     diagonal_output,
+    is_linear,
     profile_recursion,
     remainder_output,
 )
@@ -84,7 +85,7 @@ def chaos_profile(net: ResNet, order: int) -> Recursion:
         base,
         averages,
         update,
-        (diagonal_output(orders, MEANING), remainder_output(rests)),
+        (diagonal_output(orders, MEANING), remainder_output(rests, finite=is_linear(net))),
         citations=("janson1997",),
         starts={degree(0): K0} if branch.has_mean else None,
     )

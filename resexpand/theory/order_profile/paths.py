@@ -61,7 +61,7 @@ def path_profile(net: ResNet, order: int) -> Recursion:
         base,
         averages,
         update,
-        (diagonal_output(lengths, MEANING), remainder_output(rests)),
+        (diagonal_output(lengths, MEANING), remainder_output(rests, finite=True)),
         citations=("veit2016",),
     )
 

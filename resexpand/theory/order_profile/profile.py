@@ -8,6 +8,9 @@ from itertools import combinations_with_replacement
 
 import sympy as sp
 
+from resexpand.activations.activation_law import X
+from resexpand.network.ops import Activation
+from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.order_profile.averages import Averages
 from resexpand.theory.recursion import Output, Recursion, always_zero, needed
@@ -67,12 +70,27 @@ def diagonal_output(orders: Sequence[sp.Expr], meaning: str) -> Output:
     return Output("profile", "trajectory", entries, meaning=meaning)
 
 
-def remainder_output(rests: Sequence[sp.Expr]) -> Output:
-    """Return what the orders up to ``k = 0, 1, ...`` leave out of the state."""
+def remainder_output(rests: Sequence[sp.Expr], *, finite: bool) -> Output:
+    """Return what the orders up to ``k = 0, 1, ...`` leave out of the state.
+
+    `finite` says that order ``l`` is the last one at layer ``l``.
+    """
     meaning = "$R_k$: second moment of what the orders up to $k$ leave out"
     return Output(
-        "remainder", "trajectory", tuple(rests), meaning=meaning, vector=True, difference=True
+        "remainder",
+        "trajectory",
+        tuple(rests),
+        meaning=meaning,
+        vector=True,
+        difference=True,
+        finite=finite,
     )
+
+
+def is_linear(net: ResNet) -> bool:
+    """Return whether all activations are linear."""
+    laws = [op.law for op in net.branch.ops if isinstance(op, Activation)]
+    return all(sp.diff(law.expression, X, 2) == 0 for law in laws)
 
 
 def _without_zeros(recursion: Recursion) -> Recursion:

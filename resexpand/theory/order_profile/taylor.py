@@ -30,7 +30,7 @@ from resexpand.series.truncated import Truncated
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.order_profile.averages import Averages
-from resexpand.theory.order_profile.profile import profile_recursion, remainder_output
+from resexpand.theory.order_profile.profile import is_linear, profile_recursion, remainder_output
 from resexpand.theory.order_profile.replicas import (
     BranchOfReplicas,
     Replicas,
@@ -134,7 +134,8 @@ class _System:
         profile = Output("profile", "trajectory", tuple(entries.values()), meaning=MEANING)
         if not remainder:
             return (profile,)
-        return (profile, remainder_output([self._rest(k) for k in range(self.order + 1)]))
+        rests = [self._rest(k) for k in range(self.order + 1)]
+        return (profile, remainder_output(rests, finite=is_linear(self.branch.net)))
 
     def _rest(self, last: int) -> sp.Expr:
         crossed = K0 + sum((_cross(j) for j in range(1, last + 1)), sp.Integer(0))
