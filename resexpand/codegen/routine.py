@@ -141,7 +141,8 @@ class Routine:
         quadrature: dict[str, float] = {}
         if self.plan.quadratures:
             coarse = self.run(point, pairs, "coarse")
-            quadrature = differences(self.plan, fine.slots, coarse.slots, pairs=matrix)
+            with np.errstate(all="ignore"):
+                quadrature = differences(self.plan, fine.slots, coarse.slots, pairs=matrix)
         rounding = self._rounding(point, pairs, fine) if self.precision == "single" else {}
         inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
@@ -154,7 +155,9 @@ class Routine:
 
     def _of_all_pairs(self, point: Point) -> Values:
         names = tuple(output.name for output in self.plan.outputs)
-        found = gram_arrays(self.recursion, names, point, compile_routine)
+        # What leaves the range of double precision is reported in words, output by output.
+        with np.errstate(all="ignore"):
+            found = gram_arrays(self.recursion, names, point, compile_routine)
         said = problems(self.plan, found.arrays, found.error, {}, self.precision)
         values = Values(found.arrays, point.depth, said, found.error, self.citations, self.place)
         values.notes = point.notes
