@@ -40,7 +40,14 @@ OUTPUTS = ("nngp", "ntk", "cov1", "cov2")
 
 def kernel_function(activation, rho, weight, bias, depth):
     """Return the kernel function of the residual network; the scale goes into the deviations."""
-    phi = {"erf": stax.Erf, "relu": stax.Relu}[activation]
+    phi = {
+        "erf": stax.Erf,
+        "relu": stax.Relu,
+        "gelu": stax.Gelu,
+        "sin": stax.Sin,
+        "abs": stax.Abs,
+        "2*sin(3*x/2)": lambda: stax.Sin(a=2.0, b=1.5),
+    }[activation]
     w_std, b_std = rho * weight**0.5, rho * bias**0.5
 
     def block():

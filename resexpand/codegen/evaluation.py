@@ -41,14 +41,19 @@ def evaluate(
         response between all layers, ``chi``, takes ``8 (L + 1)^2`` bytes per point.
     **hyperparameters
         ``K0`` (the kernel at layer 0) or ``inputs`` (with a `read_in`), ``depth`` unless the
-        network has a number, and every symbol of the network by name. Arrays broadcast. On
+        network has a number, and every symbol of the network by name. Arrays broadcast. A
+        recursion of two inputs takes any number D of them, as ``K0`` of shape ``(..., D, D)`` or
+        as ``inputs``; with ``others=`` it runs between two sets of data, D1 and D2 rows. On
         ``"cuda"`` an array may lie on the device (anything with ``__cuda_array_interface__``);
         then the results stay there, too.
 
     Returns
     -------
     Values
-        Arrays by output name, the layer axis last; its ``status`` says whether to trust them.
+        Arrays by output name, the layer axis last; kernels of several inputs have shape ``grid +
+        (L + 1, D, D)``, between two sets ``(L + 1, D1, D2)``. For other than two inputs a response
+        is a matrix, too: ``eta`` is ``(D, D)``, ``chi`` ``(L + 1, L + 1, D, D)``. The ``status``
+        says whether to trust them, ``notes`` what was rounded about the kernel at layer 0.
 
     Raises
     ------

@@ -136,7 +136,8 @@ class Routine:
         if self.plan.quadratures:
             coarse = self.run(point, pairs, "coarse")
             runs = fine.slots, coarse.slots
-            quadrature = quadrature_errors(self.plan, *runs, pairs=matrix, depth=point.depth)
+            with np.errstate(all="ignore"):
+                quadrature = quadrature_errors(self.plan, *runs, pairs=matrix, depth=point.depth)
         inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         looked_at = {} if fine.is_finite else arrays
@@ -149,7 +150,9 @@ class Routine:
 
     def _of_all_pairs(self, point: Point) -> Values:
         names = tuple(output.name for output in self.plan.outputs)
-        found = gram_arrays(self.recursion, names, point, compile_routine)
+        # What leaves the range of double precision is reported in words, output by output.
+        with np.errstate(all="ignore"):
+            found = gram_arrays(self.recursion, names, point, compile_routine)
         said = problems(self.plan, found.arrays, found.error)
         return Values(
             found.arrays, point.depth, said, found.error, self.citations, self.place, point.notes

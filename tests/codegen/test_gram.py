@@ -175,3 +175,17 @@ def test_what_is_refused(given, message):
 def test_one_input_has_no_others():
     with pytest.raises(HyperparameterError, match="of one input"):
         evaluate(kernel(RELU), inputs=DATA[:1], others=DATA)
+
+
+def test_numbers_out_of_range_are_said_in_words():
+    """Warnings are errors here: none of NumPy's may come through."""
+    net = ResNet(
+        Branch(Activation(expression("x**5")), Linear(1, 0)),
+        scale=0.5,
+        depth=3,
+        read_in=Linear(1, 0),
+    )
+    values = evaluate(kernel(net, 2), inputs=[[0.0, 0.0], [1e60, 2.0], [3.0, -1.0]], outputs="K")
+    assert "K is" in values.status
+    # The input of length zero stays there.
+    np.testing.assert_array_equal(values["K"][:, 0, 0], 0.0)

@@ -217,8 +217,9 @@ def test_any_number_of_inputs() -> None:
     grid = evaluate(recursion, K0=start, depth=3, **{**HYPER, "rho": [[0.1], [0.6]]})["K"]
     assert grid.shape == (2, 1, 4, 4, 4)
     np.testing.assert_array_equal(grid[1, 0], whole)
-    with pytest.raises(HyperparameterError, match="'chi' of 4 inputs: it is of two inputs"):
-        evaluate(response(network("erf"), "covariance"), K0=start, depth=3, **HYPER)
+    responses = evaluate(response(network("erf"), "covariance"), K0=start, depth=3, **HYPER)
+    assert responses["chi"].shape == (4, 4, 4, 4)
+    np.testing.assert_array_equal(responses["chi"][:, 0], responses["chi_0"])
 
 
 def test_a_branch_with_means_takes_any_number_of_inputs() -> None:
