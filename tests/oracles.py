@@ -121,6 +121,10 @@ CONDITIONAL: dict[str, Callable[[mp.mpf, mp.mpf], mp.mpf]] = {
     "leaky_relu": lambda m, s: (
         m / 100 + mp.mpf(99) / 100 * (m * mp.ncdf(m / s) + s * mp.npdf(m / s))
     ),
+    "gelu": lambda m, s: (
+        m * mp.ncdf(m / mp.sqrt(1 + s**2))
+        + s**2 * mp.npdf(m / mp.sqrt(1 + s**2)) / mp.sqrt(1 + s**2)
+    ),
     "sin": lambda m, s: mp.exp(-(s**2) / 2) * mp.sin(m),
     "sign": lambda m, s: mp.erf(m / (s * mp.sqrt(2))),
 }

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copyreg
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -90,7 +91,8 @@ def _derived(expression: sp.Expr) -> ActivationLaw:
     """Return the law of an expression, with closed averages where its class has them."""
     kinks, jumps = find_singularities(expression)
     closed = closed_averages(expression, breakpoints(expression, X))
-    return ActivationLaw(str(expression), expression, kinks=kinks, jumps=jumps, **closed)
+    law = ActivationLaw(str(expression), expression, kinks=kinks, jumps=jumps)
+    return law if closed is None else replace(law, **closed._asdict())
 
 
 def _check_real(expression: sp.Expr) -> None:

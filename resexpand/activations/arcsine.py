@@ -32,6 +32,10 @@ class Area(sp.Function):
         """Evaluate the determinant where it is free of cancellation or explicit."""
         if c == 0:
             return sp.sqrt(a * b)
+        if c.could_extract_minus_sign():
+            return cls(a, b, -c)
+        if sp.default_sort_key(b) < sp.default_sort_key(a):
+            return cls(b, a, c)
         determinant = sp.expand(a * b - c**2)
         if determinant == 0 or determinant.is_number:
             return sp.sqrt(determinant)

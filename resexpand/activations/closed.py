@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from types import ModuleType
+from typing import NamedTuple
 
 import sympy as sp
 
 from resexpand.activations import exponential_sum, stepwise
+from resexpand.activations.activation_law import Average, PairAverage
 from resexpand.activations.exponential_sum import terms_of
 from resexpand.activations.stepwise_parts import parts_of
 
@@ -15,32 +18,33 @@ LONGEST = 120
 """Operations in an expression beyond which no closed form is looked for."""
 
 
-def closed_averages(
-    expression: sp.Expr, breaks: Sequence[sp.Expr]
-) -> dict[str, Callable[..., sp.Expr]]:
-    """Return the closed averages of an activation as functions of the covariance, by name.
+class ClosedAverages(NamedTuple):
+    """The averages that an `ActivationLaw` states."""
+
+    pair: PairAverage
+    variance: Average
+    mean: Average
+
+
+def closed_averages(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> ClosedAverages | None:
+    """Return the closed averages of an activation, None where it is of no such class.
 
     Parameters
     ----------
     expression : sympy.Expr
-        Function of one symbol, real and finite.
+        Function of `X`, real and finite.
     breaks : sequence of sympy.Expr
         Points at which it may switch, sorted.
-
-    Returns
-    -------
-    dict
-        ``pair``, ``variance`` and ``mean``; empty where the expression is of no such class.
     """
     if expression.count_ops() > LONGEST:
-        return {}
-    stepped = bool(breaks) or expression.has(sp.erf, sp.erfc)
-    home = stepwise if stepped else exponential_sum
-    parts = parts_of(expression, breaks) if stepped else terms_of(expression)
-    if parts is None:
-        return {}
-    return {
-        "pair": partial(home.pair_average, parts),
-        "variance": partial(home.variance, parts),
-        "mean": partial(home.mean, parts),
-    }
+        return None
+    if breaks or expression.has(sp.erf, sp.erfc):
+        parts = parts_of(expression, breaks)
+        return None if parts is None else _of_class(stepwise, parts)
+    terms = terms_of(expression)
+    return None if terms is None else _of_class(exponential_sum, terms)
+
+
+def _of_class(home: ModuleType, parts: tuple[object, ...]) -> ClosedAverages:
+    functions = (home.pair_average, home.variance, home.mean)
+    return ClosedAverages(*(partial(function, parts) for function in functions))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sympy as sp
 
-from resexpand.activations.arcsine import ArcCorrelation, Area, reduce_area
+from resexpand.activations.arcsine import ArcCorrelation, Area
 from resexpand.activations.hyperbolic import ExpCosh
+from resexpand.activations.in_range import InRange
 from resexpand.activations.orthant import PairFunction
 
 FUNCTIONS = (sp.erfc, sp.erf, sp.exp, ArcCorrelation, PairFunction)
@@ -19,10 +20,13 @@ HALF = sp.Rational(1, 2)
 
 def normal_form(expression: sp.Expr) -> sp.Expr:
     """Return a closed average in a form that has its limit at coinciding inputs."""
-    if expression.has(PairFunction):
+    if limits := expression.atoms(InRange):
+        inside = expression.xreplace(dict.fromkeys(limits, sp.Integer(1)))
+        return normal_form(inside) * sp.Mul(*sorted(limits, key=sp.default_sort_key))
+    if expression.has(PairFunction) or not expression.has(sp.exp, ExpCosh):
         return collected(expression)
     # Gaussian factors hold areas in even powers alone, which have their limits already.
-    return expression if expression.has(sp.exp, ExpCosh) else reduce_area(expression)
+    return expression
 
 
 def collected(expression: sp.Expr) -> sp.Expr:

@@ -159,9 +159,14 @@ def _monomials(m: int, n: int, entries: tuple[sp.Expr, sp.Expr, sp.Expr]) -> sp.
     k11, k12, k22 = entries
     return sp.Add(
         *(
-            sp.binomial(m, j) * sp.binomial(n, j) * sp.factorial(j) * k12**j
-            * sp.factorial2(m - j - 1) * k11 ** ((m - j) // 2)
-            * sp.factorial2(n - j - 1) * k22 ** ((n - j) // 2)
+            sp.binomial(m, j)
+            * sp.binomial(n, j)
+            * sp.factorial(j)
+            * k12**j
+            * sp.factorial2(m - j - 1)
+            * k11 ** ((m - j) // 2)
+            * sp.factorial2(n - j - 1)
+            * k22 ** ((n - j) // 2)
             for j in range(m % 2, min(m, n) + 1, 2)
         )
     )
@@ -181,13 +186,13 @@ def _generating(
     s += first.height + second.height
     t = k[0] * k[1] * s12
     if signs[0] == signs[1] or 0 in (first.frequency, second.frequency):
-        cosh, sinh = ExpCosh, ExpSinh
-    else:
-        cosh, sinh = (lambda s, t, c=c: sp.exp(s) * c(t) for c in (sp.cos, sp.sin))
+        if even and centred:
+            return 2 * ExpSinh(s / 2, t / 2) ** 2
+        return (ExpCosh if even else ExpSinh)(s, t) / root
+    # Of a wave and an exponential the product of the exponents is imaginary.
     if even and centred:
-        half = sinh(s / 2, t / 2) ** 2
-        return (2 if signs[0] == signs[1] or cosh is ExpCosh else -2) * half
-    return (cosh if even else sinh)(s, t) / root
+        return -2 * sp.exp(s) * sp.sin(t / 2) ** 2
+    return sp.exp(s) * (sp.cos if even else sp.sin)(t) / root
 
 
 def _tilted(

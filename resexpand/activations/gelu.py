@@ -1,5 +1,6 @@
-r"""GELU ``x Phi(x)``: with ``a = K11/(1 + K11)``, ``b = K22/(1 + K22)``, ``D = (1 + K11)(1 + K22) -
-K12^2`` and the normal distribution function ``Phi``,
+r"""GELU ``x Phi(x)``, with the normal distribution function ``Phi``.
+
+With ``a = K11/(1 + K11)``, ``b = K22/(1 + K22)`` and ``D = (1 + K11)(1 + K22) - K12^2``,
 
     <phi_1 phi_2> = K12/4 + (1/(2 pi)) [ K12 arcsin( K12 / sqrt((1 + K11)(1 + K22)) )
                     + a b sqrt(D) + K12^2 / ((1 + K11)(1 + K22) sqrt(D)) ],

@@ -59,6 +59,14 @@ class PairFunction(sp.Function):
         return self
 
 
+def _ordered(
+    function: type[PairFunction], a: sp.Expr, b: sp.Expr, c: sp.Expr, t: sp.Expr, u: sp.Expr
+) -> sp.Expr | None:
+    """Return a function that is symmetric in its variables with the two in order."""
+    first, second = ([sp.default_sort_key(x) for x in pair] for pair in ((a, t), (b, u)))
+    return function(b, a, c, u, t) if second < first else None
+
+
 class Orthant(PairFunction):
     """``Orthant(a, b, c, t, u) = P(y_1 > t, y_2 > u)``."""
 
@@ -75,18 +83,18 @@ class Orthant(PairFunction):
             return sp.Integer(0) if (t + u).is_nonnegative else None
         if t == u == 0:
             return sp.Rational(1, 4) + ArcCorrelation(a, b, c) / (2 * sp.pi)
-        return None
+        return _ordered(cls, a, b, c, t, u)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         """Return the derivative with respect to one of the five arguments."""
         a, b, c, t, u = self.args
         if argindex in (2, 5):
-            return Orthant(b, a, c, u, t).fdiff(argindex - 1 if argindex == 2 else 4)
+            a, b, t, u = b, a, u, t
         joint = pair_density(a, b, c, t, u)
         if argindex == 3:
             return joint
         edge = density(a, t) * ConditionalTail(a, b, c, t, u)
-        return -edge if argindex == 4 else t * edge / (2 * a) - c * joint / (2 * a)
+        return -edge if argindex in (4, 5) else t * edge / (2 * a) - c * joint / (2 * a)
 
     def written(self, text: Any) -> str:
         """Return the LaTeX of the function: the bivariate normal distribution function."""
@@ -168,7 +176,7 @@ class PairExponential(PairFunction):
         if a == b and c in (a, -a):
             meeting = t == (u if c == a else -u)
             return sp.exp(-(t**2) / (2 * a)) if meeting else sp.Integer(0)
-        return None
+        return _ordered(cls, a, b, c, t, u)
 
     @property
     def exponent(self) -> sp.Expr:

@@ -29,12 +29,14 @@ from functools import cache
 import sympy as sp
 
 from resexpand.activations.collection import collected
+from resexpand.activations.in_range import InRange
 from resexpand.activations.orthant import ConditionalTail, Orthant, density, pair_density, tail
 
 Polynomial = tuple[sp.Expr, ...]
 """Coefficients, the constant first."""
 
-ZERO = sp.Integer(0)
+ZERO, HALF = sp.Integer(0), sp.Rational(1, 2)
+EPSILON = 2.0**-52
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def pair_average(parts: Sequence[Part], k11: sp.Expr, k12: sp.Expr, k22: sp.Expr
         for first, left in parts
         for second, right in parts
     )
-    return collected(sp.Add(*averages))
+    return _limited(parts, collected(sp.Add(*averages)), k11, k22)
 
 
 def variance(parts: Sequence[Part], k: sp.Expr) -> sp.Expr:
@@ -81,7 +83,40 @@ def mean(parts: Sequence[Part], k: sp.Expr) -> sp.Expr:
     averages = (
         _Moments((k, k, k), (step, None)).average(polynomial, one) for polynomial, step in parts
     )
-    return collected(sp.Add(*averages))
+    return _limited(parts, collected(sp.Add(*averages)), k)
+
+
+LOST = 1e-8
+"""Relative error of rounding up to which a difference of growing terms is used."""
+
+
+def _limited(parts: Sequence[Part], average: sp.Expr, *variances: sp.Expr) -> sp.Expr:
+    """Return an average that is no number at variances where its terms cancel."""
+    limit = _largest_variance(parts)
+    if limit is None or average == 0:
+        return average
+    return average * sp.Mul(*(InRange(k, limit) for k in dict.fromkeys(variances)))
+
+
+def _largest_variance(parts: Sequence[Part]) -> sp.Expr | None:
+    """Return the variance at which the parts are ``eps/LOST`` times their sum; None for all."""
+    degree = max(len(polynomial) for polynomial, _ in parts) - 1
+    ends = [
+        [
+            sp.Add(
+                *(p[n] for p, step in parts if n < len(p) and (step is None or step.sign == side))
+            )
+            for n in range(degree + 1)
+        ]
+        for side in (1, -1)
+    ]
+    outer = max((n for end in ends for n, value in enumerate(end) if value != 0), default=-HALF)
+    if outer == degree:
+        return None
+    steepest = max(abs(p[-1]) for p, _ in parts if len(p) == degree + 1)
+    height = max(abs(end[outer]) for end in ends) if outer >= 0 else 1
+    ratio = LOST / EPSILON * float(height / steepest) ** 2
+    return sp.Float(ratio ** float(1 / (degree - outer)))
 
 
 class _Moments:
@@ -107,17 +142,24 @@ class _Moments:
             )
         )
 
+    def step(self, j: int) -> Step:
+        """Return a step that is known to be there."""
+        step = self.steps[j]
+        if step is None:
+            raise TypeError(f"no step in front of variable {j + 1}")
+        return step
+
     def x(self, i: int, j: int) -> sp.Expr:
         """Return ``<x_i x_j>``."""
         return self.k[i + j]
 
     def xy(self, i: int, j: int) -> sp.Expr:
         """Return ``<x_i y_j>``."""
-        return self.steps[j].sign * self.k[i + j]
+        return self.step(j).sign * self.k[i + j]
 
     def y(self) -> tuple[sp.Expr, sp.Expr, sp.Expr, sp.Expr, sp.Expr]:
         """Return the covariance of ``(y_1, y_2)`` and the thresholds."""
-        (first, second), (a, c, b) = self.steps, self.k
+        first, second, (a, c, b) = self.step(0), self.step(1), self.k
         cross = first.sign * second.sign * c
         return a + first.noise, b + second.noise, cross, first.threshold, second.threshold
 
@@ -148,7 +190,7 @@ class _Moments:
         """Return ``G_j(m, n)``: the average with ``delta(y_j - t_j)`` in place of step ``j``."""
         if m < 0 or n < 0:
             return ZERO
-        step, other = self.steps[j], self.steps[1 - j]
+        step, other = self.step(j), self.steps[1 - j]
         size = self.x(j, j) + step.noise
         if m == n == 0:
             return density(size, step.threshold) * self._beyond_edge(j)
@@ -196,6 +238,7 @@ class _Moments:
         a, b, c, *_ = self.y()
         first, second = self.xy(i, 0), self.xy(i, 1)
         determinant = a * b - c**2
-        if self.steps[i].noise == 0:
-            return (self.steps[i].sign, ZERO) if i == 0 else (ZERO, self.steps[i].sign)
+        if self.step(i).noise == 0:
+            sign = sp.Integer(self.step(i).sign)
+            return (sign, ZERO) if i == 0 else (ZERO, sign)
         return (b * first - c * second) / determinant, (a * second - c * first) / determinant

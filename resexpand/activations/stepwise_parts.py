@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import sympy as sp
 
@@ -30,11 +31,13 @@ def parts_of(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> tuple[Part, ...]
         Points at which it may switch, sorted.
     """
     exact = sp.nsimplify(expression, rational=True)
-    pieces = [_signals(_resolved(exact, point)) for point in _between(breaks)]
-    if any(piece is None or _smooth(piece) != _smooth(pieces[0]) for piece in pieces):
-        return None
-    smooth = _smooth(pieces[0])
-    signals = {**_outward([piece[None] for piece in pieces], breaks), **smooth}
+    pieces: list[Signals] = []
+    for point in _between(breaks):
+        piece = _signals(_resolved(exact, point))
+        if piece is None or (pieces and _smooth(piece) != _smooth(pieces[0])):
+            return None
+        pieces.append(piece)
+    signals = {**_outward([piece[None] for piece in pieces], breaks), **_smooth(pieces[0])}
     parts = tuple((_coefficients(p), step) for step, p in signals.items() if p != 0)
     is_short = len(parts) <= MOST_PARTS and all(
         len(polynomial) - 1 <= _most_degree(step) for polynomial, step in parts
@@ -52,7 +55,7 @@ def _between(breaks: Sequence[sp.Expr]) -> list[sp.Rational]:
     if not breaks:
         return [sp.Integer(0)]
     values = [sp.Rational(str(b.evalf(30))) for b in breaks]
-    middles = [(a + b) / 2 for a, b in zip(values, values[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in pairwise(values)]
     return [values[0] - 1, *middles, values[-1] + 1]
 
 
@@ -114,8 +117,8 @@ def _smooth_step(argument: sp.Expr) -> Step | None:
     return Step(sign, abs(threshold), 1 / (2 * slope**2))
 
 
-def _smooth(signals: Signals | None) -> Signals | None:
-    return signals and {step: value for step, value in signals.items() if step is not None}
+def _smooth(signals: Signals) -> Signals:
+    return {step: value for step, value in signals.items() if step is not None}
 
 
 def _outward(pieces: Sequence[sp.Expr], breaks: Sequence[sp.Expr]) -> Signals:

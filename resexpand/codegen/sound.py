@@ -5,8 +5,8 @@
 - `Area` has a function of its own, which neither cancels nor overflows. A constant on the diagonal
   alone is taken out, ``(s + A)(s + B) - C^2 = s (s + A + B) + (A B - C^2)``, since it would be lost
   beside large ``A`` and ``B``.
-- Where areas are divided by, the divisions form a chain, ``(x / y) / z`` and not ``x / (y z)``,
-  whose denominator would overflow at variances beyond 1e154 and vanish at small ones.
+- Several divisions form a chain, ``(x / y) / z`` and not ``x / (y z)``, whose denominator would
+  overflow at variances beyond 1e154 and vanish at small ones.
 - A constant that exponentials cancel at small arguments goes into them, ``1 - exp(x) = -expm1(x)``.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Callable
 import sympy as sp
 
 from resexpand.activations.arcsine import ArcCorrelation, Area
+from resexpand.activations.in_range import InRange
 
 
 class Hypotenuse(sp.Function):
@@ -43,7 +44,7 @@ class Expm1(sp.Function):
 def sound(expression: sp.Expr) -> sp.Expr:
     """Return a closed expression in forms that are accurate wherever its value is finite."""
     # `replace` goes from the leaves up: the arguments of a node may hold such nodes themselves.
-    replaced = _replaced(expression, (Area, ArcCorrelation), _node)
+    replaced = _replaced(expression, (Area, ArcCorrelation, InRange), _node)
     return _replaced(_replaced(replaced, (sp.Mul,), _chained), (sp.Add,), _less_one)
 
 
@@ -53,7 +54,9 @@ def _replaced(
     return expression.replace(lambda node: isinstance(node, kinds), form)
 
 
-def _node(node: Area | ArcCorrelation) -> sp.Expr:
+def _node(node: Area | ArcCorrelation | InRange) -> sp.Expr:
+    if isinstance(node, InRange):
+        return node.selection()
     area = Area(*node.args)
     root = _root(area) if isinstance(area, Area) else area
     if isinstance(node, Area):
@@ -70,8 +73,16 @@ def _root(area: Area) -> sp.Expr:
     alone = shift == other and c.as_coeff_Add()[0] == 0
     if alone and shift.is_positive and first.is_positive and second.is_positive:
         along = sp.sqrt(shift) * sp.sqrt(shift + first + second)
-        return Hypotenuse(along, Area(first, second, c))
+        return Hypotenuse(along, _without_factor(first, second, c))
     return area
+
+
+def _without_factor(a: sp.Expr, b: sp.Expr, c: sp.Expr) -> sp.Expr:
+    """Return an area whose entries are not rounded by a factor common to all three."""
+    (factor, a0), (second, b0), (third, c0) = (
+        e.as_independent(*e.free_symbols, as_Add=False) for e in (a, b, c)
+    )
+    return factor * Area(a0, b0, c0) if factor == second == third else Area(a, b, c)
 
 
 def _chained(product: sp.Mul) -> sp.Expr:
@@ -90,7 +101,8 @@ def _chained(product: sp.Mul) -> sp.Expr:
             above.append(factor)
     numbers = [factor for factor in above if factor.is_number]
     others = [factor for factor in above if not factor.is_number]
-    if len(below) < 2 or not others or not product.has(Area, Hypotenuse):
+    is_wide = len(others) > 1 or product.has(Area, Hypotenuse)
+    if len(below) < 2 or not others or not is_wide:
         return product
     chain, *rest = sorted(others, key=sp.default_sort_key)
     for divisor in sorted(below, key=sp.default_sort_key):

@@ -386,12 +386,12 @@ def test_the_stated_error_of_a_kinked_pair_is_honest(correlation: float) -> None
     found = evaluate(kernel(network("abs"), inputs=2), K0=start, **given)
     exact = 2 / np.pi * (np.sqrt(1 - correlation**2) + correlation * np.arcsin(correlation))
     error = abs(found["C"][0, 0, 1] / exact - 1)
-    assert error <= found.quadrature_error["C"] + FLOOR
+    assert error <= found.quadrature_error.get("C", 0.0) + FLOOR
 
 
 def test_quadrature_that_fails_says_so() -> None:
     # Far sharper than any node spacing: a step in disguise.
-    spike = network(sp.exp(-((1000 * U) ** 2)))
+    spike = network(sp.exp(-((1000 * U) ** 2)) / (1 + U**2 / 10**6))
     found = evaluate(kernel(spike), K0=1.0, depth=1, **HYPER)
     assert "the quadrature in C is only good to" in found.status
     exact = 1.3 / np.sqrt(1 + 4e6) + 0.1
@@ -403,7 +403,7 @@ def test_an_oscillation_in_step_with_the_nodes_is_noticed() -> None:
     # On 240 steps of the smooth rule sin^2 goes through whole periods and looks constant; a rule
     # that kept every other node would agree.
     step = 2 * CUTOFF / (SMOOTH_NODES["fine"] - 1)
-    wave = network(sp.sin(sp.Float(np.pi / step) * U))
+    wave = network(sp.sin(sp.Float(np.pi / step) * U) / (1 + U**2 / 10**6))
     found = evaluate(kernel(wave), K0=1.0, depth=1, **HYPER)
     assert abs(found["C"][0] - (1.3 / 2 + 0.1)) > 0.1
     assert "the quadrature in C is only good to" in found.status
