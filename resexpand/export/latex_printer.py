@@ -16,6 +16,7 @@ from sympy.core.function import AppliedUndef
 from sympy.printing.latex import LatexPrinter
 
 from resexpand.activations.arcsine import ArcCorrelation, Area
+from resexpand.activations.orthant import Orthant
 from resexpand.export.latex_order import (
     abs_term,
     base_and_exponent,
@@ -196,6 +197,9 @@ class FormulaPrinter(LatexPrinter):
 
     def _print_ArcCorrelation(self, expr: ArcCorrelation) -> str:
         return self.text(expr.rewritten())
+
+    def _print_Orthant(self, expr: Orthant) -> str:
+        return expr.written(self.text)
 
     def _print_Integral(self, expr: sp.Integral) -> str:
         variable, *limits = expr.limits[0]

@@ -13,6 +13,7 @@ import sympy as sp
 from closed_values import mean, number, pair, pair_slope, variance
 from oracles import plane_average
 
+from resexpand import Activation, Branch, Linear, ResNet, kernel, to_latex
 from resexpand.activations import ACTIVATIONS, activation_law
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.activations.arcsine import elementary
@@ -174,3 +175,10 @@ def test_laws_with_closed_averages_travel_between_processes() -> None:
     rebuild, arguments = copyreg.dispatch_table[ActivationLaw](law)
     assert rebuild(*arguments) is law
     assert elementary(law.variance(K)) == 2 * K
+
+
+def test_the_bivariate_distribution_function_is_printed() -> None:
+    net = ResNet(Branch(Activation(sp.Heaviside(X - 1)), Linear()), scale=1, depth=2)
+    text = to_latex(kernel(net, inputs=2), "aligned", closed=True)
+    assert r"\Phi_2\left(- \frac{1}{\sqrt{K_{11}^{l-1}}}" in text
+    assert "Orthant" not in text

@@ -11,17 +11,14 @@ from types import ModuleType
 import pytest
 import sympy as sp
 from closed_values import pair, variance
-from oracles import plane_average
 
 from resexpand.activations import activation_law
-from resexpand.activations.activation_law import X
-from resexpand.activations.singularities import breakpoints
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "elementwise_cases.py"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
-def loaded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("elementwise_cases", PATH)
+def loaded(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -30,7 +27,7 @@ def loaded() -> ModuleType:
     return module
 
 
-GRID = loaded()
+GRID, BENCHMARK = loaded("elementwise_cases"), loaded("elementwise")
 CASES = GRID.cases()
 
 
@@ -48,10 +45,15 @@ def test_the_grid_has_every_layer() -> None:
 def test_layer(case: tuple[str, dict[str, object], sp.Expr]) -> None:
     name, _, expression = case
     law = activation_law(expression)
-    phi = sp.lambdify(X, expression, modules=["scipy", "numpy"])
-    breaks = tuple(float(b) for b in breakpoints(expression, X)) or (0.0,)
     for a, c, b in GRID.covariances(name):
-        exact = plane_average(lambda x, y: phi(x) * phi(y), (a, c, b), breaks)
+        exact = BENCHMARK.integral(expression, a, c, b)
         scale = math.sqrt(variance(law)(a) * variance(law)(b))
-        # The reference leaves out what lies beyond nine deviations.
-        assert abs(pair(law)(a, c, b) - exact) < 2e-12 * scale
+        assert abs(pair(law)(a, c, b) - exact) < 1e-12 * scale
+
+
+def test_a_wrong_covariance_is_caught() -> None:
+    expression = next(e for name, _, e in CASES if name == "Gabor")
+    (a, c, b), law = GRID.COVARIANCES[0], activation_law(expression)
+    scale = math.sqrt(variance(law)(a) * variance(law)(b))
+    wrong = pair(law)(a, (1 + 1e-10) * c, b)
+    assert abs(wrong - BENCHMARK.integral(expression, a, c, b)) > 1e-12 * scale
