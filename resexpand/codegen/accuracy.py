@@ -9,12 +9,15 @@ or of a matrix of orders, are parts of one whole and relative to the largest of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.activations.growth import growth
 from resexpand.codegen.schedule import Schedule, places, slots
 from resexpand.codegen.values import overflow_problem, relative_difference
+from resexpand.theory.closure import Laws
 from resexpand.theory.recursion import Output
 
 Array = NDArray[np.float64]
@@ -31,7 +34,12 @@ ROUNDING = 8e-15
 
 
 def quadrature_errors(
-    plan: Schedule, fine: Mapping[str, Array], coarse: Mapping[str, Array], *, pairs: bool, depth: int
+    plan: Schedule,
+    fine: Mapping[str, Array],
+    coarse: Mapping[str, Array],
+    *,
+    pairs: bool,
+    depth: int,
 ) -> dict[str, float]:
     """Return by output a bound of the error of its quadratures, from runs at two resolutions."""
     found = differences(plan, fine, coarse, pairs=pairs)
@@ -67,6 +75,7 @@ def problems(
     quadrature: Mapping[str, float],
     rounding: Mapping[str, float],
     precision: str,
+    laws: Laws = (),
 ) -> tuple[str, ...]:
     """Return a sentence on everything about some arrays that must be known before using them.
 
@@ -79,7 +88,22 @@ def problems(
         array = np.asarray(arrays[output.name])
         problem = overflow_problem(output.name, array, is_layered(output), precision)
         found += [problem] if problem else []
+    found += infinite_averages(laws) if found else []
     return (*found, *accuracy_problems(quadrature, rounding, precision))
+
+
+def infinite_averages(laws: Laws) -> list[str]:
+    """Return a sentence for every activation whose averages end at some variance."""
+    sentences = []
+    for _, law in laws:
+        largest = growth(law).largest_variance(2)
+        if largest < inf:
+            limit = f"a variance of {largest:.4g} on" if largest > 0 else "any variance above 0 on"
+            sentences.append(
+                f"{law.name} grows so fast that the Gaussian average of its square is infinite "
+                f"from {limit}"
+            )
+    return sentences
 
 
 def accuracy_problems(

@@ -5,8 +5,8 @@ integrals. A panel ends where one of the edges lies on which the integrand is re
 (`resexpand.codegen.resolution`), and is never longer than `LONGEST`, which resolves the density.
 For two inputs, ``x = a z`` and ``y = b z + c w``, the inner sum has the edges of ``y``; the outer
 one has those of ``x`` and, through the inner average, those of ``y`` smoothed over the width ``c``:
-what lies within a few ``c`` needs one panel, and around a singular point panels grow from that width
-by a constant factor. Sums end where the integrand times the density has become negligible.
+what lies within a few ``c`` needs one panel, and around a singular point panels grow from that
+width by a constant factor. Sums end where the integrand times the density has become negligible.
 
 Nodes, weights and edges are arguments, so that one compiled routine serves both resolutions.
 """
@@ -21,7 +21,9 @@ import sympy as sp
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.source import argument_names, constant, scalar_function
 
-RULES = tuple(sp.Symbol(name) for name in ("nodes", "weights", "edges", "points", "places", "sizes"))
+RULES = tuple(
+    sp.Symbol(name) for name in ("nodes", "weights", "edges", "points", "places", "sizes")
+)
 """Arguments of every quadrature: rule, edges and singular points of the integrands, and logarithms of
 their sizes at some places."""
 
@@ -200,10 +202,12 @@ _RULE_NAMES = ", ".join(rule.name for rule in RULES)
 # Cholesky factor of the covariance. A vanishing variance leaves the other input alone; equal
 # variances keep the digits of what two nearly parallel inputs do not share, and what is left of
 # parallel ones by rounding is none.
-_TRIANGLE = """a = fn_sqrt(k0)
-b = k1 / a if a > 0.0 else 0.0
-left = (k0 - k1) * ((k0 + k1) / k0) if k0 == k2 and k0 > 0.0 else k2 - b * b
-c = fn_sqrt(left) if left > (0.0 if k0 == k2 else 4e-16 * k2) else 0.0""".split("\n")
+_TRIANGLE = [
+    "a = fn_sqrt(k0)",
+    "b = k1 / a if a > 0.0 else 0.0",
+    "left = (k0 - k1) * ((k0 + k1) / k0) if k0 == k2 and k0 > 0.0 else k2 - b * b",
+    "c = fn_sqrt(left) if left > (0.0 if k0 == k2 else 4e-16 * k2) else 0.0",
+]
 
 
 def _sum(variable: str, stop: str, value: str) -> list[str]:

@@ -57,7 +57,7 @@ def resolution(quadratures: Sequence[Quadrature]) -> tuple[Array, ...]:
                 factors.update(dict.fromkeys(g**power for power in range(1, powers + 1)))
             return part
 
-        others = {s: sp.S.One for s in (*quadrature.covariance, *quadrature.parameters)}
+        others = dict.fromkeys((*quadrature.covariance, *quadrature.parameters), sp.S.One)
         integrand = quadrature.integrand.xreplace(others)
         map_parts(integrand, frozenset(quadrature.variables), note)
         wholes[integrand.xreplace(dict.fromkeys(quadrature.variables, X))] = None
@@ -77,12 +77,15 @@ def _resolved(factors: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
 
     edges = panel_edges(values, [*singular, *centres])
     points = np.array([side * p for p in singular for side in (-1.0, 1.0)])
-    return tuple(np.unique(np.concatenate([ends, found])) for found in (edges, points))
+    return np.unique(np.append(ends, edges)), np.unique(np.append(ends, points))
 
 
 @lru_cache(maxsize=256)
 def _sizes(wholes: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
-    size = np.max([running_size(lambda x, f=f: array_values(f, X, x), PLACES) for f in wholes], axis=0)
+    def values(x: Array) -> Array:
+        return np.stack([array_values(f, X, x) for f in wholes])
+
+    size = running_size(values, PLACES).max(axis=0)
     with np.errstate(divide="ignore"):
         sizes = np.maximum(np.log(size), SMALLEST)
     return np.append(PLACES[1:], OUTSIDE), np.append(sizes[1:], sizes[-1])

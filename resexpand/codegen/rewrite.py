@@ -104,8 +104,10 @@ class Lowering:
             diagonal = self._diagonal(integrand, node.variables, placeholders)
             own = {*node.variables, *placeholders}
             parameters = sorted(integrand.free_symbols - own, key=sp.default_sort_key)
-            others = {s: sp.S.One for s in (*placeholders, *parameters)}
-            rates = tuple(_rate(integrand.xreplace(others), node.variables, x) for x in node.variables)
+            others = dict.fromkeys((*placeholders, *parameters), sp.S.One)
+            rates = tuple(
+                _rate(integrand.xreplace(others), node.variables, x) for x in node.variables
+            )
             self.quadratures[key] = Quadrature(
                 name=f"average_{len(self.quadratures)}",
                 integrand=stable_exponentials(integrand, node.variables),

@@ -132,7 +132,8 @@ class Routine:
         inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         looked_at = {} if fine.is_finite else arrays
-        found = problems(self.plan, looked_at, quadrature, rounding, self.precision)
+        errors = quadrature, rounding
+        found = problems(self.plan, looked_at, *errors, self.precision, self.recursion.laws)
         citations = self.citations
         return Values(arrays, point.depth, found, quadrature, citations, self.place, rounding)
 
