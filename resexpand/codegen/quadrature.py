@@ -24,8 +24,8 @@ from resexpand.codegen.source import argument_names, constant, scalar_function
 RULES = tuple(
     sp.Symbol(name) for name in ("nodes", "weights", "edges", "points", "places", "sizes")
 )
-"""Arguments of every quadrature: rule, edges and singular points of the integrands, and logarithms of
-their sizes at some places."""
+"""Arguments of every quadrature: rule, edges and singular points of the integrands, and logarithms
+of their sizes at some places."""
 
 LONGEST = 3.5
 """Longest panel, in standard deviations."""
