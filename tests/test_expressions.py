@@ -334,7 +334,26 @@ MPMATH = {name: getattr(mpmath, name) for name in FUNCTIONS if hasattr(mpmath, n
     "silu": lambda x: x / (1 + mpmath.exp(-x)),
     "swish": lambda x: x / (1 + mpmath.exp(-x)),
     "gelu": lambda x: x * mpmath.ncdf(x),
+    "arcsinh": mpmath.asinh,
+    "sinc": mpmath.sinc,
+    "elu": lambda x: x if x > 0 else mpmath.expm1(x),
+    "celu": lambda x: x if x > 0 else mpmath.expm1(x),
+    "selu": lambda x: _SELU[0] * (x if x > 0 else _SELU[1] * mpmath.expm1(x)),
+    "mish": lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x))),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "logsigmoid": lambda x: -mpmath.log(1 + mpmath.exp(-x)),
+    "tanhshrink": lambda x: x - mpmath.tanh(x),
+    "hardtanh": lambda x: max(-1, min(x, 1)),
+    "relu6": lambda x: max(0, min(x, 6)),
+    "hardsigmoid": lambda x: max(0, min((x + 3) / 6, 1)),
+    "hardswish": lambda x: x * max(0, min((x + 3) / 6, 1)),
+    "softshrink": lambda x: mpmath.sign(x) * max(abs(x) - mpmath.mpf(1) / 2, 0),
+    "hardshrink": lambda x: x if abs(x) > mpmath.mpf(1) / 2 else mpmath.mpf(0),
 }
+with mpmath.workdps(150):
+    _SELU = tuple(
+        map(mpmath.mpf, ("1.0507009873554804934193349852946", "1.6732632423543772848170429916717"))
+    )
 
 
 def _by_python(text: str) -> mpmath.mpf | None:

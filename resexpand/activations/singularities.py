@@ -67,7 +67,9 @@ def branch_points(expression: sp.Expr, variable: sp.Symbol) -> tuple[sp.Expr, ..
 
 
 def _zeros(arguments: list[sp.Expr], variable: sp.Symbol) -> tuple[sp.Expr, ...]:
-    found = {p for a in dict.fromkeys(arguments) if a.has(variable) for p in real_zeros(a, variable)}
+    found = {
+        p for a in dict.fromkeys(arguments) if a.has(variable) for p in real_zeros(a, variable)
+    }
     return tuple(sorted(found, key=float))
 
 

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.activations.growth import growth
 from resexpand.codegen.schedule import Schedule, places, slots
 from resexpand.codegen.values import QUADRATURE_LIMIT, overflow_problem, relative_difference
+from resexpand.theory.closure import Laws
 from resexpand.theory.recursion import Output
 
 Array = NDArray[np.float64]
@@ -29,7 +31,12 @@ ROUNDING = 8e-15
 
 
 def quadrature_errors(
-    plan: Schedule, fine: Mapping[str, Array], coarse: Mapping[str, Array], *, pairs: bool, depth: int
+    plan: Schedule,
+    fine: Mapping[str, Array],
+    coarse: Mapping[str, Array],
+    *,
+    pairs: bool,
+    depth: int,
 ) -> dict[str, float]:
     """Return by output a bound of the error of its quadratures, from runs at two resolutions."""
     found = differences(plan, fine, coarse, pairs=pairs)
@@ -85,6 +92,7 @@ def problems(
     plan: Schedule,
     arrays: Mapping[str, Array],
     quadrature: Mapping[str, float],
+    laws: Laws = (),
 ) -> tuple[str, ...]:
     """Return a sentence on everything about some arrays that must be known before using them.
 
@@ -97,12 +105,27 @@ def problems(
         array = np.asarray(arrays[output.name])
         problem = overflow_problem(output.name, array, _is_layered(output))
         found += [problem] if problem else []
+    found += infinite_averages(laws) if found else []
     coarse = [
         f"the quadrature in {name} is only good to {error:.1g}"
         for name, error in quadrature.items()
         if error > QUADRATURE_LIMIT
     ]
     return (*found, *coarse)
+
+
+def infinite_averages(laws: Laws) -> list[str]:
+    """Return a sentence for every activation whose averages end at some variance."""
+    sentences = []
+    for _, law in laws:
+        largest = growth(law).largest_variance(2)
+        if largest < math.inf:
+            limit = f"a variance of {largest:.4g} on" if largest > 0 else "any variance above 0 on"
+            sentences.append(
+                f"{law.name} grows so fast that the Gaussian average of its square is infinite "
+                f"from {limit}"
+            )
+    return sentences
 
 
 def _is_layered(output: Output) -> bool:

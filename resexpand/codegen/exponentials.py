@@ -81,9 +81,7 @@ def _normal(exponent: sp.Expr) -> tuple[sp.Rational, sp.Expr]:
     return multiple, rest
 
 
-def _two_sided(
-    expression: sp.Expr, exponent: sp.Expr, multiples: set[sp.Rational]
-) -> sp.Expr:
+def _two_sided(expression: sp.Expr, exponent: sp.Expr, multiples: set[sp.Rational]) -> sp.Expr:
     unit = reduce(sp.gcd, [abs(m) for m in multiples])
     e = sp.Dummy("e", positive=True)
     size = sp.Abs(unit * exponent)

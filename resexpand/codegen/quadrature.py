@@ -5,8 +5,8 @@ integrals. A panel ends where one of the edges lies on which the integrand is re
 (`resexpand.codegen.resolution`), and is never longer than `LONGEST`, which resolves the density.
 For two inputs, ``x = a z`` and ``y = b z + c w``, the inner sum has the edges of ``y``; the outer
 one has those of ``x`` and, through the inner average, those of ``y`` smoothed over the width ``c``:
-what lies within a few ``c`` needs one panel, and around a singular point panels grow from that width
-by a constant factor. Sums end where the integrand times the density has become negligible.
+what lies within a few ``c`` needs one panel, and around a singular point panels grow from that
+width by a constant factor. Sums end where the integrand times the density has become negligible.
 
 Nodes, weights and edges are arguments, so that one compiled routine serves both resolutions.
 """
@@ -21,9 +21,11 @@ import sympy as sp
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.source import argument_names, constant, scalar_function
 
-RULES = tuple(sp.Symbol(name) for name in ("nodes", "weights", "edges", "points", "places", "sizes"))
-"""Arguments of every quadrature: rule, edges and singular points of the integrands, and logarithms of
-their sizes at some places."""
+RULES = tuple(
+    sp.Symbol(name) for name in ("nodes", "weights", "edges", "points", "places", "sizes")
+)
+"""Arguments of every quadrature: rule, edges and singular points of the integrands, and logarithms
+of their sizes at some places."""
 
 LONGEST = 3.5
 """Longest panel, in standard deviations."""
@@ -74,7 +76,8 @@ def quadrature_functions(quadratures: Sequence[Quadrature], *, shared: bool = Fa
         inputs = (*quadrature.variables, *quadrature.covariance, *quadrature.parameters)
         name = f"{quadrature.name}_integrand"
         functions.append(scalar_function(name, inputs, [quadrature.integrand]))
-        texts = _pair(quadrature) if len(quadrature.variables) == 2 else _single(quadrature)
+        is_pair = len(quadrature.variables) == 2
+        texts = _pair(quadrature, shared) if is_pair else _single(quadrature)
         if shared:
             texts[-1] = _among_threads(texts[-1])
         functions += texts
@@ -160,9 +163,10 @@ def _single(quadrature: Quadrature) -> list[str]:
     name = quadrature.name
     rest = ", ".join(argument_names((*quadrature.covariance, *quadrature.parameters)))
     lines = [
-        *_infinite(quadrature),
         "scale = fn_sqrt(k0)",
         "reach = reach_of(scale, scale, places, sizes)",
+        "excess = 0.0",
+        *_infinite(quadrature),
         *_sum(
             "z",
             "line_stop(start, reach, 0.0, scale, edges)",
@@ -172,22 +176,25 @@ def _single(quadrature: Quadrature) -> list[str]:
     return [_function(f"@reduction\ndef {name}({rest}, {_RULE_NAMES}):", lines)]
 
 
-def _pair(quadrature: Quadrature) -> list[str]:
+def _pair(quadrature: Quadrature, shared: bool) -> list[str]:
     name = quadrature.name
     rest = ", ".join(argument_names((*quadrature.covariance, *quadrature.parameters)))
     row_head = f"{name}_row(z, a, b, c, reach, {rest}, nodes, weights, edges)"
-    row = _sum(
+    row = ["excess = 0.0"]
+    row += _sum(
         "y",
         "line_stop(start, reach, b * z, c, edges)",
         f"{name}_integrand(a * z, b * z + c * y, {rest})",
     )
     lines = [
-        *_infinite(quadrature),
         *_TRIANGLE,
         "reach = reach_of(a, fn_sqrt(k2), places, sizes)",
+        "excess = 0.0",
+        *_infinite(quadrature),
         *_sum("z", "smoothed_stop(start, reach, a, b, c, edges, points)", row_head),
     ]
-    if quadrature.diagonal is not None:
+    # Threads of other points would miss this way out.
+    if quadrature.diagonal is not None and not shared:
         parameters = "".join(f", {p}" for p in argument_names(quadrature.parameters))
         same = f"{quadrature.diagonal}(k0{parameters}, {_RULE_NAMES})"
         lines = ["if k0 == k1 and k1 == k2:", f"    return {same}", *lines]
@@ -200,13 +207,18 @@ _RULE_NAMES = ", ".join(rule.name for rule in RULES)
 # Cholesky factor of the covariance. A vanishing variance leaves the other input alone; equal
 # variances keep the digits of what two nearly parallel inputs do not share, and what is left of
 # parallel ones by rounding is none.
-_TRIANGLE = ["a = fn_sqrt(k0)", "b = k1 / a if a > 0.0 else 0.0", "left = (k0 - k1) * ((k0 + k1) / k0) if k0 == k2 and k0 > 0.0 else k2 - b * b", "c = fn_sqrt(left) if left > (0.0 if k0 == k2 else 4e-16 * k2) else 0.0"]
+_TRIANGLE = [
+    "a = fn_sqrt(k0)",
+    "b = k1 / a if a > 0.0 else 0.0",
+    "left = (k0 - k1) * ((k0 + k1) / k0) if k0 == k2 and k0 > 0.0 else k2 - b * b",
+    "c = fn_sqrt(left) if left > (0.0 if k0 == k2 else 4e-16 * k2) else 0.0",
+]
 
 
 def _sum(variable: str, stop: str, value: str) -> list[str]:
     """Return the loop over the panels of one standard normal variable."""
     return [
-        "total = 0.0 * reach",
+        "total = 0.0 * reach + excess",
         "start = -reach",
         "while start < reach:",
         f"    stop = {stop}",
@@ -224,17 +236,19 @@ def _function(head: str, lines: Sequence[str]) -> str:
 
 
 def _infinite(quadrature: Quadrature) -> list[str]:
-    """Return the lines that recognise covariances at which the average is infinite."""
+    """Return the lines that recognise covariances at which the average is infinite.
+
+    No way out of the function: threads that share a sum must all come to its end.
+    """
     if not any(quadrature.rates):
         return []
-    if any(rate == sp.oo for rate in quadrature.rates):
-        return ["if k0 > 0.0:", "    return math.inf"]
-    doubled = [constant(2 * rate) for rate in quadrature.rates]
-    if len(doubled) == 1:
-        return [f"if {doubled[0]} * k0 >= 1.0:", "    return math.inf"]
-    p, q = doubled
-    return [
-        f"room = (1.0 - {p} * k0) * (1.0 - {q} * k2) - {p} * {q} * k1 * k1",
-        f"if {p} * k0 >= 1.0 or room <= 0.0:",
-        "    return math.inf",
-    ]
+    doubled = [constant(2 * rate) for rate in quadrature.rates if rate != sp.oo]
+    if len(doubled) < len(quadrature.rates):
+        condition = "k0 > 0.0"
+    elif len(doubled) == 1:
+        condition = f"{doubled[0]} * k0 >= 1.0"
+    else:
+        p, q = doubled
+        room = f"(1.0 - {p} * k0) * (1.0 - {q} * k2) - {p} * {q} * k1 * k1"
+        condition = f"{p} * k0 >= 1.0 or {room} <= 0.0"
+    return [f"if {condition}:", "    reach = 0.0", "    excess = math.inf"]

@@ -77,12 +77,15 @@ def _resolved(factors: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
 
     edges = panel_edges(values, [*singular, *centres])
     points = np.array([side * p for p in singular for side in (-1.0, 1.0)])
-    return tuple(np.unique(np.concatenate([ends, found])) for found in (edges, points))
+    return np.unique(np.append(ends, edges)), np.unique(np.append(ends, points))
 
 
 @lru_cache(maxsize=256)
 def _sizes(wholes: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
-    size = np.max([running_size(lambda x, f=f: array_values(f, X, x), PLACES) for f in wholes], axis=0)
+    def values(x: Array) -> Array:
+        return np.stack([array_values(f, X, x) for f in wholes])
+
+    size = running_size(values, PLACES).max(axis=0)
     with np.errstate(divide="ignore"):
         sizes = np.maximum(np.log(size), SMALLEST)
     return np.append(PLACES[1:], OUTSIDE), np.append(sizes[1:], sizes[-1])

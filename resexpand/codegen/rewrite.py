@@ -110,7 +110,9 @@ class Lowering:
             own = {*node.variables, *placeholders}
             parameters = sorted(integrand.free_symbols - own, key=sp.default_sort_key)
             others = dict.fromkeys((*placeholders, *parameters), sp.S.One)
-            rates = tuple(_rate(integrand.xreplace(others), node.variables, x) for x in node.variables)
+            rates = tuple(
+                _rate(integrand.xreplace(others), node.variables, x) for x in node.variables
+            )
             self.quadratures[key] = Quadrature(
                 name=f"average_{len(self.quadratures)}",
                 integrand=stable_exponentials(integrand, node.variables),

@@ -141,7 +141,7 @@ class Routine:
         inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
         looked_at = {} if fine.is_finite else arrays
-        said = problems(self.plan, looked_at, quadrature)
+        said = problems(self.plan, looked_at, quadrature, self.recursion.laws)
         start = np.broadcast_to(point.kernel, point.grid) if not matrix else point.kernel
         said += unresolved(self.plan.outputs, arrays, start)
         return Values(
@@ -153,7 +153,7 @@ class Routine:
         # What leaves the range of double precision is reported in words, output by output.
         with np.errstate(all="ignore"):
             found = gram_arrays(self.recursion, names, point, compile_routine)
-        said = problems(self.plan, found.arrays, found.error)
+        said = problems(self.plan, found.arrays, found.error, self.recursion.laws)
         return Values(
             found.arrays, point.depth, said, found.error, self.citations, self.place, point.notes
         )

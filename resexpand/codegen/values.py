@@ -20,8 +20,9 @@ class Values(dict[str, NDArray[np.float64]]):
     problems : tuple of str
         One sentence per problem: overflow, quadrature that did not converge. Empty if none.
     quadrature_error : dict
-        Output name to the largest relative difference between the two resolutions of the
-        quadrature, an upper bound of its error; empty if every average had a closed form.
+        Output name to an upper bound of the relative error of its quadratures: the largest
+        difference between two resolutions, and their rounding; empty if every average had a closed
+        form.
     citations : tuple of Citation
         Where the equations and the quadrature behind the numbers stand.
     target : str
