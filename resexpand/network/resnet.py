@@ -240,7 +240,7 @@ scale=3/10, depth=20)
             raise UnsupportedError(
                 f"what is asked of a network of {len(self.kinds)} kinds of blocks",
                 "it is known for blocks with one branch",
-                "kernel() and response() take several kinds",
+                "kernel(), response() and sample() take several kinds",
             )
         return self.kinds[0]
 
@@ -285,7 +285,8 @@ scale=3/10, depth=20)
     @cached_property
     def head(self) -> tuple[Step, ...]:
         """The maps in front of the read-out."""
-        return head_of(self.next_steps, self.head_ops)
+        known = [step for steps in self.shapes.steps for step in steps]
+        return head_of(self.next_steps, self.head_ops, known)
 
     @property
     def has_own_head(self) -> bool:
