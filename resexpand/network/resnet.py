@@ -17,122 +17,13 @@ from itertools import pairwise
 import sympy as sp
 
 from resexpand.errors import DescriptionError, UnsupportedError
+from resexpand.network.branch import Branch, is_many
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
-from resexpand.network.registry import OPERATIONS
 from resexpand.network.shapes import Shapes, named, shapes_of
-from resexpand.network.steps import Step, head_of, opening_of, require_laws, steps_of
+from resexpand.network.steps import Step, head_of, opening_of, require_laws
 
-
-@dataclass(frozen=True, init=False)
-class Branch:
-    """A residual branch: operations in data-flow order.
-
-    Parameters
-    ----------
-    *ops : Operation
-        At least one operation: `Linear`, `Activation`, or another registered kind. Two activations
-        may not follow each other (write their composition as one expression), and a branch that
-        ends in an activation must begin with a `Linear`, because its stream ``h`` is not Gaussian.
-
-    Raises
-    ------
-    DescriptionError
-        If the branch is empty or holds something that is not an operation.
-    UnsupportedError
-        If the order of operations is one this package has no theory for.
-    """
-
-    ops: tuple[Operation, ...]
-
-    def __init__(self, *ops: Operation):
-        if not ops:
-            raise DescriptionError("Branch()", "a branch needs an operation", "add a Linear()")
-        for op in ops:
-            if not isinstance(op, Operation):
-                known = ", ".join(OPERATIONS)
-                raise DescriptionError(
-                    f"{op!r} in a branch", "it is not an operation", f"use one of {known}"
-                )
-        _check_order(ops)
-        object.__setattr__(self, "ops", tuple(ops))
-
-    def at_block(self, block: int) -> Branch:
-        """Return the branch with the values that its parameters have at a block, from 0."""
-        values = ((v[block] if _is_many(v) else v for v in op.values) for op in self.ops)
-        pairs = zip(self.ops, values, strict=True)
-        return Branch(*(op.with_values(tuple(own)) for op, own in pairs))
-
-    @cached_property
-    def steps(self) -> tuple[Step, ...]:
-        """The operations with their places and names: what theory, samplers and printers read."""
-        return steps_of(self.ops)
-
-    @property
-    def linears(self) -> tuple[Linear, ...]:
-        """The linear operations, in data-flow order."""
-        return tuple(step.op for step in self.steps if step.contracts)
-
-    @property
-    def maps(self) -> tuple[Map, ...]:
-        """The operations that act on every neuron by itself, in data-flow order."""
-        return tuple(step.op for step in self.steps if not step.contracts)
-
-    @property
-    def opening(self) -> tuple[Step, ...]:
-        """The maps that act on the stream itself, in front of the first `Linear`."""
-        return opening_of(self.steps)
-
-    def followed_by(self, linear: Linear) -> tuple[Operation, ...]:
-        """Return the read-out that reads what the first `Linear` of a further block would."""
-        return (*(step.op for step in self.opening), linear)
-
-    @property
-    def reads_activation(self) -> bool:
-        """Whether the branch applies a map to the stream itself."""
-        return bool(self.opening)
-
-    @property
-    def is_gaussian(self) -> bool:
-        """Whether what it adds to the stream is a centred Gaussian at infinite width."""
-        last = max(step.position for step in self.steps if step.contracts)
-        return all(step.op.is_linear for step in self.steps[last + 1 :])
-
-    def __repr__(self) -> str:
-        return f"Branch({', '.join(map(repr, self.ops))})"
-
-
-def _check_order(ops: tuple[Operation, ...]) -> None:
-    curved = [isinstance(op, Map) and not op.is_linear for op in ops]
-    if any(a and b for a, b in pairwise(curved)):
-        raise UnsupportedError(
-            "two activations in a row",
-            "their composition is one activation",
-            "write it as one expression in x",
-        )
-    if not any(op.contracts for op in ops):
-        raise UnsupportedError(
-            f"a branch of {len(ops)} activation and no Linear",
-            "it has no random weights, so there is no law to derive",
-            "add a Linear()",
-        )
-    _check_gaussian(ops, curved)
-
-
-def _check_gaussian(ops: tuple[Operation, ...], curved: list[bool]) -> None:
-    """Raise if a map that is not linear would act on what is not Gaussian at infinite width."""
-    last = max(j for j, op in enumerate(ops) if op.contracts)
-    gaussian = not any(curved[last:])
-    for op, bends in zip(ops, curved, strict=True):
-        if bends and not gaussian:
-            raise UnsupportedError(
-                "a branch that begins and ends with an activation"
-                if op is ops[0]
-                else f"{op!r} behind an activation, or on the stream of a branch that ends in one",
-                "an activation would act on a stream that is not Gaussian at infinite width",
-                "begin or end the branch with a Linear()",
-            )
-        gaussian = op.contracts or (gaussian and not bends)
+__all__ = ["Branch", "ResNet", "block_latex", "require_plain"]
 
 
 @dataclass(frozen=True, init=False)
@@ -215,7 +106,7 @@ scale=3/10, depth=20)
     @cached_property
     def kinds(self) -> tuple[Branch, ...]:
         """The kinds of blocks that repeat in a cycle: those given, or one per block."""
-        own = {len(v) for b in self.branches for op in b.ops for v in op.values if _is_many(v)}
+        own = {len(v) for b in self.branches for op in b.ops for v in op.values if is_many(v)}
         if not own:
             return self.branches
         if own != {self.depth}:
@@ -337,18 +228,23 @@ scale=3/10, depth=20)
 
 def block_latex(net: ResNet) -> str:
     """Return the layer equation of a network as LaTeX (without delimiters)."""
+    scale = r"\rho_l" if isinstance(net.scale, tuple) else sp.latex(net.scale)
+    stream = "h^{l-1}" if net.skip == 1 else rf"{sp.latex(net.skip)} \, h^{{l-1}}"
+    bodies = " ; ".join(_body(branch) for branch in net.branches)
+    return rf"h^l = {stream} + {scale} \left[ {bodies} \right], \quad l = 1, \dots, {net.depth}"
+
+
+def _body(branch: Branch) -> str:
     body = "h^{l-1}"
-    names = iter(["W", "V", "U"] if len(net.branch.linears) <= 3 else [])
-    for step in net.branch.steps:
+    names = iter(["W", "V", "U"] if len(branch.linears) <= 3 else [])
+    for step in branch.steps:
         if step.contracts:
             bias = "" if step.op.bias_variance == 0 else " + b^l"
             body = rf"{next(names, 'W')}^l {body}{bias}"
         else:
             plain = step.op.name.replace("_", r"\_")
             body = rf"\operatorname{{{plain}}}\left({body}\right)"
-    scale = r"\rho_l" if isinstance(net.scale, tuple) else sp.latex(net.scale)
-    stream = "h^{l-1}" if net.skip == 1 else rf"{sp.latex(net.skip)} \, h^{{l-1}}"
-    return rf"h^l = {stream} + {scale} \left[ {body} \right], \quad l = 1, \dots, {net.depth}"
+    return body
 
 
 def _split(read_out: object) -> tuple[tuple[Operation, ...] | None, object]:
@@ -362,10 +258,6 @@ def _split(read_out: object) -> tuple[tuple[Operation, ...] | None, object]:
                 f"{op!r} in front of the read-out", "it is no map", "give [Activation, Linear]"
             )
     return tuple(head), last
-
-
-def _is_many(value: object) -> bool:
-    return isinstance(value, tuple)
 
 
 def _check_blocks(net: ResNet) -> None:

@@ -140,6 +140,12 @@ def test_scales_of_kinds_and_of_blocks() -> None:
     assert ResNet([A, B], scale=0.5, depth=3).scale == sp.Rational(1, 2)
     assert repr(NET).startswith('ResNet([Branch(Activation("erf")')
     assert r"\begin{cases}" in to_latex(kernel(NET))
+    written = to_latex(NET)
+    assert r"W_{1}^{l} \phi(h^{l-1}) + b_{1}^{l} \right], \qquad l = 1, 3, 5" in written
+    assert r"\phi_{2}(W_{21}^{l} h^{l-1} + b_{21}^{l})" in written
+    assert written.count("{") == written.count("}")
+    assert r"\left(1, 2, 3\right)_{l} / N" in to_latex(GROWING)
+    assert NET._repr_latex_().count("h^{l-1}") == 3
 
 
 def test_what_is_known_for_one_kind_says_so() -> None:
