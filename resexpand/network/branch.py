@@ -63,6 +63,11 @@ class Branch:
         return tuple(step.op for step in self.steps if step.contracts)
 
     @property
+    def activations(self) -> tuple[Map, ...]:
+        """The maps that state a law of their averages: activations, in data-flow order."""
+        return tuple(step.op for step in self.steps if step.label is not None)
+
+    @property
     def maps(self) -> tuple[Map, ...]:
         """The operations that act on every neuron by itself, in data-flow order."""
         return tuple(step.op for step in self.steps if not step.contracts)
