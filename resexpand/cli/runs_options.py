@@ -8,7 +8,8 @@ from typing import Any
 OBSERVABLES = (
     "kernel, layer_covariance, output, output_squared, output_variance, chi, response, "
     "covariance_response, tangent, distance, distance_squared, residual_ratio, residual_share, "
-    "log_kernel, log_growth, log_tangent, gradient, log_gradient, directional_derivative, ntk, "
+    "log_kernel, log_growth, log_tangent, gradient, gradient_overlap, log_gradient, "
+    "directional_derivative, ntk, "
     "ntk_layers, order_profile(K), order_remainder(K), path_profile(K), path_remainder(K)"
 )
 """What can be sampled, for the help: looking it up would load the samplers."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import sympy as sp
 
@@ -16,6 +17,7 @@ from resexpand.activations.activation_law import ActivationLaw
 from resexpand.export.latex_layout import PAGE, Equation, broken, width
 from resexpand.export.latex_printer import FormulaPrinter
 from resexpand.export.latex_tidy import closed_form, formal
+from resexpand.network.operation import Value
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import Citation
@@ -35,6 +37,9 @@ _SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
     "≈": r"\ensuremath{\approx}",
     "×": r"\ensuremath{\times}",
 }
+LISTED = 6
+"""Entries of a list that are written out."""
+
 _MATHS = re.compile(
     r"sqrt\((?P<root>\w+)\)|(?P<order>\bO\(1/\w\))|(?P<starred>\b(?:rho|K)\*)"
     r"|\b(?P<name>rho|phi|chi|eta|pi|sigma_\w+2|K\^?0|K|L|N)\b(?!\w|')"
@@ -179,14 +184,17 @@ def expression_section(left: str, expression: sp.Basic) -> Section:
 
 def network_section(net: ResNet) -> Section:
     """Return the layer equation of a network, its weights and its activation."""
-    layer = Equation("h^{l}", (_layer(net),), rf"l = 1, \dots, {_depth(net)}")
+    layers = tuple(
+        Equation("h^{l}", (_layer(net, number),), _where(net, number))
+        for number in range(len(net.shapes.steps))
+    )
     weights = tuple(_weight_law(net))
     own = net.read_out is not None and net.has_own_head
-    steps = (*net.branch.steps, *(net.head if own else ()))
+    steps = (*(step for shape in net.shapes.steps for step in shape), *(net.head if own else ()))
     named = {_head(step): step for step in steps if not step.contracts}
     laws = tuple(_definition(step) for step in named.values())
     end = (Equation("y", (_read_out(net),)),) if own else ()
-    return Section("Network", (Text("A block of the network is"), layer, *end, *laws, *weights))
+    return Section("Network", (Text("A block of the network is"), *layers, *end, *laws, *weights))
 
 
 def _read_out(net: ResNet) -> str:
@@ -214,34 +222,60 @@ def _definition(step: Step) -> Equation:
     """Return what a map does to a neuron; averages over the neurons are written with a bar."""
     if step.label is not None:
         return equation(f"{_head(step)}(x)", law_expression(step.op.law))
-    values = zip((p.symbol for p in step.op.parameters), step.op.values, strict=True)
-    at: dict[sp.Expr, sp.Expr] = dict(values)
+    at: dict[sp.Expr, sp.Expr] = {
+        parameter.symbol: sp.Symbol(_value(value)) if isinstance(value, tuple) else value
+        for parameter, value in zip(step.op.parameters, step.op.values, strict=True)
+    }
     for symbol, value in step.op.averages:
         mean = FormulaPrinter().text(value.xreplace(at))
         at[symbol] = sp.Symbol(rf"\overline{{{mean}}}", **symbol.assumptions0)
     return equation(f"{_head(step)}(x)", step.op.expression.xreplace(at))
 
 
-def matrix_names(net: ResNet) -> tuple[str, ...]:
+def _where(net: ResNet, shape: int) -> str:
+    """Return the blocks that have a shape, ``l = 1, 3, 5``."""
+    if not net.shapes.of_block:
+        return rf"l = 1, \dots, {_depth(net)}"
+    return f"l = {_listed([str(k + 1) for k, s in enumerate(net.shapes.of_block) if s == shape])}"
+
+
+def _listed(items: list[str]) -> str:
+    """Return a list, its middle left out if it is long."""
+    shown = items if len(items) <= LISTED else [*items[: LISTED - 2], r"\dots", items[-1]]
+    return ", ".join(shown)
+
+
+def matrix_names(net: ResNet, shape: int = 0) -> tuple[str, ...]:
     """Return the letters of the weight matrices of a branch, in data-flow order."""
-    count = len(net.branch.linears)
+    count = sum(step.contracts for step in net.shapes.steps[shape])
+    if net.shapes.of_block:
+        return tuple(f"W_{{{shape + 1}{i + 1 if count > 1 else ''}}}" for i in range(count))
     if count <= 2:
         return ("W", "V")[:count]
     return tuple(f"W_{{{i + 1}}}" for i in range(count))
 
 
-def _layer(net: ResNet) -> str:
+def _linears(net: ResNet, shape: int) -> list[tuple[str, str, Any]]:
+    """Return names of weights and biases of a branch, and their operations."""
+    names = matrix_names(net, shape)
+    several = len(names) > 1 or bool(net.shapes.of_block)
+    ops = [step.op for step in net.shapes.steps[shape] if step.contracts]
+    # The bias beside W_{1} is b_{1}, that beside V is b_{V}.
+    letters = [name.partition("_")[2].strip("{}") or name for name in names]
+    biases = [f"b_{{{letter}}}" if several else "b" for letter in letters]
+    return list(zip(names, biases, ops, strict=True))
+
+
+def _layer(net: ResNet, shape: int) -> str:
     body = "h^{l-1}"
-    pairs = zip(net.branch.linears, matrix_names(net), strict=True)
-    several = len(net.branch.linears) > 1
-    for step in net.branch.steps:
+    linears = iter(_linears(net, shape))
+    for step in net.shapes.steps[shape]:
         if not step.contracts:
             body = rf"{_head(step)}({body})"
             continue
-        linear, name = next(pairs)
+        name, bias, linear = next(linears)
         called = "(" in body[:5] or body.startswith(r"\operatorname")
         inner = rf"\left( {body} \right)" if "+" in body and not called else body
-        bias = f"b_{{{name}}}" if several else "b"
         body = rf"{name}^{{l}} {inner}" + ("" if linear.bias_variance == 0 else f" + {bias}^{{l}}")
     scale = r"\rho_{l}" if isinstance(net.scale, tuple) else FormulaPrinter().text(net.scale)
     stream = "h^{l-1}" if net.skip == 1 else rf"{FormulaPrinter().text(net.skip)} \, h^{{l-1}}"
@@ -255,19 +289,25 @@ def _layer(net: ResNet) -> str:
 
 
 def _weight_law(net: ResNet) -> Iterable[Equation]:
-    several = len(net.branch.linears) > 1
-    named = list(zip(matrix_names(net), net.branch.linears, strict=True))
     ends = ((r"\mathrm{in}", net.read_in), (r"\mathrm{out}", net.read_out))
-    for name, linear in named:
-        yield _normal(f"{name}^{{l}}", f"b_{{{name}}}^{{l}}" if several else "b^{l}", linear)
+    for shape in range(len(net.shapes.steps)):
+        for name, bias, linear in _linears(net, shape):
+            yield _normal(f"{name}^{{l}}", f"{bias}^{{l}}", linear)
     for place, end in ends:
         if end is not None:
             yield _normal(f"W_{{{place}}}", f"b_{{{place}}}", end)
 
 
-def _normal(weight: str, bias: str, linear: object) -> Equation:
+def _value(value: Value) -> str:
+    """Return a parameter; of one value per block the list, with the layer as its index."""
     printer = FormulaPrinter()
-    w, b = printer.text(linear.weight_variance), printer.text(linear.bias_variance)  # type: ignore[attr-defined]
+    if isinstance(value, tuple):
+        return rf"\left({_listed([printer.text(v) for v in value])}\right)_{{l}}"
+    return printer.text(value)
+
+
+def _normal(weight: str, bias: str, linear: Any) -> Equation:
+    w, b = _value(linear.weight_variance), _value(linear.bias_variance)
     law = rf"\mathcal{{N}}\!\left(0, {w} / N_{{\mathrm{{in}}}}\right)"
     if b != "0":
         law += rf", \qquad {_entry(bias, 'i')} \sim \mathcal{{N}}\!\left(0, {b}\right)"

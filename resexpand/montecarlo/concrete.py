@@ -6,7 +6,7 @@ is called, by ``depth=``. Each symbol of the network takes exactly one finite re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,13 @@ class ConcreteNet:
     scales : tuple of float
         Residual scale of each block.
     laws : tuple of tuple of float
-        Parameters of each operation of the branch, and of maps in front of the read-out that are
-        not those of the branch, filled up with zeros to the same number: the
-        variances of a linear operation, zeros for activations.
+        Parameters of each operation, filled up with zeros to the same number: the variances of a
+        linear operation, zeros for activations. Kind of block by kind, filled up to as many rows;
+        behind each, maps in front of the read-out that are not those that open the branch.
     read_in, read_out : (float, float) or None
         Variances of the first and last linear map.
-    last_linear : int
-        Position of the last linear operation in the branch.
+    last_linears : tuple of int
+        Row of the last linear operation of each kind of block.
     skip : float
         Factor of the stream.
     """
@@ -46,14 +46,19 @@ class ConcreteNet:
     laws: tuple[tuple[float, ...], ...]
     read_in: Law | None
     read_out: Law | None
-    last_linear: int
+    last_linears: tuple[int, ...]
     skip: float = 1.0
 
     @property
     def branch_law(self) -> Law:
-        """Variances of the last linear operation of the branch."""
-        weight, bias, *_ = self.laws[self.last_linear]
+        """Variances of the last linear operation of the branch, where there is one kind."""
+        ((weight, bias),) = self.branch_laws
         return weight, bias
+
+    @property
+    def branch_laws(self) -> tuple[Law, ...]:
+        """Variances of the last linear operation of each kind of block."""
+        return tuple((self.laws[row][0], self.laws[row][1]) for row in self.last_linears)
 
 
 def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
@@ -87,17 +92,28 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
         )
     # One number per distinct expression: substitution is slow and depth may be 10^4.
     numbers = {scale: float(value_of(scale, values)) for scale in set(given)}
-    ops = (*net.branch.ops, *(step.op for step in net.head if net.has_own_head))
-    size = max(len(op.parameters) for op in ops)
+    ending = [step.op for step in net.head] if net.has_own_head else []
+    kinds = [(*branch.ops, *ending) for branch in net.kinds]
+    rows = max(map(len, kinds))
+    size = max(len(op.parameters) for ops in kinds for op in ops)
+    laws = [[_numbers_of(op, values, size) for op in ops] for ops in kinds]
+    filled = [[*own, *[(0.0,) * size] * (rows - len(own))] for own in laws]
     return ConcreteNet(
         depth=depth,
         scales=tuple(numbers[scale] for scale in given),
-        laws=tuple(_numbers_of(op, values, size) for op in ops),
+        laws=tuple(row for own in filled for row in own),
         read_in=None if net.read_in is None else _law(net.read_in, values),
         read_out=None if net.read_out is None else _law(net.read_out, values),
-        last_linear=max(j for j, op in enumerate(ops) if op.contracts),
+        last_linears=last_linears(kinds),
         skip=float(value_of(net.skip, values)),
     )
+
+
+def last_linears(kinds: Sequence[Sequence[Operation]]) -> tuple[int, ...]:
+    """Return the rows of the last linear operations, as many rows for each kind of block."""
+    rows = max(map(len, kinds))
+    places = (max(j for j, op in enumerate(ops) if op.contracts) for ops in kinds)
+    return tuple(k * rows + place for k, place in enumerate(places))
 
 
 def _law(op: Any, values: Symbols) -> Law:

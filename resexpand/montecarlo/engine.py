@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.concrete import ConcreteNet
 from resexpand.montecarlo.first_order import FirstOrder, first_order
 from resexpand.montecarlo.groups.group import ColumnGroup
@@ -37,7 +38,6 @@ from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation
 from resexpand.network.resnet import Branch
-from resexpand.network.steps import head_of
 
 Floats = NDArray[np.float64]
 NO_ROOTS = np.zeros((0, 0, 0, 0))
@@ -218,11 +218,13 @@ def make_sampler(
     law: WeightLaw = GAUSSIAN,
     target: str = "cpu",
     head: Sequence[Operation] | None = None,
+    others: Sequence[Branch] = (),
 ) -> Sampler:
     """Generate, compile (or load from disk) and bind the sampler of an ensemble.
 
     With `control`, the infinite-width twin of every network is propagated beside it. `head` are the
-    maps in front of the read-out, by default those that open the branch.
+    maps in front of the read-out, by default those that open the branch; `others` are the branches
+    of the further kinds of blocks in the cycle.
 
     Raises
     ------
@@ -230,16 +232,17 @@ def make_sampler(
         If an observable needs columns that an activation cannot carry, or the branch is longer
         than the random streams allow.
     """
-    if len(branch.ops) > LARGEST_BRANCH:
+    kinds = (branch, *others)
+    blocks = Blocks.of(kinds, net.depth, head, net.skip == 1)
+    if blocks.longest > LARGEST_BRANCH:
         raise UnsupportedError(
-            f"a branch of {len(branch.ops)} operations", f"at most {LARGEST_BRANCH} can be sampled"
+            f"a branch of {blocks.longest} operations", f"at most {LARGEST_BRANCH} can be sampled"
         )
     twin_of = branch if control else None
-    steps = head_of(branch.steps, head)
-    ending = Branch(*(step.op for step in steps), Linear())
-    units_of = branch if has_units(ending) else None
+    ending = Branch(*(step.op for step in blocks.head), Linear())
+    units_of = branch if all(map(has_units, (*others, ending))) else None
     layout = needed_columns(observables, len(kernel), twin_of=twin_of, units_of=units_of)
-    for each in dict.fromkeys((branch, ending)):
+    for each in dict.fromkeys((*kinds, ending)):
         layout.require(each, _askers(observables))
     return Sampler(
         net=net,
@@ -249,10 +252,8 @@ def make_sampler(
         layout=layout,
         kernel=kernel,
         matrix=layout.matrix(kernel),
-        text=load(
-            sampler_source(branch, method, layout, law, target, head=steps, skips=net.skip == 1)
-        ),
-        first_order=first_order(branch, net, kernel, steps) if control else None,
+        text=load(sampler_source(blocks, method, layout, law, target)),
+        first_order=first_order(branch, net, kernel, blocks.head) if control else None,
         target=target,
     )
 

@@ -68,8 +68,11 @@ def _kernel(record: Record) -> Floats:
 
 
 def _layer_covariance(record: Record) -> Floats:
-    weight, bias = record.net.branch_law
-    covariance = np.asarray(weight * record.of_inputs(record.sites["features"]) + bias)
+    features = record.of_inputs(record.sites["features"])
+    laws = np.array(record.net.branch_laws)
+    of_layer = laws[np.arange(features.shape[1]) % len(laws)].T
+    weight, bias = of_layer.reshape(2, -1, *(1,) * (features.ndim - 2))
+    covariance = np.asarray(weight * features + bias)
     if record.net.read_out is not None:
         weight, bias = record.net.read_out
         covariance[:, -1] = weight * record.of_inputs(record.sites["read_outs"])[:, -1] + bias

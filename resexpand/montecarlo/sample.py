@@ -183,7 +183,8 @@ def sample(
     width = whole_number(width, "width", layout.weighted, LARGEST_COUNT, _columns(layout))
     if workers is not None and not isinstance(workers, Executor):
         workers = whole_number(workers, "workers", 1, LARGEST_COUNT)
-    work = Work(width, numbers.depth, layout.columns, len(net.branch.ops), method == "dense")
+    operations = max(len(branch.ops) for branch in net.kinds)
+    work = Work(width, numbers.depth, layout.columns, operations, method == "dense")
     part = _shard(shard, draws, work.chunk)
     path = _path(store)
 
@@ -194,8 +195,9 @@ def sample(
     rows = tuple(map(tuple, kernel.tolist()))
     twin = control is not None
     recipe = Recipe(
-        *(net.branch, numbers, rows, chosen, width, method, seed, twin, law, target),
+        *(net.kinds[0], numbers, rows, chosen, width, method, seed, twin, law, target),
         head=tuple(step.op for step in net.head) if net.has_own_head else None,
+        others=net.kinds[1:],
     )
     settings = _settings(net, recipe)
     sums = run_plan(
@@ -244,7 +246,8 @@ def _settings(net: ResNet, recipe: Recipe) -> dict[str, Any]:
 def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
     """Return what the network contributes to the identity of a run."""
     return {
-        "branch": fingerprint(net.branch),
+        "branch": fingerprint(net.kinds[0]),
+        **({"blocks": [fingerprint(b) for b in net.kinds[1:]]} if len(net.kinds) > 1 else {}),
         "depth": numbers.depth,
         "scales": numbers.scales if isinstance(net.scale, tuple) else numbers.scales[0],
         "variances": numbers.laws,

@@ -27,6 +27,7 @@ from importlib import resources
 
 from resexpand.codegen.literals import comment
 from resexpand.codegen.source import module_source
+from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.origin import Origin
@@ -35,7 +36,7 @@ from resexpand.montecarlo.single_source import is_single, single_source
 from resexpand.montecarlo.target_text import with_bindings
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
-from resexpand.network.steps import Step
+from resexpand.network.steps import Step, opening_of
 
 LIBRARY = (
     *("jit", "lanes", "philox", "normals", "streams", "columns", "readings", "units"),
@@ -162,21 +163,19 @@ TWIN_LINEAR = """\
 
 
 def sampler_source(
-    branch: Branch,
+    branch: Branch | Blocks,
     method: str,
     layout: Layout,
     law: WeightLaw = GAUSSIAN,
     target: str = "cpu",
-    *,
-    head: tuple[Step, ...] | None = None,
-    skips: bool = True,
 ) -> str:
     """Return the text of the module that draws networks with this branch.
 
     Parameters
     ----------
-    branch : Branch
-        Its operations and activations matter, its variances do not.
+    branch : Branch or Blocks
+        Its operations and activations matter, its variances do not. `Blocks` may be of several
+        kinds, and say what the read-out reads.
     method : str
         ``"function-space"`` or ``"dense"``.
     layout : Layout
@@ -186,43 +185,38 @@ def sampler_source(
         The law of the weights.
     target : str
         ``"cpu"`` or ``"cuda"``.
-    head : tuple of Step, optional
-        The maps in front of the read-out; those that open the branch by default.
-    skips : bool
-        Whether the stream skips the branch as it is; otherwise it is multiplied by a number, the
-        first entry of one more row of `laws`.
     """
-    head = branch.opening if head is None else head
-    if skips and head == branch.opening and is_single(branch, method, layout, law):
-        return single_source(branch, library_digest(), target)
+    blocks = Blocks.of((branch,)) if isinstance(branch, Branch) else branch
+    if is_single(blocks, method, layout, law):
+        return single_source(blocks.shapes[0][0].op, library_digest(), target)
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
     gaussian = law == GAUSSIAN and method == "function-space"
-    fused = gaussian and skips and layout.weighted == layout.carried and not read
+    fused = gaussian and blocks.skips and layout.weighted == layout.carried and not read
     text = HEADER.format(
         method=method,
         law=comment(law.name).removeprefix("# "),
-        imports="\n".join([law.imports(method, fused, target), *_imports(branch, head, skips)]),
-        branch=" -> ".join(_name_of(step) for step in branch.steps),
+        imports="\n".join([law.imports(method, fused, target), *_imports(blocks)]),
+        branch="; ".join(" -> ".join(map(_name_of, steps)) for steps in blocks.shapes),
         groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
     )
     functions = [
         text
-        for step in dict.fromkeys((*branch.steps, *head))
+        for step in blocks.steps
         if not step.contracts
         for group in layout.groups
         for text in group.functions(step.position, step.op)
     ]
-    driver = _driver(branch, layout, fused, head, skips)
+    driver = blocks.with_rows(_driver(blocks, layout, fused))
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
     return module_source([*with_bindings((text, *sampler), target), *functions, driver], target)
 
 
-def _imports(branch: Branch, head: tuple[Step, ...], skips: bool) -> list[str]:
+def _imports(blocks: Blocks) -> list[str]:
     """Return the import lines that the operations of a network need."""
-    averages = any(op.averages for op in (*branch.maps, *(step.op for step in head)))
-    return [*([AVERAGES] if averages else []), *([] if skips else [MULTIPLE])]
+    averages = any(not step.contracts and step.op.averages for step in blocks.steps)
+    return [*([AVERAGES] if averages else []), *([] if blocks.skips else [MULTIPLE])]
 
 
 @cache
@@ -233,21 +227,25 @@ def library_digest() -> str:
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
 
 
-def _driver(
-    branch: Branch, layout: Layout, fused: bool, head: tuple[Step, ...], skips: bool
-) -> str:
+def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     """Return the text of `draw_networks`."""
     # The activation that opens the branch also stands behind the last block, before the read-out;
     # if the branch is read once more there, `again` repeats it for the read-out.
-    opening, source = _maps(layout, branch.opening)
-    maps, behind = "", source
-    again = f"        if blocks > depth:\n{opening}" if opening else ""
-    before = opening
-    if head != branch.opening:
-        maps, behind = _maps(layout, head)
-        again, before = textwrap.indent(textwrap.dedent(maps), " " * 8), ""
-        maps = textwrap.indent(maps, " " * 4)
-    reads = HEAD.format(maps=maps, behind=behind)
+    maps, behind = _maps(layout, blocks.head)
+    before, inside = maps, ""
+    again = f"        if blocks > depth:\n{maps}" if maps else ""
+    openings = [""] * len(blocks.shapes)
+    if blocks.has_own_head:
+        openings = [_maps(layout, opening_of(steps))[0] for steps in blocks.shapes]
+        again = textwrap.indent(textwrap.dedent(maps), " " * 8)
+        before, inside = blocks.selection(), textwrap.indent(maps, " " * 4)
+    head = f"{before}{HEAD.format(maps=inside, behind=behind)}"
+    block = blocks.chosen(
+        [
+            opening + _block(blocks, steps, layout, fused)
+            for opening, steps in zip(openings, blocks.shapes, strict=True)
+        ]
+    )
     names = [group.name for group in layout.groups]
     rooms = {**ROOMS, **{k: v for group in layout.groups for k, v in group.rooms.items()}}
     readings = [
@@ -257,8 +255,8 @@ def _driver(
         if (line := group.reading(site))
     ]
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
-    added = fused and branch.steps[-1].contracts
-    if max(len(branch.ops) - added, len(head)) < 2:
+    results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
+    if max(results) < 2:
         rooms["y"] = "(0, length)"
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
@@ -269,9 +267,9 @@ def _driver(
             if k
         ),
         readings="".join(readings),
-        head=f"{before}{reads}" if before else f"{reads}{opening}",
+        head=head,
         behind=behind,
-        block=_block(branch, layout, fused, source, "" if skips else _skip(layout)),
+        block=block,
         shrink=_shrink(layout),
         again=again,
         sizes=SIZES,
@@ -280,7 +278,7 @@ def _driver(
         ),
         shapes="".join(f"        {shape},\n" for shape in rooms.values()),
         prologue="".join(group.prologue() for group in layout.groups),
-        epilogue="".join(g.epilogue(branch, head, behind, skips) for g in layout.groups),
+        epilogue="".join(group.epilogue(blocks, behind) for group in layout.groups),
     )
 
 
@@ -310,14 +308,16 @@ def _shrink(layout: Layout) -> str:
     return "shrink * " if layout.of_kind(Units) else ""
 
 
-def _block(branch: Branch, layout: Layout, fused: bool, source: str, skip: str) -> str:
+def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool) -> str:
     """Return the lines of one block behind its opening, up to the addition to the stream."""
+    opening = opening_of(steps)
+    source = _maps(layout, opening)[1]
     lines, shrink = [], _shrink(layout)
-    for step in branch.steps[len(branch.opening) :]:
+    for step in steps[len(opening) :]:
         j, target = step.position, _other(source)
         if step.contracts:
-            lines += _before_linear(layout, source, step, branch)
-            if fused and step is branch.steps[-1]:
+            lines += _before_linear(layout, source, step, steps)
+            if fused and step is steps[-1]:
                 return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = step.number - 1
@@ -331,10 +331,11 @@ def _block(branch: Branch, layout: Layout, fused: bool, source: str, skip: str) 
         for site in group.sites
         if (line := group.closing(site, source))
     ]
+    skip = "" if blocks.skips else _skip(layout)
     return "\n".join([*lines, skip + CLOSING.format(source=source)])
 
 
-def _before_linear(layout: Layout, source: str, step: Step, branch: Branch) -> list[str]:
+def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, ...]) -> list[str]:
     """Return what is read in front of a linear operation."""
     k = step.number - 1
     lines = [
@@ -343,7 +344,8 @@ def _before_linear(layout: Layout, source: str, step: Step, branch: Branch) -> l
         for site in group.sites
         if (line := group.before_linear(site, k, source))
     ]
-    return [*lines, FEATURES.format(source=source)] if step.number == len(branch.linears) else lines
+    last = step.number == sum(s.contracts for s in steps)
+    return [*lines, FEATURES.format(source=source)] if last else lines
 
 
 def _activation(groups: tuple[ColumnGroup, ...], step: Step, source: str, target: str) -> str:

@@ -15,12 +15,13 @@ columns, up to the order of the sums.
 from __future__ import annotations
 
 from resexpand.codegen.source import module_source
+from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.groups.group import phi_call
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.target_text import with_bindings
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
-from resexpand.network.resnet import Branch
+from resexpand.network.operation import Map
 
 HEADER = """\
 # Residual networks drawn one after another, function-space sampler of one column, library {digest}.
@@ -122,17 +123,17 @@ def draw_networks(
 '''
 
 
-def is_single(branch: Branch, method: str, layout: Layout, law: WeightLaw) -> bool:
+def is_single(blocks: Blocks, method: str, layout: Layout, law: WeightLaw) -> bool:
     """Return whether this text draws the networks: one input, alone, one activation, Gaussian."""
     alone = layout.groups == (Inputs(1),)
-    shape = [step.contracts for step in branch.steps]
-    plain = shape == [False, True] and not branch.steps[0].op.arguments
+    plain = blocks.one_kind and blocks.skips and not blocks.has_own_head
+    shape = [step.contracts for step in blocks.shapes[0]]
+    plain = plain and shape == [False, True] and not blocks.shapes[0][0].op.arguments
     return alone and plain and method == "function-space" and law == GAUSSIAN
 
 
-def single_source(branch: Branch, digest: str, target: str = "cpu") -> str:
-    """Return the text of the module that draws networks of one column with this branch."""
-    activation = branch.steps[0].op
+def single_source(activation: Map, digest: str, target: str = "cpu") -> str:
+    """Return the text of the module that draws networks of one column with this activation."""
     head = HEADER.format(digest=digest, activation=activation.expression, scratch=SCRATCH[target])
     phi = phi_call(0, activation, "h").functions
     texts = [*with_bindings([head], target), *phi, LOOPS, DRIVER]

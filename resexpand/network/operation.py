@@ -37,7 +37,7 @@ import sympy as sp
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.activations.singularities import SWITCHES, find_singularities
 from resexpand.conventions import exact
-from resexpand.errors import DescriptionError
+from resexpand.errors import DescriptionError, UnsupportedError
 
 __all__ = ["Contraction", "Map", "Operation", "Parameter", "X", "hyperparameter"]
 
@@ -227,7 +227,17 @@ class Map(Operation):
 
     @cached_property
     def _singularities(self) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
-        return find_singularities(self.expression) if self.expression.has(*SWITCHES) else ((), ())
+        if not self.expression.has(*SWITCHES):
+            return (), ()
+        symbols = (parameter.symbol for parameter in self.parameters)
+        function = self.expression.xreplace(dict(zip(symbols, self.values, strict=True)))
+        if stray := sorted(map(str, function.free_symbols - {X})):
+            raise UnsupportedError(
+                f"the kinks and jumps of {self!r}",
+                f"they may lie anywhere, as {', '.join(stray)} has no number here",
+                "give numbers, or ask for kernels of sampled networks, which do not need them",
+            )
+        return find_singularities(function)
 
     @property
     def is_smooth(self) -> bool:

@@ -18,126 +18,17 @@ import sympy as sp
 
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
+from resexpand.network.branch import Branch, is_many
 from resexpand.network.linear import Linear
 from resexpand.network.numbers import listed
 from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
-from resexpand.network.registry import OPERATIONS
 from resexpand.network.shapes import Shapes, named, shapes_of
-from resexpand.network.steps import Step, head_of, opening_of, require_laws, steps_of
+from resexpand.network.steps import Step, head_of, opening_of, require_laws
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
 
-
-@dataclass(frozen=True, init=False)
-class Branch:
-    """A residual branch: operations in data-flow order.
-
-    Parameters
-    ----------
-    *ops : Operation
-        At least one operation: `Linear`, `Activation`, or another registered kind. Two activations
-        may not follow each other (write their composition as one expression), and a branch that
-        ends in an activation must begin with a `Linear`, because its stream ``h`` is not Gaussian.
-
-    Raises
-    ------
-    DescriptionError
-        If the branch is empty or holds something that is not an operation.
-    UnsupportedError
-        If the order of operations is one this package has no theory for.
-    """
-
-    ops: tuple[Operation, ...]
-
-    def __init__(self, *ops: Operation):
-        if not ops:
-            raise DescriptionError("Branch()", "a branch needs an operation", "add a Linear()")
-        for op in ops:
-            if not isinstance(op, Operation):
-                known = ", ".join(OPERATIONS)
-                raise DescriptionError(
-                    f"{op!r} in a branch", "it is not an operation", f"use one of {known}"
-                )
-        _check_order(ops)
-        object.__setattr__(self, "ops", tuple(ops))
-
-    def at_block(self, block: int) -> Branch:
-        """Return the branch with the values that its parameters have at a block, from 0."""
-        values = ((v[block] if _is_many(v) else v for v in op.values) for op in self.ops)
-        pairs = zip(self.ops, values, strict=True)
-        return Branch(*(op.with_values(tuple(own)) for op, own in pairs))
-
-    @cached_property
-    def steps(self) -> tuple[Step, ...]:
-        """The operations with their places and names: what theory, samplers and printers read."""
-        return steps_of(self.ops)
-
-    @property
-    def linears(self) -> tuple[Linear, ...]:
-        """The linear operations, in data-flow order."""
-        return tuple(step.op for step in self.steps if step.contracts)
-
-    @property
-    def maps(self) -> tuple[Map, ...]:
-        """The operations that act on every neuron by itself, in data-flow order."""
-        return tuple(step.op for step in self.steps if not step.contracts)
-
-    @property
-    def opening(self) -> tuple[Step, ...]:
-        """The maps that act on the stream itself, in front of the first `Linear`."""
-        return opening_of(self.steps)
-
-    def followed_by(self, linear: Linear) -> tuple[Operation, ...]:
-        """Return the read-out that reads what the first `Linear` of a further block would."""
-        return (*(step.op for step in self.opening), linear)
-
-    @property
-    def reads_activation(self) -> bool:
-        """Whether the branch applies a map to the stream itself."""
-        return bool(self.opening)
-
-    @property
-    def is_gaussian(self) -> bool:
-        """Whether what it adds to the stream is a centred Gaussian at infinite width."""
-        last = max(step.position for step in self.steps if step.contracts)
-        return all(step.op.is_linear for step in self.steps[last + 1 :])
-
-    def __repr__(self) -> str:
-        return f"Branch({', '.join(map(repr, self.ops))})"
-
-
-def _check_order(ops: tuple[Operation, ...]) -> None:
-    curved = [isinstance(op, Map) and not op.is_linear for op in ops]
-    if any(a and b for a, b in pairwise(curved)):
-        raise UnsupportedError(
-            "two activations in a row",
-            "their composition is one activation",
-            "write it as one expression in x",
-        )
-    if not any(op.contracts for op in ops):
-        raise UnsupportedError(
-            f"a branch of {len(ops)} activation and no Linear",
-            "it has no random weights, so there is no law to derive",
-            "add a Linear()",
-        )
-    _check_gaussian(ops, curved)
-
-
-def _check_gaussian(ops: tuple[Operation, ...], curved: list[bool]) -> None:
-    """Raise if a map that is not linear would act on what is not Gaussian at infinite width."""
-    last = max(j for j, op in enumerate(ops) if op.contracts)
-    gaussian = not any(curved[last:])
-    for op, bends in zip(ops, curved, strict=True):
-        if bends and not gaussian:
-            raise UnsupportedError(
-                "a branch that begins and ends with an activation"
-                if op is ops[0]
-                else f"{op!r} behind an activation, or on the stream of a branch that ends in one",
-                "an activation would act on a stream that is not Gaussian at infinite width",
-                "begin or end the branch with a Linear()",
-            )
-        gaussian = op.contracts or (gaussian and not bends)
+__all__ = ["ARGUMENTS", "Branch", "ResNet", "require_plain"]
 
 
 @dataclass(frozen=True, init=False)
@@ -220,7 +111,7 @@ scale=3/10, depth=20)
     @cached_property
     def kinds(self) -> tuple[Branch, ...]:
         """The kinds of blocks that repeat in a cycle: those given, or one per block."""
-        own = {len(v) for b in self.branches for op in b.ops for v in op.values if _is_many(v)}
+        own = {len(v) for b in self.branches for op in b.ops for v in op.values if is_many(v)}
         if not own:
             return self.branches
         if own != {self.depth}:
@@ -245,7 +136,7 @@ scale=3/10, depth=20)
             raise UnsupportedError(
                 f"what is asked of a network of {len(self.kinds)} kinds of blocks",
                 "it is known for blocks with one branch",
-                "kernel() and response() take several kinds",
+                "kernel(), response() and sample() take several kinds",
             )
         return self.kinds[0]
 
@@ -290,7 +181,8 @@ scale=3/10, depth=20)
     @cached_property
     def head(self) -> tuple[Step, ...]:
         """The maps in front of the read-out."""
-        return head_of(self.next_steps, self.head_ops)
+        known = [step for steps in self.shapes.steps for step in steps]
+        return head_of(self.next_steps, self.head_ops, known)
 
     @property
     def has_own_head(self) -> bool:
@@ -350,10 +242,6 @@ def _split(read_out: object) -> tuple[tuple[Operation, ...] | None, object]:
                 f"{op!r} in front of the read-out", "it is no map", "give [Activation, Linear]"
             )
     return tuple(head), last
-
-
-def _is_many(value: object) -> bool:
-    return isinstance(value, tuple)
 
 
 def _check_blocks(net: ResNet) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import sympy as sp
@@ -64,24 +65,30 @@ def steps_of(ops: Sequence[Operation]) -> tuple[Step, ...]:
 
 def opening_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """Return the maps in front of the first contraction."""
-    return steps[: next(step.position for step in steps if step.contracts)]
+    return tuple(takewhile(lambda step: not step.contracts, steps))
 
 
-def head_of(steps: tuple[Step, ...], ops: Sequence[Operation] | None) -> tuple[Step, ...]:
+def head_of(
+    steps: tuple[Step, ...], ops: Sequence[Operation] | None, known: Sequence[Step] = ()
+) -> tuple[Step, ...]:
     """Return the maps in front of the read-out of a network.
 
     They are the steps that open the branch where these are the same operations, or where nothing
-    else is said (`ops` is None). Others stand behind the branch, with its labels for its laws.
+    else is said (`ops` is None). Others stand behind the branch; a law that one of these steps, or
+    of those `known` in other blocks, has a label for keeps it.
     """
     opening = opening_of(steps)
     if ops is None or list(ops) == [step.op for step in opening]:
         return opening
-    found, labels = [], {step.op.law: step.label for step in steps if step.label is not None}
+    labelled = [step for step in (*known, *steps) if step.label is not None]
+    found, labels = [], {step.op.law: step.label for step in labelled}
+    taken = len({step.label for step in labelled})
     for number, op in enumerate(ops, start=1):
         law, label = getattr(op, "law", None), None
         if law is not None:
-            count = len(labels) + 1
-            label = labels.setdefault(law, sp.Symbol("phi" if count == 1 else f"phi_{count}"))
+            fresh = sp.Symbol("phi" if taken == 0 else f"phi_{taken + 1}")
+            label = labels.setdefault(law, fresh)
+            taken += label == fresh
         found.append(Step(len(steps) + number - 1, op, number, "_out", label))
     return tuple(found)
 

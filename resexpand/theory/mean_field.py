@@ -232,14 +232,9 @@ def activation_labels(net: ResNet) -> dict[int, sp.Symbol]:
 
 def laws_of(net: ResNet) -> tuple[tuple[sp.Symbol, ActivationLaw], ...]:
     """Return the activation law behind every label."""
-    found = {label: law for law, label in labels_of(net).items()}
-    return tuple(found.items())
-
-
-def labels_of(net: ResNet) -> dict[ActivationLaw, sp.Symbol]:
-    """Return the label of every activation law of a network."""
     steps = (*(step for shape in net.shapes.steps for step in shape), *net.head)
-    return {step.op.law: step.label for step in steps if step.label is not None}
+    found = {step.label: step.op.law for step in steps if step.label is not None}
+    return tuple(found.items())
 
 
 def citations_of(net: ResNet) -> tuple[Citation, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet
+from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
@@ -65,13 +67,21 @@ def test_quarters_hold_the_normals_in_another_order(scratch: int) -> None:
     np.testing.assert_array_equal(later.reshape(4, -1).T.ravel(), ordered[64:])
 
 
+def blocks(*ops: Activation | Linear, **more: Any) -> Blocks:
+    return Blocks.of((Branch(*ops),), **more)
+
+
 def test_what_else_is_asked_takes_the_general_text() -> None:
     act, one = Activation("relu"), Layout.of(1, ())
-    assert is_single(Branch(act, W), "function-space", one, GAUSSIAN)
+    assert is_single(blocks(act, W), "function-space", one, GAUSSIAN)
     assert one.groups == (Inputs(1),)
-    assert not is_single(Branch(act, W), "dense", one, GAUSSIAN)
-    assert not is_single(Branch(act, W), "function-space", one, ORTHOGONAL)
-    assert not is_single(Branch(W, act, W), "function-space", one, GAUSSIAN)
-    assert not is_single(Branch(act, W), "function-space", Layout.of(2, ()), GAUSSIAN)
+    assert not is_single(blocks(act, W), "dense", one, GAUSSIAN)
+    assert not is_single(blocks(act, W), "function-space", one, ORTHOGONAL)
+    assert not is_single(blocks(W, act, W), "function-space", one, GAUSSIAN)
+    assert not is_single(blocks(act, W), "function-space", Layout.of(2, ()), GAUSSIAN)
+    assert not is_single(blocks(act, W, skips=False), "function-space", one, GAUSSIAN)
+    assert not is_single(blocks(act, W, head=()), "function-space", one, GAUSSIAN)
+    kinds = Blocks.of((Branch(act, W), Branch(act, W)))
+    assert not is_single(kinds, "function-space", one, GAUSSIAN)
     tangents = Layout.of(1, [Tangents(("direction",))])
-    assert not is_single(Branch(act, W), "function-space", tangents, GAUSSIAN)
+    assert not is_single(blocks(act, W), "function-space", tangents, GAUSSIAN)

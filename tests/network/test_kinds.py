@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,11 @@ from resexpand import (
     one_loop,
     order_profile,
     response,
+    sample,
     to_latex,
 )
 from resexpand.errors import DescriptionError, UnsupportedError
+from resexpand.montecarlo.runs.recipe import recipe_of
 
 A = Branch(Activation("erf"), Linear(1.2, 0.1))
 B = Branch(Linear(1.1, 0.2), Activation("relu"), Linear(0.8, 0))
@@ -84,12 +88,64 @@ def test_parameters_with_a_value_per_block() -> None:
     assert values["K"][-1] == pytest.approx(k, rel=1e-14)
 
 
+WITH_HEAD = ResNet(
+    [A, B], scale=[0.9, 0.5], depth=5, read_out=[Activation("tanh"), Linear(0.7, 0.1)], skip=0.9
+)
+GROWING = ResNet(Branch(Activation("erf"), Linear([1, 2, 3], 0.1)), scale=0.5, depth=3)
+
+
+def test_every_activation_keeps_its_label() -> None:
+    names = [law.name for _, law in kernel(WITH_HEAD).laws]
+    assert names == ["erf", "relu", "tanh"]
+    k = 0.8
+    for block, got in enumerate(evaluate(kernel(WITH_HEAD), K0=0.8)["K"]):
+        assert got == pytest.approx(k, rel=1e-13)
+        k = 0.81 * k + (0.9, 0.5)[block % 2] ** 2 * covariance(block, k)
+    twice = Branch(Linear(1, 0), Activation("erf"), Linear(1, 0), Activation("erf"), Linear(1, 0))
+    net = ResNet(twice, scale=1, depth=1, read_out=[Activation("tanh"), Linear(1, 0)])
+    laws = [(str(label), law.name) for label, law in kernel(net).laws]
+    assert laws == [("phi", "erf"), ("phi_2", "erf"), ("phi_3", "tanh")]
+
+
+@pytest.mark.parametrize(
+    ("net", "method"),
+    [(WITH_HEAD, "function-space"), (WITH_HEAD, "dense"), (GROWING, "function-space")],
+    ids=["kinds", "kinds, every weight", "a value per block"],
+)
+def test_networks_follow(net: ResNet, method: str, tmp_path: Path) -> None:
+    names = ["kernel", "layer_covariance", "response", "directional_derivative"]
+    path = tmp_path / "runs.sqlite"
+    found = sample(net, names, 100, 400, K0=0.8, seed=2, method=method, store=path)
+    theory = evaluate(kernel(net), K0=0.8)
+    expected = {
+        "kernel": theory["K"],
+        "layer_covariance": theory["C"],
+        "response": evaluate(response(net), K0=0.8)["eta_layers"],
+    }
+    for name, value in expected.items():
+        z = (found[name].mean - value) / found[name].stderr
+        assert np.abs(z).max() < 4.5
+        # What blocks do is not what others do: a shift by one block is seen.
+        assert np.abs((found[name].mean - np.roll(value, 1)) / found[name].stderr).max() > 9
+    product = found["directional_derivative"].mean
+    np.testing.assert_allclose(product, product[0], rtol=1e-9)
+    settings = json.loads(json.dumps(dict(found.settings)))
+    rows = recipe_of(settings, "a run").sampler().rows(0, 400)
+    np.testing.assert_allclose(rows["kernel"].mean(axis=0), found["kernel"].mean, rtol=1e-12)
+
+
 def test_scales_of_kinds_and_of_blocks() -> None:
     assert NET.scale == tuple(map(sp.Rational, ("9/10", "1/2", "9/10", "1/2", "9/10")))
     assert ResNet([A, B], scale=[1, 2, 3]).scale == (1, 2, 3)
     assert ResNet([A, B], scale=0.5, depth=3).scale == sp.Rational(1, 2)
     assert repr(NET).startswith('ResNet([Branch(Activation("erf")')
     assert r"\begin{cases}" in to_latex(kernel(NET))
+    written = to_latex(NET)
+    assert r"W_{1}^{l} \phi(h^{l-1}) + b_{1}^{l} \right], \qquad l = 1, 3, 5" in written
+    assert r"\phi_{2}(W_{21}^{l} h^{l-1} + b_{21}^{l})" in written
+    assert written.count("{") == written.count("}")
+    assert r"\left(1, 2, 3\right)_{l} / N" in to_latex(GROWING)
+    assert NET._repr_latex_().count("h^{l-1}") == 3
 
 
 def test_what_is_known_for_one_kind_says_so() -> None:

@@ -238,6 +238,30 @@ def test_the_command_line_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--branch", ops]) == 2
 
 
+class Clip(Map):
+    """``x -> min(max(x, -c), c)``: kinks that depend on a parameter."""
+
+    kind = "Clip"
+    parameters = (Parameter(C, minimum=0),)
+    expression = sp.Max(-C, sp.Min(C, X))
+
+
+def test_kinks_follow_a_parameter() -> None:
+    assert Clip(2).kinks == (-2, 2)
+    assert not Clip(2).jumps
+    net = ResNet(Branch(Clip(sp.Symbol("a", positive=True)), Linear(1, 0)), scale=1, depth=2)
+    with pytest.raises(UnsupportedError, match="a has no number here"):
+        kernel(net)
+    clipped = ResNet(Branch(Clip(2), Linear(1, 0)), scale=1, depth=2)
+    with pytest.raises(UnsupportedError, match="it is not smooth, and Clip states no law"):
+        kernel(clipped)
+    function = sp.Max(-2, sp.Min(2, X))
+    same = ResNet(Branch(Activation(function), Linear(1, 0)), scale=1, depth=2)
+    drawn = [sample(n, ["kernel", "gradient"], 12, 6, K0=[[4.0]]) for n in (clipped, same)]
+    for name in ("kernel", "gradient"):
+        np.testing.assert_allclose(drawn[0][name].mean, drawn[1][name].mean, rtol=1e-12)
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no kind": ({"expression": X}, "its kind is None"),
     "name taken": ({"kind": "Linear", "expression": X}, "the name is taken"),

@@ -27,6 +27,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
     Floats,
@@ -226,22 +227,17 @@ class Gradients(ColumnGroup):
         """Return the line that looks for the tangent."""
         return "    direction = direction_of(matrix)\n" if self.paired else ""
 
-    def epilogue(self, branch: Branch, head: tuple[Step, ...], behind: str, skips: bool) -> str:
+    def epilogue(self, blocks: Blocks, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""
-        block = [
-            LINEAR.format(j=step.position, k=step.number - 1)
-            if step.contracts
-            else f"{'':12}{_back_line(step, 'layer - 1', 'g')}"
-            for step in reversed(branch.steps)
-        ]
-        opening = [_back_line(step, "depth", "p") for step in reversed(head)]
+        block = blocks.chosen(["\n".join(map(_line, reversed(steps))) for steps in blocks.shapes])
+        opening = [_back_line(step, "depth", "p") for step in reversed(blocks.head)]
         pairing = [("        ", "depth"), ("            ", "layer - 1")] if self.paired else []
         last, inner = [PAIRING.format(space=s, layer=at) for s, at in pairing] or ["", ""]
         return EPILOGUE.format(
             behind=behind,
             opening="".join(f"{'':8}{line}\n" for line in opening),
-            block="\n".join(block),
-            skip="" if skips else SKIP,
+            block=blocks.selection() + block,
+            skip="" if blocks.skips else SKIP,
             overlap=OVERLAP if self.overlapped else "",
             last_overlap=LAST_OVERLAP if self.overlapped else "",
             last_pairing=last,
@@ -260,6 +256,13 @@ def _turned_back(j: int, op: Map) -> MapCall:
         return replace(slope, value=f"g[i] *= {slope.value}")
     back = map_call(f"phi_{j}_back", j, op, without_deltas_in(gradient(op)), "u", "g")
     return replace(back, value=f"g[i] = {back.value}")
+
+
+def _line(step: Step) -> str:
+    """Return the lines that take the gradients of a block back through a step."""
+    if step.contracts:
+        return LINEAR.format(j=step.position, k=step.number - 1)
+    return f"{'':12}{_back_line(step, 'layer - 1', 'g')}"
 
 
 def _back_line(step: Step, layer: str, columns: str) -> str:

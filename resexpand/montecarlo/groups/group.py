@@ -25,11 +25,11 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.groups.maps import MapCall, map_call
 from resexpand.network.differentials import AveragedMap, forward
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
-from resexpand.network.steps import Step
 
 Floats = NDArray[np.float64]
 
@@ -127,18 +127,14 @@ class ColumnGroup(ABC):
         """Return lines in front of the first network, or ""."""
         return ""
 
-    def epilogue(self, branch: Branch, head: tuple[Step, ...], behind: str, skips: bool) -> str:
+    def epilogue(self, blocks: Blocks, behind: str) -> str:
         """Return lines at the end of each network, or "".
 
         Parameters
         ----------
-        branch : Branch
-        head : tuple of Step
-            The maps in front of the read-out.
+        blocks : Blocks
         behind : str
             Name of the columns on which the read-out acted.
-        skips : bool
-            Whether the stream skips the branch as it is.
         """
         return ""
 

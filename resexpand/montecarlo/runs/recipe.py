@@ -18,7 +18,7 @@ import numpy as np
 
 from resexpand.errors import ResexpandError, StoreError, UnsupportedError
 from resexpand.expressions import parse_expression
-from resexpand.montecarlo.concrete import ConcreteNet
+from resexpand.montecarlo.concrete import ConcreteNet, last_linears
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.observable import Observable
 from resexpand.montecarlo.observables import select, with_histograms
@@ -57,6 +57,8 @@ class Recipe:
         networks are the same, to rounding, as on two processors with vectors of other lengths.
     head : tuple of Operation, optional
         Maps in front of the read-out, where they are not those that open the branch.
+    others : tuple of Branch
+        Branches of the further kinds of blocks in the cycle.
     """
 
     branch: Branch
@@ -70,6 +72,7 @@ class Recipe:
     law: WeightLaw = GAUSSIAN
     target: str = "cpu"
     head: tuple[Operation, ...] | None = None
+    others: tuple[Branch, ...] = ()
 
     def sampler(self) -> Sampler:
         """Return the sampler, built at the first call in this process.
@@ -96,6 +99,7 @@ def _built(recipe: Recipe) -> Sampler:
         law=recipe.law,
         target=recipe.target,
         head=recipe.head,
+        others=recipe.others,
     )
 
 
@@ -158,22 +162,29 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> Recipe:
     """
     remedy = "repeat the call of sample() that made it, with the same store"
     try:
-        texts = [*settings["branch"], *settings.get("head", ())]
-        described = zip(texts, settings["variances"], strict=True)
-        ops = [operation_of(text, tuple(values)) for text, values in described]
-        count = len(settings["branch"])
+        ending = settings.get("head", ())
+        kinds = [[*texts, *ending] for texts in (settings["branch"], *settings.get("blocks", ()))]
+        rows = max(map(len, kinds))
+        ops = [
+            [
+                operation_of(text, tuple(settings["variances"][k * rows + j]))
+                for j, text in enumerate(texts)
+            ]
+            for k, texts in enumerate(kinds)
+        ]
+        branches = [Branch(*own[: len(own) - len(ending)]) for own in ops]
         depth, scales = int(settings["depth"]), settings["scales"]
         read_out = settings["read_out"]
         kernel = tuple(tuple(map(float, row)) for row in settings["K0"])
         recipe = Recipe(
-            Branch(*ops[:count]),
+            branches[0],
             ConcreteNet(
                 depth=depth,
                 scales=tuple(scales) if isinstance(scales, list) else (float(scales),) * depth,
                 laws=tuple(tuple(map(float, values)) for values in settings["variances"]),
                 read_in=None,
                 read_out=None if read_out is None else (float(read_out[0]), float(read_out[1])),
-                last_linear=max(j for j, op in enumerate(ops) if op.contracts),
+                last_linears=last_linears(ops),
                 skip=float(settings.get("skip", 1)),
             ),
             kernel,
@@ -185,7 +196,8 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> Recipe:
             int(settings["seed"]),
             "control" in settings,
             _law_of(settings.get("weights", GAUSSIAN.name)),
-            head=tuple(ops[count:]) if "head" in settings else None,
+            head=tuple(ops[0][len(ops[0]) - len(ending) :]) if "head" in settings else None,
+            others=tuple(branches[1:]),
         )
     except ResexpandError as error:
         raise StoreError(asked, str(error), remedy) from error
