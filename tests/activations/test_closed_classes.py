@@ -99,7 +99,7 @@ def test_derivatives_are_those_of_the_averages(expression: sp.Expr) -> None:
         (2 * sp.sin(3 * X), lambda k: 18 * (1 + mp.exp(-18 * k))),
         (X**3, lambda k: 27 * k**2),
     ],
-    ids=str,
+    ids=["hard_tanh", "relu", "sine", "cube"],
 )
 def test_slopes_at_equal_inputs(expression: sp.Expr, slope) -> None:
     """``<phi'^2>`` is the derivative with respect to the covariance, at equal inputs."""

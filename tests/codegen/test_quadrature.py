@@ -17,7 +17,7 @@ from resexpand.activations import activation_law
 from resexpand.activations.singularities import breakpoints
 from resexpand.codegen.exponentials import stable_exponentials
 from resexpand.errors import ExpressionError
-from resexpand.expressions.numeric import array_values
+from resexpand.expressions.arrays import array_values
 from resexpand.gaussian.panels import panel_edges
 
 X = sp.Symbol("x", real=True)

@@ -9,7 +9,7 @@ from itertools import combinations_with_replacement
 import sympy as sp
 
 from resexpand.activations.activation_law import X
-from resexpand.network.ops import Activation
+from resexpand.network.activation import Activation
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.order_profile.averages import Averages
