@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import Any
@@ -191,6 +191,7 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
     names : sequence of str, optional
         Outputs to compute; all by default. State that no output needs is not carried.
     """
+    recursion = with_equal_inputs(recursion)
     outputs = chosen_outputs(recursion, names)
     by_kind = {
         kind: [o for o in outputs if o.kind == kind]
@@ -199,14 +200,13 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
     lowering = Lowering(recursion.laws)
     needed = _needed_symbols(recursion, outputs)
     constants = [(s, value) for s, value in recursion.constants if s in needed]
-    merged = _merged(dict(recursion.definitions))
-    definitions = [(s, merged[s]) for s, _ in recursion.definitions if s in needed]
+    definitions = [(s, value) for s, value in recursion.definitions if s in needed]
     state = tuple(s for s in recursion.state if s in needed)
 
     def lowered(expressions: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
         return tuple(lowering.lower(e) for e in expressions)
 
-    update = _merged(dict(zip(recursion.state, recursion.update, strict=True)))
+    update = dict(zip(recursion.state, recursion.update, strict=True))
     initial = dict(zip(recursion.state, recursion.initial, strict=True))
     diagonals = [(o.name, o.diagonal) for o in outputs if o.diagonal is not None]
     matrices = [entry for o in by_kind["propagator"] if o.matrix is not None for entry in o.matrix]
@@ -218,7 +218,7 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
         "read": lowered(_entries(by_kind["trajectory"]) + [value for _, value in diagonals]),
         "layer": lowered([*_entries(by_kind["layer"]), *matrices]),
         "last": lowered(
-            [e for o in by_kind["layer"] for e in _at_end(o)] + _entries(by_kind["final"])
+            [e for o in by_kind["layer"] for e in o.at_end] + _entries(by_kind["final"])
         ),
     }
     quadratures = tuple(lowering.quadratures.values())
@@ -247,12 +247,22 @@ ONE_INPUT = sp.And(sp.Eq(PAIR[0], PAIR[1]), sp.Eq(PAIR[2], PAIR[1]))
 """Whether the two inputs of a pair are one and the same."""
 
 
-def _merged(values: dict[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
+def with_equal_inputs(recursion: Recursion) -> Recursion:
     """Give the covariance of equal inputs the very number of their variance, entry by entry.
 
     The two are computed by different formulas; of their rounding errors, an angle would make its
-    root.
+    root. A recursion without the variances stays as it is.
     """
+    update = _merged(dict(zip(recursion.state, recursion.update, strict=True)))
+    return replace(
+        recursion,
+        definitions=tuple(_merged(dict(recursion.definitions)).items()),
+        update=tuple(update[s] for s in recursion.state),
+        outputs=tuple(replace(o, at_end=_at_end(o)) for o in recursion.outputs),
+    )
+
+
+def _merged(values: dict[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
     by_name = {symbol.name: value for symbol, value in values.items()}
     return {
         symbol: _equal_where_one(by_name[f"{symbol.name[:-2]}11"], value)

@@ -25,7 +25,7 @@ from resexpand.codegen.gram.driver import BLOCK, GramPlan, gram_source, planned
 from resexpand.codegen.gram.series import table
 from resexpand.codegen.memory import require_memory
 from resexpand.codegen.results import Buffers, Pairs
-from resexpand.codegen.schedule import Schedule, schedule
+from resexpand.codegen.schedule import Schedule, schedule, with_equal_inputs
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.values import relative_difference
@@ -106,7 +106,7 @@ def gram_arrays(
 @lru_cache(maxsize=256)
 def _planned(recursion: Recursion, names: tuple[str, ...]) -> tuple[str, GramPlan]:
     """Return the source text of the loops over pairs, and the plan behind it."""
-    gram = split(recursion, names)
+    gram = split(with_equal_inputs(recursion), names)
     pair = schedule(gram.pair)
     if pair.constants or any(p.size > 1 for p in pair.propagations):
         raise UnsupportedError(
