@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import sympy as sp
-
 from resexpand.codegen.source import scalar_function
 from resexpand.network.differentials import OTHER, AveragedMap
 from resexpand.network.operation import Map, X
@@ -94,8 +92,3 @@ def map_call(name: str, j: int, op: Map, averaged: AveragedMap, *columns: str) -
         averages="".join(lines),
         value=f"{name}({', '.join([entries, *texts])})",
     )
-
-
-def parameter_symbols(op: Map) -> tuple[sp.Symbol, ...]:
-    """Return the symbols of the parameters of a map."""
-    return tuple(parameter.symbol for parameter in op.parameters)
