@@ -151,3 +151,51 @@ def pair_average(name: str, covariance: tuple[float, float, float], digits: int 
             ),
             points,
         )
+
+
+def reference_average(
+    function: Callable[..., mp.mpf],
+    covariance: tuple[float | mp.mpf, ...],
+    breaks: tuple[float, ...] = (),
+    digits: int = 50,
+) -> mp.mpf:
+    """Return a Gaussian average by adaptive quadrature at high precision.
+
+    Parameters
+    ----------
+    function : callable
+        Function of one or two mpmath numbers.
+    covariance : tuple of number
+        ``(K,)`` or ``(K11, K12, K22)``, positive definite.
+    breaks : tuple of float
+        Points of the variables where the function is not smooth.
+    digits : int
+        Decimal digits carried.
+
+    Returns
+    -------
+    mp.mpf
+    """
+    with mp.workdps(digits):
+        if len(covariance) == 1:
+            scale = mp.sqrt(covariance[0])
+            edges = _edges([mp.mpf(b) / scale for b in breaks])
+            return mp.quad(lambda z: mp.npdf(z) * function(scale * z), edges)
+        k11, k12, k22 = map(mp.mpf, covariance)
+        a = mp.sqrt(k11)
+        b = k12 / a
+        c = mp.sqrt(k22 - b**2)
+
+        def inner(z: mp.mpf) -> mp.mpf:
+            edges = _edges([(point - b * z) / c for point in breaks])
+            return mp.quad(lambda y: mp.npdf(y) * function(a * z, b * z + c * y), edges)
+
+        edges = _edges([mp.mpf(point) / a for point in breaks])
+        return mp.quad(lambda z: mp.npdf(z) * inner(z), edges)
+
+
+def _edges(breaks: list[mp.mpf]) -> list[mp.mpf]:
+    """Return integration limits with enough subdivisions for the digits in force."""
+    limit = mp.sqrt(2 * mp.mp.dps * mp.log(10)) + 2
+    inside = {b for b in breaks if -limit < b < limit}
+    return sorted({-limit, *(mp.mpf(i) for i in range(-6, 7, 2)), limit} | inside)

@@ -150,7 +150,7 @@ def _poles(expression: sp.Expr) -> list[str]:
 def _is_removable(expression: sp.Expr, point: sp.Expr) -> bool:
     """Whether a function has a limit at a point where its expression has no value."""
     near = [side * sp.Rational(1, 10**digits) for digits in (25, 40) for side in (-1, 1)]
-    first, *others = (expression.subs(X, point + shift).evalf(20) for shift in near)
+    first, *others = (value_at(expression, point + shift) for shift in near)
     if not all(value.is_real and value.is_finite for value in (first, *others)):
         return False
     close = sp.Rational(1, 10**15) * (1 + abs(first))

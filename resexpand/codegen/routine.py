@@ -130,6 +130,8 @@ class Routine:
         if matrix and (point.variances or point.kernel.shape[-1] != 2) and self.target == "cpu":
             return self._of_all_pairs(point)
         pairs = input_pairs(self.plan, point, recursion.inputs)
+        if on_device:
+            return self._on_device(point, pairs)
         self._require_memory(point, pairs)
         fine = self.run(point, pairs, "fine")
         quadrature: dict[str, float] = {}
@@ -208,6 +210,11 @@ class Routine:
         from resexpand.codegen.cuda.arrays import fetched
 
         return {**hyperparameters, **{name: fetched(hyperparameters[name]) for name in names}}
+
+    def _on_device(self, point: Point, pairs: Pairs) -> Values:
+        from resexpand.codegen.cuda.on_device import device_values
+
+        return device_values(self, point, pairs, self.run)
 
 
 def _is_on_device(value: Any) -> bool:

@@ -258,7 +258,7 @@ def with_equal_inputs(recursion: Recursion) -> Recursion:
         recursion,
         definitions=tuple(_merged(dict(recursion.definitions)).items()),
         update=tuple(update[s] for s in recursion.state),
-        outputs=tuple(replace(o, at_end=_at_end(o)) for o in recursion.outputs),
+        outputs=tuple(replace(o, at_end=_at_end(o, recursion)) for o in recursion.outputs),
     )
 
 
@@ -276,8 +276,8 @@ def _equal_where_one(variance: sp.Expr, covariance: sp.Expr) -> sp.Expr:
     return sp.Piecewise((variance, ONE_INPUT), (covariance, True))
 
 
-def _at_end(output: Output) -> tuple[sp.Expr, ...]:
-    if len(output.at_end) != len(PAIR):
+def _at_end(output: Output, recursion: Recursion) -> tuple[sp.Expr, ...]:
+    if recursion.state[: len(PAIR)] != PAIR or len(output.at_end) != len(PAIR):
         return output.at_end
     first, both, last = output.at_end
     return first, _equal_where_one(first, both), last

@@ -140,8 +140,8 @@ def general_slope(optimum: OptimalScale) -> Recursion:
     """
     slope = optimum.slope
     rho = next(s for s, value in slope.bindings if value == slope.net.scale)
-    log_chi, *moving = slope.state[1:]
-    symbols = (moving[0], moving[1])
+    log_chi, *derivatives = slope.state[1:]
+    symbols = (derivatives[0], derivatives[1])
     objective = replace(
         slope,
         state=(K, log_chi),
@@ -150,6 +150,10 @@ def general_slope(optimum: OptimalScale) -> Recursion:
         outputs=(),
     )
     value = total_derivative(sp.log(A) + log_chi, objective, rho, symbols)
+    moving = differentiate(objective, rho, symbols)
+    magnitude = log_chi + sp.log(sp.Abs(1 + rho**2 * G))
     return replace(
-        differentiate(objective, rho, symbols), outputs=(Output("slope", "final", (value,)),)
+        moving,
+        update=(moving.update[0], magnitude, *moving.update[2:]),
+        outputs=(Output("slope", "final", (value,)),),
     )

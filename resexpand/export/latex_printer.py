@@ -187,6 +187,8 @@ class FormulaPrinter(LatexPrinter):
         return head + (f"^{{{exp}}}" if exp else "") + _bracketed(arguments)
 
     def _print_log(self, expr: sp.Expr, exp: str | None = None) -> str:
+        if isinstance(expr.args[0], sp.Abs) and exp is None:
+            return rf"\ln \left|{self.text(expr.args[0].args[0])}\right|"
         return self._print_Function(expr, exp)
 
     def _print_exp(self, expr: sp.Expr, exp: str | None = None) -> str:

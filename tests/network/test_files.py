@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
-from resexpand.errors import HyperparameterError, StoreError
+from resexpand.errors import HyperparameterError, KernelError, StoreError
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.network.files import array_file
 from resexpand.network.inputs import kernel_from_inputs
@@ -159,6 +159,6 @@ def test_python_and_the_command_line_read_the_same_files(tmp_path: Path) -> None
 
 
 def test_products_that_overflow_are_an_error_and_no_warning() -> None:
-    with pytest.raises(HyperparameterError, match="leave the range of double precision"):
+    with pytest.raises(KernelError, match="leaves the range of double precision"):
         kernel_from_inputs([[1e200, 1.0]], (1.0, 0.0))
     np.testing.assert_allclose(kernel_from_inputs([[1e150]], (1.0, 0.0)), [[1e300]])
