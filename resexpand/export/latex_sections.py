@@ -222,14 +222,13 @@ def _definition(step: Step) -> Equation:
     """Return what a map does to a neuron; averages over the neurons are written with a bar."""
     if step.label is not None:
         return equation(f"{_head(step)}(x)", law_expression(step.op.law))
-    at: dict[sp.Expr, sp.Expr] = {
-        parameter.symbol: sp.Symbol(_value(value)) if isinstance(value, tuple) else value
-        for parameter, value in zip(step.op.parameters, step.op.values, strict=True)
-    }
+    values = {p.symbol: v for p, v in zip(step.op.parameters, step.op.values, strict=True)}
+    listed = {symbol: _value(v) for symbol, v in values.items() if isinstance(v, tuple)}
+    at = {symbol: v for symbol, v in values.items() if symbol not in listed}
+    printer = FormulaPrinter(listed)
     for symbol, value in step.op.averages:
-        mean = FormulaPrinter().text(value.xreplace(at))
-        at[symbol] = sp.Symbol(rf"\overline{{{mean}}}", **symbol.assumptions0)
-    return equation(f"{_head(step)}(x)", step.op.expression.xreplace(at))
+        printer.names[symbol] = rf"\overline{{{printer.text(value.xreplace(at))}}}"
+    return equation(f"{_head(step)}(x)", step.op.expression.xreplace(at), printer=printer)
 
 
 def _where(net: ResNet, shape: int) -> str:

@@ -138,7 +138,7 @@ def _check_ranges(net: ResNet, values: Symbols) -> None:
             if lowest < parameter.minimum:
                 raise HyperparameterError(
                     f"{value} = {lowest}",
-                    f"a {parameter.name.replace('_', ' ')} is never below {parameter.minimum}",
+                    f"{parameter.name.replace('_', ' ')} must not be below {parameter.minimum}",
                     f"give one >= {parameter.minimum}",
                 )
 

@@ -37,8 +37,11 @@ def bound(net: ResNet = OPEN, count: int = 1, **keywords: Any) -> Point:
 
 
 BAD_HYPERPARAMETERS = {
-    "negative weight variance": ({"sigma_w2": -1.0}, "sigma_w2 = -1.0: a weight variance is never"),
-    "negative bias variance": ({"sigma_b2": [0.1, -0.2]}, "sigma_b2 = -0.2: a bias variance is"),
+    "negative weight variance": (
+        {"sigma_w2": -1.0},
+        "sigma_w2 = -1.0: weight variance must not be below 0",
+    ),
+    "negative bias variance": ({"sigma_b2": [0.1, -0.2]}, "sigma_b2 = -0.2: bias variance"),
     "infinite variance": ({"sigma_w2": np.inf}, "sigma_w2 = inf: it is not finite"),
     "variance nan": ({"sigma_b2": np.nan}, "sigma_b2 = nan: it is not finite"),
     "scale nan": ({"rho": np.nan}, "rho = nan: it is not finite"),
@@ -157,7 +160,12 @@ BAD_INPUTS = {
     "vector": (WITH_READ_IN, [1.0, 2.0], {"a": 1}, r"inputs of shape \(2,\)"),
     "empty": (WITH_READ_IN, np.zeros((2, 0)), {"a": 1}, r"inputs of shape \(2, 0\)"),
     "read-in without value": (WITH_READ_IN, [[1.0]], {}, "a value of a"),
-    "read-in negative": (WITH_READ_IN, [[1.0]], {"a": -2}, "a = -2.0: a weight variance is never"),
+    "read-in negative": (
+        WITH_READ_IN,
+        [[1.0]],
+        {"a": -2},
+        "a = -2.0: weight variance must not be below 0",
+    ),
     "two for one": (WITH_READ_IN, [[1.0], [2.0]], {"a": 1}, "2 inputs: the recursion is of one"),
 }
 
@@ -219,7 +227,7 @@ def test_expressions_as_hyperparameters() -> None:
     with pytest.raises(HyperparameterError, match=r"sqrt\(a\): it is not finite there"):
         bound(rooted, K0=1.0, a=-0.1)
     difference = ResNet(Branch(Activation("erf"), Linear(A - B, 0)), scale=0.3, depth=3)
-    with pytest.raises(HyperparameterError, match="a weight variance is never below 0"):
+    with pytest.raises(HyperparameterError, match="weight variance must not be below 0"):
         bound(difference, K0=1.0, a=1.0, b=2.0)
 
 

@@ -159,7 +159,7 @@ def test_bad_calls(changed: dict, error: type[Exception], match: str) -> None:
         ({"rho": None}, "not a|one real number"),
         ({"rho": [0.1, 0.2]}, "one real number"),
         ({"rho": np.inf}, "not finite"),
-        ({"sigma_w2": -1.0}, "never below 0"),
+        ({"sigma_w2": -1.0}, "must not be below 0"),
         ({"depth": 0}, "whole number"),
         ({"depth": 2.5}, "whole number"),
         ({"sigma_w": 1.0}, "'sigma_w': .* mean sigma_w2.*it takes depth, rho, sigma_b2"),

@@ -206,7 +206,7 @@ def test_whole_numbers_of_any_kind(value: Any) -> None:
 
 def test_kernels_are_read_like_hyperparameters() -> None:
     for value in (fractions.Fraction(1, 2), Tensor(0.5), sp.Rational(1, 2)):
-        assert validated_kernel(value, matrix=False) == 0.5
+        assert validated_kernel(value, matrix=False)[0] == 0.5
         assert input_kernel(value, None, None) == [[0.5]]
     for value in ("1", True, 1j, np.ma.masked, {1.0}):
         with pytest.raises(KernelError):
