@@ -140,16 +140,23 @@ def goes_on_when_a_write_fails() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def does_not_lock() -> Iterator[None]:
-    """Let any number of processes write to a store, slowly enough for them to meet."""
+def writes_slowly() -> Iterator[None]:
+    """Write to a store slowly enough for a second process to meet the first."""
     original = Ledger.add
 
     def slow(self: Ledger, finished: object) -> None:
-        time.sleep(0.02)
+        time.sleep(0.05)
         original(self, finished)  # type: ignore[arg-type]
 
+    with mock.patch.object(Ledger, "add", slow):
+        yield
+
+
+@contextlib.contextmanager
+def does_not_lock() -> Iterator[None]:
+    """Let any number of processes write to a store."""
     nothing = mock.patch.object(ledger_module, "held", return_value=contextlib.nullcontext())
-    with nothing, mock.patch.object(Ledger, "add", slow):
+    with nothing, writes_slowly():
         yield
 
 
@@ -157,6 +164,7 @@ FAULTS: dict[str | None, Callable[[], contextlib.AbstractContextManager[None]]] 
     None: contextlib.nullcontext,
     "early": reports_before_it_commits,
     "careless": goes_on_when_a_write_fails,
+    "slow": writes_slowly,
     "unlocked": does_not_lock,
 }
 
@@ -307,13 +315,13 @@ def small_disk(folder: Path, mount: bool) -> Iterator[Path | None]:
 def two_processes(folder: Path, reference: bytes) -> Claim:
     """Start two processes on one store."""
     refused = folder / "refused.sqlite"
-    first = Child(refused)
+    first = Child(refused, "slow")
     first.begin()
     how, told = Child(refused).finish()
     holds = how == "error" and "another process" in str(told) and first.finish()[0] == "done"
     holds &= exported(look(refused).estimates, folder) == reference
     both = folder / "both.sqlite"
-    waited = drawn_by_two(both, None)
+    waited = drawn_by_two(both, "slow")
     holds &= waited == draws() and exported(look(both).estimates, folder) == reference
     unlocked = drawn_by_two(folder / "unlocked.sqlite", "unlocked")
     words = str(told).replace(f"{folder}/", "")

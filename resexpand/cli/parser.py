@@ -44,20 +44,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     commands.required = True
-    for add in (
-        _validate,
-        _expand,
-        _kernel,
-        _response,
-        _optimal_scale,
-        _one_loop,
-        _order_profile,
-        _sample,
-        lambda commands: add_runs(commands, _command),
-        _latex,
-        lambda commands: add_doctor(commands, _command),
-    ):
+    theories = (_kernel, _response, _optimal_scale, _one_loop, _order_profile)
+    for add in (_validate, _expand, *theories, _sample):
         add(commands)
+    add_runs(commands, _command)
+    _latex(commands)
+    add_doctor(commands, _command)
     return parser
 
 

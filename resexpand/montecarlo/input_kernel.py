@@ -13,7 +13,6 @@ import os
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from resexpand.conventions import unwrapped
 from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.concrete import Law
 from resexpand.network.inputs import kernel_from_inputs, validated_kernel
@@ -62,8 +61,8 @@ def noted_kernel(
         )
     if K0 is None:
         return kernel_from_inputs(() if inputs is None else inputs, read_in), ()
-    kernel = np.atleast_2d(np.asarray(unwrapped(K0))) if np.ndim(K0) == 0 else K0
-    return validated_kernel(kernel, matrix=True)
+    kernel, notes = validated_kernel(K0, matrix=np.ndim(K0) > 0)
+    return kernel if kernel.ndim else kernel.reshape(1, 1), notes
 
 
 def triangular_root(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
