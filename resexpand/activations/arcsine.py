@@ -118,9 +118,20 @@ def reduce_area(expression: sp.Expr) -> sp.Expr:
     ``(b - c^2/a) / Area`` becomes ``Area / a``: the quotient that is 0/0 at coinciding inputs is
     gone. Expressions without `Area` nodes are returned unchanged.
     """
-    for area in sorted(expression.atoms(Area), key=sp.default_sort_key):
-        expression = _normal_form(expression, area)
-    return expression
+    areas = expression.atoms(Area)
+    if len(areas) < 2:
+        return _normal_form(expression, *areas) if areas else expression
+    # A common denominator of many areas has exponentially many terms; a product that holds several
+    # is left as it is, since none of its quotients comes from one pair of error functions alone.
+    groups: dict[frozenset[sp.Basic], list[sp.Expr]] = {}
+    for term in sp.Add.make_args(expression):
+        groups.setdefault(frozenset(term.atoms(Area)), []).append(term)
+    return sp.Add(
+        *(
+            _normal_form(sp.Add(*terms), *own) if len(own) == 1 else sp.Add(*terms)
+            for own, terms in groups.items()
+        )
+    )
 
 
 def _normal_form(expression: sp.Expr, area: Area) -> sp.Expr:

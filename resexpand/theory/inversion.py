@@ -13,6 +13,10 @@ import sympy as sp
 from resexpand.activations.arcsine import elementary
 
 
+MOST_FUNCTIONS = 6
+"""Exponentials and arcsines of the unknown beyond which no closed solution is looked for."""
+
+
 def solve_for(condition: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
     """Return the positive solution of ``condition = 0``, or None if it is not found.
 
@@ -23,7 +27,13 @@ def solve_for(condition: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
     unknown : sympy.Symbol
         The symbol to solve for.
     """
-    numerator = sp.fraction(sp.together(elementary(condition)))[0]
+    written = elementary(condition)
+    transcendental = [f for f in written.atoms(sp.exp, sp.asin) if f.has(unknown)]
+    arcsines = [f for f in transcendental if isinstance(f, sp.asin)]
+    # A sum of several kinds has no closed zero; factoring it would take minutes to find that out.
+    if len(arcsines) > 1 or len(transcendental) > MOST_FUNCTIONS:
+        return None
+    numerator = sp.fraction(sp.together(written))[0]
     for factor, _ in sp.factor_list(sp.expand(numerator))[1]:
         solution = _solve_factor(factor, unknown)
         if solution is not None:
@@ -90,7 +100,9 @@ def integral_of(
     its derivative is the integrand.
     """
     functions = integrand.atoms(sp.Function) - integrand.atoms(sp.exp)
-    if any(f.has(variable) for f in functions) or integrand.has(sp.Integral):
+    roots = [p.base for p in integrand.atoms(sp.Pow) if not p.exp.is_Integer]
+    # SymPy searches for minutes where roots of the variable are among them.
+    if any(f.has(variable) for f in (*functions, *roots)) or integrand.has(sp.Integral):
         return None
     antiderivative = sp.integrate(integrand, variable)
     if antiderivative.has(sp.Integral) or sp.simplify(antiderivative.diff(variable) - integrand):
