@@ -12,7 +12,6 @@ import sympy as sp
 
 from resexpand.activations.arcsine import elementary
 
-
 MOST_FUNCTIONS = 6
 """Exponentials and arcsines of the unknown beyond which no closed solution is looked for."""
 

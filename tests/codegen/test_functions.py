@@ -16,15 +16,20 @@ from resexpand.codegen.targets import cpu
 from resexpand.errors import UnsupportedError
 
 
+def share(name: str, count: int) -> int:
+    """Return fewer points for functions whose reference is an integral at high precision."""
+    return count // 12 if FUNCTIONS[name].arity > 3 else count
+
+
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_plain_error_is_as_stated(name):
-    measured = measure_ulp(FUNCTIONS[name], 600, 1)
+    measured = measure_ulp(FUNCTIONS[name], share(name, 600), 1)
     assert measured.largest <= FUNCTIONS[name].max_ulp, measured
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_compiled_error_is_as_stated(name):
-    measured = measure_ulp(FUNCTIONS[name], 900, 2, cpu.function(name))
+    measured = measure_ulp(FUNCTIONS[name], share(name, 900), 2, cpu.function(name))
     assert measured.largest <= FUNCTIONS[name].max_ulp, measured
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from heavier import left_to_slow
 
 from resexpand import (
     Activation,
@@ -61,7 +62,7 @@ def test_a_linear_read_out_reads_the_stream() -> None:
     assert linear["C_mean"][-1] == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize("method", ["function-space", "dense"])
+@pytest.mark.parametrize("method", left_to_slow(["function-space", "dense"], ["dense"]))
 def test_sampled_read_outs_read_it_too(method: str) -> None:
     names = ["kernel", "layer_covariance", "response", "directional_derivative"]
     for net in (PLAIN, OTHER):
