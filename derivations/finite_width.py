@@ -45,6 +45,7 @@ from resexpand.conventions import DEPTH, K0, RHO, SIGMA_B2, SIGMA_W2, WIDTH
 from resexpand.gaussian.expectation import Nonlinearity
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.derivation import Derivation
+from resexpand.theory.notation import Written
 
 R, S, B = RHO**2, SIGMA_W2, SIGMA_B2
 
@@ -64,7 +65,7 @@ derivation = Derivation(
 # %%
 def named(text):
     """Return a symbol that is written as it is given."""
-    return sp.Symbol(text)
+    return Written(text)
 
 
 i, k, layer, m = sp.symbols("i k l m", integer=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 
@@ -161,3 +162,13 @@ def in_notation(expression: sp.Expr, layer: str = "", block: str = "") -> str:
     inside = {symbol for symbol in symbols if symbol.name.startswith("C")}
     names = notation(symbols - inside, layer) | notation(inside, block)
     return str(NamesPrinter(names).doprint(expression))
+
+
+class Written(sp.Symbol):
+    r"""A symbol whose name is LaTeX and is written as it is, such as ``Written(r"R S R^{T}")``.
+
+    The names of all other symbols are escaped (`resexpand.theory.latex_names`).
+    """
+
+    def _formula_latex(self, printer: Any, exp: str | None = None) -> str:
+        return str(self.name) if exp is None else f"({self.name})^{{{exp}}}"
