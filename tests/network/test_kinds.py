@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from heavier import left_to_slow
 
 from resexpand import (
     Activation,
@@ -109,7 +110,10 @@ def test_every_activation_keeps_its_label() -> None:
 
 @pytest.mark.parametrize(
     ("net", "method"),
-    [(WITH_HEAD, "function-space"), (WITH_HEAD, "dense"), (GROWING, "function-space")],
+    left_to_slow(
+        [(WITH_HEAD, "function-space"), (WITH_HEAD, "dense"), (GROWING, "function-space")],
+        [(WITH_HEAD, "dense")],
+    ),
     ids=["kinds", "kinds, every weight", "a value per block"],
 )
 def test_networks_follow(net: ResNet, method: str, tmp_path: Path) -> None:

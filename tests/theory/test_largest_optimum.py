@@ -41,7 +41,7 @@ ZOO = {
     "square root": sp.sqrt(1 + X**2),
     "logarithm": sp.log(1 + X**2),
 }
-QUICK = ("erf_unit", "sin", "two errors", "slope and sine")
+QUICK = ("erf_unit", "sin", "two errors")
 
 
 def network(name: str, weight: float = 1.0, bias: float = 0.0) -> ResNet:
@@ -83,6 +83,7 @@ def test_the_largest_of_two_maxima() -> None:
     assert found["rho"] != pytest.approx(scales[first], rel=0.5)
 
 
+@pytest.mark.slow
 def test_a_maximum_before_the_averages_fail_is_called_local() -> None:
     """``x/5 + sin(x)^2`` grows for ever; what cannot be computed there is not passed over."""
     found = evaluate(optimal_scale(network("slope and sine")), K0=0.1, depth=10)
