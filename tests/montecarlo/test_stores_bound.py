@@ -15,6 +15,8 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -264,6 +266,32 @@ def test_a_file_at_the_place_of_a_journal_or_lock_is_kept(
     assert other.read_bytes() == b"somebody else's"
     assert store.exists() == existing
     other.unlink()
+    assert draw(store, draws=20)["kernel"].n == 20
+
+
+KILLED = """
+import os, sqlite3, sys
+file = sqlite3.connect(sys.argv[1], isolation_level=None)
+file.execute("PRAGMA synchronous = FULL")
+file.execute("BEGIN IMMEDIATE")
+file.execute("CREATE TABLE unfinished (x)")
+file.execute("INSERT INTO unfinished VALUES (zeroblob(5000000))")
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_journal_of_a_killed_transaction_is_known(tmp_path: Path) -> None:
+    """Also before it was synchronised, while its signature is zero."""
+    store, journal = tmp_path / "run", tmp_path / "run-journal"
+    draw(store, draws=10)
+    subprocess.run([sys.executable, "-c", KILLED, str(store)], check=False)
+    content = journal.read_bytes()
+    assert content
+    unsynchronised = bytes(12) + content[12:]
+    journal.write_bytes(unsynchronised[:20] + (1000).to_bytes(4, "big") + unsynchronised[24:])
+    with pytest.raises(StoreError, match="rename that file"):
+        look(store)
+    journal.write_bytes(unsynchronised)
     assert draw(store, draws=20)["kernel"].n == 20
 
 

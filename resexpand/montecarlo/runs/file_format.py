@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ SIGNATURE = b"SQLite format 3\0"
 """First bytes of every database file."""
 JOURNAL = bytes.fromhex("d9d505f920a163d7")
 """First bytes of the journal of a database."""
+
+JOURNAL_HEADER = 28
+"""Bytes of its header."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +147,11 @@ def _check_companions(path: Path) -> None:
         if not os.path.lexists(other):
             continue
         if other.is_file() and not other.is_symlink():
-            content = other.read_bytes()
-            journal = content.startswith(JOURNAL) and other.name.endswith("-journal")
+            try:
+                content = other.read_bytes()
+            except FileNotFoundError:  # a run has just finished its transaction
+                continue
+            journal = _is_journal(content) and other.name.endswith("-journal")
             # After a power cut a journal may be empty, or all zeros.
             if journal or not content.strip(b"\0"):
                 continue
@@ -153,6 +160,21 @@ def _check_companions(path: Path) -> None:
             f"{other.name!r} is at the place of its journal and is none",
             "rename that file, or give another path",
         )
+
+
+def _is_journal(content: bytes) -> bool:
+    """Whether a file begins like a rollback journal of SQLite (its file format, section 3)."""
+    if content.startswith(JOURNAL):
+        return True
+    if len(content) < JOURNAL_HEADER or content[:12].strip(b"\0"):
+        return False
+    # Until it is synchronised, which a killed run may not reach, the signature and the count of
+    # pages are zeros, and the sizes of sectors and pages are there.
+    sector, page = struct.unpack(">II", content[20:JOURNAL_HEADER])
+    return all(
+        size.bit_count() == 1 and least <= size <= 65536
+        for size, least in ((sector, 32), (page, 512))
+    )
 
 
 def read_header(file: sqlite3.Connection, path: Path) -> Header | None:
