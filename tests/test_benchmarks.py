@@ -99,6 +99,7 @@ def test_startup(tmp_path):
     assert set(record["startup"]) == set(record["contenders"])
 
 
+@pytest.mark.slow
 def test_samplers(tmp_path):
     record = record_of("samplers", tmp_path)
     assert_complete(record)
