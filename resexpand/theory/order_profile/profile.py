@@ -9,7 +9,6 @@ from itertools import combinations_with_replacement
 import sympy as sp
 
 from resexpand.activations.activation_law import X
-from resexpand.network.activation import Activation
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.order_profile.averages import Averages
@@ -89,7 +88,7 @@ def remainder_output(rests: Sequence[sp.Expr], *, finite: bool) -> Output:
 
 def is_linear(net: ResNet) -> bool:
     """Return whether all activations are linear."""
-    laws = [op.law for op in net.branch.ops if isinstance(op, Activation)]
+    laws = [step.op.law for step in net.branch.steps if step.label is not None]
     return all(sp.diff(law.expression, X, 2) == 0 for law in laws)
 
 
