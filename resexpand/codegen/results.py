@@ -72,7 +72,7 @@ def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
     return Buffers(views, wholes)
 
 
-def required_bytes(plan: Schedule, points: int, depth: int, itemsize: int = 8) -> int:
+def required_bytes(plan: Schedule, points: int, depth: int) -> int:
     """Return the bytes that `allocate` takes for a schedule."""
     layers = depth + 1
     numbers = 0
@@ -81,7 +81,7 @@ def required_bytes(plan: Schedule, points: int, depth: int, itemsize: int = 8) -
             numbers += layers * (layers + (output.diagonal is not None))
         else:
             numbers += (1 if output.kind == "final" else layers) * math.prod(output.shape)
-    return points * numbers * itemsize
+    return points * numbers * np.dtype(np.float64).itemsize
 
 
 def _entry(whole: Array, place: tuple[int, ...]) -> Array:
