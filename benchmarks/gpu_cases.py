@@ -31,7 +31,7 @@ from resexpand import (
     sample,
 )
 from resexpand.activations import ACTIVATIONS
-from resexpand.montecarlo.observables import FAMILIES, OBSERVABLES
+from resexpand.montecarlo.observables.registry import FAMILIES, OBSERVABLES
 
 Arrays = Mapping[str, NDArray[Any]]
 SEED = 7

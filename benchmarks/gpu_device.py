@@ -18,7 +18,7 @@ from timing import spread
 
 from resexpand.codegen.targets import cuda as target
 from resexpand.montecarlo.cuda import lanes  # noqa: F401  what a thread is, for the normals
-from resexpand.montecarlo.normals import normals4
+from resexpand.montecarlo.random.normals import normals4
 
 KEY = 20
 CHAINS = 8

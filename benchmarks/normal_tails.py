@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.export.record import write_record
-from resexpand.montecarlo.normals import LARGEST_NORMAL, fill_normals
-from resexpand.montecarlo.philox import split_seed
-from resexpand.montecarlo.streams import FUNCTION_SPACE_FIRST, stream_word
+from resexpand.montecarlo.random.normals import LARGEST_NORMAL, fill_normals
+from resexpand.montecarlo.random.philox import split_seed
+from resexpand.montecarlo.random.streams import FUNCTION_SPACE_FIRST, stream_word
 
 RESULTS = Path(__file__).with_name("results")
 LENGTH = 2**16

@@ -24,8 +24,8 @@ from timing import clocked, interleaved, spread  # noqa: E402
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, one_loop  # noqa: E402
 from resexpand.activations import activation_law  # noqa: E402
-from resexpand.codegen.one_loop.features import features  # noqa: E402
 from resexpand.export.record import write_record  # noqa: E402
+from resexpand.numbers.one_loop.features import features  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results")
 PAIR = np.array([[1.0, 0.3], [0.3, 0.7]])

@@ -4,7 +4,8 @@
     python benchmarks/random_words.py --stream ORDER > /dev/stdout     (endless; raw 32-bit words)
 
 A counter-based generator has no order of its own: what must look random is every sequence in which
-its numbers meet. Three orders of the counter layout (`resexpand.montecarlo.philox`) are tested:
+its numbers meet. Three orders of the counter layout (`resexpand.montecarlo.random.philox`) are
+tested:
 
     vectors   along a vector, then layers, then draws: one network after another
     draws     the same four entries of the same vector of draw 0, 1, 2, ...: the ensemble average
@@ -31,8 +32,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.export.record import write_record
-from resexpand.montecarlo.philox import MULTIPLIER_0, MULTIPLIER_1, WORD_BITS, WORD_MASK, philox4x32
-from resexpand.montecarlo.streams import FUNCTION_SPACE_FIRST, stream_word
+from resexpand.montecarlo.random.philox import (
+    MULTIPLIER_0,
+    MULTIPLIER_1,
+    WORD_BITS,
+    WORD_MASK,
+    philox4x32,
+)
+from resexpand.montecarlo.random.streams import FUNCTION_SPACE_FIRST, stream_word
 
 RESULTS = Path(__file__).with_name("results")
 ORDERS = ("vectors", "draws", "seeds")

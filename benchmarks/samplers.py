@@ -29,7 +29,7 @@ from timing import Timed, Times, clocked, interleaved, spread
 
 from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.export.record import write_record
-from resexpand.montecarlo.normals import fill_normals
+from resexpand.montecarlo.random.normals import fill_normals
 
 RESULTS = Path(__file__).with_name("results")
 WORKER = Path(__file__).with_name("samplers_worker.py")

@@ -49,12 +49,12 @@ from resexpand import (
 from resexpand.agreement.comparison import combine
 from resexpand.agreement.outcome import Agreement
 from resexpand.conventions import DEPTH, RHO
-from resexpand.export.figures import save_figure
-from resexpand.export.orders_figure import Neglect, neglect_figure
+from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.orders import Neglect, neglect_figure
 from resexpand.measure.radius import ConvergenceWarning
-from resexpand.montecarlo import profiles
-from resexpand.montecarlo.estimate import Estimate
-from resexpand.montecarlo.moments import Moments
+from resexpand.montecarlo.observables import profiles
+from resexpand.montecarlo.statistics.estimate import Estimate
+from resexpand.montecarlo.statistics.moments import Moments
 from resexpand.theory.recursion import Recursion
 from support.claims import Claim, conclude, record_claims
 

@@ -43,9 +43,9 @@ from resexpand.errors import StoreError
 from resexpand.export.record import environment, write_record
 from resexpand.export.run_files import write_estimates
 from resexpand.montecarlo.engine import Sampler
-from resexpand.montecarlo.runs import ledger as ledger_module
+from resexpand.montecarlo.runs import chunk_store as ledger_module
 from resexpand.montecarlo.runs import plan as plan_module
-from resexpand.montecarlo.runs.ledger import Ledger
+from resexpand.montecarlo.runs.chunk_store import ChunkStore
 from resexpand.montecarlo.runs.lock import StoreWarning
 from resexpand.montecarlo.runs.stored import look
 
@@ -112,43 +112,43 @@ def child(store: str, pipe: Connection, fault: str | None, limit: int | None, wa
 @contextlib.contextmanager
 def reports_before_it_commits() -> Iterator[None]:
     """Keep finished chunks in memory, and write them ten rounds later."""
-    original, held = Ledger.add, []
+    original, held = ChunkStore.add, []
 
-    def late(self: Ledger, finished: object) -> None:
+    def late(self: ChunkStore, finished: object) -> None:
         held.append(list(finished))  # type: ignore[call-overload]
         if len(held) > 10:
             for group in held:
                 original(self, group)
             held.clear()
 
-    with mock.patch.object(Ledger, "add", late):
+    with mock.patch.object(ChunkStore, "add", late):
         yield
 
 
 @contextlib.contextmanager
 def goes_on_when_a_write_fails() -> Iterator[None]:
     """Swallow the error of a store, and sum what is in memory."""
-    original = Ledger.add
+    original = ChunkStore.add
 
-    def careless(self: Ledger, finished: object) -> None:
+    def careless(self: ChunkStore, finished: object) -> None:
         with contextlib.suppress(StoreError):
             original(self, finished)  # type: ignore[arg-type]
 
-    blind = mock.patch.object(Ledger, "sums", return_value={})
-    with mock.patch.object(Ledger, "add", careless), blind:
+    blind = mock.patch.object(ChunkStore, "sums", return_value={})
+    with mock.patch.object(ChunkStore, "add", careless), blind:
         yield
 
 
 @contextlib.contextmanager
 def writes_slowly() -> Iterator[None]:
     """Write to a store slowly enough for a second process to meet the first."""
-    original = Ledger.add
+    original = ChunkStore.add
 
-    def slow(self: Ledger, finished: object) -> None:
+    def slow(self: ChunkStore, finished: object) -> None:
         time.sleep(0.05)
         original(self, finished)  # type: ignore[arg-type]
 
-    with mock.patch.object(Ledger, "add", slow):
+    with mock.patch.object(ChunkStore, "add", slow):
         yield
 
 
@@ -348,7 +348,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scale", choices=KILLS, default="smoke")
     parser.add_argument("--out", type=Path, help="folder for the record")
     chosen = parser.parse_args(arguments)
-    FORK.set_forkserver_preload(["resexpand.montecarlo.runs.carry_out", "resexpand"])
+    FORK.set_forkserver_preload(["resexpand.montecarlo.runs.execute", "resexpand"])
     kills = KILLS[chosen.scale]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

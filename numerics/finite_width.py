@@ -35,8 +35,8 @@ import numpy as np
 
 from resexpand.agreement.comparison import combine, compare
 from resexpand.agreement.outcome import Agreement
-from resexpand.export.figures import save_figure
-from resexpand.export.one_loop_figure import Sampled, terms_figure
+from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.one_loop import Sampled, terms_figure
 from resexpand.montecarlo.sample import sample
 from support.claims import Claim, conclude, record_claims
 from support.finite_width import (

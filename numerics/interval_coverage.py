@@ -28,10 +28,10 @@ import numpy as np
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, exact_moments
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import make_sampler
-from resexpand.montecarlo.estimate import Estimate
-from resexpand.montecarlo.moments import Moments
-from resexpand.montecarlo.observables import select
-from resexpand.montecarlo.stopping import LEAST_DRAWS, Until
+from resexpand.montecarlo.observables.registry import select
+from resexpand.montecarlo.statistics.estimate import Estimate
+from resexpand.montecarlo.statistics.moments import Moments
+from resexpand.montecarlo.statistics.stopping import LEAST_DRAWS, Until
 from support.claims import Claim, conclude, record_claims
 
 CONFIDENCE = 0.95

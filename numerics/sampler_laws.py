@@ -35,12 +35,12 @@ import numpy as np
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.columns import triangular_factor
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import Sampler, make_sampler
-from resexpand.montecarlo.gradients import BACKWARD
-from resexpand.montecarlo.observables import OBSERVABLES, select
-from resexpand.montecarlo.sampler_source import sampler_source
+from resexpand.montecarlo.loops.columns import triangular_factor
+from resexpand.montecarlo.observables.gradients import BACKWARD
+from resexpand.montecarlo.observables.registry import OBSERVABLES, select
+from resexpand.montecarlo.source.sampler import sampler_source
 from support.claims import Claim, conclude, record_claims
 from support.two_samples import (
     Comparison,

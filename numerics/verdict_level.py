@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 from resexpand import Activation, Branch, Linear, ResNet, compare, evaluate, exact_moments
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import make_sampler
-from resexpand.montecarlo.estimate import Estimate
-from resexpand.montecarlo.moments import Moments
-from resexpand.montecarlo.observables import select
+from resexpand.montecarlo.observables.registry import select
+from resexpand.montecarlo.statistics.estimate import Estimate
+from resexpand.montecarlo.statistics.moments import Moments
 from support.claims import Claim, conclude, record_claims
 
 Array = NDArray[np.float64]

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resexpand.agreement.comparison import compare
-    from resexpand.codegen.evaluation import evaluate
     from resexpand.codegen.routine import compile_routine
-    from resexpand.export.latex import to_latex
+    from resexpand.export.latex.to_latex import to_latex
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
-    from resexpand.montecarlo.observable import Observable
+    from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
     from resexpand.network.linear import Linear
     from resexpand.network.resnet import Branch, ResNet
+    from resexpand.numbers.evaluation import evaluate
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
@@ -41,13 +41,13 @@ _HOMES = {
     "Branch": "resexpand.network.resnet",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
-    "Observable": "resexpand.montecarlo.observable",
+    "Observable": "resexpand.montecarlo.observables.observable",
     "ResNet": "resexpand.network.resnet",
     "cite": "resexpand.references",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
     "doctor": "resexpand.workflows.doctor.examine",
-    "evaluate": "resexpand.codegen.evaluation",
+    "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
     "gated_path_sum": "resexpand.theory.gated_paths",
     "kernel": "resexpand.theory.mean_field",
@@ -63,7 +63,7 @@ _HOMES = {
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
-    "to_latex": "resexpand.export.latex",
+    "to_latex": "resexpand.export.latex.to_latex",
 }
 
 __all__ = [

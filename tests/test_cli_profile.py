@@ -12,7 +12,7 @@ import pytest
 from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.cli import main
 from resexpand.errors import HyperparameterError
-from resexpand.export.profile_figure import Shares, profile_figure
+from resexpand.export.figures.profile import Shares, profile_figure
 
 
 def run(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str, str]:

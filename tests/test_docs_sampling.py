@@ -12,7 +12,7 @@ from docutils.core import publish_doctree
 
 from resexpand.cli import main
 from resexpand.cli.runs_options import OBSERVABLES as IN_HELP
-from resexpand.montecarlo.observables import FAMILIES, OBSERVABLES
+from resexpand.montecarlo.observables.registry import FAMILIES, OBSERVABLES
 
 PAGE = Path(__file__).parent.parent / "docs" / "sampling.rst"
 TEXT = PAGE.read_text("utf-8")

@@ -29,7 +29,7 @@ from resexpand import (
 )
 from resexpand.activations import ACTIVATIONS
 from resexpand.agreement.comparison import Agreement
-from resexpand.montecarlo.estimate import Estimates
+from resexpand.montecarlo.statistics.estimate import Estimates
 
 WIDTHS = (100, 200, 400)
 DRAWS = 12_000

@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from resexpand.codegen.evaluation import evaluate
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.estimate import Estimates
-from resexpand.montecarlo.observable import Observable, Record
-from resexpand.montecarlo.observables import OBSERVABLES
+from resexpand.montecarlo.observables.observable import Observable, Record
+from resexpand.montecarlo.observables.registry import OBSERVABLES
 from resexpand.montecarlo.sample import sample
+from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.network.resnet import ResNet
+from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.mean_field import kernel
 
 Array = NDArray[np.float64]

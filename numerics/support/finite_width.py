@@ -24,12 +24,12 @@ from resexpand.agreement.comparison import compare
 from resexpand.agreement.extrapolation import extrapolate
 from resexpand.agreement.outcome import Agreement
 from resexpand.agreement.shape import Sampled
-from resexpand.codegen.evaluation import evaluate
-from resexpand.montecarlo.estimate import Estimate
 from resexpand.montecarlo.sample import sample
+from resexpand.montecarlo.statistics.estimate import Estimate
 from resexpand.network.activation import Activation
 from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch, ResNet
+from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.one_loop import one_loop
 from support.deviations import sample_deviations, upper

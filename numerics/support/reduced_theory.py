@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.concrete import concrete
-from resexpand.montecarlo.first_order import first_order
+from resexpand.montecarlo.statistics.first_order import first_order
 from resexpand.network.resnet import ResNet
 
 Array = NDArray[np.float64]

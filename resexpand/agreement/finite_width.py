@@ -30,9 +30,9 @@ from resexpand.agreement.budget import expansion_parameter, layer_axis, magnitud
 from resexpand.agreement.extrapolation import Extrapolation
 from resexpand.agreement.shape import Sampled, Shape, raw_variance, roughness
 from resexpand.agreement.tails import Array
-from resexpand.codegen.one_loop.validity import judged
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.estimate import HEAVY_TAIL
+from resexpand.montecarlo.statistics.estimate import HEAVY_TAIL
+from resexpand.numbers.one_loop.validity import judged
 
 ONE_LOOP = {
     "K_width": ("kernel", "mean"),

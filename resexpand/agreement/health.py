@@ -11,7 +11,7 @@ import numpy.typing as npt
 from resexpand.agreement.extrapolation import ROUNDING_UNIT, Extrapolation
 from resexpand.agreement.shape import Sampled, roughness
 from resexpand.agreement.verdict import FEWEST_DRAWS
-from resexpand.montecarlo.estimate import HEAVY_TAIL
+from resexpand.montecarlo.statistics.estimate import HEAVY_TAIL
 
 Reasons = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

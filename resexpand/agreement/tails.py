@@ -9,10 +9,11 @@ give no verdict (`resexpand.agreement.health`).
 
 Draws that are skewed to one side make means that are too low together with errors that are too
 small, or the reverse: far out one tail of Student's statistic is many times too heavy. `cautious`
-takes out what skewness may explain, with Hall's transformation (`resexpand.montecarlo.intervals`).
-A sample that has not seen its tail shows too little of its skewness: that is why the skewness is
-taken half as large again, and why the other side gains nothing from it. What this does to the
-level and to the power of a verdict is measured in ``numerics/verdict_level.py``.
+takes out what skewness may explain, with Hall's transformation
+(`resexpand.montecarlo.statistics.intervals`). A sample that has not seen its tail shows too little
+of its skewness: that is why the skewness is taken half as large again, and why the other side gains
+nothing from it. What this does to the level and to the power of a verdict is measured in
+``numerics/verdict_level.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.intervals import straightened, unskewed
+from resexpand.montecarlo.statistics.intervals import straightened, unskewed
 
 Array = npt.NDArray[np.float64]
 

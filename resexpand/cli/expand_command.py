@@ -20,7 +20,7 @@ from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.values import integer, number, numbers, split
 from resexpand.errors import ExpressionError, HyperparameterError
 from resexpand.export.files import write_atomically
-from resexpand.export.latex import to_latex
+from resexpand.export.latex.to_latex import to_latex
 from resexpand.expressions import parse_expression
 from resexpand.theory.expansion import Counts, Expansion, residual_expansion
 from resexpand.theory.expansion.build import DEPTH
@@ -213,10 +213,10 @@ def _write(arguments: argparse.Namespace, expansion: Expansion, bound: Remainder
 
 def _figure(arguments: argparse.Namespace, expansion: Expansion) -> Figure:
     if arguments.figure == "trees":
-        from resexpand.export.trees import terms_figure
+        from resexpand.export.figures.trees import terms_figure
 
         return terms_figure(expansion)
-    from resexpand.export.expansion_figure import counting_figure
+    from resexpand.export.figures.expansion import counting_figure
 
     depths = [d for d in _depths(arguments, expansion) if isinstance(d, int)]
     return (
@@ -241,7 +241,7 @@ def _drawn(figure: Figure, path: Path) -> bytes:
     """Return a figure as a file without dates; text in SVG as outlines, fonts being few."""
     import matplotlib as mpl
 
-    from resexpand.export.style import RESOLUTION, house_style
+    from resexpand.export.figures.style import RESOLUTION, house_style
 
     no_date: dict[str, dict[str, str | None]] = {
         ".svg": {"Date": None},

@@ -10,7 +10,7 @@ from resexpand.cli.description import request
 from resexpand.cli.show import record, say, warn
 from resexpand.errors import HyperparameterError
 from resexpand.export.files import write_atomically
-from resexpand.export.latex import to_latex
+from resexpand.export.latex.to_latex import to_latex
 from resexpand.network.resnet import ResNet
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.optimal_scale import optimal_scale

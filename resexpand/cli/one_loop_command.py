@@ -19,9 +19,9 @@ from resexpand.cli.layout import Array, Column, Table, grid_table, layer_table, 
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.theory_commands import formulas, head
 from resexpand.cli.values import integer, split
-from resexpand.codegen.evaluation import evaluate
-from resexpand.codegen.one_loop.validity import LIMIT, variances
 from resexpand.errors import HyperparameterError
+from resexpand.numbers.evaluation import evaluate
+from resexpand.numbers.one_loop.validity import LIMIT, variances
 from resexpand.theory.one_loop import OneLoop, one_loop
 
 Answer = dict[str, Any]
@@ -226,8 +226,8 @@ def _record(
 
 
 def _draw(arguments: argparse.Namespace, answer: Answer, widths: Sequence[int]) -> None:
-    from resexpand.export.figures import save_figure
-    from resexpand.export.one_loop_figure import Fluctuation, fluctuation_figure
+    from resexpand.export.figures.agreement import save_figure
+    from resexpand.export.figures.one_loop import Fluctuation, fluctuation_figure
 
     layers = np.arange(answer["depth"] + 1, dtype=float)
     profiles = []

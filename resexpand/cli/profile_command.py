@@ -16,10 +16,10 @@ from resexpand.cli.description import Request, request
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.theory_commands import formulas, head
 from resexpand.cli.values import integer, split
-from resexpand.codegen.evaluation import evaluate
 from resexpand.conventions import DEPTH
 from resexpand.errors import ExpressionError, HyperparameterError
 from resexpand.expressions import parse_expression
+from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.notation import in_notation
 from resexpand.theory.order_profile import order_profile
 from resexpand.theory.recursion import Recursion
@@ -144,8 +144,8 @@ def _record(
 
 
 def _draw(arguments: argparse.Namespace, scalings: list[sp.Expr], answers: list[Answer]) -> None:
-    from resexpand.export.figures import save_figure
-    from resexpand.export.profile_figure import Shares, profile_figure
+    from resexpand.export.figures.agreement import save_figure
+    from resexpand.export.figures.profile import Shares, profile_figure
 
     panels = []
     for scaling in scalings:

@@ -13,9 +13,9 @@ from resexpand.cli.layout import layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.values import integer
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.estimate import Estimates
-from resexpand.montecarlo.profiles import FAMILIES
+from resexpand.montecarlo.observables.profiles import FAMILIES
 from resexpand.montecarlo.sample import sample
+from resexpand.montecarlo.statistics.estimate import Estimates
 
 
 def run(arguments: argparse.Namespace) -> int:

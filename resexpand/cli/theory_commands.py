@@ -11,10 +11,10 @@ import numpy as np
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import Array, Column, grid_table, layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
-from resexpand.codegen.evaluation import evaluate
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError
+from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale

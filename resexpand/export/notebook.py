@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from resexpand.export.latex import sections
-from resexpand.export.latex_document import aligned_rows
-from resexpand.export.latex_sections import prose
+from resexpand.export.latex.document import aligned_rows
+from resexpand.export.latex.sections import prose
+from resexpand.export.latex.to_latex import sections
 from resexpand.theory.optimal_scale import OptimalScale
 
 

@@ -31,7 +31,7 @@ import sympy
 from resexpand.agreement.outcome import Agreement
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.export.files import reason_of, write_atomically
-from resexpand.montecarlo.estimate import Estimate
+from resexpand.montecarlo.statistics.estimate import Estimate
 
 SCHEMA_NAME = "resexpand-record"
 SCHEMA_VERSION = 1

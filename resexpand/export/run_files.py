@@ -19,8 +19,8 @@ import numpy as np
 
 from resexpand.errors import UnsupportedError
 from resexpand.export.files import write_atomically
-from resexpand.montecarlo.estimate import Estimate, Estimates
-from resexpand.montecarlo.profiles import FAMILIES
+from resexpand.montecarlo.observables.profiles import FAMILIES
+from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
 
 QUANTITIES = ("mean", "stderr", "variance")
 SUMS = ("finite", "exponent", "mean", "m2", "m3", "m4")

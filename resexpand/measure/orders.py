@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.measure.given import Array, Given, read
+from resexpand.measure.given_network import Array, GivenNetwork, read
 from resexpand.measure.jet_routine import jet_routine
 from resexpand.measure.propagation import Propagation, Step
 from resexpand.measure.radius import ConvergenceWarning, Radius, radius_of
@@ -161,7 +161,7 @@ def measure_orders(
     return _result(given, carried.stream, None if kept is None else np.array(kept))
 
 
-def _result(given: Given, stream: Array, layers: Array | None) -> MeasuredOrders:
+def _result(given: GivenNetwork, stream: Array, layers: Array | None) -> MeasuredOrders:
     output, terms = stream[0], stream[1:]
     residual = given.per_input(relative_rest(output, terms))[()]
     radius = radius_of(given.net.branch, terms)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from resexpand.errors import HyperparameterError
-from resexpand.measure.given import Array, Given, read
+from resexpand.measure.given_network import Array, GivenNetwork, read
 from resexpand.measure.propagation import Propagation, Step
 from resexpand.measure.shares import energies, relative_rest, shares, table
 from resexpand.network.operation import Map
@@ -132,7 +132,7 @@ def _gated(op: Map) -> Step:
     return step
 
 
-def _longest(longest: object, given: Given) -> int:
+def _longest(longest: object, given: GivenNetwork) -> int:
     if longest is None:
         longest = given.depth
     if not isinstance(longest, Integral) or isinstance(longest, bool) or int(longest) < 1:

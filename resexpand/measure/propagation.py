@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from resexpand.errors import HyperparameterError
-from resexpand.measure.given import Array, Given
+from resexpand.measure.given_network import Array, GivenNetwork
 from resexpand.network.operation import Map
 
 LARGEST = 2**33
@@ -41,7 +41,7 @@ class Propagation:
         Returns the `Step` of an activation.
     """
 
-    def __init__(self, given: Given, columns: int, step: Callable[[Map], Step]) -> None:
+    def __init__(self, given: GivenNetwork, columns: int, step: Callable[[Map], Step]) -> None:
         _require_memory(given, columns)
         self.given = given
         self.columns = columns
@@ -118,7 +118,7 @@ class Propagation:
         )
 
 
-def _require_memory(given: Given, columns: int) -> None:
+def _require_memory(given: GivenNetwork, columns: int) -> None:
     """Refuse what would not fit, and say how much it would be."""
     widest = max(max(matrix.shape) for block in given.weights for matrix in block)
     arrays = 1 + len(given.net.branch.ops)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from resexpand.measure.given import Array
+from resexpand.measure.given_network import Array
 
 
 def energies(parts: Array) -> Array:

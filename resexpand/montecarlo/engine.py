@@ -17,23 +17,34 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.concrete import ConcreteNet
-from resexpand.montecarlo.first_order import FirstOrder, first_order
+from resexpand.montecarlo.groups.control import ControlNetwork
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
-from resexpand.montecarlo.groups.twin import Twin
-from resexpand.montecarlo.groups.units import SITE as UNITS
-from resexpand.montecarlo.groups.units import has_units, in_true_units
-from resexpand.montecarlo.histogram import Counts
+from resexpand.montecarlo.groups.power_of_two import SITE as UNITS
+from resexpand.montecarlo.groups.power_of_two import has_units, in_true_units
 from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
-from resexpand.montecarlo.moments import Moments
-from resexpand.montecarlo.observable import GRAMS, Observable, Record, Sites, read_out_law
-from resexpand.montecarlo.observables import controlled, counted, needed_columns, needed_sites
-from resexpand.montecarlo.philox import split_seed
+from resexpand.montecarlo.observables.observable import (
+    GRAMS,
+    Observable,
+    Record,
+    Sites,
+    read_out_law,
+)
+from resexpand.montecarlo.observables.registry import (
+    controlled,
+    counted,
+    needed_columns,
+    needed_sites,
+)
+from resexpand.montecarlo.random.philox import split_seed
+from resexpand.montecarlo.random.streams import LARGEST_BRANCH
 from resexpand.montecarlo.runs.plan import Chunk, together
-from resexpand.montecarlo.sampler_source import sampler_source
-from resexpand.montecarlo.streams import LARGEST_BRANCH
+from resexpand.montecarlo.source.blocks import Blocks
+from resexpand.montecarlo.source.sampler import sampler_source
+from resexpand.montecarlo.statistics.first_order import FirstOrder, first_order
+from resexpand.montecarlo.statistics.histogram import Counts
+from resexpand.montecarlo.statistics.moments import Moments
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation
@@ -269,7 +280,7 @@ def _askers(observables: Sequence[Observable]) -> dict[type[ColumnGroup], str]:
 
 def _fluctuations(theory: FirstOrder, record: Record) -> Floats:
     """Return the first-order fluctuations dC of the networks of a record."""
-    columns = list(record.layout.places[Twin])
+    columns = list(record.layout.places[ControlNetwork])
     read_outs = record.sites.get("read_outs", NO_ROOTS)
     if read_outs.size:
         read_outs = read_outs[:, :, columns][..., columns]

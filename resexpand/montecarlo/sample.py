@@ -20,23 +20,28 @@ from numpy.typing import ArrayLike
 
 from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
-from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.input_kernel import noted_kernel
-from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.observables import check_sites, needed_columns, select, with_histograms
+from resexpand.montecarlo.observables.observable import Observable
+from resexpand.montecarlo.observables.registry import (
+    check_sites,
+    needed_columns,
+    select,
+    with_histograms,
+)
 from resexpand.montecarlo.runs.plan import Plan, Work
 from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of, fingerprint, unregistered
 from resexpand.montecarlo.runs.sums import Sums
-from resexpand.montecarlo.stopping import Until, checked_until
+from resexpand.montecarlo.statistics.estimate import Estimates
+from resexpand.montecarlo.statistics.stopping import Until, checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.numbers import whole_number
 from resexpand.network.resnet import ResNet, require_plain
 
 if TYPE_CHECKING:
-    from resexpand.montecarlo.runs.recipe import Recipe
+    from resexpand.montecarlo.runs.sampler_spec import SamplerSpec
 
 CONTROL = "infinite-width"
 LARGEST_COUNT = 2**31
@@ -72,15 +77,16 @@ def sample(
     net : ResNet
         The description.
     observables : str, Observable, or iterable of these
-        Names from `resexpand.montecarlo.observables.OBSERVABLES`: ``kernel layer_covariance
-        output output_squared output_variance chi response covariance_response``; of
-        `resexpand.montecarlo.growth`: ``tangent distance distance_squared residual_ratio
-        residual_share log_kernel log_growth log_tangent``; propagated back, of
-        `resexpand.montecarlo.gradients`: ``gradient gradient_overlap log_gradient
+        Names from `resexpand.montecarlo.observables.registry.OBSERVABLES`: ``kernel
+        layer_covariance output output_squared output_variance chi response covariance_response``;
+        of `resexpand.montecarlo.observables.growth`: ``tangent distance distance_squared
+        residual_ratio residual_share log_kernel log_growth log_tangent``; propagated back, of
+        `resexpand.montecarlo.observables.gradients`: ``gradient gradient_overlap log_gradient
         directional_derivative ntk ntk_layers``; with a parameter, as text or made by the function
-        of that name in `resexpand.montecarlo.profiles`: ``order_profile(k) order_remainder(k)
-        path_profile(k) path_remainder(k)``; or an `resexpand.montecarlo.observable.Observable` of
-        your own. The parameter is no part of the name under which the estimate is found.
+        of that name in `resexpand.montecarlo.observables.profiles`: ``order_profile(k)
+        order_remainder(k) path_profile(k) path_remainder(k)``; or an
+        `resexpand.montecarlo.observables.observable.Observable` of your own. The parameter is no
+        part of the name under which the estimate is found.
     width : int
         Width N of every layer, at least the number of columns (inputs and tangents).
     draws : int
@@ -102,19 +108,20 @@ def sample(
     control : str, optional
         ``"infinite-width"`` subtracts from `kernel` and `layer_covariance` the first-order
         fluctuation of each network, read off its infinite-width twin
-        (`resexpand.montecarlo.first_order`). Means stay unbiased at every width and their standard
-        deviations per draw shrink from order ``1/sqrt(N)`` to ``1/N``; ``.gain`` states how much,
-        ``.plain`` is the estimate without. Function space only, branches that end in a `Linear`.
+        (`resexpand.montecarlo.statistics.first_order`). Means stay unbiased at every width and
+        their standard deviations per draw shrink from order ``1/sqrt(N)`` to ``1/N``; ``.gain``
+        states how much, ``.plain`` is the estimate without. Function space only, branches that end
+        in a `Linear`.
     histograms : mapping of str to array_like, optional
         Increasing edges by name of an observable: its draws are counted between them, as they are
         without control, and ``.histogram`` of its estimate holds quantiles with confidence
-        intervals (`resexpand.montecarlo.histogram`). One set of edges serves all components; for
-        what grows over the layers take `numpy.geomspace`.
+        intervals (`resexpand.montecarlo.statistics.histogram`). One set of edges serves all
+        components; for what grows over the layers take `numpy.geomspace`.
     until : float or str, optional
         Relative standard error at which to stop, such as 0.001 or ``"0.1%"``: the run ends after
         the first chunk at which it holds for every component that fluctuates, or after `draws`
         networks. How many that were is in ``.n`` and ``settings["draws"]``. For the rule, and what
-        stopping costs, see `resexpand.montecarlo.stopping`.
+        stopping costs, see `resexpand.montecarlo.statistics.stopping`.
     target : str
         ``"cpu"``, ``"cuda"`` (an NVIDIA GPU), or ``"auto"``: a GPU if there is one; the result's
         ``target_reason`` says which. The networks are the same, to rounding: a stored run goes on
@@ -189,12 +196,12 @@ def sample(
     path = _path(store)
 
     # Numba is loaded only now: describing networks and deriving formulas must not wait for it.
-    from resexpand.montecarlo.runs.carry_out import run_plan
-    from resexpand.montecarlo.runs.recipe import Recipe
+    from resexpand.montecarlo.runs.execute import run_plan
+    from resexpand.montecarlo.runs.sampler_spec import SamplerSpec
 
     rows = tuple(map(tuple, kernel.tolist()))
     twin = control is not None
-    recipe = Recipe(
+    recipe = SamplerSpec(
         *(net.kinds[0], numbers, rows, chosen, width, method, seed, twin, law, target),
         head=tuple(step.op for step in net.head) if net.has_own_head else None,
         others=net.kinds[1:],
@@ -227,7 +234,7 @@ def _drawn(
     return found
 
 
-def _settings(net: ResNet, recipe: Recipe) -> dict[str, Any]:
+def _settings(net: ResNet, recipe: SamplerSpec) -> dict[str, Any]:
     """Return what the numbers of a run depend on, except the count of draws, as JSON values."""
     edges = {o.name: list(o.edges) for o in recipe.observables if o.edges}
     return {

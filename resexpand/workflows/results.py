@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resexpand.errors import StoreError
-from resexpand.export.figures import kernel_figure, response_figure, save_figure
+from resexpand.export.figures.agreement import kernel_figure, response_figure, save_figure
+from resexpand.export.figures.series import Curve, Optimum, Points, Profile
 from resexpand.export.files import write_atomically
-from resexpand.export.latex import to_latex
+from resexpand.export.latex.to_latex import to_latex
 from resexpand.export.record import environment, write_record
-from resexpand.export.series import Curve, Optimum, Points, Profile
 from resexpand.references import cite
 from resexpand.theory.mean_field import kernel
 from resexpand.workflows.validate import Validation

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from resexpand.agreement.comparison import combine, compare, two_sample
 from resexpand.agreement.outcome import Agreement
-from resexpand.codegen.evaluation import evaluate
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
-from resexpand.montecarlo.estimate import Estimates
 from resexpand.montecarlo.sample import sample
+from resexpand.montecarlo.statistics.estimate import Estimates
+from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
 from resexpand.theory.recursion import Recursion

@@ -14,8 +14,8 @@ from synthetic import Fake, drawn
 from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.agreement.comparison import Agreement, combine, compare, two_sample
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.montecarlo.estimate import Estimate
-from resexpand.montecarlo.moments import Moments
+from resexpand.montecarlo.statistics.estimate import Estimate
+from resexpand.montecarlo.statistics.moments import Moments
 
 TRUTH = np.array([1.0, 1.3, 1.7, 2.2, 2.8])
 V = np.array([2.0, 2.1, 2.4, 2.7, 3.0])

@@ -21,7 +21,7 @@ from resexpand import (
     one_loop,
     sample,
 )
-from resexpand.montecarlo.estimate import Estimates
+from resexpand.montecarlo.statistics.estimate import Estimates
 
 NET = ResNet(Branch(Activation("erf_unit"), Linear(1, 0)), scale=0.6, depth=6)
 ONE, PAIR = 0.3, np.array([[0.3, 0.1], [0.1, 0.5]])

@@ -20,9 +20,9 @@ from resexpand.agreement.extrapolation import extrapolate
 from resexpand.agreement.health import FEWEST_EFFECTIVE
 from resexpand.agreement.shape import shape_of, shape_of_sum
 from resexpand.agreement.tails import cautious, convincing
-from resexpand.montecarlo.estimate import Estimate
-from resexpand.montecarlo.intervals import straightened, unskewed
-from resexpand.montecarlo.moments import Moments
+from resexpand.montecarlo.statistics.estimate import Estimate
+from resexpand.montecarlo.statistics.intervals import straightened, unskewed
+from resexpand.montecarlo.statistics.moments import Moments
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 LAWS: dict[str, tuple[Draw, float, int]] = {

@@ -22,8 +22,8 @@ from resexpand import (
 )
 from resexpand.agreement.finite_width import Spread
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.estimate import Estimate, Estimates
-from resexpand.montecarlo.moments import Moments
+from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
+from resexpand.montecarlo.statistics.moments import Moments
 
 NAMES = ["kernel", "layer_covariance"]
 LINEAR = ResNet(Branch(Linear(1.2, 0.1)), scale=0.4, depth=3)

@@ -10,7 +10,7 @@ import pytest
 import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, one_loop
-from resexpand.codegen.one_loop import evaluation
+from resexpand.numbers.one_loop import evaluation
 
 RHO = sp.Symbol("rho")
 PAIR = np.array([[1.0, 0.3], [0.3, 0.5]])

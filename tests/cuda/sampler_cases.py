@@ -10,7 +10,7 @@ from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.input_kernel import input_kernel
-from resexpand.montecarlo.observables import select
+from resexpand.montecarlo.observables.registry import select
 from resexpand.montecarlo.weights.quantile import weight_law
 
 W, V = Linear(1.4, 0.3), Linear(0.8, 0.0)

@@ -91,7 +91,7 @@ def cases(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_every_routine_and_every_observable_is_a_case(cases):
     from resexpand.activations import ACTIVATIONS
-    from resexpand.montecarlo.observables import FAMILIES, OBSERVABLES
+    from resexpand.montecarlo.observables.registry import FAMILIES, OBSERVABLES
 
     routines, samplers = cases.routine_cases(True), cases.sampler_cases(True)
     assert {case.split(" | ")[1] for case in routines} == set(ACTIVATIONS)

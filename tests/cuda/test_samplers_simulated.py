@@ -66,7 +66,7 @@ def words_of(counters: np.ndarray) -> dict[str, np.ndarray]:
 
     import resexpand.montecarlo.cuda.lanes  # noqa: F401
     from resexpand.codegen.targets import cuda as target
-    from resexpand.montecarlo.philox import philox4x32
+    from resexpand.montecarlo.random.philox import philox4x32
 
     generator = target.bind(philox4x32)
 
@@ -84,7 +84,7 @@ def words_of(counters: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def test_words_are_those_of_the_cpu(simulator) -> None:
-    from resexpand.montecarlo.philox import philox4x32
+    from resexpand.montecarlo.random.philox import philox4x32
 
     counters = np.random.default_rng(5).integers(0, 2**32, (8, 6), dtype=np.uint64)
     expected = np.array([philox4x32(*row) for row in counters], dtype=np.uint64)

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from resexpand.agreement.comparison import Agreement, compare
 from resexpand.errors import HyperparameterError, StoreError
-from resexpand.export.figures import (
+from resexpand.export.figures.agreement import (
     Curve,
     Optimum,
     Points,
@@ -24,10 +24,10 @@ from resexpand.export.figures import (
     response_figure,
     save_figure,
 )
-from resexpand.export.panels import spread_apart, verdict_line
-from resexpand.export.style import SETTINGS, colour
-from resexpand.montecarlo.estimate import Estimate
-from resexpand.montecarlo.moments import Moments
+from resexpand.export.figures.panels import spread_apart, verdict_line
+from resexpand.export.figures.style import SETTINGS, colour
+from resexpand.montecarlo.statistics.estimate import Estimate
+from resexpand.montecarlo.statistics.moments import Moments
 
 RHO = np.linspace(0.01, 1.0, 50)
 SOME = np.array([0.1, 0.5, 0.9])
@@ -208,12 +208,12 @@ def test_settings_of_the_user_are_left_alone(tmp_path: Path) -> None:
 
 def test_importing_draws_in_neither_matplotlib_nor_numba() -> None:
     code = (
-        "import sys, resexpand.export.figures, resexpand.export.record\n"
+        "import sys, resexpand.export.figures.agreement, resexpand.export.record\n"
         "print(sorted({'matplotlib', 'numba'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    code = "import sys; from resexpand.export.panels import two_panels; two_panels()\n"
+    code = "import sys; from resexpand.export.figures.panels import two_panels; two_panels()\n"
     code += "print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -22,12 +22,12 @@ from resexpand import Activation, Branch, Linear, ResNet, kernel, optimal_scale,
 from resexpand.activations import ACTIVATIONS
 from resexpand.conventions import K0, PAIR, RHO, SIGMA_B2, SIGMA_W2, K
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.export.latex_document import as_document
-from resexpand.export.latex_layout import Equation, width
-from resexpand.export.latex_optimum import A, B, G, general_slope
-from resexpand.export.latex_printer import FormulaPrinter
-from resexpand.export.latex_sections import Section, prose
-from resexpand.export.latex_tidy import closed_form, tidy
+from resexpand.export.latex.document import as_document
+from resexpand.export.latex.layout import Equation, width
+from resexpand.export.latex.optimum import A, B, G, general_slope
+from resexpand.export.latex.printer import FormulaPrinter
+from resexpand.export.latex.sections import Section, prose
+from resexpand.export.latex.tidy import closed_form, tidy
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.references import REFERENCES
 from resexpand.theory.closure import close_elementary

@@ -14,7 +14,7 @@ import sympy as sp
 
 from resexpand import to_latex
 from resexpand.combinatorics import Tree, trees
-from resexpand.export.latex_expansion import MOST_TERMS, sum_sign
+from resexpand.export.latex.expansion import MOST_TERMS, sum_sign
 from resexpand.theory.expansion import NestedSum, residual_expansion
 from resexpand.theory.gated_paths import gated_path_sum
 from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from resexpand.errors import HyperparameterError
-from resexpand.export.figures import save_figure
-from resexpand.export.one_loop_figure import (
+from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.one_loop import (
     Fluctuation,
     Sampled,
     fluctuation_figure,

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from resexpand.agreement.comparison import compare
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.export.record import environment, read_record, write_record
-from resexpand.montecarlo.estimate import Estimate
-from resexpand.montecarlo.moments import Moments
+from resexpand.montecarlo.statistics.estimate import Estimate
+from resexpand.montecarlo.statistics.moments import Moments
 
 rho = sympy.Symbol("rho")
 

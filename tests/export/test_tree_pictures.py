@@ -11,8 +11,8 @@ import sympy as sp
 
 from resexpand.combinatorics import LabelledTree, Tree, labelled_trees, trees
 from resexpand.errors import DescriptionError, UnsupportedError
-from resexpand.export.figures import save_figure
-from resexpand.export.trees import (
+from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.trees import (
     MOST_TERMS,
     mathtext,
     terms_figure,

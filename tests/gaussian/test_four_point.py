@@ -10,11 +10,11 @@ import pytest
 from oracles import plane_average
 
 from resexpand.activations import ACTIVATIONS
-from resexpand.codegen.one_loop.four_point import Average, four_point
-from resexpand.codegen.one_loop.four_point_quadrature import cumulants
 from resexpand.gaussian import four_point_kinked, four_point_sign
 from resexpand.gaussian import two_point_closed as closed
 from resexpand.gaussian.orthant_moments import orthant_moment, orthant_probability
+from resexpand.numbers.one_loop.four_point import Average, four_point
+from resexpand.numbers.one_loop.four_point_quadrature import cumulants
 
 EARLY = np.array([[0.9, 0.3], [0.3, 1.2]])
 LATE = EARLY + np.array([[0.2, 0.05], [0.05, 0.4]])

@@ -11,7 +11,7 @@ import pytest
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.input_kernel import input_kernel
-from resexpand.montecarlo.observables import select
+from resexpand.montecarlo.observables.registry import select
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.resnet import ResNet
 

@@ -10,7 +10,7 @@ import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, exact_moments, sample
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.cumulants import output_cumulants
+from resexpand.montecarlo.statistics.cumulants import output_cumulants
 
 LINEAR = ResNet(Branch(Linear(1.3, 0.2)), scale=0.5, depth=3, read_out=Linear(0.9, 0.3))
 
@@ -51,7 +51,9 @@ def test_several_inputs_and_other_estimates() -> None:
         output_cumulants(run["kernel"])
 
 
-@pytest.mark.parametrize("name", ["observable", "histogram", "cumulants"])
+@pytest.mark.parametrize(
+    "name", ["observables.observable", "statistics.histogram", "statistics.cumulants"]
+)
 def test_examples_run(name: str) -> None:
     found = doctest.testmod(importlib.import_module(f"resexpand.montecarlo.{name}"))
     assert found.attempted > 3

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.montecarlo.estimate import Estimate, Estimates
-from resexpand.montecarlo.moments import Moments
+from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
+from resexpand.montecarlo.statistics.moments import Moments
 
 
 def estimate(rows: np.ndarray, seed: int = 0, name: str = "kernel") -> Estimate:

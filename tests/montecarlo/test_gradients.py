@@ -15,8 +15,9 @@ from weight_mirror import Mirror, mirror, normals
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, sample
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo import engine, sampler_source
-from resexpand.montecarlo.streams import READ_OUT_WEIGHTS, stream_word
+from resexpand.montecarlo import engine
+from resexpand.montecarlo.random.streams import READ_OUT_WEIGHTS, stream_word
+from resexpand.montecarlo.source import sampler as sampler_source
 
 W, V = Linear(1.4, 0.3), Linear(0.8, 0.1)
 READ_OUT = Linear(0.7, 0.2)

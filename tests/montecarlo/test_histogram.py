@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from resexpand.errors import HyperparameterError
-from resexpand.montecarlo.histogram import Counts, Histogram, checked_histograms
-from resexpand.montecarlo.intervals import binomial_ranks, student
+from resexpand.montecarlo.statistics.histogram import Counts, Histogram, checked_histograms
+from resexpand.montecarlo.statistics.intervals import binomial_ranks, student
 
 EDGES = np.linspace(-2.0, 2.0, 81)
 

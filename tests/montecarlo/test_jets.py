@@ -15,8 +15,8 @@ from weight_mirror import Mirror, mirror
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, order_profile
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo import profiles
-from resexpand.montecarlo.columns import triangular_factor
+from resexpand.montecarlo.loops.columns import triangular_factor
+from resexpand.montecarlo.observables import profiles
 from resexpand.montecarlo.sample import sample
 
 ORDER, WIDTH, POINTS, RADIUS = 4, 6, 48, 0.25

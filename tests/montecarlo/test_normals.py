@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from resexpand.montecarlo.normals import (
+from resexpand.montecarlo.random.normals import (
     LARGEST_NORMAL,
     cos_sin,
     fill_normals,
@@ -22,7 +22,7 @@ from resexpand.montecarlo.normals import (
     normals4,
     normals_of_words,
 )
-from resexpand.montecarlo.philox import philox4x32
+from resexpand.montecarlo.random.philox import philox4x32
 from resexpand.montecarlo.weights.entries import rows_of
 
 U = np.uint64

@@ -15,7 +15,7 @@ from weight_mirror import Mirror, mirror
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, order_profile
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.montecarlo.profiles import path_profile
+from resexpand.montecarlo.observables.profiles import path_profile
 from resexpand.montecarlo.sample import sample
 
 X = sp.Symbol("x", real=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import randomgen
 
-from resexpand.montecarlo.philox import philox4x32, split_seed
+from resexpand.montecarlo.random.philox import philox4x32, split_seed
 
 KNOWN_ANSWERS = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),

@@ -22,12 +22,12 @@ import pytest
 from runs_workers import DEADLY, NET, OWN, Here, draw, sums
 
 from resexpand.errors import StoreError, UnsupportedError, WorkerError
-from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.runs import crew as crew_module
-from resexpand.montecarlo.runs.crew import Crew
-from resexpand.montecarlo.runs.recipe import Done, recipe_of, version
-from resexpand.montecarlo.runs.recipe import draw as draw_task
+from resexpand.montecarlo.observables.observable import Observable
+from resexpand.montecarlo.runs import worker_pool
+from resexpand.montecarlo.runs.sampler_spec import TaskResult, recipe_of, version
+from resexpand.montecarlo.runs.sampler_spec import draw as draw_task
 from resexpand.montecarlo.runs.stored import look
+from resexpand.montecarlo.runs.worker_pool import WorkerPool
 from resexpand.montecarlo.sample import sample
 
 FOLDER = Path(__file__).parent
@@ -230,27 +230,27 @@ class Recorded(Here):
 
 
 def finished_by(pool: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Crew._take
+    original = WorkerPool._take
 
     def take(self, future):
         pool.flying -= 1
         return original(self, future)
 
-    monkeypatch.setattr(Crew, "_take", take)
+    monkeypatch.setattr(WorkerPool, "_take", take)
 
 
 def test_the_window_is_bounded_and_grows_with_idle_workers(monkeypatch) -> None:
     pool = Recorded()
     finished_by(pool, monkeypatch)
-    monkeypatch.setattr(crew_module, "LARGEST_WINDOW", 7)
-    monkeypatch.setattr(crew_module, "REMOTE_TASK_SECONDS", 0.0)  # one chunk per task
+    monkeypatch.setattr(worker_pool, "LARGEST_WINDOW", 7)
+    monkeypatch.setattr(worker_pool, "REMOTE_TASK_SECONDS", 0.0)  # one chunk per task
     assert sums(draw(workers=pool)) == REFERENCE
     assert 2 < pool.most <= 7
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.0, 1), (10.0, 100)])
 def test_groups_are_as_long_as_asked(seconds: float, most: int, monkeypatch) -> None:
-    monkeypatch.setattr(crew_module, "REMOTE_TASK_SECONDS", seconds)
+    monkeypatch.setattr(worker_pool, "REMOTE_TASK_SECONDS", seconds)
     pool = Here()
     assert sums(draw(draws=20_000, workers=pool)) == sums(draw(draws=20_000, workers=1))
     longest = max(len(task) for task in pool.tasks)
@@ -261,16 +261,16 @@ def test_groups_are_as_long_as_asked(seconds: float, most: int, monkeypatch) -> 
 
 def test_large_results_make_small_groups() -> None:
     recipe = recipe_of_run()
-    crew = Crew(recipe, Here(), 2, own=False)
-    task = crew_module.Task(((0, 2),), 0.0)
+    crew = WorkerPool(recipe, Here(), 2, own=False)
+    task = worker_pool.Task(((0, 2),), 0.0)
     done = draw_task(recipe, version(), ((0, 2),))
-    crew._learn(task, Done(done.sums, 0.0, 1e-3))
+    crew._learn(task, TaskResult(done.sums, 0.0, 1e-3))
     assert crew.group > 1000
     size = sum(len(value.to_bytes()) for value in done.sums[0].values())
-    crew_module_limit = crew_module.LARGEST_RESULT
+    worker_pool_limit = worker_pool.LARGEST_RESULT
     try:
-        crew_module.LARGEST_RESULT = 3 * size
-        crew._learn(task, Done(done.sums, 0.0, 1e-3))
+        worker_pool.LARGEST_RESULT = 3 * size
+        crew._learn(task, TaskResult(done.sums, 0.0, 1e-3))
     finally:
-        crew_module.LARGEST_RESULT = crew_module_limit
+        worker_pool.LARGEST_RESULT = worker_pool_limit
     assert crew.group == 3

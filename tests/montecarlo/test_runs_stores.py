@@ -22,12 +22,12 @@ from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.activations import ACTIVATIONS
 from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 from resexpand.export.run_files import to_xarray, write_estimates
-from resexpand.montecarlo.observable import Observable
+from resexpand.montecarlo.observables.observable import Observable
 from resexpand.montecarlo.runs import file_format
 from resexpand.montecarlo.runs import plan as plan_module
 from resexpand.montecarlo.runs.lock import StoreWarning, held, lock_of
 from resexpand.montecarlo.runs.plan import Plan
-from resexpand.montecarlo.runs.recipe import fingerprint, recipe_of
+from resexpand.montecarlo.runs.sampler_spec import fingerprint, recipe_of
 from resexpand.montecarlo.runs.stored import find, look, merge, resume
 from resexpand.montecarlo.sample import sample
 

@@ -11,14 +11,14 @@ import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.errors import HyperparameterError, KernelError, StoreError, UnsupportedError
-from resexpand.montecarlo import profiles
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.jets import Jets
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.paths import Paths
 from resexpand.montecarlo.groups.tangents import Tangents
-from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.observables import OBSERVABLES, select
+from resexpand.montecarlo.observables import profiles
+from resexpand.montecarlo.observables.observable import Observable
+from resexpand.montecarlo.observables.registry import OBSERVABLES, select
 from resexpand.montecarlo.sample import sample
 
 RHO, L = sp.Symbol("rho", real=True), sp.Symbol("L", integer=True, positive=True)

@@ -10,7 +10,7 @@ from resexpand.codegen.cuda.device import machine, obstacle
 from resexpand.errors import DeviceError, UnsupportedError
 from resexpand.montecarlo import lanes
 from resexpand.montecarlo.runs.plan import together
-from resexpand.montecarlo.target_text import with_bindings
+from resexpand.montecarlo.source.target import with_bindings
 
 NET = ResNet(Branch(Activation("relu"), Linear(1, 0)), scale=0.5, depth=2)
 HOW = {"width": 5, "draws": 8, "K0": 1.0, "seed": 1, "progress": False}
@@ -80,9 +80,9 @@ def test_memory_begins_with_a_line_of_the_cache() -> None:
 
 def test_every_function_of_the_library_is_bound() -> None:
     texts = (
-        "from resexpand.montecarlo.columns import LANES, gram\n"
+        "from resexpand.montecarlo.loops.columns import LANES, gram\n"
         "from resexpand.montecarlo.lanes import (\n    group, room,\n)\n"
-        "from resexpand.montecarlo.dense import dense_sampler, workspace\n"
+        "from resexpand.montecarlo.loops.dense import dense_sampler, workspace\n"
         "from resexpand.montecarlo.weights.entries import gaussian as entries\n"
         "from resexpand.codegen.store import load",
         "",

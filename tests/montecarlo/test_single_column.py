@@ -10,12 +10,12 @@ import pytest
 import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet
-from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
-from resexpand.montecarlo.normals import add_in_quarters, fill_normals
-from resexpand.montecarlo.single_source import is_single
+from resexpand.montecarlo.random.normals import add_in_quarters, fill_normals
+from resexpand.montecarlo.source.blocks import Blocks
+from resexpand.montecarlo.source.single_column import is_single
 from resexpand.montecarlo.weights.law import GAUSSIAN, ORTHOGONAL
 
 W = Linear(sp.Rational(7, 5), sp.Rational(3, 10))

@@ -7,10 +7,15 @@ import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.runs import plan
 from resexpand.montecarlo.runs.stored import look, resume
-from resexpand.montecarlo.stopping import LEAST_DRAWS, Until, checked_until, relative_error
+from resexpand.montecarlo.statistics.moments import Moments
+from resexpand.montecarlo.statistics.stopping import (
+    LEAST_DRAWS,
+    Until,
+    checked_until,
+    relative_error,
+)
 
 NET = ResNet(Branch(Activation("erf"), Linear(1.2, 0.1)), scale=0.5, depth=3)
 EDGES = np.linspace(0.0, 4.0, 201)

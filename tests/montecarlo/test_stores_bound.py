@@ -25,7 +25,7 @@ import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.errors import StoreError
-from resexpand.montecarlo.runs import file_format, ledger
+from resexpand.montecarlo.runs import chunk_store, file_format
 from resexpand.montecarlo.runs import plan as plan_module
 from resexpand.montecarlo.runs.lock import held, lock_of
 from resexpand.montecarlo.runs.stored import look, merge, resume
@@ -64,7 +64,7 @@ def store(drawn: Path, tmp_path: Path) -> Path:
 
 def content(path: Path) -> tuple[Any, ...]:
     """Everything that is read from a store."""
-    with ledger.reading(path) as found:
+    with chunk_store.reading(path) as found:
         return found.header, list(found.rows())
 
 
@@ -325,7 +325,7 @@ def test_a_file_system_without_locks_is_named() -> None:
 
 def test_what_was_announced_costs_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two billion networks a few are drawn: `chunks` is never counted to its end."""
-    with ledger.writing(store, look(store).plan) as open_store:
+    with chunk_store.writing(store, look(store).plan) as open_store:
         open_store.ask(2**31 - 1, [])
     counted = 0
     original = plan_module.Plan.chunks

@@ -12,7 +12,7 @@ import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.errors import DescriptionError, ResexpandError, UnsupportedError
-from resexpand.montecarlo.function_space import PIECE
+from resexpand.montecarlo.loops.function_space import PIECE
 from resexpand.montecarlo.weights.law import GAUSSIAN, LAWS, chosen_method
 from resexpand.montecarlo.weights.quantile import quantile_law, weight_law
 

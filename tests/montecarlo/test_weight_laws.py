@@ -20,9 +20,9 @@ import sympy as sp
 from scipy import stats
 
 from resexpand import Activation, Branch, Linear, ResNet
-from resexpand.montecarlo.philox import philox4x32, split_seed
-from resexpand.montecarlo.streams import DENSE_FIRST, INPUT, stream_word
-from resexpand.montecarlo.weights import entries, reflections, rotations
+from resexpand.montecarlo.random.philox import philox4x32, split_seed
+from resexpand.montecarlo.random.streams import DENSE_FIRST, INPUT, stream_word
+from resexpand.montecarlo.weights import entries
 from resexpand.montecarlo.weights.entries import vector_of
 from resexpand.montecarlo.weights.law import LAWS
 
@@ -116,7 +116,9 @@ def test_kurtosis_at_finite_width(name, width: int, draw_rows, z_score) -> None:
     assert abs(z_score((ratio - 1 - a2) ** 2, variance(INDEPENDENT[name] + 2))) > 5
 
 
-@pytest.mark.parametrize("sampler", [rotations, reflections], ids=["rotations", "reflections"])
+@pytest.mark.parametrize(
+    "sampler", [haar_columns, haar_householder], ids=["columns", "householder"]
+)
 def test_rotations_are_orthogonal(sampler) -> None:
     width, length = 17, 32
     source, target = np.zeros((width, length)), np.zeros((width, length))

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from resexpand import Linear, ResNet
-from resexpand.montecarlo.normals import fill_normals
-from resexpand.montecarlo.philox import split_seed
-from resexpand.montecarlo.streams import DENSE_FIRST, INPUT, stream_word
+from resexpand.montecarlo.random.normals import fill_normals
+from resexpand.montecarlo.random.philox import split_seed
+from resexpand.montecarlo.random.streams import DENSE_FIRST, INPUT, stream_word
 
 Step = tuple[np.ndarray, np.ndarray] | Callable[[np.ndarray], np.ndarray]
 

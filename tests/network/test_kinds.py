@@ -26,7 +26,7 @@ from resexpand import (
     to_latex,
 )
 from resexpand.errors import DescriptionError, UnsupportedError
-from resexpand.montecarlo.runs.recipe import recipe_of
+from resexpand.montecarlo.runs.sampler_spec import recipe_of
 
 A = Branch(Activation("erf"), Linear(1.2, 0.1))
 B = Branch(Linear(1.1, 0.2), Activation("relu"), Linear(0.8, 0))

@@ -24,7 +24,7 @@ from resexpand import (
     to_latex,
 )
 from resexpand.errors import DescriptionError, UnsupportedError
-from resexpand.montecarlo.runs.recipe import recipe_of
+from resexpand.montecarlo.runs.sampler_spec import recipe_of
 
 RELU, END = Activation("relu"), Linear(0.7, 0.1)
 BRANCH = Branch(RELU, Linear(2, 0.3))

@@ -16,7 +16,7 @@ from resexpand.codegen.binding import bind
 from resexpand.conventions import exact
 from resexpand.errors import DescriptionError, HyperparameterError, KernelError, ResexpandError
 from resexpand.expressions.numeric import value_at
-from resexpand.measure.given import read
+from resexpand.measure.given_network import read
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.network.inputs import validated_kernel

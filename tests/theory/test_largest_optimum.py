@@ -14,8 +14,8 @@ import sympy as sp
 from heavier import left_to_slow
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, optimal_scale, response
-from resexpand.codegen.largest import largest
 from resexpand.conventions import DEPTH, RHO
+from resexpand.numbers.largest import largest
 
 X = sp.Symbol("x", real=True)
 STARTS = np.array([1e-3, 0.1, 2.0])

@@ -21,7 +21,8 @@ from numba.cuda.extending import intrinsic
 from resexpand.codegen.cuda.target import SIMULATED
 from resexpand.codegen.cuda.target import cuda_target as target
 from resexpand.codegen.target import Function
-from resexpand.montecarlo import lanes, philox
+from resexpand.montecarlo import lanes
+from resexpand.montecarlo.random import philox
 
 SUMS = 2
 """Sums that are formed at a time: so many numbers per lane open the shared memory of a block."""

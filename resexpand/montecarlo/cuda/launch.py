@@ -27,9 +27,9 @@ from resexpand.codegen.cuda.device import require_cuda
 from resexpand.codegen.cuda.memory import SHARE, free_bytes, is_out_of_memory
 from resexpand.codegen.cuda.target import SIMULATED
 from resexpand.errors import DeviceMemoryError
-from resexpand.montecarlo.columns import padded
 from resexpand.montecarlo.cuda.lanes import SUMS
 from resexpand.montecarlo.lanes import Shape, memory_for, on_host
+from resexpand.montecarlo.loops.columns import padded
 
 Floats = NDArray[np.float64]
 

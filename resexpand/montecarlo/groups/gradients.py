@@ -9,7 +9,7 @@ needs three times `columns * width`. On the way back
 
 an activation multiplies by phi'(u) at the u it met, a `Linear` by the transpose of the weights that
 acted on the way forward (`function_space_transpose`, `dense_transpose`; of rotations,
-`weights.rotations_transpose`, `weights.reflections_transpose`). Left behind are
+`weights.haar_columns_transpose`, `weights.haar_householder_transpose`). Left behind are
 
     gradients    p_a^l . p_b^l                                                       l = 0 ... L
     ntk_layers   sum over the linear operations of block l+1 of C_ab (g_a . g_b),    l = 0 ... L-1
@@ -27,7 +27,6 @@ from typing import ClassVar, Self
 import numpy as np
 
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
     Floats,
@@ -36,6 +35,7 @@ from resexpand.montecarlo.groups.group import (
     without_deltas_in,
 )
 from resexpand.montecarlo.groups.maps import MapCall, map_call
+from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.weights.law import PRODUCTS
 from resexpand.network.differentials import gradient
 from resexpand.network.operation import Map
@@ -55,7 +55,7 @@ def gradients_{j}(kept, columns{phi.parameters}):
 '''
 
 IMPORTS = """\
-from resexpand.montecarlo.backward import (
+from resexpand.montecarlo.loops.backward import (
     add_gradients, add_tangent_kernel, direction_of, keep, scaled, write_covariance,
     write_pairing, write_products,
 )
@@ -63,14 +63,14 @@ from resexpand.montecarlo.{module}_transpose import {names}"""
 
 TRANSPOSE = "read_out_transposed, transpose_workspace, transposed"
 NAMES = {
-    "function_space": TRANSPOSE,
-    "dense": "dense_transpose, transpose_workspace",
-    "weights.rotations": TRANSPOSE,
-    "weights.reflections": TRANSPOSE,
+    "loops.function_space": TRANSPOSE,
+    "loops.dense": "dense_transpose, transpose_workspace",
+    "weights.haar_columns": TRANSPOSE,
+    "weights.haar_householder": TRANSPOSE,
 }
 """Imports from the transpose of each sampler that has one."""
 
-DOT = "from resexpand.montecarlo.columns import dot"
+DOT = "from resexpand.montecarlo.loops.columns import dot"
 
 FACTORY = """\
 from resexpand.montecarlo.weights.products import left_products_by_{products} as left_products
@@ -215,7 +215,7 @@ class Gradients(ColumnGroup):
         text = IMPORTS.format(module=module, names=NAMES[module])
         factory = FACTORY.format(products=PRODUCTS[target])
         text += f"\n{DOT}" if self.overlapped else ""
-        return f"{text}\n{factory}" if module == "dense" else text
+        return f"{text}\n{factory}" if module == "loops.dense" else text
 
     @property
     def rooms(self) -> Mapping[str, str]:

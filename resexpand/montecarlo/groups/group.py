@@ -25,8 +25,8 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.blocks import Blocks
 from resexpand.montecarlo.groups.maps import MapCall, map_call
+from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.network.differentials import AveragedMap, forward
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from resexpand.errors import ResexpandError
-from resexpand.montecarlo.estimate import Estimate, Estimates
-from resexpand.montecarlo.histogram import Histogram
-from resexpand.montecarlo.moments import Moments
-from resexpand.montecarlo.observable import Observable
-from resexpand.montecarlo.observables import controlled, counted, select
+from resexpand.montecarlo.observables.observable import Observable
+from resexpand.montecarlo.observables.registry import controlled, counted, select
 from resexpand.montecarlo.runs.plan import name_of
 from resexpand.montecarlo.runs.sums import Sums
+from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
+from resexpand.montecarlo.statistics.histogram import Histogram
+from resexpand.montecarlo.statistics.moments import Moments
 from resexpand.network.resnet import Branch
 
 

@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from resexpand.errors import StoreError
-from resexpand.montecarlo.estimate import Estimates
+from resexpand.montecarlo.runs.chunk_store import ChunkStore, reading, writing
 from resexpand.montecarlo.runs.file_format import Header, changed, is_store
-from resexpand.montecarlo.runs.ledger import Ledger, reading, writing
 from resexpand.montecarlo.runs.plan import Chunk, Plan, name_of
 from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of
 from resexpand.montecarlo.runs.sums import Sums
-from resexpand.montecarlo.stopping import Until, checked_until
+from resexpand.montecarlo.statistics.estimate import Estimates
+from resexpand.montecarlo.statistics.stopping import Until, checked_until
 from resexpand.network.numbers import whole_number
 
 PathLike = str | os.PathLike[str]
@@ -145,7 +145,7 @@ def look(path: PathLike, *, verify: bool = True) -> StoredRun:
         return _run_of(ledger)
 
 
-def _run_of(ledger: Ledger) -> StoredRun:
+def _run_of(ledger: ChunkStore) -> StoredRun:
     run = StoredRun(ledger.path, ledger.header, ())
     return replace(run, chunks=tuple(chunk for chunk in ledger.chunks() if chunk in run.plan))
 
@@ -191,8 +191,8 @@ def resume(
         If the error is none, or the store holds one part of a run.
     """
     # Numba is loaded only now: looking at stores must not wait for it.
-    from resexpand.montecarlo.runs.carry_out import run_plan
-    from resexpand.montecarlo.runs.recipe import recipe_of
+    from resexpand.montecarlo.runs.execute import run_plan
+    from resexpand.montecarlo.runs.sampler_spec import recipe_of
 
     run = look(path)
     asked = f"resuming {str(run.path)!r}"
@@ -271,7 +271,7 @@ def merge(target: PathLike, sources: Sequence[PathLike]) -> StoredRun:
         return _run_of(whole)
 
 
-def _common_plan(asked: str, parts: Sequence[Ledger]) -> Plan:
+def _common_plan(asked: str, parts: Sequence[ChunkStore]) -> Plan:
     first = parts[0]
     for part in parts:
         mine, other = first.plan, part.plan
@@ -287,7 +287,7 @@ def _common_plan(asked: str, parts: Sequence[Ledger]) -> Plan:
 
 
 def _check_equal(
-    asked: str, known: dict[tuple[int, int, str], tuple[str, Path]], part: Ledger
+    asked: str, known: dict[tuple[int, int, str], tuple[str, Path]], part: ChunkStore
 ) -> None:
     """Refuse two stores that hold different sums of the same networks."""
     for first, draws, observable, _, _, digest, _ in part.rows():

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeAlias
 
-from resexpand.montecarlo.histogram import Counts
-from resexpand.montecarlo.moments import Moments
 from resexpand.montecarlo.runs.plan import Chunk
+from resexpand.montecarlo.statistics.histogram import Counts
+from resexpand.montecarlo.statistics.moments import Moments
 
 
 class Sum(Protocol):

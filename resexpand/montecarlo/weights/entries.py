@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop_for
 from resexpand.montecarlo.lanes import entry, leads, meet, turns
-from resexpand.montecarlo.normals import (
+from resexpand.montecarlo.random.normals import (
     BLOCK,
     INTEGER_BITS,
     INTEGER_SHIFT,
@@ -33,7 +33,7 @@ from resexpand.montecarlo.normals import (
     normals_of_words,
     write_first,
 )
-from resexpand.montecarlo.philox import philox4x32
+from resexpand.montecarlo.random.philox import philox4x32
 
 Entries = tuple[np.float64, np.float64, np.float64, np.float64]
 

@@ -81,17 +81,17 @@ class WeightLaw:
 
 GAUSSIAN = WeightLaw(
     "gaussian",
-    {"function-space": "function_space", "dense": "dense"},
+    {"function-space": "loops.function_space", "dense": "loops.dense"},
     "the weights are Gaussian: their action on the columns is drawn, exactly and N times cheaper",
     3.0,
     "gaussian",
 )
 INDEPENDENT = "the weights are not Gaussian: their action on the columns has no law of its own"
-UNIFORM = WeightLaw("uniform", {"dense": "dense"}, INDEPENDENT, 1.8, "uniform")
-RADEMACHER = WeightLaw("rademacher", {"dense": "dense"}, INDEPENDENT, 1.0, "rademacher")
+UNIFORM = WeightLaw("uniform", {"dense": "loops.dense"}, INDEPENDENT, 1.8, "uniform")
+RADEMACHER = WeightLaw("rademacher", {"dense": "loops.dense"}, INDEPENDENT, 1.0, "rademacher")
 ORTHOGONAL = WeightLaw(
     "orthogonal",
-    {"function-space": "weights.rotations", "dense": "weights.reflections"},
+    {"function-space": "weights.haar_columns", "dense": "weights.haar_householder"},
     "a rotation is uniform: its action on the columns is drawn, exactly and N times cheaper",
     None,
 )

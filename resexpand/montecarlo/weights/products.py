@@ -1,7 +1,7 @@
 """Products of weights that are made where they are needed: with columns, and from the left.
 
 The weights of one operation are those of the vectors with indices 0 ... N - 1 under the counter
-words of a place (`resexpand.montecarlo.dense`). There are two ways to multiply with them:
+words of a place (`resexpand.montecarlo.loops.dense`). There are two ways to multiply with them:
 
 by tiles    (CPU) four columns of weights for 256 rows are written to the first-level cache, and all
             columns of the network are multiplied with them by vector instructions. Vector lanes run
@@ -18,11 +18,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from resexpand.montecarlo.columns import Columns, dot
 from resexpand.montecarlo.jit import loop, loop_for
 from resexpand.montecarlo.lanes import entry, meet, shaped, turns
-from resexpand.montecarlo.normals import BLOCK
-from resexpand.montecarlo.philox import philox4x32
+from resexpand.montecarlo.loops.columns import Columns, dot
+from resexpand.montecarlo.random.normals import BLOCK
+from resexpand.montecarlo.random.philox import philox4x32
 from resexpand.montecarlo.weights.entries import Entries, rows_of
 
 Words = tuple[np.uint64, np.uint64, np.uint64, np.uint64]

@@ -140,7 +140,7 @@ def quantile_law(expression: sp.Expr, *, variance: float | None = None) -> Weigh
         kurtosis = float(fourth / second**2) if fourth_share < DIVERGENT else float("inf")
     return WeightLaw(
         f"quantile {expression.xreplace({symbol: sp.Symbol('u')})}",
-        {"dense": "dense"},
+        {"dense": "loops.dense"},
         INDEPENDENT,
         kurtosis,
         "entries",

@@ -11,10 +11,10 @@ from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.one_loop.layers import layers
-from resexpand.theory.one_loop.process import Draw, Process, process
+from resexpand.theory.one_loop.process import LinearLayer, Process, process
 from resexpand.theory.one_loop.result import OneLoop
 
-__all__ = ["Draw", "OneLoop", "Process", "one_loop"]
+__all__ = ["LinearLayer", "OneLoop", "Process", "one_loop"]
 
 
 def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:

@@ -14,7 +14,7 @@ from resexpand.theory.one_loop.derived import (
     Derived,
     draw_name,
 )
-from resexpand.theory.one_loop.process import Draw
+from resexpand.theory.one_loop.process import LinearLayer
 from resexpand.theory.one_loop.quantities import quantity
 
 
@@ -145,7 +145,7 @@ def means(made: Derived) -> list[Formula]:
     ]
 
 
-def _conditioning(made: Derived, draw: Draw) -> Formula:
+def _conditioning(made: Derived, draw: LinearLayer) -> Formula:
     place = made.place(draw)
     terms = quantity("P", LAYER, EARLIER, draw=place)
     terms *= quantity("B", LAYER - 1, EARLIER, draw=place)

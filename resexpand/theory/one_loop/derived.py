@@ -15,7 +15,7 @@ from resexpand.gaussian.expectation import (
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.one_loop.process import Draw, Process
+from resexpand.theory.one_loop.process import LinearLayer, Process
 from resexpand.theory.one_loop.quantities import quantity
 from resexpand.theory.recursion import Recursion
 
@@ -46,7 +46,7 @@ class Derived:
         """Whether a block holds several draws."""
         return len(self.process.draws) > 1
 
-    def place(self, draw: Draw) -> int:
+    def place(self, draw: LinearLayer) -> int:
         """Return the index under which a draw is written, 0 if there is but one."""
         return draw.position if self.several else 0
 
@@ -55,24 +55,24 @@ class Derived:
         names = Hyperparameters(self.base.net, dict(self.base.bindings))
         return quantity("rho", layer) if self.base.layer_bindings else names.scale()
 
-    def variances(self, draw: Draw) -> tuple[sp.Expr, sp.Expr]:
+    def variances(self, draw: LinearLayer) -> tuple[sp.Expr, sp.Expr]:
         """Return weight and bias variance of a draw."""
         names = Hyperparameters(self.base.net, dict(self.base.bindings))
         return names.variances(draw.linear, f"_{draw.position}" if self.several else "")
 
-    def reads(self, draw: Draw, layer: sp.Expr) -> sp.Expr:
+    def reads(self, draw: LinearLayer, layer: sp.Expr) -> sp.Expr:
         """Return the variance of what a draw of a block reads."""
         if draw.reads_stream:
             return quantity("K", layer - 1)
         return quantity("C", layer, draw=draw.position - 1)
 
-    def covariance(self, draw: Draw) -> sp.Expr:
+    def covariance(self, draw: LinearLayer) -> sp.Expr:
         """Return the mean-field covariance of a draw as a function of the symbol K."""
         _, value = self.base.definitions[draw.position - 1]
         argument = K if draw.reads_stream else self.base.definitions[draw.position - 2][0]
         return value.xreplace({argument: K})
 
-    def at(self, draw: Draw, expression: sp.Expr, layer: sp.Expr) -> sp.Expr:
+    def at(self, draw: LinearLayer, expression: sp.Expr, layer: sp.Expr) -> sp.Expr:
         """Return a function of the symbol K at the variance that a draw reads."""
         return expression.xreplace({K: self.reads(draw, layer)})
 
@@ -84,24 +84,24 @@ class Derived:
         return Formula(name, lhs, rhs, meaning, neglects, self.citations, self.base.laws)
 
 
-def draw_name(stem: str, made: Derived, draw: Draw) -> str:
+def draw_name(stem: str, made: Derived, draw: LinearLayer) -> str:
     """Return the name of a formula about one draw."""
     return f"{stem}_{draw.position}" if made.several else stem
 
 
-def behind(made: Derived, draw: Draw | None, layer: sp.Expr) -> sp.Expr:
+def behind(made: Derived, draw: LinearLayer | None, layer: sp.Expr) -> sp.Expr:
     """Return the response of the rest of a block to a draw of it; to the stream for None."""
     position = draw.position if draw else 0
     later = [d for d in made.process.draws if d.position > position]
     return sp.Mul(*(quantity("T", layer, draw=made.place(d)) for d in later))
 
 
-def _feature(draw: Draw, variable: sp.Symbol) -> sp.Expr:
+def _feature(draw: LinearLayer, variable: sp.Symbol) -> sp.Expr:
     """Return the square of what a draw acts on, as a function of the variable it reads."""
     return Nonlinearity(draw.label, 0, variable) ** 2
 
 
-def two_point(draw: Draw, late: sp.Expr, early: sp.Expr, joint: sp.Expr) -> sp.Expr:
+def two_point(draw: LinearLayer, late: sp.Expr, early: sp.Expr, joint: sp.Expr) -> sp.Expr:
     """Return the average of the features of a draw at two layers."""
     if draw.label is None:
         return late * early + 2 * joint**2
@@ -110,7 +110,7 @@ def two_point(draw: Draw, late: sp.Expr, early: sp.Expr, joint: sp.Expr) -> sp.E
     return GaussianExpectation(product, (x1, x2), (late, joint, early))
 
 
-def one_point(draw: Draw, variance: sp.Expr, power: int = 1) -> sp.Expr:
+def one_point(draw: LinearLayer, variance: sp.Expr, power: int = 1) -> sp.Expr:
     """Return the average of a power of the features of a draw."""
     if draw.label is None:
         return sp.factorial2(2 * power - 1) * variance**power

@@ -17,7 +17,7 @@ from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity
 from resexpand.theory.formula import Formula
 from resexpand.theory.one_loop.derived import LAYER, OTHER, Derived
 from resexpand.theory.one_loop.entries import EntryQuantity, entry, entry_quantity
-from resexpand.theory.one_loop.process import Draw
+from resexpand.theory.one_loop.process import LinearLayer
 from resexpand.theory.recursion import Recursion
 
 LATER, EARLY = ("a", "b"), ("c", "d")
@@ -28,13 +28,15 @@ TWO = tuple(combinations_with_replacement("ab", 2))
 """Entries of two different inputs: aa, ab, bb."""
 
 
-def name_of(stem: str, made: Derived, draw: Draw, *entries: str) -> str:
+def name_of(stem: str, made: Derived, draw: LinearLayer, *entries: str) -> str:
     """Return the name of a formula about one draw and some entries."""
     place = (str(draw.position),) if made.several else ()
     return "_".join((stem, *place, *entries))
 
 
-def reads(made: Derived, draw: Draw, first: str, second: str, layer: sp.Expr) -> EntryQuantity:
+def reads(
+    made: Derived, draw: LinearLayer, first: str, second: str, layer: sp.Expr
+) -> EntryQuantity:
     """Return the covariance of what a draw of a block reads."""
     which = (entry(first, second),)
     if draw.reads_stream:
@@ -61,7 +63,7 @@ class Pair:
     at: dict[sp.Symbol, EntryQuantity]
 
     @classmethod
-    def of(cls, made: Derived, pairs: Recursion, draw: Draw) -> Pair:
+    def of(cls, made: Derived, pairs: Recursion, draw: LinearLayer) -> Pair:
         """Return that of a draw, from the kernel recursion of two inputs."""
         start = 3 * (draw.position - 1)
         inside = tuple(symbol for symbol, _ in pairs.definitions[start - 3 : start])
@@ -71,7 +73,7 @@ class Pair:
         return cls(tuple(arguments), rows, at)
 
 
-def covariance(made: Derived, pairs: Recursion, draw: Draw) -> Formula:
+def covariance(made: Derived, pairs: Recursion, draw: LinearLayer) -> Formula:
     """Return the covariance of a draw."""
     pair = Pair.of(made, pairs, draw)
     return made.formula(
@@ -82,7 +84,7 @@ def covariance(made: Derived, pairs: Recursion, draw: Draw) -> Formula:
     )
 
 
-def derivatives(made: Derived, pairs: Recursion, draw: Draw) -> Iterator[Formula]:
+def derivatives(made: Derived, pairs: Recursion, draw: LinearLayer) -> Iterator[Formula]:
     """Yield the responses of a draw and its curvatures."""
     pair, place = Pair.of(made, pairs, draw), made.place(draw)
     columns = list(zip(pair.arguments, ("".join(two) for two in TWO), strict=True))
@@ -121,7 +123,7 @@ def _named(value: sp.Expr) -> sp.Expr:
     return value.xreplace(averages)
 
 
-def sources(made: Derived, draw: Draw) -> Iterator[Formula]:
+def sources(made: Derived, draw: LinearLayer) -> Iterator[Formula]:
     """Yield the covariance of the features of a draw, and that of its responses with them."""
     weight, _ = made.variances(draw)
     place = made.place(draw)
@@ -157,7 +159,7 @@ def sources(made: Derived, draw: Draw) -> Iterator[Formula]:
             )
 
 
-def _cumulant(draw: Draw, slots: dict[tuple[int, int], sp.Dummy]) -> sp.Expr:
+def _cumulant(draw: LinearLayer, slots: dict[tuple[int, int], sp.Dummy]) -> sp.Expr:
     """Return ``<F_ab F_cd> - <F_ab> <F_cd>`` of four variables with given covariances."""
     if draw.label is None:
         return slots[0, 2] * slots[1, 3] + slots[0, 3] * slots[1, 2]

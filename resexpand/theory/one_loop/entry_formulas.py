@@ -19,7 +19,7 @@ from resexpand.theory.mean_field import kernel
 from resexpand.theory.one_loop.derived import ANOTHER, EARLIER, LAYER, OTHER, Derived
 from resexpand.theory.one_loop.entries import EntryQuantity, entry_quantity
 from resexpand.theory.one_loop.entry_averages import covariance, derivatives, name_of, sources
-from resexpand.theory.one_loop.process import Draw, Process
+from resexpand.theory.one_loop.process import LinearLayer, Process
 from resexpand.theory.recursion import Recursion
 
 P, Q, R, S = sp.symbols("p q r s", integer=True, positive=True)
@@ -72,7 +72,7 @@ class Chain:
         return sp.Sum(term, *((index, 1, self.count) for index in entries))
 
     def _behind(
-        self, draw: Draw | None, row: sp.Symbol, column: sp.Symbol, layer: sp.Expr
+        self, draw: LinearLayer | None, row: sp.Symbol, column: sp.Symbol, layer: sp.Expr
     ) -> EntryQuantity | None:
         """Return the response of the rest of a block to a draw, or to the stream for None."""
         position = draw.position if draw else 0
@@ -194,7 +194,7 @@ class Chain:
         moved *= entry_quantity("Omega", (S, column), sp.Min(EARLIER - 1, other))
         return sp.Sum(self._sum(moved, R, S), (EARLIER, 1, layer))
 
-    def _inside(self, draw: Draw) -> Formula:
+    def _inside(self, draw: LinearLayer) -> Formula:
         """Return the covariance of a Gram matrix inside a block."""
         made, place = self.made, draw.position
         responses = [entry_quantity("T", pair, LAYER, draw=place) for pair in ((P, R), (Q, S))]
@@ -212,7 +212,7 @@ class Chain:
             "covariance of a linear operation inside a block",
         )
 
-    def _spread(self, draw: Draw, row: sp.Symbol, column: sp.Symbol) -> EntryQuantity:
+    def _spread(self, draw: LinearLayer, row: sp.Symbol, column: sp.Symbol) -> EntryQuantity:
         """Return the covariance of what a draw reads."""
         if draw.reads_stream:
             return entry_quantity("kernel_covariance", (row, column), LAYER - 1, LAYER - 1)

@@ -18,7 +18,7 @@ from itertools import combinations_with_replacement
 import sympy as sp
 
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.one_loop.process import Draw, Process
+from resexpand.theory.one_loop.process import LinearLayer, Process
 from resexpand.theory.recursion import Output, Recursion
 
 Entries = tuple[sp.Expr, ...]
@@ -86,7 +86,7 @@ Closing = tuple[Entries, tuple[sp.Expr, sp.Expr]]
 """Covariance of a draw, its weight and its bias variance."""
 
 
-def _closing(base: Recursion, process: Process, draw: Draw) -> Closing | None:
+def _closing(base: Recursion, process: Process, draw: LinearLayer) -> Closing | None:
     """Return those of the read-out where it stands in for the first draw."""
     if process.read_out is None or draw.position > 1:
         return None
@@ -99,7 +99,7 @@ def _names(base: Recursion) -> Hyperparameters:
 
 
 def _of_draw(
-    draw: Draw,
+    draw: LinearLayer,
     argument: Entries,
     covariance: Entries,
     final: Closing | None,
@@ -132,7 +132,7 @@ def _of_draw(
     return outputs
 
 
-def _precision(draw: Draw, argument: sp.Expr, covariance: sp.Expr) -> Output:
+def _precision(draw: LinearLayer, argument: sp.Expr, covariance: sp.Expr) -> Output:
     """Return ``C, K T, K^2 H``, parts of one whole."""
     parts = tuple(argument**n * sp.diff(covariance, argument, n) for n in range(3))
     return Output(f"{PRECISION}_{draw.position}", "layer", parts, at_end=parts, vector=True)

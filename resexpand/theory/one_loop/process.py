@@ -25,7 +25,7 @@ from resexpand.network.steps import Step
 
 
 @dataclass(frozen=True)
-class Draw:
+class LinearLayer:
     """One linear operation and what it reads.
 
     Attributes
@@ -63,8 +63,8 @@ class Process:
         It takes the place of block ``L + 1``.
     """
 
-    draws: tuple[Draw, ...]
-    read_out: Draw | None
+    draws: tuple[LinearLayer, ...]
+    read_out: LinearLayer | None
 
     def mixing(self, depth: int, scales: tuple[sp.Expr, ...] | sp.Expr) -> sp.Matrix:
         """Return the matrix ``M`` of ``u_a = sum_c M_ac g_c`` for a number of blocks.
@@ -120,7 +120,7 @@ def process(net: ResNet) -> Process:
             "its stream is not Gaussian given the Gram matrices of the linear operations",
             "end the branch with a Linear(); kernel() and sample() take it as it is",
         )
-    draws: list[Draw] = []
+    draws: list[LinearLayer] = []
     before: Step | None = None
     for step in steps:
         if step.contracts:
@@ -132,8 +132,8 @@ def process(net: ResNet) -> Process:
     return Process(tuple(draws), read_out)
 
 
-def _draw(position: int, linear: Linear, before: Step | None) -> Draw:
+def _draw(position: int, linear: Linear, before: Step | None) -> LinearLayer:
     """Return the draw of a linear operation from the step in front of it."""
     if before is None or before.label is None:
-        return Draw(position, linear, None, None)
-    return Draw(position, linear, before.label, before.op.law)
+        return LinearLayer(position, linear, None, None)
+    return LinearLayer(position, linear, before.label, before.op.law)

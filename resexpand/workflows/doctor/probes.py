@@ -141,7 +141,7 @@ def _network() -> Any:
 
 def routine(target: Literal["cpu", "cuda"]) -> Found:
     """Derive, compile and run a routine."""
-    from resexpand.codegen.evaluation import evaluate
+    from resexpand.numbers.evaluation import evaluate
     from resexpand.theory.mean_field import kernel
 
     found = evaluate(kernel(_network()), K0=1.0, target=target)["K"]

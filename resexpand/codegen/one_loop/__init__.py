@@ -1,5 +1,0 @@
-"""Numbers for the order 1/N: `evaluate_one_loop`."""
-
-from resexpand.codegen.one_loop.evaluation import evaluate_one_loop
-
-__all__ = ["evaluate_one_loop"]

@@ -1,0 +1,1 @@
+"""Figures of results, each in the house style, with the verdict where there is one."""

@@ -1,0 +1,310 @@
+"""Figures that are claims: theory as lines, Monte Carlo as points, the verdict as title.
+
+Every figure has a main panel and, on the same x axis, a panel of z-scores with a band of three
+standard errors. A pale bar behind a z-score shows how far the neglected order alone may move it.
+Figures are plain `matplotlib.figure.Figure` objects: no global state, no display needed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from resexpand.errors import HyperparameterError
+from resexpand.export.figures import panels
+from resexpand.export.figures.series import Curve, Optimum, Points, Profile
+from resexpand.export.figures.style import BAND, BAR, FAINT, INK, RESOLUTION, colour, house_style
+from resexpand.export.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from resexpand.agreement.outcome import Agreement
+
+Array = npt.NDArray[np.float64]
+SAMPLER_MARKERS = ("o", "s", "^", "D")
+
+
+def response_figure(
+    curves: Sequence[Curve],
+    points: Sequence[Points] = (),
+    optima: Sequence[Optimum] = (),
+    asymptote: float | None = None,
+    agreement: Agreement | None = None,
+    *,
+    subtitle: str = "",
+    quantity: str = r"response  $\eta$",
+) -> Figure:
+    r"""Draw the response against the residual scale, for several depths.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        Theory, one curve per depth.
+    points : sequence of Points
+        Monte Carlo; each belongs to the curve of its depth and takes its colour. Samplers differ
+        in marker.
+    optima : sequence of Optimum
+        Finite-depth optima, marked on the curves.
+    asymptote : float, optional
+        The constant `c` of :math:`\rho^* = c/\sqrt{L}`; its prediction is marked on every curve.
+    agreement : Agreement, optional
+        Gives the verdict in the title.
+    subtitle : str
+        The setting, in one line below the title; mathtext between dollar signs.
+    quantity : str
+        Label of the y axis.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    HyperparameterError
+        If there is no curve, a depth occurs twice, or a point or optimum has no curve.
+
+    Notes
+    -----
+    The y axis is logarithmic if all values are positive and span more than a decade.
+    """
+    tones = _tones(curves, points, optima)
+    with house_style():
+        figure, main, sigma = panels.two_panels()
+        panels.log_if_wide(main, [*(c.eta for c in curves), *(p.eta for p in points)])
+        for curve in curves:
+            main.plot(curve.rho, curve.eta, color=tones[curve.depth], zorder=2)
+        markers = _markers(points)
+        limit = panels.sigma_panel(sigma, _joined([p.z for p in points]))
+        for series in points:
+            look = {"colour": tones[series.depth], "marker": markers[series.sampler]}
+            _errorbars(main, series.rho, series.eta, series.error, **look)
+            _scores(sigma, series.rho, series, limit, **look)
+        main.margins(x=0.02)
+        _mark_optima(main, curves, optima, asymptote, tones)
+        sigma.set_xlabel(r"residual scale  $\rho$")
+        main.set_ylabel(quantity)
+        ends = [float(curve.eta[-1]) for curve in curves]
+        names = [f"$L = {curve.depth}$" for curve in curves]
+        panels.label_ends(main, ends, names, [tones[curve.depth] for curve in curves])
+        keys = _response_keys(markers, bool(optima), asymptote is not None)
+        _legend(figure, keys + _score_keys(points))
+        panels.headline(figure, main, agreement, subtitle)
+    return figure
+
+
+def kernel_figure(
+    profiles: Sequence[Profile],
+    agreement: Agreement | None = None,
+    *,
+    subtitle: str = "",
+    quantity: str = r"covariance kernel  $K^l$",
+) -> Figure:
+    """Draw a quantity over depth: theory as line, Monte Carlo with error bars, z-scores below.
+
+    Parameters
+    ----------
+    profiles : sequence of Profile
+        One per curve, such as the entries of the kernel of two inputs.
+    agreement, subtitle, quantity
+        As for `response_figure`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    HyperparameterError
+        If there is no profile.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    if not profiles:
+        raise HyperparameterError("a figure of no profile", "nothing to draw", "pass one or more")
+    with house_style():
+        figure, main, sigma = panels.two_panels()
+        panels.log_if_wide(main, [side for p in profiles for side in (p.theory, p.mean)])
+        limit = panels.sigma_panel(sigma, _joined([p.z for p in profiles]))
+        for index, profile in enumerate(profiles):
+            look = {"colour": colour(index), "marker": SAMPLER_MARKERS[index % 4]}
+            main.plot(profile.layer, profile.theory, color=look["colour"], zorder=2)
+            _errorbars(main, profile.layer, profile.mean, profile.error, **look)
+            _scores(sigma, profile.layer, profile, limit, **look)
+        main.margins(x=0.02)
+        sigma.set_xlabel(r"layer  $l$")
+        sigma.xaxis.set_major_locator(MaxNLocator(integer=True))
+        main.set_ylabel(quantity)
+        if len(profiles) > 1:
+            ends = [float(p.theory[-1]) for p in profiles]
+            tones = [colour(index) for index in range(len(profiles))]
+            panels.label_ends(main, ends, [p.label for p in profiles], tones)
+        _legend(figure, _kernel_keys() + _score_keys(profiles))
+        panels.headline(figure, main, agreement, subtitle)
+    return figure
+
+
+def save_figure(figure: Figure, stem: str | os.PathLike[str]) -> list[Path]:
+    """Save a figure as PDF (vector) and PNG (200 dots per inch).
+
+    Parameters
+    ----------
+    figure : Figure
+    stem : path
+        Path without suffix; a dot in its name is kept.
+
+    Returns
+    -------
+    list of Path
+        The PDF and the PNG. Both are free of dates: equal figures give equal files.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
+    stem = Path(stem)
+    metadata: dict[str, dict[str, str | None]] = {
+        "pdf": {"CreationDate": None, "Creator": "resexpand"},
+        "png": {"Software": None},
+    }
+    written = []
+    for suffix, entries in metadata.items():
+        buffer = io.BytesIO()
+        with house_style():
+            figure.savefig(buffer, format=suffix, dpi=RESOLUTION, metadata=entries)
+        target = stem.with_name(f"{stem.name}.{suffix}")
+        written.append(write_atomically(target, buffer.getvalue(), "the figure"))
+    return written
+
+
+def _tones(
+    curves: Sequence[Curve], points: Sequence[Points], optima: Sequence[Optimum]
+) -> dict[int, str]:
+    """Give each depth its colour; refuse what has no curve."""
+    depths = [curve.depth for curve in curves]
+    if not depths:
+        raise HyperparameterError("a figure of no curve", "nothing to draw", "pass one or more")
+    if len(set(depths)) < len(depths):
+        raise HyperparameterError(
+            f"curves of depths {depths}", "a depth occurs twice", "pass one curve per depth"
+        )
+    used = [series.depth for series in points] + [best.depth for best in optima]
+    orphans = [depth for depth in used if depth not in depths]
+    if orphans:
+        raise HyperparameterError(
+            f"drawing a point of depth {orphans[0]}",
+            f"there are curves of depths {depths} only",
+            "pass the curve of that depth as well",
+        )
+    return {depth: colour(index) for index, depth in enumerate(depths)}
+
+
+def _markers(points: Sequence[Points]) -> dict[str, str]:
+    samplers = list(dict.fromkeys(series.sampler for series in points))
+    return {name: SAMPLER_MARKERS[k % 4] for k, name in enumerate(samplers)}
+
+
+def _joined(arrays: Sequence[Array]) -> Array:
+    return np.concatenate(arrays) if arrays else np.empty(0)
+
+
+def _errorbars(axes: Axes, x: Array, y: Array, error: Array, *, colour: str, marker: str) -> None:
+    axes.errorbar(
+        x, y, yerr=error, color=colour, ls="none", marker=marker, ms=4.2, mec="white", mew=0.5,
+        ecolor=colour, elinewidth=0.9, capsize=0.0, zorder=3,
+    )  # fmt: skip
+
+
+def _scores(axes: Axes, x: Array, series: Any, limit: float, *, colour: str, marker: str) -> None:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        allowance = np.where(series.neglected > 0.0, series.neglected / series.error, 0.0)
+    panels.draw_scores(axes, x, series.z, allowance, limit, colour=colour, marker=marker)
+
+
+def _mark_optima(
+    axes: Axes,
+    curves: Sequence[Curve],
+    optima: Sequence[Optimum],
+    asymptote: float | None,
+    tones: dict[int, str],
+) -> None:
+    """Mark the finite-depth optimum on each curve, and `c/sqrt(L)` on the axis below it."""
+    for best in optima:
+        axes.plot(
+            best.rho, best.eta, marker="*", ms=11.0, mfc=tones[best.depth], mec=INK, mew=0.6,
+            ls="none", zorder=5,
+        )  # fmt: skip
+    if asymptote is None:
+        return
+    for curve in curves:
+        rho = asymptote / np.sqrt(curve.depth)
+        if not curve.rho[0] <= rho <= curve.rho[-1]:
+            continue
+        eta = float(np.interp(rho, curve.rho, curve.eta))
+        bottom, tone = axes.get_ylim()[0], tones[curve.depth]
+        axes.plot([rho, rho], [bottom, eta], color=tone, ls=(0, (2, 2)), lw=0.8, zorder=1)
+        axes.plot(
+            rho, bottom, marker="D", ms=5.0, mfc="white", mec=tone, mew=1.2, ls="none",
+            zorder=6, clip_on=False,
+        )  # fmt: skip
+        axes.set_ylim(bottom=bottom)
+
+
+def _response_keys(markers: dict[str, str], optima: bool, asymptote: bool) -> list[Any]:
+    """Return the legend entries, in neutral grey since colour means depth."""
+    keys = [_key("theory", color=FAINT)]
+    for sampler, marker in markers.items():
+        keys.append(_key(sampler, color=FAINT, ls="none", marker=marker, ms=4.2))
+    if optima:
+        keys.append(_key("optimum", mfc=FAINT, mec=INK, mew=0.6, ls="none", marker="*", ms=10.0))
+    if asymptote:
+        label = r"$c/\sqrt{L}$"
+        keys.append(_key(label, mfc="white", mec=FAINT, mew=1.1, ls="none", marker="D", ms=5.0))
+    return keys
+
+
+def _kernel_keys() -> list[Any]:
+    dot = _key("Monte Carlo", color=FAINT, ls="none", marker="o", ms=4.2)
+    return [_key("theory", color=FAINT), dot]
+
+
+def _key(label: str, **look: Any) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **look)
+
+
+def _score_keys(series: Sequence[Any]) -> list[Any]:
+    """Return the legend entries of the panel of z-scores."""
+    from matplotlib.patches import Patch
+
+    keys = [Patch(facecolor=BAND, label=r"$\pm 3\,\sigma$")] if series else []
+    if any(np.any(item.neglected > 0.0) for item in series):
+        keys.append(Patch(facecolor=BAR, label="neglected order"))
+    return keys
+
+
+def _legend(figure: Figure, keys: Sequence[Any]) -> None:
+    figure.legend(
+        handles=list(keys), loc="outside lower center", ncols=4 if len(keys) > 5 else len(keys),
+        handlelength=1.4, handletextpad=0.5, columnspacing=1.4, borderaxespad=0.2,
+    )  # fmt: skip
+
+
+__all__ = [
+    "Curve",
+    "Optimum",
+    "Points",
+    "Profile",
+    "kernel_figure",
+    "response_figure",
+    "save_figure",
+]

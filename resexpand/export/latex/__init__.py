@@ -1,0 +1,1 @@
+"""Results as LaTeX: sections, layout and the printer behind `to_latex`."""

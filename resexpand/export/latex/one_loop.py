@@ -1,0 +1,124 @@
+"""The order 1/N as a section: the principle in words, then one formula after the other."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from resexpand.export.latex.layout import Equation
+from resexpand.export.latex.printer import FormulaPrinter
+from resexpand.export.latex.sections import (
+    Section,
+    Text,
+    equation,
+    formula_section,
+    law_equations,
+    network_section,
+    prose,
+)
+from resexpand.export.latex.tidy import formal
+from resexpand.gaussian.expectation import GaussianExpectation
+from resexpand.theory.formula import Formula
+from resexpand.theory.one_loop import OneLoop
+from resexpand.theory.one_loop.quantities import quantity
+
+_GROUPS = (
+    (
+        ("covariance", "kernel"),
+        "Given the Gram matrices of all linear operations, neurons are independent, and what each "
+        "linear operation draws is Gaussian. This is exact at every width. At infinite width the "
+        "Gram matrices do not fluctuate:",
+    ),
+    (
+        (
+            "response",
+            "curvature",
+            "block_response",
+            "stream",
+            "kernel_propagator",
+            "gram_propagator",
+        ),
+        "A Gram matrix that deviates moves all that follows. By Price's theorem and the chain "
+        "rule,",
+    ),
+    (
+        ("source", "conditioning_source"),
+        "An average over N neurons fluctuates, and since all layers add to one stream, averages of "
+        "different layers fluctuate together. For $m \\\\le l$, symmetric in both,",
+    ),
+    (
+        ("kernel_covariance", "gram_covariance", "single_neuron", "empirical_covariance"),
+        "Carried on by the responses, these sources make the covariances between layers,",
+    ),
+    (
+        ("tadpole", "conditioning", "gram_mean", "kernel_mean"),
+        "and the corrections of the means: inherited ones are transported; the curvature "
+        "acts on fluctuations (tadpole); and a neuron that raised an earlier Gram matrix responds "
+        "differently to what that one moves (conditioning).",
+    ),
+    (
+        ("four_point", "kurtosis", "validity"),
+        "The output is Gaussian given its Gram matrix, so that its excess kurtosis is a variance. "
+        "The expansion holds as long as the last quantity is small against N:",
+    ),
+)
+
+
+def one_loop_section(theory: OneLoop, closed: bool) -> Section:
+    """Return the order 1/N of a network as text and equations."""
+    parts: list[Text | Equation] = [*network_section(theory.net).parts]
+    for number, same in groupby(theory.formulas, key=_group):
+        parts.append(Text(prose(_GROUPS[number][1].replace("\\\\", "\\"))))
+        for formula in same:
+            parts += _equations(formula, theory, closed)
+    if theory.inputs == 1:
+        parts.append(Text(_OTHER_WEIGHTS))
+        parts += [e for f in theory.weight_formulas for e in _equations(f, theory, closed)]
+    if not closed or theory.inputs > 1:
+        parts += law_equations(theory.kernel.laws)
+    if theory.inputs > 1:
+        parts.insert(len(network_section(theory.net).parts), Text(_ENTRIES))
+    return Section("Order $1/N$", tuple(parts), theory.citations, "O(1/N^{2})")
+
+
+_ENTRIES = (
+    "Of several inputs $a, b, c, d$ Gram matrices have one entry for every pair. Averages "
+    "are over the components $x_a, x_b$ of one neuron at the later of two layers, and $x_c, x_d$ "
+    "at the earlier one: their covariances are $K^{l-1}$, $K^{m-1}$ within the layers, and "
+    "$K^{m-1}$ between them. For $a = b$ the three $P_{ab,\\cdot\\,,cd}$ add up to one. Letters "
+    "$p, q, r, s$ run over all pairs of inputs."
+)
+
+
+_OTHER_WEIGHTS = (
+    "Weights are Gaussian so far. For independent weights of another law with the same variance, "
+    r"symmetric about zero, with $\mu_4 = \mathrm{E} w^4 / (\mathrm{E} w^2)^2$, covariances and "
+    r"responses are the same, $\omega$ is added to the tadpole, and the kurtosis changes:"
+)
+
+
+def _equations(formula: Formula, theory: OneLoop, closed: bool) -> tuple[Equation, ...]:
+    if theory.inputs == 1:
+        return formula_section(formula, closed).equations[:1]
+    nodes = formula.rhs.atoms(GaussianExpectation)
+    printer = FormulaPrinter(None, {n.covariance: _layers_of(n) for n in nodes})
+    left = printer.text(formula.lhs)
+    return (equation(left, formal(formula.rhs), printer=printer, citations=formula.citations),)
+
+
+def _layers_of(node: GaussianExpectation) -> str:
+    """Return the matrices an average is over: of one layer, or of two."""
+    ends = node.covariance[0], node.covariance[-1]
+    printer = FormulaPrinter()
+    names = [printer.text(quantity(str(e.args[0]), *e.args[3:], draw=int(e.args[1]))) for e in ends]
+    return names[0] if len(node.variables) == 2 else ", ".join(dict.fromkeys(names))
+
+
+def _group(formula: Formula) -> int:
+    """Return which group a formula belongs to: that of the longest name it begins with."""
+    found = [
+        (len(stem), number)
+        for number, (stems, _) in enumerate(_GROUPS)
+        for stem in stems
+        if formula.name == stem or formula.name.startswith(f"{stem}_")
+    ]
+    return max(found)[1]

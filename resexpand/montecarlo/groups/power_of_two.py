@@ -1,0 +1,117 @@
+r"""Units: networks that outgrow float64, propagated in units of a power of two.
+
+Where every activation of the branch is positively homogeneous, `phi(c x) = c phi(x)` for c > 0
+(identity, relu, leaky_relu, abs, and what is made of two slopes that meet at 0), all columns of the
+stream may be divided by one number without a change of anything else, if later biases are:
+
+    h -> 2^-k h,        t -> 4^-k t  (bias variances).
+
+Multiplying by powers of two is exact, so a network drawn in other units is the same network bit by
+bit, until a number falls below the smallest normal one. Before layer l is read off, the stream is
+brought back whenever a squared norm over N exceeds `LARGEST`, and `exponents[l]` keeps the sum E of
+all k so far: Gram matrices are then in units of `4^E`, outputs in `2^E`. Logarithms and ratios of
+the stream stay finite at any depth; a kernel beyond the range of float64 is infinite, as it should.
+
+Other activations have no such units: their networks overflow, and the estimates say so. Networks
+that are propagated with gradients or with a twin are in none either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats
+from resexpand.montecarlo.groups.paths import is_piecewise_linear
+from resexpand.network.operation import Map
+from resexpand.network.resnet import Branch
+
+SITE = "exponents"
+
+PROLOGUE = """\
+    exponent, shrink = 0, 1.0
+"""
+
+READING = """\
+exponent = in_new_units(stream, states[n, layer - 1], exponent if layer > 1 else 0)
+                exponents[n, layer - 1] = exponent
+                shrink = 0.25**exponent"""
+
+
+@dataclass(frozen=True)
+class PowerOfTwoRescaling(ColumnGroup):
+    """No columns of its own: it rescales those of the others."""
+
+    name: ClassVar[str] = "units"
+    rank: ClassVar[int] = 1
+
+    @property
+    def carried(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def sites(self) -> Mapping[str, tuple[int, ...]]:
+        """The exponents in force at each layer."""
+        return {SITE: ()}
+
+    def joined(self, other: Self) -> Self:
+        """Return the group itself: there is one."""
+        return self
+
+    def start(self, kernel: Floats, root: Floats) -> Floats:
+        """Return no column."""
+        return np.zeros((len(kernel) + 1, 0))
+
+    def functions(self, j: int, op: Map) -> list[str]:
+        """Return nothing: the columns are those of other groups."""
+        return []
+
+    def call(self, j: int, op: Map, source: str, target: str) -> str:
+        """Return no line."""
+        return ""
+
+    def prologue(self) -> str:
+        """Return the units of the first network."""
+        return PROLOGUE
+
+    def reading(self, site: str) -> str:
+        """Return the lines that bring the stream back; before any other group reads it."""
+        return READING
+
+
+def is_homogeneous(op: Map) -> bool:
+    """Whether `phi(c x) = c phi(x)` for every c > 0: two slopes that meet at 0."""
+    if op.averages or op.jumps or any(op.kinks) or not is_piecewise_linear(op):
+        return False
+    return bool(op.expression.subs(op.variable, 0) == 0)
+
+
+def has_units(branch: Branch) -> bool:
+    """Whether networks with this branch can be propagated in other units."""
+    return all(map(is_homogeneous, branch.maps))
+
+
+def in_true_units(sites: Mapping[str, Floats], exponents: Floats) -> dict[str, Floats]:
+    """Return what a sampler left behind without its units; infinite beyond the range of float64.
+
+    Parameters
+    ----------
+    sites : mapping
+        Shapes (n, L+1, ...), and (n, D) for the outputs.
+    exponents : ndarray, shape (n, L+1)
+    """
+    powers = exponents.astype(np.int64)
+    found = {}
+    for site, values in sites.items():
+        if not values.size:
+            found[site] = values
+        elif site == "outputs":
+            found[site] = np.ldexp(values, powers[:, -1:])
+        else:
+            padding = (1,) * (values.ndim - 2)
+            found[site] = np.ldexp(values, 2 * powers.reshape(*powers.shape, *padding))
+    return found

@@ -1,0 +1,1 @@
+"""Compiled loops of the samplers: columns, forward and backward passes, control network."""

@@ -1,0 +1,104 @@
+"""Loops of the way back that both samplers share: what is kept, multiplied and read off.
+
+A network keeps, by layer and operation, the columns that met it (`groups.gradients`); gradients
+`p_a = dy_a/dh_a` of one output are rows like columns, one per input.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.loops.columns import Columns, dot
+from resexpand.montecarlo.loops.function_space import Law
+
+
+@loop
+def keep(source: Columns, kept: Columns) -> None:
+    """Copy the first columns."""
+    for c in range(kept.shape[0]):
+        old, new = source[c], kept[c]
+        for turn in range(turns(new.size)):
+            i = entry(turn)
+            new[i] = old[i]
+    meet()
+
+
+@loop
+def scaled(gradients: Columns, scale: float, out: Columns) -> None:
+    """Write the gradients times a number."""
+    for a in range(gradients.shape[0]):
+        p, g = gradients[a], out[a]
+        for turn in range(turns(g.size)):
+            i = entry(turn)
+            g[i] = scale * p[i]
+    meet()
+
+
+@loop
+def add_gradients(step: Columns, gradients: Columns) -> None:
+    """Close a block on the way back, `p += (what came back through the branch)`."""
+    for a in range(step.shape[0]):
+        g, p = step[a], gradients[a]
+        for turn in range(turns(p.size)):
+            i = entry(turn)
+            p[i] += g[i]
+    meet()
+
+
+@loop
+def write_products(gradients: Columns, width: int, out: NDArray[np.float64]) -> None:
+    """Write `p_a . p_b`, shape (D, D)."""
+    for a in range(gradients.shape[0]):
+        for b in range(a + 1):
+            value = dot(gradients[a], gradients[b], width)
+            if leads():
+                out[a, b] = value
+                out[b, a] = value
+
+
+@loop
+def write_covariance(source: Columns, width: int, law: Law, out: NDArray[np.float64]) -> None:
+    """Write `s x_a . x_b / N + t` of the first columns, shape (D, D)."""
+    for a in range(out.shape[0]):
+        for b in range(a + 1):
+            value = law[0] / width * dot(source[a], source[b], width) + law[1]
+            if leads():
+                out[a, b] = value
+                out[b, a] = value
+
+
+@loop
+def add_tangent_kernel(
+    source: Columns, gradients: Columns, width: int, law: Law, out: NDArray[np.float64]
+) -> None:
+    """Add what the parameters of one linear operation give, `(s x_a . x_b / N + t) g_a . g_b`."""
+    for a in range(out.shape[0]):
+        for b in range(a + 1):
+            covariance = law[0] / width * dot(source[a], source[b], width) + law[1]
+            value = covariance * dot(gradients[a], gradients[b], width)
+            if leads():
+                out[a, b] += value
+                if a != b:
+                    out[b, a] += value
+
+
+@loop
+def direction_of(matrix: NDArray[np.float64]) -> int:
+    """Return the column of the stream that starts as a random direction."""
+    for c in range(matrix.shape[1]):
+        if matrix[matrix.shape[0] - 1, c] != 0.0:
+            return c
+    return 0
+
+
+@loop
+def write_pairing(
+    gradients: Columns, tangent: Columns, width: int, out: NDArray[np.float64]
+) -> None:
+    """Write `p_1 . v`, shape (1,)."""
+    product = dot(gradients[0], tangent, width)
+    if leads():
+        out[0] = product

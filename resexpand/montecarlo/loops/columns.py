@@ -1,0 +1,249 @@
+"""The columns of one network, and the few loops over them that every sampler needs.
+
+A network of width `N` is propagated as columns of neurons: the states `h_1 ... h_D` of its inputs,
+then other groups such as tangents or jets (`resexpand.montecarlo.groups.layout` says which column
+is what). Arrays of columns have shape `(C, P)`, one contiguous row per column, with `P > N` a
+multiple of `LANES` so that vector loops have no remainder. Entries from `N` on are finite and
+without meaning.
+
+`triangular_factor` is the Gram-Schmidt process. It differs from the textbook: a column that shrank
+is orthogonalised a second time ("twice is enough", Giraud, Langou & Rozloznik 2005), and one that
+lies in the span of its predecessors, to rounding, gets the pivot zero instead of a normalised
+rounding error; equal inputs and columns that ReLU switched off are exact cases of it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.jit import inlined, loop, reduction
+from resexpand.montecarlo.lanes import entry, leads, meet, over_lanes, turns
+from resexpand.montecarlo.random.normals import fill_normals
+from resexpand.montecarlo.random.streams import DIRECTION, INPUT, stream_word
+
+Columns = NDArray[np.float64]
+Place = tuple[np.uint64, np.uint64, int, np.uint64]
+"""Key words 0 and 1, layer, and draw: what random numbers depend on besides stream and index."""
+
+Biased = tuple[int, ...]
+"""Columns that stand for inputs, so that biases are added: up to the first, and the others."""
+
+LANES = 32
+DEPENDENT = 1e-14
+"""Share of its length below which the rest of a column counts as rounding error."""
+
+KEPT = 0.7
+"""Share of its length above which a column is orthogonal after one pass, to rounding."""
+
+
+@inlined
+def padded(width: int) -> int:
+    """Return the smallest multiple of `LANES` that is not below the width."""
+    return (width + LANES - 1) // LANES * LANES
+
+
+@inlined
+def meets_bias(c: int, biased: Biased) -> bool:
+    """Return whether biases are added to the image of column c."""
+    meets = c < biased[0]
+    for column in biased:
+        meets = meets or c == column
+    return meets
+
+
+@reduction
+def dot(x: Columns, y: Columns, n: int) -> float:
+    """Return the scalar product of the first n entries."""
+    total = 0.0
+    for turn in range(turns(n)):
+        i = entry(turn)
+        total += x[i] * y[i]
+    return over_lanes(total)
+
+
+@loop
+def clear_rows(rows: Columns) -> None:
+    """Write zeros."""
+    for c in range(rows.shape[0]):
+        row = rows[c]
+        for turn in range(turns(row.size)):
+            i = entry(turn)
+            row[i] = 0.0
+    meet()
+
+
+@loop
+def has_entries(row: Columns) -> bool:
+    """Return whether an entry is not zero."""
+    found = False
+    for i in range(row.size):
+        found = found or row[i] != 0.0
+    return found
+
+
+@loop
+def write_multiple(target: Columns, factor: float, source: Columns, n: int) -> None:
+    """Write factor times the first n entries of a column; it may be the target itself."""
+    for turn in range(turns(n)):
+        i = entry(turn)
+        target[i] = factor * source[i]
+    meet()
+
+
+@loop
+def subtract(x: Columns, factor: float, y: Columns, n: int) -> None:
+    """Subtract factor * y from x in place."""
+    for turn in range(turns(n)):
+        i = entry(turn)
+        x[i] -= factor * y[i]
+    meet()
+
+
+@loop
+def gram(columns: Columns, width: int, out: NDArray[np.float64]) -> None:
+    """Write `x_a . x_b / N` for all pairs of columns, shape (C, C)."""
+    for a in range(columns.shape[0]):
+        for b in range(a + 1):
+            value = dot(columns[a], columns[b], width) / width
+            if leads():
+                out[a, b] = value
+                out[b, a] = value
+    meet()
+
+
+@loop
+def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -> None:
+    """Write the upper triangular R of `columns^T = Q R`; the columns are overwritten by Q.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (C, P)
+        Overwritten; rows whose pivot is zero are left as rounding error and never used.
+    n : int
+        Entries that count.
+    triangle : ndarray, shape (C, C)
+        The result; its diagonal is not negative. NaN and inf in the columns arrive here.
+    """
+    count = columns.shape[0]
+    clear_rows(triangle)
+    for j in range(count):
+        column = columns[j]
+        length = math.sqrt(dot(column, column, n))
+        rest = length
+        if j > 0:
+            for _ in range(2):
+                before = rest
+                for i in range(j):
+                    if triangle[i, i] != 0.0:
+                        share = dot(columns[i], column, n)
+                        if leads():
+                            triangle[i, j] += share
+                        subtract(column, share, columns[i], n)
+                rest = math.sqrt(dot(column, column, n))
+                if rest > KEPT * before:
+                    break
+            if rest < DEPENDENT * length:
+                rest = 0.0
+        if leads():
+            triangle[j, j] = rest
+        if rest != 0.0 and j + 1 < count:
+            for turn in range(turns(n)):
+                i = entry(turn)
+                column[i] /= rest
+        meet()
+
+
+@loop
+def combine(columns: Columns, matrix: NDArray[np.float64], j: int, normals: Columns) -> None:
+    """Add `matrix[j, c] * normals` to every column c >= j (set instead of add for j = 0)."""
+    # Whole rows, not slices: a slice of a matrix has strides known only at run time.
+    for c in range(j, columns.shape[0]):
+        factor = matrix[j, c]
+        target = columns[c]
+        if j == 0:
+            for turn in range(turns(normals.size)):
+                i = entry(turn)
+                target[i] = factor * normals[i]
+        elif factor != 0.0:
+            for turn in range(turns(normals.size)):
+                i = entry(turn)
+                target[i] += factor * normals[i]
+    meet()
+
+
+@loop
+def add_piece(target: Columns, factor: float, piece: Columns) -> None:
+    """Add factor times the first entries of a piece to a target that may be shorter."""
+    for turn in range(turns(target.size)):
+        i = entry(turn)
+        target[i] += factor * piece[i]
+    meet()
+
+
+@loop
+def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: Columns) -> None:
+    """Draw the columns at layer 0, `x_c = sum_k matrix[k, c] z_k`.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (C, P)
+        The result.
+    matrix : ndarray, shape (D + 1, C)
+        Row k < D multiplies the normals of input k, row D those of the random direction.
+    place : tuple
+        Key words, layer (unused: the input is layer 0), draw.
+    normals : ndarray, shape (P,)
+        Scratch.
+    """
+    key0, key1, _, draw = place
+    clear_rows(columns)
+    last = matrix.shape[0] - 1
+    for k in range(last + 1):
+        if not has_entries(matrix[k]):
+            continue
+        stream = DIRECTION if k == last else INPUT
+        fill_normals(key0, key1, np.uint64(k), stream_word(0, stream), draw, normals, normals.size)
+        for c in range(columns.shape[0]):
+            subtract(columns[c], -matrix[k, c], normals, normals.size)
+
+
+@loop
+def add_scaled(stream: Columns, scale: float, branch: Columns, added_to: NDArray[np.int64]) -> None:
+    """Close a residual block, `h += scale * branch(h)`, in place: column c into added_to[c]."""
+    for c in range(branch.shape[0]):
+        x, step = stream[added_to[c]], branch[c]
+        for turn in range(turns(x.size)):
+            i = entry(turn)
+            x[i] += scale * step[i]
+    meet()
+
+
+@loop
+def remainders(
+    stream: Columns,
+    width: int,
+    first: int,
+    added_to: NDArray[np.int64],
+    rest: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write `|h - (x_0 + ... + x_k)|^2 / N` for k = 0, 1, ... to out, h being column 0.
+
+    The x_k are a group in which each column is added to the next; `first` is the place of x_0. The
+    differences are formed neuron by neuron: from a Gram matrix they would be lost in rounding.
+    `rest` is scratch.
+    """
+    for turn in range(turns(width)):
+        i = entry(turn)
+        rest[i] = stream[0, i]
+    column = first
+    for k in range(out.size):
+        subtract(rest, 1.0, stream[column], width)
+        square = dot(rest, rest, width)
+        if leads():
+            out[k] = square / width
+        if k + 1 < out.size:
+            column = added_to[first + k]

@@ -1,0 +1,53 @@
+"""The loop that brings a stream of columns back to its units (see `groups.units`)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.loops.columns import Columns
+
+LARGEST = 2.0**256
+"""Largest squared norm over N that is left as it is: its square still fits."""
+
+
+@loop
+def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> int:
+    """Divide columns and their Gram matrix by powers of two where the latter is too large.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (S, P)
+        In units of `2**exponent`; changed in place.
+    gram : ndarray, shape (S, S)
+        Their Gram matrix, in units of `4**exponent`; changed in place.
+    exponent : int
+
+    Returns
+    -------
+    int
+        The exponent from now on. It does not change for columns that are infinite or NaN.
+    """
+    top = 0.0
+    for c in range(gram.shape[0]):
+        top = max(top, gram[c, c])
+    meet()
+    if not LARGEST < top < np.inf:
+        return exponent
+    factor = 1.0
+    while top * (factor * factor) > 4.0:
+        factor *= 0.5
+        exponent += 1
+    for c in range(columns.shape[0]):
+        x = columns[c]
+        for turn in range(turns(x.size)):
+            i = entry(turn)
+            x[i] *= factor
+    if leads():
+        for a in range(gram.shape[0]):
+            for b in range(gram.shape[1]):
+                gram[a, b] *= factor * factor
+    meet()
+    return exponent

@@ -1,0 +1,1 @@
+"""Observables: what is read off a sampled network, and the registry of their names."""

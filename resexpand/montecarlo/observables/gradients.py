@@ -1,0 +1,78 @@
+r"""Gradients of an output, and the neural tangent kernel of networks of finite width.
+
+For one output component `y_a = w . x_a + b` of input a (unit weights without bias if the network
+has no read-out) and `p_a^l = dy_a/dh_a^l`, taken at fixed weights along each network:
+
+    gradient               p_a^l . p_b^l, its diagonal is |dy/dh^l|^2                 l = 0 ... L
+    gradient_overlap       p_a^l . p_b^L, so that |p^l - p^L|^2 can be formed         l = 0 ... L
+    log_gradient           ln |p_a^l|^2                                               l = 0 ... L
+    directional_derivative p^l . v^l, one input; v^0 a random direction               l = 0 ... L
+    ntk                    sum over parameters of (dy_a/dtheta)(dy_b/dtheta)
+    ntk_layers             the same from the read-in (0), block l, the read-out (L+1), l = 0 ... L+1
+
+Shapes (L+1,) for one input, (L+1, D, D) or (L+1, D) for several; ntk () or (D, D), ntk_layers
+(L+2,) or (L+2, D, D).
+
+Parametrisation of the tangent kernel: every weight is `sqrt(s/fan-in)` times, every bias `sqrt(t)`
+times a parameter of unit variance, and the derivative is with respect to that parameter (the "NTK
+parametrisation"), so that the kernel has a limit at infinite width. A `Linear` with features x and
+gradient g at its image then gives `(s x_a.x_b/N + t) g_a.g_b`, the read-out `s x_a.x_b/N + t`, and
+the read-in, `h^0 = W_in x + b_in`, gives `K^0_ab p_a^0.p_b^0`. All parameters are trained; to leave
+some out, subtract their layers in `ntk_layers`.
+
+By the chain rule `p^l . v^l` is the derivative of y along v^0 and does not depend on l.
+
+Source: Jacot, Gabriel & Hongler, arXiv:1806.07572, for the tangent kernel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from resexpand.montecarlo.groups.gradients import Gradients
+from resexpand.montecarlo.groups.tangents import Tangents
+from resexpand.montecarlo.observables.observable import Floats, Observable, Record
+
+GRADIENTS = (Gradients(),)
+OVERLAPPED = (Gradients(overlapped=True),)
+PAIRED = (Gradients(paired=True), Tangents(("direction",)))
+
+
+def _gradient(record: Record) -> Floats:
+    return record.of_inputs(record.sites["gradients"])
+
+
+def _gradient_overlap(record: Record) -> Floats:
+    return record.of_inputs(record.sites["overlaps"])
+
+
+def _log_gradient(record: Record) -> Floats:
+    inputs = np.arange(record.inputs)
+    logs = np.log(record.sites["gradients"][:, :, inputs, inputs])
+    return np.asarray(logs[..., 0] if record.inputs == 1 else logs)
+
+
+def _directional_derivative(record: Record) -> Floats:
+    return record.sites["pairings"][:, :, 0]
+
+
+def _ntk_layers(record: Record) -> Floats:
+    first = record.start * record.sites["gradients"][:, :1]
+    return record.of_inputs(np.concatenate([first, record.sites["ntk_layers"]], axis=1))
+
+
+def _ntk(record: Record) -> Floats:
+    return np.asarray(_ntk_layers(record).sum(axis=1))
+
+
+BACKWARD = (
+    Observable("gradient", _gradient, ("gradients",), GRADIENTS),
+    Observable("gradient_overlap", _gradient_overlap, ("gradients", "overlaps"), OVERLAPPED),
+    Observable("log_gradient", _log_gradient, ("gradients",), GRADIENTS),
+    Observable(
+        "directional_derivative", _directional_derivative, ("gradients", "pairings"), PAIRED, 1
+    ),
+    Observable("ntk", _ntk, ("gradients", "ntk_layers"), GRADIENTS),
+    Observable("ntk_layers", _ntk_layers, ("gradients", "ntk_layers"), GRADIENTS),
+)
+"""The observables of this file."""

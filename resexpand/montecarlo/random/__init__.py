@@ -1,0 +1,1 @@
+"""Counter-based random numbers: Philox words, standard normals, positions in the counter space."""

@@ -1,0 +1,360 @@
+"""The sampler as source text: one straight line of operations per layer, for one branch.
+
+`sampler_source` writes a Python module whose only public function `draw_networks` propagates the
+columns of one network after another. The text contains the activation functions, with the loop of
+each group of columns (`resexpand.montecarlo.groups`), and spells out the branch; all other loops
+over neurons and random numbers come from `resexpand.montecarlo.loops.columns` and from the sampler
+(`function_space` or `dense`). Being a file, it can be read and stepped through, and its compiled
+form is kept on disk by Numba; it carries a digest of the library it calls, so that a changed
+library is a new file.
+
+What a network leaves behind are Gram matrices `x_a . x_b / N` of its columns, by site and layer:
+
+    states     of the S columns of the stream, l = 0 ... L
+    features   of the F columns on which the last Linear of the branch acts, l = 1 ... L+1
+    read_outs  of the F columns on which the read-out acts if placed behind layer l, l = 0 ... L
+
+then the outputs, and what a group reads off its own columns, at layers 0 ... L. Everything
+observable is read off these (`resexpand.montecarlo.observables.registry`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from functools import cache
+from importlib import resources
+
+from resexpand.codegen.literals import comment
+from resexpand.codegen.source import module_source
+from resexpand.montecarlo.groups.group import ColumnGroup
+from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.origin import Origin
+from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
+from resexpand.montecarlo.source.blocks import Blocks
+from resexpand.montecarlo.source.single_column import is_single, single_source
+from resexpand.montecarlo.source.target import with_bindings
+from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
+from resexpand.network.resnet import Branch
+from resexpand.network.steps import Step, opening_of
+
+LIBRARY = ("random", "loops", "weights")
+"""Rooms whose files the text of a sampler calls; beside them stand the lanes and their compiler."""
+
+AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
+"""Import of what maps with averages sum with."""
+
+MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
+"""Import of what multiplies the stream."""
+
+HEADER = """\
+# Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
+# Branch: {branch}. Columns: {groups}.
+from resexpand.montecarlo.loops.columns import add_scaled, gram, padded, remainders, start
+from resexpand.montecarlo.lanes import (
+    again, entry, group, groups, leads, meet, memories, room, turns,
+)
+from resexpand.montecarlo.loops.readings import write_distances, write_squares
+{imports}
+from resexpand.montecarlo.loops.control import linear_with_twin
+from resexpand.montecarlo.loops.power_of_two import in_new_units
+"""
+
+DRIVER = '''
+def rooms(matrix, added_to, width, scales, laws, twin_roots):
+    """Return the shapes of the arrays that a network takes, in this order."""
+{sizes}    return (
+{shapes}    )
+
+
+@driver
+def draw_networks(
+    first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
+    twin_roots, memory, blocks, states, features, read_outs, outputs{sites},
+):
+    """Draw networks first ... first + draws - 1 and write what they leave behind.
+
+    matrix (D+1, S) makes the columns of the stream at layer 0; at (G, 2): first column and
+    number of carried columns of each group;
+    added_to (F,): column of the stream that receives the image of a carried column; tangent t
+    belongs to input parents[t]; twin_roots (L+1, linears, D, D): what makes a twin of normals.
+    Results of size zero are not wanted. blocks is L, or L+1 to read the branch once more.
+    """
+{sizes}{places}    biased = ({biased},)
+    near, far = memories(memory)
+{rooms}    h = stream[:carried]
+{prologue}    for n in range(group(), draws, groups()):
+        draw = np.uint64(first + n)
+        start(stream, matrix, (key0, key1, 0, draw), scratch[0, :length])
+        for layer in range(1, depth + 2):
+            stream, h, x, y = again(stream), again(h), again(x), again(y)
+            scratch = again(scratch)
+            if states.size:
+                gram(stream, width, states[n, layer - 1])
+{readings}{head}            if layer > blocks:
+                break
+            place = (key0, key1, layer, draw)
+{block}
+{again}        if outputs.size:
+            place = (key0, key1, depth + 1, draw)
+            law = (read_out_law[0], {shrink}read_out_law[1])
+            read_out({behind}, (inputs, width), law, place, scratch, outputs[n])
+{epilogue}'''
+
+SIZES = """\
+    inputs, depth = matrix.shape[0] - 1, scales.size
+    columns, carried = matrix.shape[1], added_to.size
+    weighted = carried - twin_roots.shape[2]
+    length = padded(width + 1)
+"""
+
+ROOMS = {
+    "stream": "(columns, length)",
+    "x": "(carried, length)",
+    "y": "(carried, length)",
+    "scratch": "workspace(carried, length)",
+}
+"""The arrays of every network: those that are used most come first, to be near."""
+
+HEAD = """\
+            if read_outs.size:
+{maps}                gram({behind}, width, read_outs[n, layer - 1])
+"""
+
+# Every column that the network adds to goes with the stream; the origin stands still.
+SKIP = """\
+            for c in range(columns):
+                {moves}write_multiple(stream[c], laws[laws.shape[0] - 1, 0], stream[c], length)
+"""
+
+READING = """\
+            if {site}.size:
+                {line}"""
+
+FEATURES = """\
+            if features.size:
+                gram({source}, width, features[n, layer - 1])
+            if layer > depth:
+                break"""
+
+LINEAR = """\
+            law = (laws[{j}, 0], {shrink}laws[{j}, 1])
+            linear({source}, {target}, biased, width, law, place, {j}, scratch)"""
+
+CLOSING = """\
+            add_scaled(stream, scales[layer - 1], {source}, added_to)"""
+
+# Where nobody reads the branch by itself, its normals are added without being written down.
+LINEAR_CLOSING = """\
+            law, scale = (laws[{j}, 0], {shrink}laws[{j}, 1]), scales[layer - 1]
+            add_linear(
+                {source}, stream, scale, added_to, biased, width, law, place, {j}, scratch
+            )"""
+
+TWIN_LINEAR = """\
+            law, root = (laws[{j}, 0], {shrink}laws[{j}, 1]), twin_roots[layer - 1, {k}]
+            linear_with_twin({source}, {target}, biased, width, law, root, place, {j}, scratch)"""
+
+
+def sampler_source(
+    branch: Branch | Blocks,
+    method: str,
+    layout: Layout,
+    law: WeightLaw = GAUSSIAN,
+    target: str = "cpu",
+) -> str:
+    """Return the text of the module that draws networks with this branch.
+
+    Parameters
+    ----------
+    branch : Branch or Blocks
+        Its operations and activations matter, its variances do not. `Blocks` may be of several
+        kinds, and say what the read-out reads.
+    method : str
+        ``"function-space"`` or ``"dense"``.
+    layout : Layout
+        The columns to propagate. The number of inputs and tangents does not change the text, save
+        that one input alone has a shorter one (`resexpand.montecarlo.source.single_column`).
+    law : WeightLaw
+        The law of the weights.
+    target : str
+        ``"cpu"`` or ``"cuda"``.
+    """
+    blocks = Blocks.of((branch,)) if isinstance(branch, Branch) else branch
+    if is_single(blocks, method, layout, law):
+        return single_source(blocks.shapes[0][0].op, library_digest(), target)
+    read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
+    gaussian = law == GAUSSIAN and method == "function-space"
+    fused = gaussian and blocks.skips and layout.weighted == layout.carried and not read
+    text = HEADER.format(
+        method=method,
+        law=comment(law.name).removeprefix("# "),
+        imports="\n".join([law.imports(method, fused, target), *_imports(blocks)]),
+        branch="; ".join(" -> ".join(map(_name_of, steps)) for steps in blocks.shapes),
+        groups=", ".join(group.name for group in layout.groups),
+        digest=library_digest(),
+    )
+    functions = [
+        text
+        for step in blocks.steps
+        if not step.contracts
+        for group in layout.groups
+        for text in group.functions(step.position, step.op)
+    ]
+    driver = blocks.with_rows(_driver(blocks, layout, fused))
+    module = law.samplers[method]
+    sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
+    return module_source([*with_bindings((text, *sampler), target), *functions, driver], target)
+
+
+def _imports(blocks: Blocks) -> list[str]:
+    """Return the import lines that the operations of a network need."""
+    averages = any(not step.contracts and step.op.averages for step in blocks.steps)
+    return [*([AVERAGES] if averages else []), *([] if blocks.skips else [MULTIPLE])]
+
+
+@cache
+def library_digest() -> str:
+    """Return the digest of the library files that the text calls."""
+    folder = resources.files("resexpand.montecarlo")
+    rooms = (file for name in LIBRARY for file in folder.joinpath(name).iterdir())
+    shared = (folder.joinpath(name) for name in ("jit.py", "lanes.py", "cuda/lanes.py"))
+    files = sorted((f for f in (*rooms, *shared) if f.name.endswith(".py")), key=str)
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
+    """Return the text of `draw_networks`."""
+    # The activation that opens the branch also stands behind the last block, before the read-out;
+    # if the branch is read once more there, `again` repeats it for the read-out.
+    maps, behind = _maps(layout, blocks.head)
+    before, inside = maps, ""
+    again = f"        if blocks > depth:\n{maps}" if maps else ""
+    openings = [""] * len(blocks.shapes)
+    if blocks.has_own_head:
+        openings = [_maps(layout, opening_of(steps))[0] for steps in blocks.shapes]
+        again = textwrap.indent(textwrap.dedent(maps), " " * 8)
+        before, inside = blocks.selection(), textwrap.indent(maps, " " * 4)
+    head = f"{before}{HEAD.format(maps=inside, behind=behind)}"
+    block = blocks.chosen(
+        [
+            opening + _block(blocks, steps, layout, fused)
+            for opening, steps in zip(openings, blocks.shapes, strict=True)
+        ]
+    )
+    names = [group.name for group in layout.groups]
+    rooms = {**ROOMS, **{k: v for group in layout.groups for k, v in group.rooms.items()}}
+    readings = [
+        READING.format(site=site, line=line) + "\n"
+        for group in layout.groups
+        for site in group.sites
+        if (line := group.reading(site))
+    ]
+    # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
+    results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
+    if max(results) < 2:
+        rooms["y"] = "(0, length)"
+    return DRIVER.format(
+        biased=", ".join(_biased(layout)),
+        sites="".join(f", {site}" for site in layout.sites),
+        places="".join(
+            f"    {name}_at, {name}_count = at[{k}, 0], at[{k}, 1]\n"
+            for k, name in enumerate(names)
+            if k
+        ),
+        readings="".join(readings),
+        head=head,
+        behind=behind,
+        block=block,
+        shrink=_shrink(layout),
+        again=again,
+        sizes=SIZES,
+        rooms="".join(
+            f"    {name}, near, far = room(near, far, {shape})\n" for name, shape in rooms.items()
+        ),
+        shapes="".join(f"        {shape},\n" for shape in rooms.values()),
+        prologue="".join(group.prologue() for group in layout.groups),
+        epilogue="".join(group.epilogue(blocks, behind) for group in layout.groups),
+    )
+
+
+def _maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
+    """Return the lines that take the stream through some maps, and where they leave it."""
+    lines, source = "", "h"
+    for step in steps:
+        target = _other(source)
+        lines += f"{_activation(layout.groups, step, source, target)}\n"
+        source = target
+    return lines, source
+
+
+def _skip(layout: Layout) -> str:
+    """Return the lines that multiply the stream, what stays at layer 0 excepted."""
+    stays = "if c < origin_at or c >= origin_at + inputs:\n                    "
+    return SKIP.format(moves=stays if layout.of_kind(Origin) else "")
+
+
+def _biased(layout: Layout) -> list[str]:
+    """Return the last input, and the further columns that stand for inputs, by name."""
+    return ["inputs - 1", *(f"{group.name}_at" for group in layout.groups[1:] if group.biased)]
+
+
+def _shrink(layout: Layout) -> str:
+    """Return the factor that brings variances of biases to the units of the stream."""
+    return "shrink * " if layout.of_kind(PowerOfTwoRescaling) else ""
+
+
+def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool) -> str:
+    """Return the lines of one block behind its opening, up to the addition to the stream."""
+    opening = opening_of(steps)
+    source = _maps(layout, opening)[1]
+    lines, shrink = [], _shrink(layout)
+    for step in steps[len(opening) :]:
+        j, target = step.position, _other(source)
+        if step.contracts:
+            lines += _before_linear(layout, source, step, steps)
+            if fused and step is steps[-1]:
+                return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
+            template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
+            k = step.number - 1
+            lines.append(template.format(source=source, target=target, j=j, k=k, shrink=shrink))
+        else:
+            lines.append(_activation(layout.groups, step, source, target))
+        source = target
+    lines += [
+        READING.format(site=site, line=line)
+        for group in layout.groups
+        for site in group.sites
+        if (line := group.closing(site, source))
+    ]
+    skip = "" if blocks.skips else _skip(layout)
+    return "\n".join([*lines, skip + CLOSING.format(source=source)])
+
+
+def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, ...]) -> list[str]:
+    """Return what is read in front of a linear operation."""
+    k = step.number - 1
+    lines = [
+        READING.format(site=site, line=line)
+        for group in layout.groups
+        for site in group.sites
+        if (line := group.before_linear(site, k, source))
+    ]
+    last = step.number == sum(s.contracts for s in steps)
+    return [*lines, FEATURES.format(source=source)] if last else lines
+
+
+def _activation(groups: tuple[ColumnGroup, ...], step: Step, source: str, target: str) -> str:
+    """Return the lines that take all columns through a map."""
+    calls = (group.call(step.position, step.op, source, target) for group in groups)
+    return "\n".join(f"{'':12}{call}" for call in calls if call)
+
+
+def _other(columns: str) -> str:
+    """Return the array that an operation writes to: x and y in turn."""
+    return "y" if columns == "x" else "x"
+
+
+def _name_of(step: Step) -> str:
+    named = step.label is None or step.op.text == step.op.kind
+    return str(step.op.text) if named else f"{step.op.kind} {step.op.text}"

@@ -1,0 +1,1 @@
+"""Statistics of ensembles: moments that merge, estimates with errors, laws, control variates."""
