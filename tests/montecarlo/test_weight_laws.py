@@ -22,7 +22,7 @@ from scipy import stats
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.montecarlo.random.philox import philox4x32, split_seed
 from resexpand.montecarlo.random.streams import DENSE_FIRST, INPUT, stream_word
-from resexpand.montecarlo.weights import entries
+from resexpand.montecarlo.weights import entries, haar_columns, haar_householder
 from resexpand.montecarlo.weights.entries import vector_of
 from resexpand.montecarlo.weights.law import LAWS
 
