@@ -24,8 +24,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from resexpand.activations.traits import is_homogeneous
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats
-from resexpand.montecarlo.groups.paths import is_piecewise_linear
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 
@@ -83,16 +83,11 @@ class PowerOfTwoRescaling(ColumnGroup):
         return READING
 
 
-def is_homogeneous(op: Map) -> bool:
-    """Whether `phi(c x) = c phi(x)` for every c > 0: two slopes that meet at 0."""
-    if op.averages or op.jumps or any(op.kinks) or not is_piecewise_linear(op):
-        return False
-    return bool(op.expression.subs(op.variable, 0) == 0)
-
-
-def has_units(branch: Branch) -> bool:
-    """Whether networks with this branch can be propagated in other units."""
-    return all(map(is_homogeneous, branch.maps))
+def is_rescalable(branch: Branch) -> bool:
+    """Whether networks with this branch can be rescaled by powers of two."""
+    return not any(op.averages for op in branch.maps) and all(
+        is_homogeneous(op.expression) for op in branch.maps
+    )
 
 
 def in_true_units(sites: Mapping[str, Floats], exponents: Floats) -> dict[str, Floats]:
