@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
-import sympy as sp
 
+from resexpand.activations.traits import is_piecewise_linear
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
@@ -30,7 +30,6 @@ from resexpand.montecarlo.groups.group import (
     phi_call,
     require_no_averages,
     slope_call,
-    without_deltas,
 )
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
@@ -102,16 +101,10 @@ class Paths(ColumnGroup):
         """Refuse activations that are not linear between their kinks."""
         require_no_averages(branch, names)
         for op in branch.maps:
-            if not is_piecewise_linear(op):
+            if not is_piecewise_linear(op.expression):
                 raise UnsupportedError(
                     f"{names} of a network with activation {op.name}",
                     f"{op.name} is not piecewise linear: with its gates held fixed it is no sum "
                     "over paths",
                     "ask for order_profile(k) of a smooth activation",
                 )
-
-
-def is_piecewise_linear(op: Map) -> bool:
-    """Whether the second derivative vanishes everywhere but at the kinks."""
-    curvature = without_deltas(op.derivative(2))
-    return bool(sp.simplify(sp.piecewise_fold(curvature)) == 0)
