@@ -37,15 +37,15 @@ class Piece:
 
 
 @cache
-def linear_pieces(expression: sp.Expr) -> tuple[Piece, ...] | sp.Expr:
-    """Return the pieces of a function of `X` from left to right, or the first that is curved."""
+def linear_pieces(expression: sp.Expr) -> tuple[Piece, ...] | str:
+    """Return the pieces of a function of `X` from left to right, or words on one that is curved."""
     breaks = breakpoints(expression, X)
     pieces: list[Piece] = []
     ends = pairwise((-sp.oo, *breaks, sp.oo))
     for (lower, upper), point in zip(ends, between(breaks), strict=True):
         piece = sp.expand(resolved(expression, point))
         if not piece.is_polynomial(X) or sp.degree(piece, X) > 1:
-            return piece
+            return f"on ({lower}, {upper}) it equals {piece}"
         slope, intercept = piece.coeff(X, 1), piece.coeff(X, 0)
         if pieces and (pieces[-1].slope, pieces[-1].intercept) == (slope, intercept):
             pieces[-1] = replace(pieces[-1], upper=upper)

@@ -75,10 +75,10 @@ def piecewise_linear(activation: Map) -> PiecewiseLinear:
             "use a continuous activation such as relu, leaky_relu, Abs(x) or Max(-1, Min(1, x))",
         )
     pieces = linear_pieces(activation.expression)
-    if not isinstance(pieces, tuple):
+    if isinstance(pieces, str):
         raise UnsupportedError(
             asked,
-            f"it is curved: one of its pieces equals {pieces}",
+            f"it is curved: {pieces}",
             "use residual_expansion() for smooth blocks, or a piecewise-linear activation",
         )
     return PiecewiseLinear(pieces)
