@@ -28,7 +28,7 @@ from resexpand.network.steps import Step, head_of, opening_of, require_laws
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
 
-__all__ = ["ARGUMENTS", "Branch", "ResNet", "require_plain"]
+__all__ = ["ARGUMENTS", "Branch", "ResNet", "require_plain", "require_sums"]
 
 
 @dataclass(frozen=True, init=False)
@@ -282,6 +282,17 @@ def require_plain(net: ResNet, asked: str) -> None:
         If a map has parameters or averages of its own, or the stream a factor.
     """
     require_laws((*net.branch.steps, *net.head), asked)
+    require_sums(net, asked)
+
+
+def require_sums(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories of streams without a factor.
+
+    Raises
+    ------
+    UnsupportedError
+        If the stream has a factor.
+    """
     if net.skip != 1:
         raise UnsupportedError(
             f"{asked} of a network with skip={net.skip}",
