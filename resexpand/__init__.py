@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
+    from resexpand.network.layer_norm import LayerNorm
     from resexpand.network.linear import Linear
     from resexpand.network.resnet import Branch, ResNet
+    from resexpand.network.rms_norm import RMSNorm
+    from resexpand.network.scale import Scale
     from resexpand.numbers.evaluation import evaluate
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
@@ -39,10 +42,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Activation": "resexpand.network.activation",
     "Branch": "resexpand.network.resnet",
+    "LayerNorm": "resexpand.network.layer_norm",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
     "Observable": "resexpand.montecarlo.observables.observable",
+    "RMSNorm": "resexpand.network.rms_norm",
     "ResNet": "resexpand.network.resnet",
+    "Scale": "resexpand.network.scale",
     "cite": "resexpand.references",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
@@ -69,10 +75,13 @@ _HOMES = {
 __all__ = [
     "Activation",
     "Branch",
+    "LayerNorm",
     "Linear",
     "Majorant",
     "Observable",
+    "RMSNorm",
     "ResNet",
+    "Scale",
     "__version__",
     "cite",
     "compare",

@@ -50,15 +50,20 @@ class Hyperparameters:
         weight, bias = self._parameters(linear, suffix)
         return weight, bias
 
-    def of_step(self, step: Step) -> dict[sp.Symbol, sp.Symbol]:
-        """Return the symbols of the parameters of a step, by those of its expression."""
+    def of_step(self, step: Step) -> dict[sp.Symbol, sp.Expr]:
+        """Return the symbols of the parameters of a step, by those of its expression.
+
+        A parameter at its neutral value is that number.
+        """
         bound = self._parameters(step.op, step.suffix)
         own = (parameter.symbol for parameter in step.op.parameters)
         return dict(zip(own, bound, strict=True))
 
-    def _parameters(self, op: Operation, suffix: str) -> tuple[sp.Symbol, ...]:
+    def _parameters(self, op: Operation, suffix: str) -> tuple[sp.Expr, ...]:
         return tuple(
-            self._bind(value, f"{p.symbol.name}{suffix}", **p.symbol.assumptions0)
+            value
+            if p.neutral is not None and value == p.neutral
+            else self._bind(value, f"{p.symbol.name}{suffix}", **p.symbol.assumptions0)
             for p, value in zip(op.parameters, op.values, strict=True)
         )
 
