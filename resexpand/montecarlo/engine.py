@@ -230,12 +230,13 @@ def make_sampler(
     target: str = "cpu",
     head: Sequence[Operation] | None = None,
     others: Sequence[Branch] = (),
+    post_norm: Operation | None = None,
 ) -> Sampler:
     """Generate, compile (or load from disk) and bind the sampler of an ensemble.
 
     With `control`, the infinite-width twin of every network is propagated beside it. `head` are the
     maps in front of the read-out, by default those that open the branch; `others` are the branches
-    of the further kinds of blocks in the cycle.
+    of the further kinds of blocks in the cycle, `post_norm` is the map of the stream behind each.
 
     Raises
     ------
@@ -244,16 +245,17 @@ def make_sampler(
         than the random streams allow.
     """
     kinds = (branch, *others)
-    blocks = Blocks.of(kinds, net.depth, head, net.skip == 1)
+    blocks = Blocks.of(kinds, net.depth, head, net.skip == 1, post_norm)
     if blocks.longest > LARGEST_BRANCH:
         raise UnsupportedError(
             f"a branch of {blocks.longest} operations", f"at most {LARGEST_BRANCH} can be sampled"
         )
     twin_of = branch if control else None
     ending = Branch(*(step.op for step in blocks.head), Linear())
-    units_of = branch if all(map(has_units, (*others, ending))) else None
+    between = [Branch(step.op, Linear()) for step in blocks.post]
+    units_of = branch if all(map(has_units, (*others, ending, *between))) else None
     layout = needed_columns(observables, len(kernel), twin_of=twin_of, units_of=units_of)
-    for each in dict.fromkeys((*kinds, ending)):
+    for each in dict.fromkeys((*kinds, ending, *between)):
         layout.require(each, _askers(observables))
     return Sampler(
         net=net,

@@ -205,6 +205,7 @@ def sample(
         *(net.kinds[0], numbers, rows, chosen, width, method, seed, twin, law, target),
         head=tuple(step.op for step in net.head) if net.has_own_head else None,
         others=net.kinds[1:],
+        post_norm=net.post_norm,
     )
     settings = _settings(net, recipe)
     sums = run_plan(
@@ -261,6 +262,7 @@ def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
         "read_out": numbers.read_out,
         **({"head": [step.op.text for step in net.head]} if net.has_own_head else {}),
         **({} if numbers.skip == 1 else {"skip": numbers.skip}),
+        **({} if net.post_norm is None else {"post_norm": net.post_norm.text}),
     }
 
 

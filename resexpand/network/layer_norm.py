@@ -1,6 +1,7 @@
 r"""Layer normalisation: every column minus its mean, over its standard deviation.
 
-    y_i = gamma (x_i - m) / sqrt(s + eps) + beta,   m = (1/N) sum_j x_j,  s = (1/N) sum_j (x_j - m)^2
+    y_i = gamma (x_i - m) / sqrt(s + eps) + beta,
+    m = (1/N) sum_j x_j,    s = (1/N) sum_j (x_j - m)^2.
 
 At infinite width, ``K_pq`` being raw second moments and ``m_p`` means over the neurons,
 

@@ -59,6 +59,8 @@ class SamplerSpec:
         Maps in front of the read-out, where they are not those that open the branch.
     others : tuple of Branch
         Branches of the further kinds of blocks in the cycle.
+    post_norm : Operation, optional
+        Map of the stream behind every block.
     """
 
     branch: Branch
@@ -73,6 +75,7 @@ class SamplerSpec:
     target: str = "cpu"
     head: tuple[Operation, ...] | None = None
     others: tuple[Branch, ...] = ()
+    post_norm: Operation | None = None
 
     def sampler(self) -> Sampler:
         """Return the sampler, built at the first call in this process.
@@ -100,6 +103,7 @@ def _built(recipe: SamplerSpec) -> Sampler:
         target=recipe.target,
         head=recipe.head,
         others=recipe.others,
+        post_norm=recipe.post_norm,
     )
 
 
@@ -162,7 +166,8 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> SamplerSpec:
     """
     remedy = "repeat the call of sample() that made it, with the same store"
     try:
-        ending = settings.get("head", ())
+        head = settings.get("head", ())
+        ending = [*head, *([settings["post_norm"]] if "post_norm" in settings else [])]
         kinds = [[*texts, *ending] for texts in (settings["branch"], *settings.get("blocks", ()))]
         rows = max(map(len, kinds))
         ops = [
@@ -173,6 +178,7 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> SamplerSpec:
             for k, texts in enumerate(kinds)
         ]
         branches = [Branch(*own[: len(own) - len(ending)]) for own in ops]
+        behind = ops[0][len(ops[0]) - len(ending) :]
         depth, scales = int(settings["depth"]), settings["scales"]
         read_out = settings["read_out"]
         kernel = tuple(tuple(map(float, row)) for row in settings["K0"])
@@ -196,8 +202,9 @@ def recipe_of(settings: Mapping[str, Any], asked: str) -> SamplerSpec:
             int(settings["seed"]),
             "control" in settings,
             _law_of(settings.get("weights", GAUSSIAN.name)),
-            head=tuple(ops[0][len(ops[0]) - len(ending) :]) if "head" in settings else None,
+            head=tuple(behind[: len(head)]) if "head" in settings else None,
             others=tuple(branches[1:]),
+            post_norm=behind[-1] if "post_norm" in settings else None,
         )
     except ResexpandError as error:
         raise StoreError(asked, str(error), remedy) from error
