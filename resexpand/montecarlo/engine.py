@@ -226,13 +226,14 @@ def make_sampler(spec: SamplerSpec) -> Sampler:
         than the random streams allow.
     """
     net, branch = spec.net, spec.kinds[0]
-    blocks = Blocks.of(spec.kinds, net.depth, spec.head, net.skip == 1)
+    blocks = Blocks.of(spec.kinds, net.depth, spec.head, net.skip == 1, spec.post_norm)
     if blocks.longest > LARGEST_BRANCH:
         raise UnsupportedError(
             f"a branch of {blocks.longest} operations", f"at most {LARGEST_BRANCH} can be sampled"
         )
     ending = Branch(*(step.op for step in blocks.head), Linear())
-    branches = tuple(dict.fromkeys((*spec.kinds, ending)))
+    between = (Branch(step.op, Linear()) for step in blocks.post)
+    branches = tuple(dict.fromkeys((*spec.kinds, ending, *between)))
     layout = needed_columns(
         spec.observables,
         len(spec.kernel),

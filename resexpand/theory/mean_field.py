@@ -165,9 +165,10 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
     rho = hyper.scale()
     chain = Chain(net, hyper)
     streams = () if net.is_gaussian else _mean_symbols(inputs)
-    stream = Signal(state, streams, is_gaussian=False) if streams else Signal.gaussian(state)
+    stream = _stream(state, streams)
     out = chain.through_block(stream)
     update = _with_means(state, (hyper.skip(), rho), out, streams)
+    update = _normed(net, hyper, update, len(state))
     hyper.input_kernel(initial)
     read_out = read_out_covariance(net, hyper, stream) or _next_covariance(net, hyper, stream)
     return Recursion(
@@ -224,6 +225,15 @@ def _with_means(
     return kernels + tuple(skip * m + rho * mean for m, mean in zip(streams, means, strict=True))
 
 
+def _normed(net: ResNet, hyper: Hyperparameters, update: Entries, size: int) -> Entries:
+    """Return the update of the stream behind the map that follows every block."""
+    means = update[size:]
+    for step in net.post:
+        after = _stream(update[:size], means).mapped(step, hyper.of_step(step))
+        update = after.moments + (after.means if means else ())
+    return update
+
+
 def activation_labels(net: ResNet) -> dict[int, sp.Symbol]:
     """Return the label of every activation by its position in the branch: ``phi``, ``phi_2``."""
     steps = net.branch.steps
@@ -261,5 +271,8 @@ def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> 
 def stream_of(base: Recursion) -> Signal:
     """Return the signal that the state of a kernel recursion describes."""
     size = len(base.output("K").entries)
-    kernel, means = base.state[:size], base.state[size:]
-    return Signal(kernel, means, is_gaussian=False) if means else Signal.gaussian(kernel)
+    return _stream(base.state[:size], base.state[size:])
+
+
+def _stream(moments: Entries, means: Entries) -> Signal:
+    return Signal(moments, means, is_gaussian=False) if means else Signal.gaussian(moments)

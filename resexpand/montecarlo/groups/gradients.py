@@ -92,7 +92,7 @@ EPILOGUE = """\
 {last_overlap}{last_pairing}        for layer in range(depth, 0, -1):
             place = (key0, key1, layer, draw)
             p, g, back, met, acted_on = again(p), again(g), again(back), again(met), again(acted_on)
-            scaled(p, scales[layer - 1], g)
+{post}            scaled(p, scales[layer - 1], g)
 {block}
 {skip}            add_gradients(g, p)
             write_products(p, width, gradients[n, layer - 1])
@@ -218,13 +218,17 @@ class Gradients(ColumnGroup):
     def epilogue(self, blocks: Blocks, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""
         block = blocks.chosen(["\n".join(map(_line, reversed(steps))) for steps in blocks.shapes])
+        post = blocks.chosen(
+            [f"{'':12}{_back_line(step, 'layer - 1', 'p')}" for step in blocks.post] or [""]
+        )
         opening = [_back_line(step, "depth", "p") for step in reversed(blocks.head)]
         pairing = [("        ", "depth"), ("            ", "layer - 1")] if self.paired else []
         last, inner = [PAIRING.format(space=s, layer=at) for s, at in pairing] or ["", ""]
         return EPILOGUE.format(
             behind=behind,
             opening="".join(f"{'':8}{line}\n" for line in opening),
-            block=blocks.selection() + block,
+            post=blocks.selection() + (f"{post}\n" if post else ""),
+            block=block,
             skip="" if blocks.skips else SKIP,
             overlap=OVERLAP if self.overlapped else "",
             last_overlap=LAST_OVERLAP if self.overlapped else "",

@@ -18,7 +18,7 @@ from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian import four_point_kinked
 from resexpand.numbers.one_loop.chain import counts
-from resexpand.numbers.one_loop.four_point import Average, joint, four_point
+from resexpand.numbers.one_loop.four_point import Average, four_point, joint
 from resexpand.numbers.one_loop.tables import entry_pairs
 
 Array = NDArray[np.float64]

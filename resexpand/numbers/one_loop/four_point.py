@@ -18,8 +18,8 @@ from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian import four_point_kinked, four_point_sign
 from resexpand.gaussian.two_point_quadrature import covariances
-from resexpand.numbers.one_loop.four_point_quadrature import cumulants
 from resexpand.numbers.one_loop.features import features
+from resexpand.numbers.one_loop.four_point_quadrature import cumulants
 from resexpand.numbers.one_loop.tables import entry_index, entry_pairs
 from resexpand.numbers.one_loop.two_point import closed_form
 

@@ -28,10 +28,9 @@ Array = NDArray[np.float64]
 
 def is_homogeneous(process: Process, batches: Sequence[Tables]) -> bool:
     """Whether all blocks are homogeneous of degree one, at every point of a grid."""
-    return (
-        all(_is_linear_beside_zero(draw.law) and not draw.averages for draw in process.draws)
-        and not any(site.biases[:, :-1].any() for tables in batches for site in tables.sites)
-    )
+    return all(
+        _is_linear_beside_zero(draw.law) and not draw.averages for draw in process.draws
+    ) and not any(site.biases[:, :-1].any() for tables in batches for site in tables.sites)
 
 
 def _is_linear_beside_zero(law: ActivationLaw | None) -> bool:
