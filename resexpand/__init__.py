@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
+    from resexpand.network.dropout import Dropout, SharedDropout
     from resexpand.network.linear import Linear
     from resexpand.network.resnet import Branch, ResNet
+    from resexpand.network.stochastic_depth import DropPath, StochasticDepth
     from resexpand.numbers.evaluation import evaluate
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
@@ -39,10 +41,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "Activation": "resexpand.network.activation",
     "Branch": "resexpand.network.resnet",
+    "DropPath": "resexpand.network.stochastic_depth",
+    "Dropout": "resexpand.network.dropout",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
     "Observable": "resexpand.montecarlo.observables.observable",
     "ResNet": "resexpand.network.resnet",
+    "SharedDropout": "resexpand.network.dropout",
+    "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
@@ -69,10 +75,14 @@ _HOMES = {
 __all__ = [
     "Activation",
     "Branch",
+    "DropPath",
+    "Dropout",
     "Linear",
     "Majorant",
     "Observable",
     "ResNet",
+    "SharedDropout",
+    "StochasticDepth",
     "__version__",
     "cite",
     "compare",

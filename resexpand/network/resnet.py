@@ -10,7 +10,7 @@ the operations of a branch are listed in the order in which data flows through t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ from resexpand.network.linear import Linear
 from resexpand.network.numbers import listed
 from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
 from resexpand.network.shapes import Shapes, named, shapes_of
-from resexpand.network.steps import Step, head_of, opening_of, require_laws
+from resexpand.network.steps import Step, head_of, opening_of, require_laws, without_noise
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
@@ -178,6 +178,11 @@ scale=3/10, depth=20)
         """Whether the stream stays a centred Gaussian at infinite width."""
         return all(branch.is_gaussian for branch in self.kinds)
 
+    @property
+    def is_mixture(self) -> bool:
+        """Whether masks make a mixture of Gaussians of the stream at infinite width."""
+        return any(branch.is_mixture for branch in self.kinds)
+
     @cached_property
     def head(self) -> tuple[Step, ...]:
         """The maps in front of the read-out."""
@@ -199,6 +204,25 @@ scale=3/10, depth=20)
             read_out=None if self.read_out is None else (*(self.head_ops or ()), self.read_out),
             skip=self.skip,
         )
+
+    def evaluation(self) -> ResNet:
+        """Return the network in evaluation: every noise is replaced by its mean.
+
+        Dropout and stochastic depth keep the mean, so the operations are left out.
+
+        Raises
+        ------
+        UnsupportedError
+            If an operation with noise is not the identity in the mean.
+        """
+        other = object.__new__(type(self))
+        for field in fields(self):
+            object.__setattr__(other, field.name, getattr(self, field.name))
+        branches = tuple(Branch(*without_noise(branch.ops)) for branch in self.branches)
+        object.__setattr__(other, "branches", branches)
+        if self.head_ops is not None:
+            object.__setattr__(other, "head_ops", without_noise(self.head_ops))
+        return other
 
     @property
     def parameters(self) -> tuple[tuple[Parameter, sp.Expr], ...]:

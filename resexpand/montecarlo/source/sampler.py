@@ -47,6 +47,9 @@ AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
 MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
 """Import of what multiplies the stream."""
 
+UNIFORM = "from resexpand.montecarlo.random.noise import write_uniform, write_uniforms"
+"""Import of what maps with noise draw with."""
+
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
 # Branch: {branch}. Columns: {groups}.
@@ -209,8 +212,13 @@ def sampler_source(
 
 def _imports(blocks: Blocks) -> list[str]:
     """Return the import lines that the operations of a network need."""
-    averages = any(not step.contracts and step.op.averages for step in blocks.steps)
-    return [*([AVERAGES] if averages else []), *([] if blocks.skips else [MULTIPLE])]
+    maps = [step.op for step in blocks.steps if not step.contracts]
+    needed = {
+        AVERAGES: any(op.averages for op in maps),
+        MULTIPLE: not blocks.skips,
+        UNIFORM: any(op.noise for op in maps),
+    }
+    return [line for line, is_needed in needed.items() if is_needed]
 
 
 @cache
@@ -254,6 +262,8 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
         rooms["y"] = "(0, length)"
+    if noise := blocks.most_noise:
+        rooms["noise"] = f"({noise}, length)"
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),
