@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from resexpand.network.linear import Linear
     from resexpand.network.resnet import Branch, ResNet
     from resexpand.network.stochastic_depth import DropPath, StochasticDepth
+    from resexpand.numbers.coin_average import coin_average
     from resexpand.numbers.evaluation import evaluate
+    from resexpand.numbers.mask_correlation import mask_correlation
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
     from resexpand.theory.gated_paths import gated_path_sum
+    from resexpand.theory.masks import weight_scaling
     from resexpand.theory.mean_field import kernel
     from resexpand.theory.one_loop import one_loop
     from resexpand.theory.optimal_scale import optimal_scale
@@ -50,6 +53,7 @@ _HOMES = {
     "SharedDropout": "resexpand.network.dropout",
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
+    "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
     "doctor": "resexpand.workflows.doctor.examine",
@@ -58,6 +62,7 @@ _HOMES = {
     "gated_path_sum": "resexpand.theory.gated_paths",
     "kernel": "resexpand.theory.mean_field",
     "majorant_of": "resexpand.theory.remainder",
+    "mask_correlation": "resexpand.numbers.mask_correlation",
     "measure_orders": "resexpand.measure.orders",
     "measure_paths": "resexpand.measure.paths",
     "one_loop": "resexpand.theory.one_loop",
@@ -70,6 +75,7 @@ _HOMES = {
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
     "to_latex": "resexpand.export.latex.to_latex",
+    "weight_scaling": "resexpand.theory.masks",
 }
 
 __all__ = [
@@ -85,6 +91,7 @@ __all__ = [
     "StochasticDepth",
     "__version__",
     "cite",
+    "coin_average",
     "compare",
     "compile_routine",
     "doctor",
@@ -93,6 +100,7 @@ __all__ = [
     "gated_path_sum",
     "kernel",
     "majorant_of",
+    "mask_correlation",
     "measure_orders",
     "measure_paths",
     "one_loop",
@@ -105,6 +113,7 @@ __all__ = [
     "response",
     "sample",
     "to_latex",
+    "weight_scaling",
 ]
 
 

@@ -1,16 +1,18 @@
 r"""Dropout: masks that switch neurons off, and the kept ones amplified.
 
-``x_i -> xi_i x_i / keep`` with independent ``xi_i``, 1 with probability ``keep`` and 0 otherwise, so
-that ``E = x`` and ``E y^2 = x^2 / keep`` ("inverted" dropout: nothing is left to do in evaluation).
+``y_i = xi_i x_i / keep`` with independent ``xi_i``, 1 with probability ``keep`` and 0 otherwise, so
+that ``E y = x`` and ``E y^2 = x^2 / keep`` ("inverted" dropout: evaluation leaves it out).
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import sympy as sp
 
 from resexpand.network.operation import Map, Noise, Parameter, X, bernoulli
 
-KEEP = sp.Symbol("keep", positive=True)
+KEEP = sp.Symbol("p", positive=True)
 MASK = sp.Symbol("xi", nonnegative=True)
 
 
@@ -40,8 +42,8 @@ class Dropout(Map):
     """
 
     kind = "Dropout"
-    parameters = (Parameter(KEEP, above=0, maximum=1),)
-    noise: tuple[Noise, ...] = (Noise(MASK, bernoulli(KEEP)),)
+    parameters = (Parameter(KEEP, "keep", above=0, maximum=1),)
+    noise: ClassVar[tuple[Noise, ...]] = (Noise(MASK, bernoulli(KEEP)),)
     expression = MASK * X / KEEP
 
 

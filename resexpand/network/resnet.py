@@ -221,13 +221,16 @@ scale=3/10, depth=20)
         UnsupportedError
             If an operation with noise is not the identity in the mean.
         """
+        branches = tuple(Branch(*without_noise(branch.ops)) for branch in self.branches)
+        head = None if self.head_ops is None else without_noise(self.head_ops)
+        return self.altered(branches=branches, head_ops=head)
+
+    def altered(self, **changes: object) -> ResNet:
+        """Return the network with other values of some attributes, which are not checked."""
         other = object.__new__(type(self))
         for field in fields(self):
-            object.__setattr__(other, field.name, getattr(self, field.name))
-        branches = tuple(Branch(*without_noise(branch.ops)) for branch in self.branches)
-        object.__setattr__(other, "branches", branches)
-        if self.head_ops is not None:
-            object.__setattr__(other, "head_ops", without_noise(self.head_ops))
+            value = changes.get(field.name, getattr(self, field.name))
+            object.__setattr__(other, field.name, value)
         return other
 
     @property

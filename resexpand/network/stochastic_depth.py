@@ -6,11 +6,13 @@ and 0 otherwise. As the last operation of a branch it leaves out the block.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import sympy as sp
 
 from resexpand.network.operation import Map, Noise, Parameter, X, bernoulli
 
-SURVIVAL = sp.Symbol("survival", positive=True)
+SURVIVAL = sp.Symbol("q", positive=True)
 COIN = sp.Symbol("b", nonnegative=True)
 
 
@@ -38,8 +40,8 @@ class StochasticDepth(Map):
     """
 
     kind = "StochasticDepth"
-    parameters = (Parameter(SURVIVAL, above=0, maximum=1),)
-    noise: tuple[Noise, ...] = (Noise(COIN, bernoulli(SURVIVAL), over="block", shared=True),)
+    parameters = (Parameter(SURVIVAL, "survival", above=0, maximum=1),)
+    noise: ClassVar[tuple[Noise, ...]] = (Noise(COIN, bernoulli(SURVIVAL), "block", shared=True),)
     expression = COIN * X / SURVIVAL
 
 
@@ -47,4 +49,4 @@ class DropPath(StochasticDepth):
     """Stochastic depth with a coin of its own for every input; else as `StochasticDepth`."""
 
     kind = "DropPath"
-    noise = (Noise(COIN, bernoulli(SURVIVAL), over="block"),)
+    noise = (Noise(COIN, bernoulli(SURVIVAL), "block"),)

@@ -35,16 +35,16 @@ def over_coins(recursion: Recursion, coins: Sequence[Noise]) -> Recursion:
     UnsupportedError
         If the state enters the update in a nonlinear way.
     """
-    update = tuple(averaged(entry, coins) for entry in recursion.update)
+    update = tuple(sp.expand(averaged(entry, coins)) for entry in recursion.update)
     mean = replace(recursion, title=f"mean {recursion.title}", update=update)
     slopes = [u.diff(s) for u in mean.flat_update for s in mean.state]
     require_constant(sp.Matrix(slopes), mean)
     if len(recursion.state) > 1:
         return mean
     (given,), (expected,) = recursion.update, update
-    spread = averaged((given - expected) ** 2, coins)
-    growth = averaged(recursion.flat(given).diff(K) ** 2, coins)
-    output = Output("K_variance", "trajectory", (VARIANCE,), meaning="variance of K over the coins")
+    spread = sp.factor(averaged(sp.expand((given - expected) ** 2), coins))
+    growth = sp.expand(averaged(recursion.flat(given).diff(K) ** 2, coins))
+    output = Output("K_var", "trajectory", (VARIANCE,), meaning="variance of K over the coins")
     return replace(
         mean,
         state=(*mean.state, VARIANCE),

@@ -142,7 +142,7 @@ def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion:
         if the network has one, else to the block that would come next); for one input and a
         branch that ends in an activation also ``m``, the mean of the stream. Its value is exact up
         to O(1/N). With stochastic depth the kernel is random at infinite width: `K` and `C` are
-        means over the coins, and for one input ``K_variance`` is the variance of `K`.
+        means over the coins, and for one input ``K_var`` is the variance of `K`.
 
     Raises
     ------
@@ -220,9 +220,7 @@ _STATES: dict[int | str, tuple[Entries, Entries, str]] = {
 """State of a kernel recursion, its values at layer 0, and what it is."""
 
 
-def _stream(
-    net: ResNet, state: Entries, means: Entries, columns: Columns = "inputs"
-) -> Signal:
+def _stream(net: ResNet, state: Entries, means: Entries, columns: Columns = "inputs") -> Signal:
     if means:
         return Signal(state, means, is_gaussian=False, columns=columns)
     return replace(Signal.gaussian(state, columns), is_gaussian=not net.is_mixture)

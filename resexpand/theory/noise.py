@@ -5,8 +5,8 @@ mask or independent ones,
 
     <f(xi_p) g(xi_q)> = E[f g]   (same),      E[f] E[g]   (independent),
 
-so moments of a column with itself and of two columns differ: for dropout ``E xi^2 / keep^2 = 1/keep``
-against ``(E xi)^2 / keep^2 = 1``. Behind a mask, a Gaussian is a mixture of Gaussians, one for each
+so moments of a column with itself and of two columns differ: for dropout ``E xi^2 / p^2 = 1/p``
+against ``(E xi)^2 / p^2 = 1``. Behind a mask, a Gaussian is a mixture of Gaussians, one for each
 outcome; an activation is averaged over each of them (`Mixture`).
 """
 

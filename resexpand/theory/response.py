@@ -25,13 +25,13 @@ from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.coins import require_constant
 from resexpand.theory.differentiation import (
     differentiate,
     jacobian,
     total_derivative,
     vanishing_tangents,
 )
-from resexpand.theory.coins import require_constant
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.mean_field import conditional_kernel, kernel, read_out_moment, stream_of
 from resexpand.theory.noise import averaged

@@ -218,7 +218,9 @@ class Signal:
 
         def over_one(integrand: sp.Expr, p: int) -> sp.Expr:
             variance = mixture.covariance[-1 if p else 0]
-            return GaussianExpectation(integrand, (x,), (variance,)) if integrand.has(x) else integrand
+            return (
+                GaussianExpectation(integrand, (x,), (variance,)) if integrand.has(x) else integrand
+            )
 
         def mean(p: int, at: Outcome) -> sp.Expr:
             return over_one(value(p, at, x), p)
@@ -242,11 +244,8 @@ class Signal:
         """
         if self.is_gaussian:
             return Mixture(self.moments, (sp.Integer(1),) * len(self.means))
-        variance = None if op.law is None else op.law.variance
-        if self.mixture is None and len(self.moments) == 1 and variance and not any(self.means):
-            if sp.expand(variance(K) - K * variance(sp.Integer(1))) == 0:
-                return None
-        if self.mixture is None:
+        alone = len(self.moments) == 1 and not any(self.means)
+        if self.mixture is None and not (alone and _is_proportional(op)):
             raise _not_gaussian(op)
         return self.mixture
 
@@ -261,7 +260,9 @@ class Signal:
         for p, q in self._places():
             terms = []
             for at, chance in outcomes(noise if p == q else both):
-                other = at if p == q else {s.symbol: at[names.get(s.symbol, s.symbol)] for s in noise}
+                other = (
+                    at if p == q else {s.symbol: at[names.get(s.symbol, s.symbol)] for s in noise}
+                )
                 terms.append(chance * product((p, q), at, other))
             moments.append(sp.Add(*terms))
         return Signal(tuple(moments), means, is_gaussian=False, columns=self.columns)
@@ -278,6 +279,12 @@ class Signal:
 def _times(factor: sp.Expr, moment: sp.Expr) -> sp.Expr:
     """Return the product; what is unknown does not matter where the factor is zero."""
     return ZERO if factor == 0 else factor * moment
+
+
+def _is_proportional(op: Map) -> bool:
+    """Whether ``<phi^2>_K`` is proportional to K."""
+    variance = None if op.law is None else op.law.variance
+    return bool(variance and sp.expand(variance(K) - K * variance(sp.Integer(1))) == 0)
 
 
 def _at_zero(op: Map) -> sp.Expr:
