@@ -38,7 +38,7 @@ from resexpand.montecarlo.observables.registry import (
     needed_sites,
 )
 from resexpand.montecarlo.random.philox import split_seed
-from resexpand.montecarlo.random.streams import LARGEST_BRANCH
+from resexpand.montecarlo.random.streams import LARGEST_BRANCH, MOST_NOISE
 from resexpand.montecarlo.runs.plan import Chunk, together
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.sampler import sampler_source
@@ -230,6 +230,10 @@ def make_sampler(spec: SamplerSpec) -> Sampler:
     if blocks.longest > LARGEST_BRANCH:
         raise UnsupportedError(
             f"a branch of {blocks.longest} operations", f"at most {LARGEST_BRANCH} can be sampled"
+        )
+    if blocks.most_noise > MOST_NOISE:
+        raise UnsupportedError(
+            f"an operation with {blocks.most_noise} noises", f"at most {MOST_NOISE} can be sampled"
         )
     ending = Branch(*(step.op for step in blocks.head), Linear())
     between = (Branch(step.op, Linear()) for step in blocks.post)

@@ -49,6 +49,8 @@ MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
 
 KEEP = "from resexpand.montecarlo.loops.backward import keep"
 """Import of what a map of the stream is written back with."""
+UNIFORM = "from resexpand.montecarlo.random.noise import write_uniform, write_uniforms"
+"""Import of what maps with noise draw with."""
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
@@ -212,9 +214,14 @@ def sampler_source(
 
 def _imports(blocks: Blocks) -> list[str]:
     """Return the import lines that the operations of a network need."""
-    averages = any(not step.contracts and step.op.averages for step in blocks.steps)
-    named = [(averages, AVERAGES), (not blocks.skips, MULTIPLE), (bool(blocks.post), KEEP)]
-    return [line for is_needed, line in named if is_needed]
+    maps = [step.op for step in blocks.steps if not step.contracts]
+    needed = {
+        AVERAGES: any(op.averages for op in maps),
+        MULTIPLE: not blocks.skips,
+        KEEP: bool(blocks.post),
+        UNIFORM: any(op.noise for op in maps),
+    }
+    return [line for line, is_needed in needed.items() if is_needed]
 
 
 @cache
@@ -259,6 +266,8 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
         rooms["y"] = "(0, length)"
+    if noise := blocks.most_noise:
+        rooms["noise"] = f"({noise}, length)"
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),
