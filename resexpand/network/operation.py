@@ -309,10 +309,20 @@ class Map(Operation):
     @property
     def certain(self) -> dict[sp.Symbol, sp.Expr]:
         """Noise that always takes one value, such as the mask of a dropout that keeps all."""
-        pairs = zip(self.parameters, self.values, strict=True)
-        at = {p.symbol: value for p, value in pairs if not isinstance(value, tuple)}
         outcomes = ((n.symbol, value, chance) for n in self.noise for value, chance in n.outcomes)
+        at = self._common
         return {symbol: value for symbol, value, chance in outcomes if chance.xreplace(at) == 1}
+
+    @property
+    def _common(self) -> dict[sp.Symbol, sp.Expr]:
+        """Values of the parameters that are the same in all blocks."""
+        pairs = zip(self.parameters, self.values, strict=True)
+        return {p.symbol: value for p, value in pairs if not isinstance(value, tuple)}
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves everything as it is, such as a dropout that keeps all."""
+        return bool(self.expression.xreplace({**self._common, **self.certain}) == X)
 
     @property
     def random(self) -> tuple[Noise, ...]:

@@ -95,6 +95,8 @@ class Signal:
         if step.label is not None:
             self._require_no_coin(repr(step.op))
             return self._activated(step)
+        if step.op.is_identity:
+            return self
         noise = fresh(step.op.random, values)
         own = zip(step.op.random, noise, strict=True)
         named = {**values, **step.op.certain, **{old.symbol: new.symbol for old, new in own}}
