@@ -236,6 +236,7 @@ class Operation:
     def with_values(self, values: tuple[Value, ...]) -> Self:
         """Return the same operation with other values of its parameters."""
         other = copy(self)
+        other.__dict__.pop("_singularities", None)
         other._set(values)
         return other
 
@@ -309,9 +310,32 @@ class Map(Operation):
         return not (self.arguments or self.noise)
 
     @property
+    def certain(self) -> dict[sp.Symbol, sp.Expr]:
+        """Noise that always takes one value, such as the mask of a dropout that keeps all."""
+        outcomes = ((n.symbol, value, chance) for n in self.noise for value, chance in n.outcomes)
+        at = self._common
+        return {symbol: value for symbol, value, chance in outcomes if chance.xreplace(at) == 1}
+
+    @property
+    def _common(self) -> dict[sp.Symbol, sp.Expr]:
+        """Values of the parameters that are the same in all blocks."""
+        pairs = zip(self.parameters, self.values, strict=True)
+        return {p.symbol: value for p, value in pairs if not isinstance(value, tuple)}
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves everything as it is, such as a dropout that keeps all."""
+        return bool(self.expression.xreplace({**self._common, **self.certain}) == X)
+
+    @property
+    def random(self) -> tuple[Noise, ...]:
+        """The noise that may take several values."""
+        return tuple(noise for noise in self.noise if noise.symbol not in self.certain)
+
+    @property
     def masks_neurons(self) -> bool:
         """Whether neurons draw noise of their own, so that a Gaussian becomes a mixture."""
-        return any(noise.over == "neurons" for noise in self.noise)
+        return any(noise.over == "neurons" for noise in self.random)
 
     @property
     def kinks(self) -> tuple[sp.Expr, ...]:

@@ -213,7 +213,7 @@ scale=3/10, depth=20)
     def parts_equal_inputs(self) -> bool:
         """Whether every input draws noise of its own, so that equal ones do not stay equal."""
         ops = (*(op for branch in self.kinds for op in branch.maps), *(self.head_ops or ()))
-        return any(not noise.shared for op in ops for noise in getattr(op, "noise", ()))
+        return any(not noise.shared for op in ops for noise in getattr(op, "random", ()))
 
     def with_scale(self, scale: object, depth: object = None) -> ResNet:
         """Return the same network with another residual scale, and depth if given."""

@@ -313,4 +313,5 @@ def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> 
 def stream_of(base: Recursion, columns: Columns = "inputs") -> Signal:
     """Return the signal that the state of a kernel recursion describes."""
     size = len(base.output("K").entries)
-    return _stream(base.net, base.state[:size], base.state[size:], columns)
+    means = () if base.net.is_gaussian else base.state[size:]
+    return _stream(base.net, base.state[:size], means, columns)

@@ -95,9 +95,11 @@ class Signal:
         if step.label is not None:
             self._require_no_coin(repr(step.op))
             return self._activated(step)
-        noise = fresh(step.op.noise, values)
-        own = zip(step.op.noise, noise, strict=True)
-        named = {**values, **{old.symbol: new.symbol for old, new in own}}
+        if step.op.is_identity:
+            return self
+        noise = fresh(step.op.random, values)
+        own = zip(step.op.random, noise, strict=True)
+        named = {**values, **step.op.certain, **{old.symbol: new.symbol for old, new in own}}
         numbers = [self._numbers(step.op, p, named) for p in range(len(self.means))]
         if step.op.expression.diff(X).has(X):
             self._require_no_coin(repr(step.op))
