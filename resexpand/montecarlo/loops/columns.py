@@ -204,8 +204,8 @@ def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: 
     for k in range(last + 1):
         if not has_entries(matrix[k]):
             continue
-        stream = DIRECTION if k == last else INPUT
-        fill_normals(key0, key1, np.uint64(k), stream_word(0, stream), draw, normals, normals.size)
+        word = stream_word(np.int64(0), DIRECTION if k == last else INPUT)
+        fill_normals(key0, key1, np.uint64(k), word, draw, normals, normals.size)
         for c in range(columns.shape[0]):
             subtract(columns[c], -matrix[k, c], normals, normals.size)
 

@@ -37,7 +37,7 @@ ReadOut = Callable[..., None]
 @inlined
 def workspace(count: int, length: int) -> tuple[int, int]:
     """Return the shape of scratch space: two rows of a network, or one tile of weights."""
-    return 2, max(length, BLOCK * TILE)
+    return np.int64(2), max(length, BLOCK * TILE)
 
 
 @loop
@@ -123,7 +123,7 @@ def dense_sampler(
         weights, bias = scratch[0], scratch[1]
         zero, word = np.uint64(0), stream_word(layer, READ_OUT_WEIGHTS)
         fill_vector(key0, key1, zero, word, draw, weights, width)
-        fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, 1)
+        fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, np.int64(1))
         for a in range(inputs):
             product = dot(source[a], weights, width)
             if leads():

@@ -137,9 +137,10 @@ FEATURES = """\
             if layer > depth:
                 break"""
 
+# A literal is a type of its own, for which Numba would compile `linear` or `room` again.
 LINEAR = """\
             law = (laws[{j}, 0], {shrink}laws[{j}, 1])
-            linear({source}, {target}, biased, width, law, place, {j}, scratch)"""
+            linear({source}, {target}, biased, width, law, place, np.int64({j}), scratch)"""
 
 CLOSING = """\
             add_scaled(stream, scales[layer - 1], {source}, added_to)"""
@@ -148,12 +149,14 @@ CLOSING = """\
 LINEAR_CLOSING = """\
             law, scale = (laws[{j}, 0], {shrink}laws[{j}, 1]), scales[layer - 1]
             add_linear(
-                {source}, stream, scale, added_to, biased, width, law, place, {j}, scratch
+                {source}, stream, scale, added_to, biased, width, law, place, np.int64({j}), scratch
             )"""
 
 TWIN_LINEAR = """\
             law, root = (laws[{j}, 0], {shrink}laws[{j}, 1]), twin_roots[layer - 1, {k}]
-            linear_with_twin({source}, {target}, biased, width, law, root, place, {j}, scratch)"""
+            linear_with_twin(
+                {source}, {target}, biased, width, law, root, place, np.int64({j}), scratch
+            )"""
 
 
 def sampler_source(
@@ -253,7 +256,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
     results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
-        rooms["y"] = "(0, length)"
+        rooms["y"] = "(np.int64(0), length)"
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),

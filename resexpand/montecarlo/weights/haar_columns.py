@@ -126,7 +126,7 @@ def read_out(
     weights, bias = scratch[0], scratch[1]
     zero = np.uint64(0)
     fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_WEIGHTS), draw, weights, width)
-    fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, 1)
+    fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, np.int64(1))
     unit = math.sqrt(law[0] / dot(weights, weights, width))
     for a in range(inputs):
         product = dot(source[a], weights, width)
