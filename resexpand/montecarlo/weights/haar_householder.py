@@ -35,7 +35,7 @@ read_out = haar_columns.read_out
 @inlined
 def workspace(count: int, length: int) -> tuple[int, int]:
     """Return the shape of scratch space: two rows of a network."""
-    return 2, length
+    return np.int64(2), length
 
 
 @loop

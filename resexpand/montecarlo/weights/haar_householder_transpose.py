@@ -25,7 +25,7 @@ read_out_transposed = haar_columns_transpose.read_out_transposed
 @inlined
 def transpose_workspace(count: int, inputs: int, length: int) -> tuple[int, int]:
     """Return the shape of scratch space: one row of normals."""
-    return 1, length
+    return np.int64(1), length
 
 
 @loop
