@@ -23,6 +23,7 @@ from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.power_of_two import SITE as UNITS
 from resexpand.montecarlo.groups.power_of_two import has_units, in_true_units
+from resexpand.montecarlo.jit import library
 from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
 from resexpand.montecarlo.observables.observable import (
     GRAMS,
@@ -255,6 +256,7 @@ def make_sampler(
     layout = needed_columns(observables, len(kernel), twin_of=twin_of, units_of=units_of)
     for each in dict.fromkeys((*kinds, ending)):
         layout.require(each, _askers(observables))
+    library.open()
     return Sampler(
         net=net,
         observables=tuple(observables),

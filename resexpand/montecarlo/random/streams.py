@@ -19,12 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from resexpand.montecarlo.jit import inlined
+from resexpand.montecarlo.jit import inlined, whole
 
-# Numba takes a whole number of Python for a type of its own, and would compile what it is given to
-# again; those of NumPy are numbers.
-INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS, READ_OUT_TRANSPOSED = map(np.int64, range(5))
-FUNCTION_SPACE_FIRST, TRANSPOSED_FIRST, DENSE_FIRST = map(np.int64, (16, 17, 130))
+INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS, READ_OUT_TRANSPOSED = map(whole, range(5))
+FUNCTION_SPACE_FIRST, TRANSPOSED_FIRST, DENSE_FIRST = map(whole, (16, 17, 130))
 LARGEST_BRANCH = 56
 """Most operations in a branch: their streams must fit below 256 and below each other."""
 

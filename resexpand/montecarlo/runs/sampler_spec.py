@@ -20,12 +20,12 @@ from resexpand.errors import ResexpandError, StoreError, UnsupportedError
 from resexpand.expressions import parse_expression
 from resexpand.montecarlo.concrete import ConcreteNet, last_linears
 from resexpand.montecarlo.engine import Sampler, make_sampler
+from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.observables.observable import Observable
 from resexpand.montecarlo.observables.registry import select, with_histograms
 from resexpand.montecarlo.runs.plan import NUMBERS_VERSION, Chunk
 from resexpand.montecarlo.runs.results import fingerprint
 from resexpand.montecarlo.runs.sums import Sums
-from resexpand.montecarlo.source.sampler import library_digest
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.operation import Operation

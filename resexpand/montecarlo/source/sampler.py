@@ -20,10 +20,7 @@ observable is read off these (`resexpand.montecarlo.observables.registry`).
 
 from __future__ import annotations
 
-import hashlib
 import textwrap
-from functools import cache
-from importlib import resources
 
 from resexpand.codegen.literals import comment
 from resexpand.codegen.source import module_source
@@ -31,15 +28,13 @@ from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.origin import Origin
 from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
+from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.single_column import is_single, single_source
 from resexpand.montecarlo.source.target import with_bindings
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
-
-LIBRARY = ("random", "loops", "weights")
-"""Rooms whose files the text of a sampler calls; beside them stand the lanes and their compiler."""
 
 AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
 """Import of what maps with averages sum with."""
@@ -214,16 +209,6 @@ def _imports(blocks: Blocks) -> list[str]:
     """Return the import lines that the operations of a network need."""
     averages = any(not step.contracts and step.op.averages for step in blocks.steps)
     return [*([AVERAGES] if averages else []), *([] if blocks.skips else [MULTIPLE])]
-
-
-@cache
-def library_digest() -> str:
-    """Return the digest of the library files that the text calls."""
-    folder = resources.files("resexpand.montecarlo")
-    rooms = (file for name in LIBRARY for file in folder.joinpath(name).iterdir())
-    shared = (folder.joinpath(name) for name in ("jit.py", "lanes.py", "cuda/lanes.py"))
-    files = sorted((f for f in (*rooms, *shared) if f.name.endswith(".py")), key=str)
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
