@@ -23,6 +23,7 @@ from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
 from resexpand.montecarlo.groups.power_of_two import in_true_units
+from resexpand.montecarlo.jit import library
 from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
 from resexpand.montecarlo.observables.observable import (
     GRAMS,
@@ -248,6 +249,7 @@ def make_sampler(spec: SamplerSpec) -> Sampler:
         layout.require(each, _askers(spec.observables))
     kernel = np.array(spec.kernel)
     layout.matrix(kernel)  # a kernel at which a group cannot start is refused now
+    library.open()
     return Sampler(
         spec,
         layout,

@@ -80,7 +80,7 @@ ROOMS = {
     "met": "(depth + 1, laws.shape[0], inputs, length)",
     "acted_on": "(depth + 1, laws.shape[0], weighted, length)",
 }
-TANGENT_ROOMS = {"tangents": "(depth + 1, 1, length)"}
+TANGENT_ROOMS = {"tangents": "(depth + 1, np.int64(1), length)"}
 
 EPILOGUE = """\
         place = (key0, key1, depth + 1, draw)
@@ -102,7 +102,7 @@ LINEAR = """\
             law, source = (laws[{j}, 0], laws[{j}, 1]), acted_on[layer - 1, {k}]
             if ntk_layers.size:
                 add_tangent_kernel(source, g, width, law, ntk_layers[n, layer - 1])
-            transposed(source, g, biased, width, law, place, {j}, back)"""
+            transposed(source, g, biased, width, law, place, np.int64({j}), back)"""
 
 SKIP = """\
             for a in range(inputs):
