@@ -1,8 +1,8 @@
 """Which theory takes which operation: a table that the code makes by trying.
 
-Every registered operation stands in a branch of its own, ``[operation, relu, Linear]`` at depth 2,
-and every theory derives its formulas for it (every sampler writes its text). What refuses says why
-by the package's own error; nothing here knows what any of them can do.
+Every registered operation stands in a branch of its own, ``[operation, identity, Linear]`` at depth
+2, and every theory derives its formulas for it (every sampler writes its text). What refuses says
+why by the package's own error; nothing here knows what any of them can do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from resexpand.theory.response import response
 EXAMPLE = sp.Rational(1, 2)
 """Value of parameters without a default."""
 
-PLAIN = Branch(Activation("relu"), Linear(1, 0))
+PLAIN = Branch(Activation("identity"), Linear(1, 0))
 
 
 def _sampler(method: str, names: str) -> Callable[[ResNet], object]:
