@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -32,8 +32,10 @@ from resexpand.montecarlo.observables.registry import (
 )
 from resexpand.montecarlo.runs.plan import Plan, Work
 from resexpand.montecarlo.runs.progress import Progress
-from resexpand.montecarlo.runs.results import drawn, estimates_of, fingerprint, unregistered
+from resexpand.montecarlo.runs.results import drawn, estimates_of, unregistered
+from resexpand.montecarlo.runs.settings import CONTROL, settings_of
 from resexpand.montecarlo.runs.sums import Sums
+from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.montecarlo.statistics.stopping import Until, checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
@@ -41,10 +43,6 @@ from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.numbers import whole_number
 from resexpand.network.resnet import ResNet, require_plain
 
-if TYPE_CHECKING:
-    from resexpand.montecarlo.runs.sampler_spec import SamplerSpec
-
-CONTROL = "infinite-width"
 LARGEST_COUNT = 2**31
 """Widths and draws are counter words of the random numbers."""
 
@@ -108,7 +106,7 @@ def sample(
         for all of them, those for finite width for Gaussian weights (`OneLoop.weight_laws`).
     control : str, optional
         ``"infinite-width"`` subtracts from `kernel` and `layer_covariance` the first-order
-        fluctuation of each network, read off its infinite-width twin
+        fluctuation of each network, read off its control network
         (`resexpand.montecarlo.statistics.first_order`). Means stay unbiased at every width and
         their standard deviations per draw shrink from order ``1/sqrt(N)`` to ``1/N``; ``.gain``
         states how much, ``.plain`` is the estimate without. Function space only, branches that end
@@ -185,7 +183,7 @@ def sample(
     _check_control(control, method, law, chosen)
     if control:
         require_plain(net, asked=f"control={control!r}")
-    layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
+    layout = needed_columns(chosen, len(kernel), control_of=net.branch if control else None)
     check_sites(chosen, layout)
     draws = whole_number(draws, "draws", 2, LARGEST_COUNT)
     seed = whole_number(seed, "seed", 0, 2**64)
@@ -199,20 +197,13 @@ def sample(
 
     # Numba is loaded only now: describing networks and deriving formulas must not wait for it.
     from resexpand.montecarlo.runs.execute import run_plan
-    from resexpand.montecarlo.runs.sampler_spec import SamplerSpec
 
-    rows = tuple(map(tuple, kernel.tolist()))
-    twin = control is not None
-    recipe = SamplerSpec(
-        *(net.kinds[0], numbers, rows, chosen, width, method, seed, twin, law, target),
-        head=tuple(step.op for step in net.head) if net.has_own_head else None,
-        others=net.kinds[1:],
-        post_norm=net.post_norm,
-    )
-    settings = _settings(net, recipe)
+    how = {"method": method, "law": law, "control": control is not None, "target": target}
+    spec = SamplerSpec.of(net, chosen, kernel, numbers=numbers, width=width, seed=seed, **how)
+    settings = settings_of(net, spec)
     sums = run_plan(
         Plan(settings, draws, work.chunk, part),
-        recipe,
+        spec,
         workers=workers,
         store=path,
         unregistered=unregistered(chosen, len(kernel)),
@@ -248,37 +239,6 @@ def _require_variance(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.floa
                 "its variance vanishes, and the normalisation divides by it",
                 "give K0 > 0, or eps > 0",
             )
-
-
-def _settings(net: ResNet, recipe: SamplerSpec) -> dict[str, Any]:
-    """Return what the numbers of a run depend on, except the count of draws, as JSON values."""
-    edges = {o.name: list(o.edges) for o in recipe.observables if o.edges}
-    return {
-        **_description(net, recipe.net),
-        "observables": [o.label for o in recipe.observables],
-        "K0": [list(row) for row in recipe.kernel],
-        "width": recipe.width,
-        "method": recipe.method,
-        "seed": recipe.seed,
-        **({} if recipe.law == GAUSSIAN else {"weights": recipe.law.name}),
-        **({"control": CONTROL} if recipe.control else {}),
-        **({"histograms": edges} if edges else {}),
-    }
-
-
-def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
-    """Return what the network contributes to the identity of a run."""
-    return {
-        "branch": fingerprint(net.kinds[0]),
-        **({"blocks": [fingerprint(b) for b in net.kinds[1:]]} if len(net.kinds) > 1 else {}),
-        "depth": numbers.depth,
-        "scales": numbers.scales if isinstance(net.scale, tuple) else numbers.scales[0],
-        "variances": numbers.laws,
-        "read_out": numbers.read_out,
-        **({"head": [step.op.text for step in net.head]} if net.has_own_head else {}),
-        **({} if numbers.skip == 1 else {"skip": numbers.skip}),
-        **({} if net.post_norm is None else {"post_norm": net.post_norm.text}),
-    }
 
 
 def _shard(shard: object, draws: int, chunk: int) -> tuple[int, int]:
@@ -337,14 +297,14 @@ def _check_control(
     if law != GAUSSIAN:
         raise UnsupportedError(
             f"{asked} with {law.name} weights",
-            "the twin is made of the normals that stand for the action of Gaussian weights",
+            "the control network uses the normals that stand for the action of Gaussian weights",
             "use Gaussian weights, or sample without control",
         )
     if method != "function-space":
         raise UnsupportedError(
             f"{asked} with method={method!r}",
-            "the twin is made of the normals that stand for the action of the weights, which the "
-            "dense sampler does not draw",
+            "the control network uses the normals that stand for the action of the weights, which "
+            "the dense sampler does not draw",
             'use method="function-space"',
         )
     if not any(observable.control for observable in chosen):

@@ -28,7 +28,7 @@ from resexpand.network.steps import Step, head_of, opening_of, require_laws
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
 
-__all__ = ["ARGUMENTS", "Branch", "ResNet", "require_plain"]
+__all__ = ["ARGUMENTS", "Branch", "ResNet", "require_plain", "require_sums"]
 
 
 @dataclass(frozen=True, init=False)
@@ -313,9 +313,21 @@ def require_plain(net: ResNet, asked: str) -> None:
         If a map has parameters or averages of its own, or the stream a factor.
     """
     require_laws((*net.branch.steps, *net.head, *net.post), asked)
-    if net.skip != 1:
+    require_sums(net, asked)
+
+
+def require_sums(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories of streams that blocks add to, and do nothing else.
+
+    Raises
+    ------
+    UnsupportedError
+        If the stream has a factor or a normalisation.
+    """
+    if net.skip != 1 or net.post_norm is not None:
+        setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
         raise UnsupportedError(
-            f"{asked} of a network with skip={net.skip}",
+            f"{asked} of a network with {setting}",
             "it is derived for blocks that add to the stream",
             "kernel(), response() and sample() take it as it is",
         )

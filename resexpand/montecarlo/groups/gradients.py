@@ -24,13 +24,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-import numpy as np
-
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
-    Floats,
-    require_no_jumps,
+    refuse_jumps,
     slope_call,
     without_deltas_in,
 )
@@ -154,11 +151,6 @@ class Gradients(ColumnGroup):
     overlapped: bool = False
 
     @property
-    def carried(self) -> int:
-        """None: gradients go the other way."""
-        return 0
-
-    @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """What is left behind by layer."""
         square = (self.count, self.count)
@@ -174,10 +166,6 @@ class Gradients(ColumnGroup):
         """Return the group that serves both."""
         overlapped = self.overlapped or other.overlapped
         return replace(self, paired=self.paired or other.paired, overlapped=overlapped)
-
-    def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return no column."""
-        return np.zeros((len(kernel) + 1, 0))
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
@@ -250,7 +238,7 @@ class Gradients(ColumnGroup):
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that jump."""
-        require_no_jumps(branch, names, "gradient")
+        refuse_jumps(branch, names, "gradient")
 
 
 def _turned_back(j: int, op: Map) -> MapCall:
