@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_runs(commands, _command)
     _latex(commands)
     add_doctor(commands, _command)
+    _operations(commands)
     return parser
 
 
@@ -267,6 +268,16 @@ def _order_profile(commands: Any) -> None:
     )
     parser.add_argument(
         "--out", metavar="STEM", help="draw the shares over --depth to STEM.pdf and STEM.png"
+    )
+
+
+def _operations(commands: Any) -> None:
+    _command(
+        commands,
+        "operations",
+        "operations_command",
+        "Which theory and which sampler takes which operation, found by trying.",
+        network=False,
     )
 
 
