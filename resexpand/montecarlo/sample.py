@@ -15,11 +15,12 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sympy as sp
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
-from resexpand.montecarlo.concrete import concrete
+from resexpand.errors import HyperparameterError, KernelError, StoreError, UnsupportedError
+from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.input_kernel import noted_kernel
 from resexpand.montecarlo.observables.observable import Observable
@@ -173,6 +174,7 @@ def sample(
         raise HyperparameterError(f"sampling {net!r}", "not a network", "pass a ResNet")
     numbers = concrete(net, hyperparameters)
     kernel, notes = noted_kernel(K0, inputs, numbers.read_in)
+    _require_variance(net, numbers, kernel)
     chosen = with_histograms(select(observables, len(kernel)), histograms)
     rule = checked_until(until, (observable.name for observable in chosen), shard)
     law = weight_law(weights)
@@ -224,6 +226,19 @@ def _drawn(
     if part is not None:
         found["shard"] = list(part)
     return found
+
+
+def _require_variance(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64]) -> None:
+    """Refuse inputs of zeros in front of a normalisation that divides by their length."""
+    if np.diagonal(kernel).all():
+        return
+    for step in net.kinds[0].opening:
+        if step.divides_by_zero(numbers.laws[step.position]):
+            raise KernelError(
+                f"{step.op!r} of a stream with K0 = 0",
+                "its variance vanishes, and the normalisation divides by it",
+                "give K0 > 0, or eps > 0",
+            )
 
 
 def _shard(shard: object, draws: int, chunk: int) -> tuple[int, int]:

@@ -43,6 +43,8 @@ class SamplerSpec:
         networks are the same, to rounding, as on two processors with vectors of other lengths.
     head : tuple of Operation, optional
         Maps in front of the read-out, where they are not those that open the branch.
+    post_norm : Operation, optional
+        Map of the stream behind every block.
     """
 
     kinds: tuple[Branch, ...]
@@ -56,6 +58,7 @@ class SamplerSpec:
     law: WeightLaw = GAUSSIAN
     target: str = "cpu"
     head: tuple[Operation, ...] | None = None
+    post_norm: Operation | None = None
 
     @classmethod
     def of(
@@ -86,5 +89,6 @@ class SamplerSpec:
             rows,
             select(observables, len(rows)),
             head=tuple(step.op for step in net.head) if net.has_own_head else None,
+            post_norm=net.post_norm,
             **drawn,
         )

@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 
 from resexpand.errors import UnsupportedError
-from resexpand.network.operation import Operation
+from resexpand.network.operation import Map, Operation, X
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,20 @@ class Step:
     def contracts(self) -> bool:
         """Whether it is a contraction; a map otherwise."""
         return bool(self.op.contracts)
+
+    @property
+    def normalises(self) -> bool:
+        """Whether it is linear given averages over the neurons, as `LayerNorm` is."""
+        return not self.contracts and bool(self.op.averages) and bool(self.op.is_linear)
+
+    def divides_by_zero(self, values: Sequence[float]) -> bool:
+        """Whether a column of zeros has no image, `values` being those of the parameters."""
+        if not self.normalises:
+            return False
+        at: dict[sp.Expr, sp.Expr] = {symbol: sp.Integer(0) for symbol, _ in self.op.averages}
+        numbers = zip(self.op.parameters, values, strict=False)
+        at |= {p.symbol: sp.Integer(0) if v == 0 else sp.Float(v) for p, v in numbers}
+        return bool(self.op.derivative(1).xreplace(at).has(sp.zoo, sp.oo, sp.nan))
 
 
 def steps_of(ops: Sequence[Operation]) -> tuple[Step, ...]:
@@ -91,6 +105,27 @@ def head_of(
             taken += label == fresh
         found.append(Step(len(steps) + number - 1, op, number, "_out", label))
     return tuple(found)
+
+
+def without_noise(ops: Sequence[Operation]) -> tuple[Operation, ...]:
+    """Return the operations in evaluation: those that are the identity in the mean are left out.
+
+    Raises
+    ------
+    UnsupportedError
+        If an operation with noise is not the identity in the mean.
+    """
+    kept = []
+    for op in ops:
+        if not (isinstance(op, Map) and op.noise):
+            kept.append(op)
+        elif sp.simplify(op.mean_expression - X) != 0:
+            raise UnsupportedError(
+                f"{op!r} in evaluation",
+                "it is not the identity where its noise takes the mean",
+                "describe the network in evaluation by itself",
+            )
+    return tuple(kept)
 
 
 def require_laws(steps: Sequence[Step], asked: str) -> None:

@@ -7,7 +7,7 @@ the same sections. Texts inside sections are LaTeX; `prose` makes it from plain 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from resexpand.activations.activation_law import ActivationLaw
 from resexpand.export.latex.layout import PAGE, Equation, broken, width
 from resexpand.export.latex.printer import FormulaPrinter
 from resexpand.export.latex.tidy import closed_form, formal
-from resexpand.network.operation import Value
+from resexpand.network.operation import Noise, Value
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import Citation
@@ -190,7 +190,8 @@ def network_section(net: ResNet) -> Section:
     )
     weights = tuple(_weight_law(net))
     own = net.read_out is not None and net.has_own_head
-    steps = (*(step for shape in net.shapes.steps for step in shape), *(net.head if own else ()))
+    blocks = (step for shape in net.shapes.steps for step in shape)
+    steps = (*blocks, *net.post, *(net.head if own else ()))
     named = {_head(step): step for step in steps if not step.contracts}
     laws = tuple(_definition(step) for step in named.values())
     end = (Equation("y", (_read_out(net),)),) if own else ()
@@ -214,7 +215,8 @@ def _head(step: Step) -> str:
     """Return how a map is called: by its label, or by its kind."""
     if step.label is not None:
         return symbol_latex(step.label.name)
-    number = f"_{{{step.number}}}" if step.suffix else ""
+    index = r"\mathrm{post}" if step.suffix == "_post" else step.number
+    number = f"_{{{index}}}" if step.suffix else ""
     return rf"\operatorname{{{step.op.kind}}}{number}"
 
 
@@ -228,7 +230,21 @@ def _definition(step: Step) -> Equation:
     printer = FormulaPrinter(listed)
     for symbol, value in step.op.averages:
         printer.names[symbol] = rf"\overline{{{printer.text(value.xreplace(at))}}}"
-    return equation(f"{_head(step)}(x)", step.op.expression.xreplace(at), printer=printer)
+    for noise in step.op.noise:
+        index = "_{i}" if noise.over == "neurons" else "^{l}"
+        printer.names[noise.symbol] = f"{symbol_latex(noise.symbol.name)}{index}"
+    laws = ", ".join(_chances(noise, at, printer) for noise in step.op.noise)
+    value = step.op.expression.xreplace(at)
+    return equation(f"{_head(step)}(x)", value, printer=printer, remark=laws)
+
+
+def _chances(noise: Noise, at: Mapping[sp.Symbol, sp.Expr], printer: FormulaPrinter) -> str:
+    """Return the probabilities of all outcomes of a noise but the last."""
+    name = printer.names[noise.symbol]
+    return ", ".join(
+        rf"P({name} = {printer.text(value)}) = {printer.text(chance.xreplace(at))}"
+        for value, chance in noise.outcomes[:-1]
+    )
 
 
 def _where(net: ResNet, shape: int) -> str:
@@ -266,6 +282,14 @@ def _linears(net: ResNet, shape: int) -> list[tuple[str, str, Any]]:
 
 
 def _layer(net: ResNet, shape: int) -> str:
+    layer = _sum(net, shape)
+    for step in net.post:
+        layer = rf"{_head(step)}\left( {layer} \right)"
+    return layer
+
+
+def _sum(net: ResNet, shape: int) -> str:
+    """Return the stream and what a branch adds to it."""
     body = "h^{l-1}"
     linears = iter(_linears(net, shape))
     for step in net.shapes.steps[shape]:

@@ -45,7 +45,7 @@ def gradients_{j}(kept, columns{phi.parameters}):
     """Multiply gradients by phi'(u)."""
 {phi.reads}    for a in range(columns.shape[0]):
         u, g = kept[a], columns[a]
-{phi.averages}        for turn in range(turns(g.size)):
+{drawn}{phi.averages}        for turn in range(turns(g.size)):
             i = entry(turn)
             {phi.value}
     meet()
@@ -80,7 +80,7 @@ ROOMS = {
     "met": "(depth + 1, laws.shape[0], inputs, length)",
     "acted_on": "(depth + 1, laws.shape[0], weighted, length)",
 }
-TANGENT_ROOMS = {"tangents": "(depth + 1, 1, length)"}
+TANGENT_ROOMS = {"tangents": "(depth + 1, np.int64(1), length)"}
 
 EPILOGUE = """\
         place = (key0, key1, depth + 1, draw)
@@ -92,7 +92,7 @@ EPILOGUE = """\
 {last_overlap}{last_pairing}        for layer in range(depth, 0, -1):
             place = (key0, key1, layer, draw)
             p, g, back, met, acted_on = again(p), again(g), again(back), again(met), again(acted_on)
-            scaled(p, scales[layer - 1], g)
+{post}            scaled(p, scales[layer - 1], g)
 {block}
 {skip}            add_gradients(g, p)
             write_products(p, width, gradients[n, layer - 1])
@@ -102,7 +102,7 @@ LINEAR = """\
             law, source = (laws[{j}, 0], laws[{j}, 1]), acted_on[layer - 1, {k}]
             if ntk_layers.size:
                 add_tangent_kernel(source, g, width, law, ntk_layers[n, layer - 1])
-            transposed(source, g, biased, width, law, place, {j}, back)"""
+            transposed(source, g, biased, width, law, place, np.int64({j}), back)"""
 
 SKIP = """\
             for a in range(inputs):
@@ -171,7 +171,7 @@ class Gradients(ColumnGroup):
         """Return phi' and its loop."""
         phi = _turned_back(j, op)
         overlaps = [WRITE_OVERLAPS] if self.overlapped else []
-        return [*phi.functions, LOOP.format(j=j, phi=phi), *overlaps]
+        return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("a")), *overlaps]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the line that keeps what the activation meets."""
@@ -218,13 +218,17 @@ class Gradients(ColumnGroup):
     def epilogue(self, blocks: Blocks, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""
         block = blocks.chosen(["\n".join(map(_line, reversed(steps))) for steps in blocks.shapes])
+        post = blocks.chosen(
+            [f"{'':12}{_back_line(step, 'layer - 1', 'p')}" for step in blocks.post] or [""]
+        )
         opening = [_back_line(step, "depth", "p") for step in reversed(blocks.head)]
         pairing = [("        ", "depth"), ("            ", "layer - 1")] if self.paired else []
         last, inner = [PAIRING.format(space=s, layer=at) for s, at in pairing] or ["", ""]
         return EPILOGUE.format(
             behind=behind,
             opening="".join(f"{'':8}{line}\n" for line in opening),
-            block=blocks.selection() + block,
+            post=blocks.selection() + (f"{post}\n" if post else ""),
+            block=block,
             skip="" if blocks.skips else SKIP,
             overlap=OVERLAP if self.overlapped else "",
             last_overlap=LAST_OVERLAP if self.overlapped else "",
@@ -239,7 +243,7 @@ class Gradients(ColumnGroup):
 
 def _turned_back(j: int, op: Map) -> MapCall:
     """Return the call of what a map makes of a gradient, `value` being the whole statement."""
-    if not op.arguments:
+    if op.is_function:
         slope = slope_call(j, op, "u")
         return replace(slope, value=f"g[i] *= {slope.value}")
     back = map_call(f"phi_{j}_back", j, op, without_deltas_in(gradient(op)), "u", "g")

@@ -40,6 +40,7 @@ def settings_of(net: ResNet, spec: SamplerSpec) -> dict[str, Any]:
         "read_out": numbers.read_out,
         **({"head": [op.text for op in spec.head]} if spec.head is not None else {}),
         **({} if numbers.skip == 1 else {"skip": numbers.skip}),
+        **({} if spec.post_norm is None else {"post_norm": spec.post_norm.text}),
         "observables": [o.label for o in spec.observables],
         "K0": [list(row) for row in spec.kernel],
         "width": spec.width,
@@ -81,7 +82,8 @@ def spec_of(settings: Mapping[str, Any], asked: str) -> SamplerSpec:
 
 
 def _read(settings: Mapping[str, Any]) -> SamplerSpec:
-    ending = settings.get("head", ())
+    head = settings.get("head", ())
+    ending = [*head, *([settings["post_norm"]] if "post_norm" in settings else [])]
     texts = [[*own, *ending] for own in (settings["branch"], *settings.get("blocks", ()))]
     variances = [tuple(map(float, values)) for values in settings["variances"]]
     rows = max(map(len, texts))
@@ -89,6 +91,7 @@ def _read(settings: Mapping[str, Any]) -> SamplerSpec:
         [operation_of(text, variances[k * rows + j]) for j, text in enumerate(own)]
         for k, own in enumerate(texts)
     ]
+    behind = kinds[0][len(kinds[0]) - len(ending) :]
     depth, scales, read_out = int(settings["depth"]), settings["scales"], settings["read_out"]
     kernel = tuple(tuple(map(float, row)) for row in settings["K0"])
     chosen = select(settings["observables"], len(kernel))
@@ -110,7 +113,8 @@ def _read(settings: Mapping[str, Any]) -> SamplerSpec:
         seed=int(settings["seed"]),
         control="control" in settings,
         law=_law_of(settings.get("weights", GAUSSIAN.name)),
-        head=tuple(kinds[0][len(kinds[0]) - len(ending) :]) if "head" in settings else None,
+        head=tuple(behind[: len(head)]) if "head" in settings else None,
+        post_norm=behind[-1] if "post_norm" in settings else None,
     )
 
 
