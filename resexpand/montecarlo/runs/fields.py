@@ -72,7 +72,7 @@ def pair(each: Check) -> Check:
 
 def _operations(fields: Fields) -> list[str]:
     """Return the operation of every row of `variances`: kind of block by kind, of equal length."""
-    ending = [*fields.get("head", []), *(fields[k] for k in ("post_norm",) if k in fields)]
+    ending = [*fields.get("head", []), *([fields["post_norm"]] if "post_norm" in fields else [])]
     kinds = [[*own, *ending] for own in (fields["branch"], *fields.get("blocks", []))]
     rows = max(map(len, kinds))
     return [op for own in kinds for op in [*own, *[""] * (rows - len(own))]]
