@@ -23,7 +23,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ from resexpand import (
 )
 from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.one_loop import Sampled, terms_figure
-from support.claims import Claim, conclude, record_claims
+from support.claims import Claim, run_script
 
 PAIR = np.array([[1.0, 0.4], [0.4, 1.0]])
 FINAL = [LayerNorm(), Linear(1, 0)]
@@ -115,13 +116,8 @@ def figure(nets: Sequence[ResNet], runs: Sequence[Runs], wrong: Any, out: Path) 
         save_figure(drawing, out / f"{name}_ln")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the claims and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SETTINGS, default="smoke")
-    parser.add_argument("--out", type=Path, help="folder for the figures and the record")
-    chosen = parser.parse_args(arguments)
-    scale = SETTINGS[chosen.scale]
+def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
+    """Return the claims; the figures go to ``chosen.out``."""
     back = np.arange(scale.depth, -1, -1)
     wrong = [(np.ones(scale.depth + 1), "a flat profile"), ((2 / 3) ** back, "2/3 per block")]
     nets = [make(scale.depth, read_out=FINAL) for make in (pre_ln, post_ln)]
@@ -132,14 +128,12 @@ def main(arguments: list[str] | None = None) -> int:
         profile_claim("post_ln", nets[1], runs[1], wrong[1], scale),
         mean_claim(scale),
     ]
-    code = conclude(claims)
     if chosen.out is not None:
         figure(nets, runs, wrong, chosen.out)
-        record_claims(
-            chosen.out, claims, scale=chosen.scale, settings=asdict(scale), exit_code=code
-        )
-    return code
+    return claims, {}
 
+
+main = partial(run_script, __doc__, SETTINGS, examined)
 
 if __name__ == "__main__":
     sys.exit(main())
