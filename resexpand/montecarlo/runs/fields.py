@@ -51,11 +51,14 @@ def _scales(value: Any, fields: Mapping[str, Any]) -> bool:
 
 
 def _variances(value: Any, fields: Mapping[str, Any]) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == len(fields.get("branch", ()))
-        and all(_numbers(pair, 2, 0.0) for pair in value)
-    )
+    # Several kinds of blocks, and maps behind a branch, have rows behind those of the first branch.
+    branch = fields.get("branch", ())
+    if not isinstance(value, list) or len(value) < len(branch) or not isinstance(value[0], list):
+        return False
+    bounds = [0.0 if text == "Linear" else -math.inf for text in branch]
+    bounds += [-math.inf] * (len(value) - len(branch))
+    size = max(len(value[0]), 2)
+    return all(_numbers(row, size, low) for row, low in zip(value, bounds, strict=True))
 
 
 def _kernel(value: Any, _: Mapping[str, Any]) -> bool:
@@ -111,11 +114,12 @@ SETTINGS: Mapping[str, Check] = {
     "seed": lambda value, _: _whole(value, 0, 2**64),
     "weights": lambda value, _: _text(value),
     "control": lambda value, _: _text(value),
+    "post_norm": lambda value, _: _text(value),
     "histograms": _edges,
 }
 """Settings of a run."""
 
-OPTIONAL = ("weights", "control", "histograms")
+OPTIONAL = ("weights", "control", "post_norm", "histograms")
 
 
 def wrong_field(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> str:
