@@ -10,7 +10,7 @@ the operations of a branch are listed in the order in which data flows through t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ from resexpand.network.linear import Linear
 from resexpand.network.numbers import listed
 from resexpand.network.operation import Map, Operation, Parameter, X, hyperparameter
 from resexpand.network.shapes import Shapes, named, shapes_of
-from resexpand.network.steps import Step, head_of, opening_of, require_laws
+from resexpand.network.steps import Step, head_of, opening_of, require_laws, without_noise
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
@@ -193,6 +193,11 @@ scale=3/10, depth=20)
         op = self.post_norm
         return () if op is None else (Step(0, op, 1, "_post", None),)
 
+    @property
+    def is_mixture(self) -> bool:
+        """Whether masks make a mixture of Gaussians of the stream at infinite width."""
+        return any(branch.is_mixture for branch in self.kinds)
+
     @cached_property
     def head(self) -> tuple[Step, ...]:
         """The maps in front of the read-out."""
@@ -203,6 +208,12 @@ scale=3/10, depth=20)
     def has_own_head(self) -> bool:
         """Whether the read-out reads anything else than the `Linear` of a further block would."""
         return self.head != opening_of(self.next_steps)
+
+    @property
+    def parts_equal_inputs(self) -> bool:
+        """Whether every input draws noise of its own, so that equal ones do not stay equal."""
+        ops = (*(op for branch in self.kinds for op in branch.maps), *(self.head_ops or ()))
+        return any(not noise.shared for op in ops for noise in getattr(op, "random", ()))
 
     def with_scale(self, scale: object, depth: object = None) -> ResNet:
         """Return the same network with another residual scale, and depth if given."""
@@ -215,6 +226,28 @@ scale=3/10, depth=20)
             skip=self.skip,
             post_norm=self.post_norm,
         )
+
+    def evaluation(self) -> ResNet:
+        """Return the network in evaluation: every noise is replaced by its mean.
+
+        Dropout and stochastic depth keep the mean, so the operations are left out.
+
+        Raises
+        ------
+        UnsupportedError
+            If an operation with noise is not the identity in the mean.
+        """
+        branches = tuple(Branch(*without_noise(branch.ops)) for branch in self.branches)
+        head = None if self.head_ops is None else without_noise(self.head_ops)
+        return self.altered(branches=branches, head_ops=head)
+
+    def altered(self, **changes: object) -> ResNet:
+        """Return the network with other values of some attributes, which are not checked."""
+        other = object.__new__(type(self))
+        for field in fields(self):
+            value = changes.get(field.name, getattr(self, field.name))
+            object.__setattr__(other, field.name, value)
+        return other
 
     @property
     def parameters(self) -> tuple[tuple[Parameter, sp.Expr], ...]:
@@ -289,6 +322,8 @@ def _check_post_norm(op: object) -> None:
     if op.expression.diff(X).has(X):
         why = "the stream of the next block would not be Gaussian at infinite width"
         raise UnsupportedError(asked, why, remedy)
+    if op.noise:
+        raise UnsupportedError(asked, "it draws noise of its own", remedy)
     if any(map(is_many, op.values)):
         raise UnsupportedError(asked, "it has one value per block", "give one for all blocks")
 

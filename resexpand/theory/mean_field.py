@@ -12,17 +12,21 @@ an activation, the stream acquires a mean ``m^l`` and the cross term ``2 rho m <
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.conventions import K0, PAIR, PAIR0, K
 from resexpand.errors import HyperparameterError
+from resexpand.network.operation import Noise
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.coins import over_coins
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.noise import Columns, averaged
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import Entries, Signal
 
@@ -59,7 +63,8 @@ class Chain:
         outs = [signal for signal, _ in found]
         moments = _selected(selector, [signal.moments for signal in outs])
         means = _selected(selector, [signal.means for signal in outs])
-        return Signal(moments, means, is_gaussian=all(signal.is_gaussian for signal in outs))
+        coins = tuple(coin for signal in outs for coin in signal.coins)
+        return Signal(moments, means, all(s.is_gaussian for s in outs), coins=coins)
 
     def through_branch(
         self, signal: Signal, steps: tuple[Step, ...], shape: str
@@ -84,7 +89,7 @@ class Chain:
             (symbol, weight * moment + bias)
             for symbol, moment in zip(symbols, signal.moments, strict=True)
         ]
-        return Signal.gaussian(symbols)
+        return signal.contracted(symbols)
 
 
 def _selected(selector: sp.Symbol, options: list[Entries]) -> Entries:
@@ -117,16 +122,17 @@ def _entry_symbols(name: str, count: int) -> tuple[sp.Symbol, ...]:
     )
 
 
-def kernel(net: ResNet, inputs: int = 1) -> Recursion:
+def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion:
     """Derive the covariance-kernel recursion at infinite width.
 
     Parameters
     ----------
     net : ResNet
         The network; any hyperparameter may be symbolic.
-    inputs : int
+    inputs : int or "masks"
         1 for the kernel of one input, 2 for the 2 x 2 kernel of a pair. The pair recursion also
-        serves any number of inputs: their kernel is determined pair by pair.
+        serves any number of inputs: their kernel is determined pair by pair. ``"masks"`` is the
+        2 x 2 kernel of one input under two independent draws of all noise (dropout masks).
 
     Returns
     -------
@@ -135,13 +141,18 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
         last `Linear` of the branch, layers ``1 .. L + 1``; the last entry belongs to the read-out
         if the network has one, else to the block that would come next); for one input and a
         branch that ends in an activation also ``m``, the mean of the stream. Its value is exact up
-        to O(1/N).
+        to O(1/N). With stochastic depth the kernel is random at infinite width: `K` and `C` are
+        means over the coins, and for one input ``K_var`` is the variance of `K`.
 
     Raises
     ------
     HyperparameterError
-        If `inputs` is neither 1 nor 2, or a symbol of the network has the name of a quantity of
-        the formulas, such as ``K``.
+        If `inputs` is none of these, or a symbol of the network has the name of a quantity of the
+        formulas, such as ``K``.
+    UnsupportedError
+        If an activation would act on what is not Gaussian at infinite width, such as a stream to
+        which masked Gaussians were added; or if the mean over the coins of blocks does not obey a
+        recursion of its own, because the kernel enters a block in a nonlinear way.
 
     References
     ----------
@@ -154,30 +165,43 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
     >>> print(kernel(net).definitions[0][1])
     sigma_b2 + sigma_w2*<phi(x)**2>_[K]
     """
-    if inputs not in (1, 2):
+    if inputs not in (1, 2, "masks"):
         raise HyperparameterError(
             f"a kernel recursion for {inputs} inputs",
             "the recursion closes on pairs",
             "use inputs=2: it serves any number of inputs",
         )
-    state, initial = ((K,), (K0,)) if inputs == 1 else (PAIR, PAIR0)
+    recursion, coins = conditional_kernel(net, "masks" if inputs == "masks" else "inputs", inputs)
+    return over_coins(recursion, coins) if coins else recursion
+
+
+def conditional_kernel(
+    net: ResNet, columns: Columns, inputs: int | str = 2
+) -> tuple[Recursion, tuple[Noise, ...]]:
+    """Derive the kernel given the coins of every block, and return these; see `kernel`.
+
+    `columns` tells how the noise of two columns goes together.
+    """
+    state, initial, title = _STATES[inputs]
     hyper = Hyperparameters(net)
     rho = hyper.scale()
     chain = Chain(net, hyper)
-    streams = () if net.is_gaussian else _mean_symbols(inputs)
-    stream = _stream(state, streams)
+    streams = () if net.is_gaussian else _mean_symbols(state)
+    stream = _stream(net, state, streams, columns)
     out = chain.through_block(stream)
     update = _with_means(state, (hyper.skip(), rho), out, streams)
-    update = _normed(net, hyper, update, len(state))
+    update = _normed(net, hyper, update, len(state), columns)
     hyper.input_kernel(initial)
     read_out = read_out_covariance(net, hyper, stream) or _next_covariance(net, hyper, stream)
-    return Recursion(
-        title="covariance kernel" if inputs == 1 else "covariance kernel of two inputs",
+    # Two draws of the masks have one variance, which comes first and last.
+    kept = len(set(state))
+    recursion = Recursion(
+        title=title,
         net=net,
-        inputs=inputs,
-        state=state + streams,
-        initial=initial + (sp.Integer(0),) * len(streams),
-        update=update,
+        inputs=1 if len(set(initial)) == 1 else 2,
+        state=state[:kept] + streams,
+        initial=initial[:kept] + (sp.Integer(0),) * len(streams),
+        update=update[:kept] + update[len(state) :],
         definitions=tuple(chain.definitions),
         outputs=_outputs(state, streams, read_out),
         bindings=tuple(hyper.bindings.items()),
@@ -185,6 +209,22 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
         laws=laws_of(net),
         citations=citations_of(net),
     )
+    return recursion, out.coins
+
+
+_STATES: dict[int | str, tuple[Entries, Entries, str]] = {
+    1: ((K,), (K0,), "covariance kernel"),
+    2: (PAIR, PAIR0, "covariance kernel of two inputs"),
+    "masks": ((K, PAIR[1], K), (K0,) * 3, "covariance kernel of two draws of the masks"),
+    "test": (PAIR, (K0,) * 3, "covariance kernel with and without masks"),
+}
+"""State of a kernel recursion, its values at layer 0, and what it is."""
+
+
+def _stream(net: ResNet, state: Entries, means: Entries, columns: Columns = "inputs") -> Signal:
+    if means:
+        return Signal(state, means, is_gaussian=False, columns=columns)
+    return replace(Signal.gaussian(state, columns), is_gaussian=not net.is_mixture)
 
 
 def _outputs(state: Entries, streams: Entries, read_out: Entries | None) -> tuple[Output, ...]:
@@ -202,8 +242,8 @@ def _outputs(state: Entries, streams: Entries, read_out: Entries | None) -> tupl
     return (kernels, layers, *(means if len(streams) == 1 else []))
 
 
-def _mean_symbols(inputs: int) -> tuple[sp.Symbol, ...]:
-    names = ("m",) if inputs == 1 else ("m_1", "m_2")
+def _mean_symbols(state: Entries) -> tuple[sp.Symbol, ...]:
+    names = ("m",) if len(state) == 1 else ("m_1", "m_2")
     return tuple(sp.Symbol(name, real=True) for name in names)
 
 
@@ -225,11 +265,13 @@ def _with_means(
     return kernels + tuple(skip * m + rho * mean for m, mean in zip(streams, means, strict=True))
 
 
-def _normed(net: ResNet, hyper: Hyperparameters, update: Entries, size: int) -> Entries:
+def _normed(
+    net: ResNet, hyper: Hyperparameters, update: Entries, size: int, columns: Columns
+) -> Entries:
     """Return the update of the stream behind the map that follows every block."""
     means = update[size:]
     for step in net.post:
-        after = _stream(update[:size], means).mapped(step, hyper.of_step(step))
+        after = _stream(net, update[:size], means, columns).mapped(step, hyper.of_step(step))
         update = after.moments + (after.means if means else ())
     return update
 
@@ -257,7 +299,7 @@ def read_out_moment(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entr
     """Return the second moment of what the read-out acts on: ``phi(h)`` or ``h`` itself."""
     for step in net.head:
         stream = stream.mapped(step, hyper.of_step(step))
-    return stream.moments
+    return tuple(averaged(moment, stream.coins) for moment in stream.moments)
 
 
 def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries | None:
@@ -268,11 +310,8 @@ def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> 
     return tuple(weight * moment + bias for moment in read_out_moment(net, hyper, stream))
 
 
-def stream_of(base: Recursion) -> Signal:
+def stream_of(base: Recursion, columns: Columns = "inputs") -> Signal:
     """Return the signal that the state of a kernel recursion describes."""
     size = len(base.output("K").entries)
-    return _stream(base.state[:size], base.state[size:])
-
-
-def _stream(moments: Entries, means: Entries) -> Signal:
-    return Signal(moments, means, is_gaussian=False) if means else Signal.gaussian(moments)
+    means = () if base.net.is_gaussian else base.state[size:]
+    return _stream(base.net, base.state[:size], means, columns)

@@ -35,7 +35,7 @@ def tangents_{j}(source, target, first, parents{phi.parameters}):
     """Write phi'(h) v for the tangents."""
 {phi.reads}    for t in range(parents.size):
         h, v, new = source[parents[t]], source[first + t], target[first + t]
-{phi.averages}        for turn in range(turns(h.size)):
+{drawn}{phi.averages}        for turn in range(turns(h.size)):
             i = entry(turn)
             new[i] = {phi.value}
     meet()
@@ -80,7 +80,7 @@ class Tangents(ColumnGroup):
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
         phi = _moved(j, op)
-        return [*phi.functions, LOOP.format(j=j, phi=phi)]
+        return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("parents[t]"))]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
@@ -93,7 +93,7 @@ class Tangents(ColumnGroup):
 
 def _moved(j: int, op: Map) -> MapCall:
     """Return the call of what a map makes of a tangent."""
-    if not op.arguments:
+    if op.is_function:
         slope = slope_call(j, op, "h")
         return replace(slope, value=f"{slope.value} * v[i]")
     return map_call(f"phi_{j}_moved", j, op, without_deltas_in(tangent(op)), "h", "v")
