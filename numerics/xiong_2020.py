@@ -46,6 +46,7 @@ from resexpand import (
     pre_ln,
     sample,
 )
+from resexpand.agreement.extrapolation import extrapolate_all
 from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.one_loop import Sampled, terms_figure
 from support.claims import Claim, run_script
@@ -105,12 +106,13 @@ def mean_claim(scale: Scale) -> Claim:
 
 
 def figure(nets: Sequence[ResNet], runs: Sequence[Runs], wrong: Any, out: Path) -> None:
-    """Draw both gradient profiles at the largest width."""
+    """Draw both gradient profiles, extrapolated to infinite width."""
     for net, run, (profile, words), name in zip(nets, runs, wrong, ("pre", "post"), strict=True):
-        found, right = run[-1]["gradient"], evaluate(gradient_moments(net), K0=1.0)["gradient"]
+        found = extrapolate_all(run)["gradient"]
+        right = evaluate(gradient_moments(net), K0=1.0)["gradient"]
         layers = np.arange(len(right))
         curves = {"infinite width": right, words: right[-1] * profile}
-        subtitle = rf"{name}-LN, relu, $L = {len(right) - 1}$, $N = {found.width}$"
+        subtitle = rf"{name}-LN, relu, $L = {len(right) - 1}$, samples at $N \to \infty$"
         samples = Sampled(layers, found.mean, found.stderr)
         drawing = terms_figure(layers, curves, samples, subtitle=subtitle, quantity="$P^l$")
         save_figure(drawing, out / f"{name}_ln")

@@ -322,6 +322,8 @@ def _check_post_norm(op: object) -> None:
     if op.expression.diff(X).has(X):
         why = "the stream of the next block would not be Gaussian at infinite width"
         raise UnsupportedError(asked, why, remedy)
+    if op.noise:
+        raise UnsupportedError(asked, "it draws noise of its own", remedy)
     if any(map(is_many, op.values)):
         raise UnsupportedError(asked, "it has one value per block", "give one for all blocks")
 
