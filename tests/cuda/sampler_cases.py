@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from resexpand import Activation, Branch, Linear, ResNet
+from resexpand import Activation, Branch, Dropout, Linear, ResNet, StochasticDepth
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.input_kernel import input_kernel
@@ -22,6 +22,7 @@ BRANCHES = {
     "V tanh W": Branch(W, Activation("tanh"), V),
     "relu W": Branch(W, Activation("relu")),
 }
+MASKED = Branch(Dropout(0.6), Activation("relu"), W, StochasticDepth(0.7))
 READ = ("kernel", "layer_covariance", "output", "output_squared", "output_variance")
 DERIVED = ("chi", "response")
 GROWTH = ("tangent", "distance", "distance_squared", "residual_ratio", "residual_share")
@@ -64,6 +65,11 @@ def _registry() -> Iterator[tuple[str, Case]]:
                 f"{method}, rotations, {columns}",
                 Case("W erf", rotated, K0, method, "orthogonal"),
             )
+        for columns, names, K0 in (
+            ("pair", READ, PAIR),
+            ("backward", (*BACKWARD, *PATHS, "tangent"), ONE),
+        ):
+            yield f"{method}, masks, {columns}", Case("masks", names, K0, method)
     for law in ("uniform", "rademacher", "log(u/(1 - u))"):
         yield f"dense, {law} weights", Case("W erf", ("kernel", "ntk"), ONE, DENSE, law)
     for columns, K0 in (("one", ONE), ("pair", PAIR)):
@@ -76,7 +82,7 @@ REGISTRY = dict(_registry())
 def sampler(name: str, width: int, target: str, depth: int = 2) -> Sampler:
     """Return the sampler of a case."""
     case = REGISTRY[name]
-    branch = BRANCHES[case.branch]
+    branch = {**BRANCHES, "masks": MASKED}[case.branch]
     net = ResNet(branch, scale=0.6, depth=depth, read_out=branch.followed_by(Linear(1.1, 0.2)))
     kernel = input_kernel(case.K0, None, None)
     return make_sampler(
