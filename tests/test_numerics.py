@@ -17,7 +17,7 @@ from resexpand.export.record import read_record
 
 FOLDER = Path(__file__).parent.parent / "numerics"
 TOO_SMALL = {"finite_width": ["scores"]}
-CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "conclude(" in path.read_text("utf-8"))
+CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "run_script" in path.read_text("utf-8"))
 
 
 def loaded(path: Path) -> ModuleType:
@@ -35,7 +35,7 @@ def loaded(path: Path) -> ModuleType:
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
         *("dherin_2025", "finite_width", "fischer_2023", "interval_coverage", "sampler_laws"),
-        "verdict_level",
+        *("verdict_level", "xiong_2020"),
     ]
 
 

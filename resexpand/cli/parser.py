@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_runs(commands, _command)
     _latex(commands)
     add_doctor(commands, _command)
+    _operations(commands)
     return parser
 
 
@@ -91,6 +92,11 @@ def _network(parser: argparse.ArgumentParser) -> None:
         metavar="OPS",
         help="operations of the branch in data-flow order, such as "
         "'Linear(1, 0.1); tanh; Linear(1.2, 0)'; instead of activation and variances",
+    )
+    group.add_argument(
+        "--post-norm",
+        metavar="OP",
+        help="normalisation of the stream behind every block, such as 'LayerNorm(eps=1e-5)'",
     )
     branch.add_argument(
         "--activation",
@@ -262,6 +268,16 @@ def _order_profile(commands: Any) -> None:
     )
     parser.add_argument(
         "--out", metavar="STEM", help="draw the shares over --depth to STEM.pdf and STEM.png"
+    )
+
+
+def _operations(commands: Any) -> None:
+    _command(
+        commands,
+        "operations",
+        "operations_command",
+        "Which theory and which sampler takes which operation, found by trying.",
+        network=False,
     )
 
 

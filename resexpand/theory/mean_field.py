@@ -190,6 +190,7 @@ def conditional_kernel(
     stream = _stream(net, state, streams, columns)
     out = chain.through_block(stream)
     update = _with_means(state, (hyper.skip(), rho), out, streams)
+    update = _normed(net, hyper, update, len(state), columns)
     hyper.input_kernel(initial)
     read_out = read_out_covariance(net, hyper, stream) or _next_covariance(net, hyper, stream)
     # Two draws of the masks have one variance, which comes first and last.
@@ -262,6 +263,17 @@ def _with_means(
         for k, v, (a, b) in zip(state, moments, pairs, strict=True)
     )
     return kernels + tuple(skip * m + rho * mean for m, mean in zip(streams, means, strict=True))
+
+
+def _normed(
+    net: ResNet, hyper: Hyperparameters, update: Entries, size: int, columns: Columns
+) -> Entries:
+    """Return the update of the stream behind the map that follows every block."""
+    means = update[size:]
+    for step in net.post:
+        after = _stream(net, update[:size], means, columns).mapped(step, hyper.of_step(step))
+        update = after.moments + (after.means if means else ())
+    return update
 
 
 def activation_labels(net: ResNet) -> dict[int, sp.Symbol]:

@@ -100,49 +100,56 @@ class Signal:
         noise = fresh(step.op.random, values)
         own = zip(step.op.random, noise, strict=True)
         named = {**values, **step.op.certain, **{old.symbol: new.symbol for old, new in own}}
-        inputs = [self._numbers(step.op, p, named) for p in range(len(self.means))]
+        numbers = [self._numbers(step.op, p, named) for p in range(len(self.means))]
         if step.op.expression.diff(X).has(X):
             self._require_no_coin(repr(step.op))
-            return self._averaged(step.op, inputs, noise)
-        return self._linear(inputs, noise, stays=self.is_gaussian and step.op.is_linear)
+            return self._averaged(
+                step.op, [step.op.expression.xreplace(at) for at in numbers], noise
+            )
+        return self._linear(step.op, numbers, noise)
 
     def _variance(self, p: int) -> sp.Expr:
         return self.moments[-1 if p else 0]
 
-    def _numbers(self, op: Map, p: int, values: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
-        """Return the expression of a map for input p with numbers for all averages."""
-        at = dict(values)
-        for symbol, value in op.averages:
-            at[symbol] = self._average(op, value.xreplace(at), p)
-        return op.expression.xreplace(at)
-
-    def _average(self, op: Map, function: sp.Expr, p: int) -> sp.Expr:
-        """Return the average of a function of `X` over the neurons of input p."""
-        self._require_no_coin(repr(op))
-        if function.is_polynomial(X) and sp.degree(function, X) <= 2:
-            powers = (sp.Integer(1), self.means[p], self._variance(p))
-            found = sp.Poly(function, X).all_coeffs()[::-1]
-            terms = [_times(c, m) for c, m in zip(found, powers, strict=False)]
-            if UNKNOWN in terms:
-                raise _not_gaussian(op)
-            return sp.Add(*terms)
-        if not self.is_gaussian:
-            raise _not_gaussian(op)
-        (x,) = integration_variables(1)
-        return GaussianExpectation(function.xreplace({X: x}), (x,), (self._variance(p),))
-
     def _places(self) -> tuple[tuple[int, int], ...]:
         return PLACES[len(self.moments)]
 
-    def _linear(self, inputs: list[sp.Expr], noise: tuple[Noise, ...], *, stays: bool) -> Signal:
-        inputs, coins = self._with_coins(inputs, noise)
+    def _numbers(
+        self, op: Map, p: int, values: Mapping[sp.Symbol, sp.Expr]
+    ) -> dict[sp.Symbol, sp.Expr]:
+        """Return the parameters of a map, and its averages for input p."""
+        at = dict(values)
+        for symbol, value in op.averages:
+            at[symbol] = self._average(op, value, at, p)
+        return at
+
+    def _average(
+        self, op: Map, function: sp.Expr, at: Mapping[sp.Symbol, sp.Expr], p: int
+    ) -> sp.Expr:
+        """Return the average of a function of `X` and of known symbols over input p."""
+        self._require_no_coin(repr(op))
+        if function.is_polynomial(X) and sp.degree(function, X) <= 2:
+            powers = (sp.Integer(1), self.means[p], self._variance(p))
+            # Known averages may be formal, with a variable X of their own: they come in last.
+            found = [c.xreplace(at) for c in sp.Poly(function, X).all_coeffs()[::-1]]
+            terms = [_times(c, m) for c, m in zip(found, powers, strict=False)]
+            if UNKNOWN in terms:
+                raise _not_gaussian(op)
+            return sp.expand(sp.Add(*terms))
+        if not self.is_gaussian:
+            raise _not_gaussian(op)
+        (x,) = integration_variables(1)
+        integrand = function.xreplace(at).xreplace({X: x})
+        return GaussianExpectation(integrand, (x,), (self._variance(p),))
+
+    def _linear(
+        self, op: Map, numbers: list[dict[sp.Symbol, sp.Expr]], noise: tuple[Noise, ...]
+    ) -> Signal:
         masks = tuple(each for each in noise if each.over == "neurons")
-        if self.columns == "test" and masks:
-            at_mean = {each.symbol: each.mean() for each in masks}
-            inputs = [inputs[0], *(value.xreplace(at_mean) for value in inputs[1:])]
-        slopes = [expression.diff(X) for expression in inputs]
-        shifts = [expression.xreplace({X: ZERO}) for expression in inputs]
-        means = self.means
+        slope, shift = op.expression.diff(X), op.expression.xreplace({X: ZERO})
+        slopes, coins = self._by_column([slope.xreplace(at) for at in numbers], noise)
+        shifts, _ = self._by_column([shift.xreplace(at) for at in numbers], noise)
+        means, stays = self.means, self.is_gaussian and op.is_linear
         second, both = apart(masks, self.columns)
 
         def over(p: int, q: int, one: sp.Expr, other: sp.Expr) -> sp.Expr:
@@ -171,17 +178,18 @@ class Signal:
         stays = stays and not masks
         return Signal(moments, new, stays, self.columns, mixture, self.coins + coins)
 
-    def _with_coins(
-        self, inputs: list[sp.Expr], noise: tuple[Noise, ...]
+    def _by_column(
+        self, values: list[sp.Expr], noise: tuple[Noise, ...]
     ) -> tuple[list[sp.Expr], tuple[Noise, ...]]:
-        """Let the second input call the coins of a block as it meets them."""
+        """Return values with the noise that each input meets, and the coins of both inputs."""
         coins = tuple(each for each in noise if each.over == "block")
-        if not coins or len(inputs) == 1:
-            return inputs, coins
         if self.columns == "test":
-            return [inputs[0], inputs[1].xreplace({c.symbol: c.mean() for c in coins})], coins
+            at_mean = {each.symbol: each.mean() for each in noise}
+            return [values[0], *(value.xreplace(at_mean) for value in values[1:])], coins
+        if not coins or len(values) == 1:
+            return values, coins
         second, both = apart(coins, self.columns)
-        return [inputs[0], inputs[1].xreplace(second)], both
+        return [values[0], values[1].xreplace(second)], both
 
     def _activated(self, step: Step) -> Signal:
         label, op = step.label, step.op

@@ -24,13 +24,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-import numpy as np
-
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
-    Floats,
-    require_no_jumps,
+    refuse_jumps,
     slope_call,
     without_deltas_in,
 )
@@ -83,7 +80,7 @@ ROOMS = {
     "met": "(depth + 1, laws.shape[0], inputs, length)",
     "acted_on": "(depth + 1, laws.shape[0], weighted, length)",
 }
-TANGENT_ROOMS = {"tangents": "(depth + 1, 1, length)"}
+TANGENT_ROOMS = {"tangents": "(depth + 1, np.int64(1), length)"}
 
 EPILOGUE = """\
         place = (key0, key1, depth + 1, draw)
@@ -95,7 +92,7 @@ EPILOGUE = """\
 {last_overlap}{last_pairing}        for layer in range(depth, 0, -1):
             place = (key0, key1, layer, draw)
             p, g, back, met, acted_on = again(p), again(g), again(back), again(met), again(acted_on)
-            scaled(p, scales[layer - 1], g)
+{post}            scaled(p, scales[layer - 1], g)
 {block}
 {skip}            add_gradients(g, p)
             write_products(p, width, gradients[n, layer - 1])
@@ -105,7 +102,7 @@ LINEAR = """\
             law, source = (laws[{j}, 0], laws[{j}, 1]), acted_on[layer - 1, {k}]
             if ntk_layers.size:
                 add_tangent_kernel(source, g, width, law, ntk_layers[n, layer - 1])
-            transposed(source, g, biased, width, law, place, {j}, back)"""
+            transposed(source, g, biased, width, law, place, np.int64({j}), back)"""
 
 SKIP = """\
             for a in range(inputs):
@@ -154,11 +151,6 @@ class Gradients(ColumnGroup):
     overlapped: bool = False
 
     @property
-    def carried(self) -> int:
-        """None: gradients go the other way."""
-        return 0
-
-    @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """What is left behind by layer."""
         square = (self.count, self.count)
@@ -174,10 +166,6 @@ class Gradients(ColumnGroup):
         """Return the group that serves both."""
         overlapped = self.overlapped or other.overlapped
         return replace(self, paired=self.paired or other.paired, overlapped=overlapped)
-
-    def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return no column."""
-        return np.zeros((len(kernel) + 1, 0))
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
@@ -230,13 +218,17 @@ class Gradients(ColumnGroup):
     def epilogue(self, blocks: Blocks, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""
         block = blocks.chosen(["\n".join(map(_line, reversed(steps))) for steps in blocks.shapes])
+        post = blocks.chosen(
+            [f"{'':12}{_back_line(step, 'layer - 1', 'p')}" for step in blocks.post] or [""]
+        )
         opening = [_back_line(step, "depth", "p") for step in reversed(blocks.head)]
         pairing = [("        ", "depth"), ("            ", "layer - 1")] if self.paired else []
         last, inner = [PAIRING.format(space=s, layer=at) for s, at in pairing] or ["", ""]
         return EPILOGUE.format(
             behind=behind,
             opening="".join(f"{'':8}{line}\n" for line in opening),
-            block=blocks.selection() + block,
+            post=blocks.selection() + (f"{post}\n" if post else ""),
+            block=block,
             skip="" if blocks.skips else SKIP,
             overlap=OVERLAP if self.overlapped else "",
             last_overlap=LAST_OVERLAP if self.overlapped else "",
@@ -246,7 +238,7 @@ class Gradients(ColumnGroup):
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that jump."""
-        require_no_jumps(branch, names, "gradient")
+        refuse_jumps(branch, names, "gradient")
 
 
 def _turned_back(j: int, op: Map) -> MapCall:

@@ -20,7 +20,7 @@ from resexpand.errors import KernelError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
     Floats,
-    require_no_jumps,
+    refuse_jumps,
     slope_call,
     without_deltas_in,
 )
@@ -88,7 +88,7 @@ class Tangents(ColumnGroup):
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that jump."""
-        require_no_jumps(branch, names, "derivative")
+        refuse_jumps(branch, names, "derivative")
 
 
 def _moved(j: int, op: Map) -> MapCall:

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from resexpand.montecarlo.jit import inlined
+from resexpand.montecarlo.jit import inlined, whole
 
-INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS, READ_OUT_TRANSPOSED, NOISE = 0, 1, 2, 3, 4, 5
-FUNCTION_SPACE_FIRST, TRANSPOSED_FIRST, DENSE_FIRST = 16, 17, 130
+INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS, READ_OUT_TRANSPOSED, NOISE = map(whole, range(6))
+FUNCTION_SPACE_FIRST, TRANSPOSED_FIRST, DENSE_FIRST = map(whole, (16, 17, 130))
 LARGEST_BRANCH = 56
 """Most operations in a branch: their streams must fit below 256 and below each other."""
 
