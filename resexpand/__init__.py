@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
+    from resexpand.network.batch_norm import BatchNorm
     from resexpand.network.linear import Linear
     from resexpand.network.resnet import Branch, ResNet
     from resexpand.numbers.evaluation import evaluate
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Activation": "resexpand.network.activation",
+    "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
@@ -68,6 +70,7 @@ _HOMES = {
 
 __all__ = [
     "Activation",
+    "BatchNorm",
     "Branch",
     "Linear",
     "Majorant",

@@ -15,8 +15,9 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sympy as sp
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
@@ -37,6 +38,7 @@ from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.montecarlo.statistics.stopping import Until, checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
 from resexpand.montecarlo.weights.quantile import weight_law
+from resexpand.network.batch_norm import is_running, require_batch
 from resexpand.network.numbers import whole_number
 from resexpand.network.resnet import ResNet, require_plain
 
@@ -175,6 +177,7 @@ def sample(
         raise HyperparameterError(f"sampling {net!r}", "not a network", "pass a ResNet")
     numbers = concrete(net, hyperparameters)
     kernel, notes = noted_kernel(K0, inputs, numbers.read_in)
+    _check_batches(net, numbers, kernel)
     chosen = with_histograms(select(observables, len(kernel)), histograms)
     rule = checked_until(until, (observable.name for observable in chosen), shard)
     law = weight_law(weights)
@@ -220,6 +223,23 @@ def sample(
     count = _drawn(draws, sums, rule, part if shard is not None else None)
     rounded = {"notes": list(notes)} if notes else {}
     return estimates_of(sums, {**settings, **count, "method_reason": reason, **said, **rounded})
+
+
+def _check_batches(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64]) -> None:
+    """Refuse batches without statistics, and statistics that no sampled batch has."""
+    rows = len(numbers.laws) // len(net.kinds)
+    ending = [step.op for step in net.head] if net.has_own_head else []
+    for k, branch in enumerate(net.kinds):
+        for j, op in enumerate((*branch.ops, *ending)):
+            if op.contracts or op.over != "batch":
+                continue
+            require_batch(op, numbers.laws[k * rows + j], kernel)
+            if is_running(op):
+                raise UnsupportedError(
+                    f"sampling {op!r}",
+                    "its statistics are averages of many training batches",
+                    'use mode="train", or kernel(net, inputs="batch") for running statistics',
+                )
 
 
 def _drawn(

@@ -5,7 +5,8 @@ A network is a program over columns (one per input) of which three instructions 
 - **contract** (`Contraction`): ``g = W x + b`` over the neurons with fresh Gaussian weights. Given
   the Gram matrix of its sources, neurons are independent with covariance ``C``.
 - **map** (`Map`): ``y_i = psi(x_i; p, s)``, at every neuron by itself, of parameters p and of
-- **averages** ``s = (1/N) sum_i f(x_i; p, s')``, common to all neurons, each made of those before.
+- **averages** ``s = (1/N) sum_i f(x_i; p, s')``, common to all neurons, each made of those before;
+  or, with ``over = "batch"``, at every neuron the averages over the inputs of a batch.
 
 An operation is a class with a name (`kind`), its `parameters` and, for a map, `expression` and
 `averages` as SymPy expressions in `X`, the symbols of the parameters and those of the averages:
@@ -30,7 +31,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import sympy as sp
 
@@ -88,12 +89,15 @@ class Parameter:
         Smallest allowed value.
     default : number or sympy.Expr, optional
         Value if none is given; without one it must be.
+    words : tuple of (object, int)
+        Words that stand for a number, ``("running", 1)``, which is what is kept.
     """
 
     symbol: sp.Symbol
     name: str = ""
     minimum: int | None = None
     default: Any = None
+    words: tuple[tuple[object, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Take the name of the symbol where none is given."""
@@ -107,6 +111,9 @@ Value: TypeAlias = sp.Expr | tuple[sp.Expr, ...]
 def _checked(value: Any, parameter: Parameter) -> Value:
     """Return the value of a parameter; a list or array holds one per block."""
     name, minimum = parameter.name, parameter.minimum
+    value = next(
+        (n for word, n in parameter.words if type(word) is type(value) and word == value), value
+    )
     if isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1:
         return tuple(hyperparameter(v, name, minimum=minimum) for v in value)
     return hyperparameter(value, name, minimum=minimum)
@@ -164,6 +171,11 @@ class Operation:
         """What stores and generated code call it: the kind, whatever its parameters."""
         return self.kind
 
+    @property
+    def pairs(self) -> tuple[tuple[Parameter, Any], ...]:
+        """Every parameter and its value."""
+        return tuple(zip(self.parameters, self.values, strict=True))
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{self!r} is frozen: describe another {self.kind}")
 
@@ -174,8 +186,8 @@ class Operation:
         return hash((self.kind, self.values))
 
     def __repr__(self) -> str:
-        given = (f"{p.name}={v}" for p, v in zip(self.parameters, self.values, strict=True))
-        return f"{self.kind}({', '.join(given)})"
+        said = (({n: w for w, n in p.words}.get(v, v), p.name) for p, v in self.pairs)
+        return f"{self.kind}({', '.join(f'{name}={value}' for value, name in said)})"
 
 
 class Contraction(Operation):
@@ -194,7 +206,12 @@ class Map(Operation):
     expression : sympy.Expr
         The function of `X`, the symbols of the parameters and of the averages.
     averages : tuple of (sympy.Symbol, sympy.Expr)
-        Averages over the neurons, each a function of `X`, parameters and averages before it.
+        Averages, each a function of `X`, parameters and averages before it.
+    over : str
+        What its averages run over: the ``"neurons"`` of an input, or at each neuron the inputs of a
+        ``"batch"``.
+    group : sympy.Symbol or None
+        Parameter that says how many inputs make a batch; all of them where it is zero.
     law : ActivationLaw or None
         Closed Gaussian averages of a function of `X` alone, the ground of the orders in 1/N.
     """
@@ -202,6 +219,8 @@ class Map(Operation):
     contracts = False
     expression: ClassVar[sp.Expr]
     averages: ClassVar[tuple[tuple[sp.Symbol, sp.Expr], ...]] = ()
+    over: ClassVar[Literal["neurons", "batch"]] = "neurons"
+    group: ClassVar[sp.Symbol | None] = None
     law: ActivationLaw | None = None
     variable: ClassVar[sp.Symbol] = X
 

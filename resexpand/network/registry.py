@@ -11,11 +11,13 @@ import sympy as sp
 from resexpand.errors import DescriptionError
 from resexpand.expressions import parse_expression
 from resexpand.network.activation import Activation
+from resexpand.network.batch_norm import BatchNorm
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Contraction, Map, Operation
 
 OPERATIONS: dict[str, type[Operation]] = {
     Activation.kind: Activation,
+    BatchNorm.kind: BatchNorm,
     Linear.kind: Linear,
 }
 """Every kind of operation by name: the one place to add another."""

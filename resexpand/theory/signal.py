@@ -26,6 +26,7 @@ from resexpand.gaussian.expectation import (
     pair_moment,
     second_moment,
 )
+from resexpand.network.batch_norm import require_no_batch
 from resexpand.network.operation import Map, X
 from resexpand.network.steps import Step
 
@@ -64,6 +65,7 @@ class Signal:
         UnsupportedError
             If an average of it is not known from second moments.
         """
+        require_no_batch(step.op, "the theory of single inputs or pairs")
         if step.label is not None:
             return _activated(step.label, self.moments)
         inputs = [self._numbers(step.op, p, values) for p in range(len(self.means))]

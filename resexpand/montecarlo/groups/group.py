@@ -189,7 +189,7 @@ def require_no_averages(branch: Branch, names: str) -> None:
         if op.averages:
             raise UnsupportedError(
                 f"{names} of a network with {op!r}",
-                "its averages over the neurons couple what these columns take apart",
+                f"its averages over the {op.over} couple what these columns take apart",
                 "ask for kernels, tangents or gradients, which follow averages",
             )
 
