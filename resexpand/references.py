@@ -168,6 +168,21 @@ _PAPERS = (
         arxiv="2206.06929",
     ),
     Reference(
+        key="yang2019",
+        authors=(
+            "Yang, Greg",
+            "Pennington, Jeffrey",
+            "Rao, Vinay",
+            "Sohl-Dickstein, Jascha",
+            "Schoenholz, Samuel S.",
+        ),
+        title="A mean field theory of batch normalization",
+        year=2019,
+        venue="International Conference on Learning Representations",
+        arxiv="1902.08129",
+        proceedings=True,
+    ),
+    Reference(
         key="de2020",
         authors=("De, Soham", "Smith, Samuel L."),
         title="Batch normalization biases residual blocks towards the identity function in deep "

@@ -1,4 +1,4 @@
-r"""Batch normalisation: every neuron is centred and scaled over the inputs of a batch,
+r"""Batch normalisation: every neuron is centred and scaled over the inputs of a batch.
 
     BN(x)_a = (x_a - m) / sqrt(v + eps),   m = (1/B) sum_a x_a,   v = (1/B) sum_a (x_a - m)^2,
 

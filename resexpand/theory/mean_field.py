@@ -13,6 +13,7 @@ an activation, the stream acquires a mean ``m^l`` and the cross term ``2 rho m <
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import sympy as sp
 
@@ -22,9 +23,17 @@ from resexpand.errors import HyperparameterError
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.batch import BatchSignal, batch_recursion, batch_stream
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.recursion import Output, Recursion
-from resexpand.theory.signal import Entries, Signal
+from resexpand.theory.signal import Entries, Signal, entry_symbols
+
+
+TITLES = {
+    1: "covariance kernel",
+    2: "covariance kernel of two inputs",
+    "batch": "covariance kernel of an exchangeable batch",
+}
 
 
 @dataclass
@@ -54,7 +63,7 @@ class Chain:
             for number, steps in enumerate(shapes.steps, start=1)
         ]
         covariances = _selected(selector, [covariance for _, covariance in found])
-        symbols = _entry_symbols("C", len(stream.moments))
+        symbols = entry_symbols("C", stream.names)
         self.definitions += zip(symbols, covariances, strict=True)
         outs = [signal for signal, _ in found]
         moments = _selected(selector, [signal.moments for signal in outs])
@@ -79,12 +88,12 @@ class Chain:
 
     def _through_linear(self, step: Step, name: str, signal: Signal) -> Signal:
         weight, bias = self.hyper.variances(step.op, step.suffix)
-        symbols = _entry_symbols(name, len(signal.moments))
+        symbols = entry_symbols(name, signal.names)
         self.definitions += [
             (symbol, weight * moment + bias)
             for symbol, moment in zip(symbols, signal.moments, strict=True)
         ]
-        return Signal.gaussian(symbols)
+        return signal.gaussian_of(symbols)
 
 
 def _selected(selector: sp.Symbol, options: list[Entries]) -> Entries:
@@ -108,25 +117,18 @@ def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Ent
     return covariance
 
 
-def _entry_symbols(name: str, count: int) -> tuple[sp.Symbol, ...]:
-    if count == 1:
-        return (sp.Symbol(name, positive=True),)
-    return tuple(
-        sp.Symbol(f"{name}_{entry}", **({"real": True} if entry == "12" else {"positive": True}))
-        for entry in ("11", "12", "22")
-    )
-
-
-def kernel(net: ResNet, inputs: int = 1) -> Recursion:
+def kernel(net: ResNet, inputs: int | Literal["batch"] = 1) -> Recursion:
     """Derive the covariance-kernel recursion at infinite width.
 
     Parameters
     ----------
     net : ResNet
         The network; any hyperparameter may be symbolic.
-    inputs : int
+    inputs : int or "batch"
         1 for the kernel of one input, 2 for the 2 x 2 kernel of a pair. The pair recursion also
-        serves any number of inputs: their kernel is determined pair by pair.
+        serves any number of inputs: their kernel is determined pair by pair. ``"batch"`` for
+        networks with averages over a batch: the recursion is that of exchangeable inputs
+        (`resexpand.theory.batch`), and `evaluate` takes any kernel of a batch.
 
     Returns
     -------
@@ -134,13 +136,13 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
         Outputs ``K`` (layers ``0 .. L``, normalised by the width) and ``C`` (covariance of the
         last `Linear` of the branch, layers ``1 .. L + 1``; the last entry belongs to the read-out
         if the network has one, else to the block that would come next); for one input and a
-        branch that ends in an activation also ``m``, the mean of the stream. Its value is exact up
-        to O(1/N).
+        branch that ends in an activation also ``m``, the mean of the stream; for a batch ``K_13``,
+        the covariance with an input of another batch. Its value is exact up to O(1/N).
 
     Raises
     ------
     HyperparameterError
-        If `inputs` is neither 1 nor 2, or a symbol of the network has the name of a quantity of
+        If `inputs` is none of these, or a symbol of the network has the name of a quantity of
         the formulas, such as ``K``.
 
     References
@@ -154,26 +156,25 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
     >>> print(kernel(net).definitions[0][1])
     sigma_b2 + sigma_w2*<phi(x)**2>_[K]
     """
-    if inputs not in (1, 2):
+    if inputs not in (1, 2, "batch"):
         raise HyperparameterError(
             f"a kernel recursion for {inputs} inputs",
             "the recursion closes on pairs",
             "use inputs=2: it serves any number of inputs",
         )
-    state, initial = ((K,), (K0,)) if inputs == 1 else (PAIR, PAIR0)
     hyper = Hyperparameters(net)
     rho = hyper.scale()
     chain = Chain(net, hyper)
-    streams = () if net.is_gaussian else _mean_symbols(inputs)
-    stream = Signal(state, streams, is_gaussian=False) if streams else Signal.gaussian(state)
+    stream, initial, streams = _stream(net, inputs)
+    state: Any = stream.moments
     out = chain.through_block(stream)
     update = _with_means(state, (hyper.skip(), rho), out, streams)
-    hyper.input_kernel(initial)
+    hyper.input_kernel(PAIR0 if inputs == "batch" else initial)
     read_out = read_out_covariance(net, hyper, stream) or _next_covariance(net, hyper, stream)
-    return Recursion(
-        title="covariance kernel" if inputs == 1 else "covariance kernel of two inputs",
+    found = Recursion(
+        title=TITLES[inputs],
         net=net,
-        inputs=inputs,
+        inputs=1 if inputs == 1 else 2,
         state=state + streams,
         initial=initial + (sp.Integer(0),) * len(streams),
         update=update,
@@ -184,11 +185,27 @@ def kernel(net: ResNet, inputs: int = 1) -> Recursion:
         laws=laws_of(net),
         citations=citations_of(net),
     )
+    if not isinstance(stream, BatchSignal):
+        return found
+    return batch_recursion(found, stream)
+
+
+def _stream(
+    net: ResNet, inputs: int | str
+) -> tuple[Signal | BatchSignal, Entries, tuple[sp.Symbol, ...]]:
+    """Return the stream in symbols, its moments at layer 0, and the symbols of its means."""
+    if inputs == "batch":
+        return *batch_stream(net), ()
+    state, initial = ((K,), (K0,)) if inputs == 1 else (PAIR, PAIR0)
+    if net.is_gaussian:
+        return Signal.gaussian(state), initial, ()
+    streams = _mean_symbols(1 if inputs == 1 else 2)
+    return Signal(state, streams, is_gaussian=False), initial, streams
 
 
 def _outputs(state: Entries, streams: Entries, read_out: Entries | None) -> tuple[Output, ...]:
     """Return what is read off the kernel recursion."""
-    covariance = _entry_symbols("C", len(state))
+    covariance = entry_symbols("C", [symbol.name[2:] for symbol in state])
     kernels = Output("K", "trajectory", state, meaning="covariance kernel of the stream")
     layers = Output(
         "C",

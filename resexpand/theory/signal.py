@@ -13,7 +13,7 @@ of one variable:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
@@ -31,9 +31,21 @@ from resexpand.network.operation import Map, X
 from resexpand.network.steps import Step
 
 Entries = tuple[sp.Expr, ...]
+Values = Mapping[sp.Symbol, sp.Expr]
 ZERO = sp.Integer(0)
 PLACES = {1: ((0, 0),), 3: ((0, 0), (0, 1), (1, 1))}
 """Inputs that each entry of a second moment belongs to."""
+
+
+def entry_symbols(stem: str, names: Sequence[str]) -> tuple[sp.Symbol, ...]:
+    """Return the symbols of second moments by the inputs they belong to."""
+    return tuple(
+        sp.Symbol(
+            f"{stem}_{name}" if name else stem,
+            **{"positive" if len(set(name)) < 2 else "real": True},
+        )
+        for name in names
+    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,16 @@ class Signal:
         """Return the centred Gaussian of a covariance."""
         return cls(covariance, (ZERO,) * (1 if len(covariance) == 1 else 2))
 
-    def mapped(self, step: Step, values: Mapping[sp.Symbol, sp.Expr]) -> Signal:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Inputs that each second moment belongs to."""
+        return ("",) if len(self.moments) == 1 else ("11", "12", "22")
+
+    def gaussian_of(self, covariance: Entries) -> Signal:
+        """Return the centred Gaussian of a covariance."""
+        return Signal.gaussian(covariance)
+
+    def mapped(self, step: Step, values: Values) -> Signal:
         """Return what a map makes of the signal, `values` being those of its parameters.
 
         Raises
@@ -76,7 +97,7 @@ class Signal:
     def _variance(self, p: int) -> sp.Expr:
         return self.moments[-1 if p else 0]
 
-    def _numbers(self, op: Map, p: int, values: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
+    def _numbers(self, op: Map, p: int, values: Values) -> sp.Expr:
         """Return the expression of a map for input p with numbers for all averages."""
         at = dict(values)
         for symbol, value in op.averages:
