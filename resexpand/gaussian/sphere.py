@@ -71,6 +71,22 @@ def batch_averages(
     )
 
 
+def gradient_averages(
+    slope: Function, kinks: Sequence[float], size: int, resolution: str = "fine"
+) -> tuple[float, float]:
+    """Return ``kappa_B`` and ``tau_B`` of a function's derivative, B above 3.
+
+    They are what `resexpand.theory.batch_gradients` says.
+    """
+    u, weights = entry_rule(size, kinks, NODES[resolution])
+    first, second, of_pair = pair_rule(size, kinks, NODES[resolution])
+    own = float(weights @ (slope(u) ** 2 * (1 - 1 / size - u**2 / size)))
+    products = slope(first) * slope(second) * (1 + first * second)
+    both = -float(of_pair @ products) / size
+    factor = size / (size - 3)
+    return factor * (own - both), factor * (own / (size - 1) + both)
+
+
 def entry_rule(size: int, kinks: Sequence[float], nodes: int) -> tuple[Array, Array]:
     """Return nodes and weights for one entry."""
     if size == 2:

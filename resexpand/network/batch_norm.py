@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from resexpand.errors import DescriptionError, HyperparameterError, KernelError, UnsupportedError
 from resexpand.network.operation import Map, Operation, Parameter, X
 
-MEAN, VARIANCE = sp.Symbol("m", real=True), sp.Symbol("v", positive=True)
+MEAN, VARIANCE = sp.Symbol("mean", real=True), sp.Symbol("variance", positive=True)
 EPS = sp.Symbol("eps", nonnegative=True)
 GHOST = sp.Symbol("ghost", integer=True, nonnegative=True)
 RUNNING = sp.Symbol("mode", integer=True, nonnegative=True)

@@ -72,9 +72,7 @@ def _stacked(layers: list[Array]) -> Array:
     return np.stack([np.broadcast_to(layer, (most, *layer.shape[1:])) for layer in layers])
 
 
-def _through(
-    ops: Sequence[Operation], kernels: Array, size: int, seed: int
-) -> tuple[Array, Array]:
+def _through(ops: Sequence[Operation], kernels: Array, size: int, seed: int) -> tuple[Array, Array]:
     """Return the covariance behind the last `Linear`, and what the branch makes of the batch."""
     covariance, place = kernels, 0
     while place < len(ops):

@@ -53,6 +53,11 @@ class Psi:
         values = value_at(self.law.expression, {X: np.asarray(x, dtype=np.float64)})
         return np.broadcast_to(values, np.shape(x))
 
+    def slope(self, x: Array) -> Array:
+        """Return its derivative, where it exists."""
+        derivative = self.law.derivative(1).replace(sp.DiracDelta, lambda *_: sp.Integer(0))
+        return np.broadcast_to(value_at(derivative, {X: np.asarray(x)}), np.shape(x))
+
     @cached_property
     def kinks(self) -> tuple[float, ...]:
         """Where it is not smooth, jumps included."""

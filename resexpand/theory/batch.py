@@ -17,9 +17,6 @@ at the same weights: they stay Gaussian, with the covariance
 
     q_45 = (K_45 - 2 K_14 + K_13) / (K_11 - K_12 + eps).
 
-Gradients: with ``p_a`` the derivative of the sum of the outputs, ``Cov(p) = alpha (1 - 11^T/B) +
-beta 11^T/B``; see `gradient_factors`.
-
 Source: De & Smith (2020) for the growth, Yang et al. (2019) for BSB1 matrices; derived here.
 """
 
@@ -32,7 +29,7 @@ import sympy as sp
 
 from resexpand.conventions import PAIR0
 from resexpand.errors import UnsupportedError
-from resexpand.network.batch_norm import is_running
+from resexpand.network.batch_norm import EPS, is_running
 from resexpand.network.operation import Map, X
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
@@ -63,6 +60,8 @@ class Stage:
         Symbol of what is added to it.
     square, product, mean : sympy.Expr
         ``V_B``, ``J_B`` and ``mu_B``: symbols, or functions of the spread where eps is not zero.
+    centred, common : sympy.Symbol
+        ``kappa_B`` and ``tau_B`` of gradients, `resexpand.theory.batch_gradients`.
     """
 
     op: Map
@@ -72,6 +71,8 @@ class Stage:
     square: sp.Expr
     product: sp.Expr
     mean: sp.Expr
+    centred: sp.Symbol
+    common: sp.Symbol
 
     @property
     def symbols(self) -> tuple[sp.Expr, ...]:
@@ -152,7 +153,7 @@ class BatchSignal:
                 "it normalises what is not Gaussian at infinite width",
                 "put it in front of the activation, or a Linear() between; sample() takes it",
             )
-        eps = values[step.op.parameters[0].symbol]
+        eps = values[EPS] if step.op.values[0] != 0 else sp.Integer(0)
         e = self.entries
         spread, test = e["11"] - e["12"], None
         if "44" in e:
@@ -206,7 +207,8 @@ class Normalised:
         else:
             functions = (sp.Function(f"{name}_B{suffix}") for name in ("V", "J", "mu"))
             averages = tuple(function(self.spread, self.eps) for function in functions)
-        found = Stage(op, self.function, self.spread, self.eps, *averages)
+        back = (sp.Symbol(f"{name}_B{suffix}", real=True) for name in ("kappa", "tau"))
+        found = Stage(op, self.function, self.spread, self.eps, *averages, *back)
         if not any(stage.symbols == averages for stage in self.before.stages):
             self.before.stages.append(found)
         return found
@@ -274,12 +276,17 @@ def batch_recursion(base: Recursion, stream: BatchSignal) -> BatchRecursion:
         for symbol, meaning in zip(base.state[2:], MEANINGS, strict=False)
         if symbol.name not in ("K_44", "K_45")
     )
-    pairs = (
-        replace(o, entries=_shown(o.entries), at_end=_shown(o.at_end)) for o in base.outputs
-    )
+    pairs = (replace(o, entries=_shown(o.entries), at_end=_shown(o.at_end)) for o in base.outputs)
+    used = set(PAIR0).union(*(s.free_symbols for s in sp.flatten([base.update, base.initial])))
+    used |= set().union(*(e.free_symbols for _, e in base.definitions))
+    used |= set().union(*(o.free_symbols for s in stream.stages for o in (s.function, s.eps)))
+    used |= set().union(*(e.free_symbols for o in base.outputs for e in o.at_end))
     fields |= {
         "outputs": (*pairs, *across),
-        "bindings": (*base.bindings, *((s, s) for s in open_ones)),
+        "bindings": (
+            *((s, value) for s, value in base.bindings if s in used),
+            *((s, s) for s in open_ones),
+        ),
         "citations": (*(Citation(REFERENCES[key]) for key in SOURCES), *base.citations),
     }
     return BatchRecursion(**fields, stages=tuple(stream.stages))

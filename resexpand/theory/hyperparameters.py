@@ -20,7 +20,7 @@ from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 
 RESERVED = re.compile(
-    r"(K0?(_\d\d)?|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|(panel_)?(nodes|weights)"
+    r"(K0?(_\d\d)?|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|B|(V|J|mu|kappa|tau)_B.*|(panel_)?(nodes|weights)"
     r"|(kappa|chaos|paths|cross|shift|part|gate|moment\d*|slope\d*|square\d*|mean\d*)_\d.*)\Z"
 )
 """Names of the quantities that formulas and routines are about."""

@@ -13,7 +13,7 @@ an activation, the stream acquires a mean ``m^l`` and the cross term ``2 rho m <
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import sympy as sp
 
@@ -23,11 +23,10 @@ from resexpand.errors import HyperparameterError
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.batch import BatchSignal, batch_recursion, batch_stream
+from resexpand.theory.batch import BatchRecursion, BatchSignal, batch_recursion, batch_stream
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import Entries, Signal, entry_symbols
-
 
 TITLES = {
     1: "covariance kernel",
@@ -117,6 +116,10 @@ def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Ent
     return covariance
 
 
+@overload
+def kernel(net: ResNet, inputs: Literal["batch"]) -> BatchRecursion: ...
+@overload
+def kernel(net: ResNet, inputs: int = 1) -> Recursion: ...
 def kernel(net: ResNet, inputs: int | Literal["batch"] = 1) -> Recursion:
     """Derive the covariance-kernel recursion at infinite width.
 

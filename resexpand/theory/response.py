@@ -25,6 +25,7 @@ from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.batch_gradients import with_gradients
 from resexpand.theory.differentiation import (
     differentiate,
     jacobian,
@@ -35,7 +36,7 @@ from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.mean_field import kernel, read_out_moment, stream_of
 from resexpand.theory.recursion import Output, Recursion
 
-ResponseKind = Literal["variance", "covariance", "tangent"]
+ResponseKind = Literal["variance", "covariance", "tangent", "gradient"]
 
 
 def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
@@ -45,9 +46,11 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
     ----------
     net : ResNet
         The network; any hyperparameter may be symbolic.
-    kind : {"variance", "covariance", "tangent"}
+    kind : {"variance", "covariance", "tangent", "gradient"}
         Which perturbation: of the variance of one input, of the covariance of two inputs, or a
-        tangent vector at one input.
+        tangent vector at one input. ``"gradient"``: of a batch that is normalised, the second
+        moments of the gradients (`resexpand.theory.batch_gradients`); `evaluate` then gives
+        ``gradient``, shape (L + 1, B, B), as `sample` does.
 
     Returns
     -------
@@ -81,6 +84,8 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
             "it is unknown",
             f"use one of {get_args(ResponseKind)}",
         )
+    if kind == "gradient":
+        return with_gradients(kernel(net, inputs="batch"))
     return {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
 
 
