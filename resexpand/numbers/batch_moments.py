@@ -128,7 +128,7 @@ def _exchangeable(psi: Psi, kernel: Array, eps: float, size: int) -> Array:
     if eps:
         shrink, weights = _shrinking(spread, eps, size)
         if psi.is_homogeneous:
-            one, of = averages[0], (weights @ shrink**2, weights @ shrink)
+            one, of = averages[0], (float(weights @ shrink**2), float(weights @ shrink))
             averages = [BatchAverages(one.square * of[0], one.product * of[0], one.mean * of[1])]
             weights = np.ones(1)
         else:
@@ -170,8 +170,9 @@ def _centred(kernel: Array) -> tuple[Array, Array]:
 def _homogeneous(psi: Psi, kernel: Array, eps: float) -> Array:
     values, vectors = _centred(kernel)
     positive = values[values > 0]
-    ends = -np.log(2 * positive[[-1, 0]] / len(kernel)) + (-REACH, 2 * REACH / positive.size)
-    s = np.exp(np.arange(*ends, STEP))[:, None]
+    first = -np.log(2 * positive[-1] / len(kernel)) - REACH
+    last = -np.log(2 * positive[0] / len(kernel)) + 2 * REACH / positive.size
+    s = np.exp(np.arange(first, last, STEP))[:, None]
     grown = 1 + 2 * s * values / len(kernel)
     weights = STEP * s[:, 0] * np.exp(-0.5 * np.log(grown).sum(axis=1) - eps * s[:, 0])
     shrunk = np.einsum("ik,sk,jk->sij", vectors, values / grown, vectors)

@@ -24,13 +24,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import sympy as sp
 
 from resexpand.conventions import PAIR0
 from resexpand.errors import UnsupportedError
 from resexpand.network.batch_norm import EPS, is_running
-from resexpand.network.operation import Map, X
+from resexpand.network.operation import Map, Operation, X
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
@@ -130,7 +131,8 @@ class BatchSignal:
         """Return what a map makes of the batch."""
         if step.op.over == "batch":
             return self._normalised(step, values)
-        at, means = {}, {}
+        at: dict[str, sp.Expr] = {}
+        means: dict[str, sp.Expr] = {}
         for entry, own in OWN.items():
             if entry not in self.entries:
                 continue
@@ -230,6 +232,10 @@ class Normalised:
         return self.stage.mean, test
 
 
+AnySignal: TypeAlias = Signal | BatchSignal | Normalised
+"""What a branch carries from operation to operation."""
+
+
 def batch_stream(net: ResNet) -> tuple[BatchSignal, Entries]:
     """Return the stream of an exchangeable batch, its moments as symbols, and those at layer 0.
 
@@ -260,8 +266,8 @@ def batch_stream(net: ResNet) -> tuple[BatchSignal, Entries]:
     return BatchSignal(entry_symbols("K", names), []), initial
 
 
-def _is(op: Map) -> bool:
-    return not op.contracts and op.over == "batch"
+def _is(op: Operation) -> bool:
+    return isinstance(op, Map) and op.over == "batch"
 
 
 def batch_recursion(base: Recursion, stream: BatchSignal) -> BatchRecursion:

@@ -86,13 +86,14 @@ def with_gradients(base: BatchRecursion) -> BatchRecursion:
 
 def _back(hyper: Hyperparameters, steps: tuple[Step, ...], stream: BatchSignal) -> sp.Matrix:
     """Return the matrix that takes ``(P_11, P_12)`` back through some operations."""
-    product, signal = sp.eye(2), stream
+    product = sp.eye(2)
+    signal: BatchSignal | Normalised = stream
     for step in steps:
         if step.contracts:
             weight, bias = hyper.variances(step.op, step.suffix)
             factor = sp.eye(2) * weight
             moments = tuple(weight * moment + bias for moment in signal.moments)
-            out = signal.gaussian_of(moments)
+            out: BatchSignal | Normalised = signal.gaussian_of(moments)
         else:
             out = signal.mapped(step, hyper.of_step(step))
             factor = _of_map(step, signal, out)

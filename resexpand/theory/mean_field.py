@@ -23,7 +23,13 @@ from resexpand.errors import HyperparameterError
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.batch import BatchRecursion, BatchSignal, batch_recursion, batch_stream
+from resexpand.theory.batch import (
+    AnySignal,
+    BatchRecursion,
+    BatchSignal,
+    batch_recursion,
+    batch_stream,
+)
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import Entries, Signal, entry_symbols
@@ -46,7 +52,7 @@ class Chain:
     hyper: Hyperparameters
     definitions: list[tuple[sp.Symbol, sp.Expr]] = field(default_factory=list)
 
-    def through_block(self, stream: Signal) -> Signal:
+    def through_block(self, stream: AnySignal) -> AnySignal:
         """Return what the branch of a block makes of the stream.
 
         Where blocks differ in shape, each shape has its own definitions, and the number of the
@@ -70,8 +76,8 @@ class Chain:
         return Signal(moments, means, is_gaussian=all(signal.is_gaussian for signal in outs))
 
     def through_branch(
-        self, signal: Signal, steps: tuple[Step, ...], shape: str
-    ) -> tuple[Signal, Entries]:
+        self, signal: AnySignal, steps: tuple[Step, ...], shape: str
+    ) -> tuple[AnySignal, Entries]:
         """Return what a branch makes of its input, and the covariance of its last `Linear`."""
         count = sum(step.contracts for step in steps)
         covariance: Entries = ()
@@ -85,7 +91,7 @@ class Chain:
                 signal = signal.mapped(step, self.hyper.of_step(step))
         return signal, covariance
 
-    def _through_linear(self, step: Step, name: str, signal: Signal) -> Signal:
+    def _through_linear(self, step: Step, name: str, signal: AnySignal) -> AnySignal:
         weight, bias = self.hyper.variances(step.op, step.suffix)
         symbols = entry_symbols(name, signal.names)
         self.definitions += [
@@ -104,7 +110,7 @@ def _selected(selector: sp.Symbol, options: list[Entries]) -> Entries:
     return tuple(found)
 
 
-def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries | None:
+def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> Entries | None:
     """Return the covariance in the block that would come next, None where it is as any other."""
     if len(net.kinds) == 1:
         return None
@@ -227,7 +233,7 @@ def _mean_symbols(inputs: int) -> tuple[sp.Symbol, ...]:
 
 
 def _with_means(
-    state: Entries, factors: tuple[sp.Expr, sp.Expr], out: Signal, streams: Entries
+    state: Entries, factors: tuple[sp.Expr, sp.Expr], out: AnySignal, streams: Entries
 ) -> Entries:
     """Return the update of the kernel, and of the means if the stream has any.
 
@@ -263,14 +269,14 @@ def citations_of(net: ResNet) -> tuple[Citation, ...]:
     return tuple(Citation(REFERENCES[key]) for key in dict.fromkeys(keys))
 
 
-def read_out_moment(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries:
+def read_out_moment(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> Entries:
     """Return the second moment of what the read-out acts on: ``phi(h)`` or ``h`` itself."""
     for step in net.head:
         stream = stream.mapped(step, hyper.of_step(step))
     return stream.moments
 
 
-def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries | None:
+def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> Entries | None:
     """Return the covariance of the read-out, or None if the network has none."""
     if net.read_out is None:
         return None
