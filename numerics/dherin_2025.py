@@ -24,8 +24,8 @@ import argparse
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import chain, combinations
 from math import comb
 from pathlib import Path
@@ -56,7 +56,7 @@ from resexpand.montecarlo.observables import profiles
 from resexpand.montecarlo.statistics.estimate import Estimate
 from resexpand.montecarlo.statistics.moments import Moments
 from resexpand.theory.recursion import Recursion
-from support.claims import Claim, conclude, record_claims
+from support.claims import Claim, run_script
 
 Array = NDArray[np.float64]
 
@@ -375,29 +375,16 @@ def figure(settings: Scale, out: Path) -> None:
     save_figure(drawn, out / "neglected")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the claims and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SETTINGS, default="smoke")
-    parser.add_argument("--out", type=Path, help="folder for the figure, the table and the record")
-    chosen = parser.parse_args(arguments)
-    settings = SETTINGS[chosen.scale]
-    claims = [truncation_claim(settings), *profile_claims(settings)]
-    code = conclude(claims)
+def examined(chosen: argparse.Namespace, settings: Scale) -> tuple[list[Claim], dict[str, Any]]:
+    """Return the claims, and how large the orders from 3 on are."""
     rows = table(settings)
-    print(f"\nhow large the orders from 3 on are, K0 = {K0:g}:\n{shown(rows)}")
+    print(f"how large the orders from 3 on are, K0 = {K0:g}:\n{shown(rows)}")
     if chosen.out is not None:
         figure(settings, chosen.out)
-        record_claims(
-            chosen.out,
-            claims,
-            scale=chosen.scale,
-            settings=asdict(settings),
-            exit_code=code,
-            orders_from_three=rows,
-        )
-    return code
+    return [truncation_claim(settings), *profile_claims(settings)], {"orders_from_three": rows}
 
+
+main = partial(run_script, __doc__, SETTINGS, examined)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -43,7 +43,7 @@ from resexpand.errors import StoreError
 from resexpand.export.record import environment, write_record
 from resexpand.export.run_files import write_estimates
 from resexpand.montecarlo.engine import Sampler
-from resexpand.montecarlo.runs import chunk_store as ledger_module
+from resexpand.montecarlo.runs import chunk_store as store_module
 from resexpand.montecarlo.runs import plan as plan_module
 from resexpand.montecarlo.runs.chunk_store import ChunkStore
 from resexpand.montecarlo.runs.lock import StoreWarning
@@ -155,7 +155,7 @@ def writes_slowly() -> Iterator[None]:
 @contextlib.contextmanager
 def does_not_lock() -> Iterator[None]:
     """Let any number of processes write to a store."""
-    nothing = mock.patch.object(ledger_module, "held", return_value=contextlib.nullcontext())
+    nothing = mock.patch.object(store_module, "held", return_value=contextlib.nullcontext())
     with nothing, writes_slowly():
         yield
 

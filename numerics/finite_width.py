@@ -25,7 +25,8 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from math import sqrt
 from pathlib import Path
@@ -38,7 +39,7 @@ from resexpand.agreement.outcome import Agreement
 from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.one_loop import Sampled, terms_figure
 from resexpand.montecarlo.sample import sample
-from support.claims import Claim, conclude, record_claims
+from support.claims import Claim, run_script
 from support.finite_width import (
     Case,
     Coefficients,
@@ -258,15 +259,9 @@ def figures(scale: Scale, out: Path) -> None:
     save_figure(drawn, out / "variance")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the claims and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SETTINGS, default="smoke")
-    parser.add_argument("--out", type=Path, help="folder for the figure and the record")
-    parser.add_argument("--store", type=Path, help="folder that keeps samples, to go on later")
-    chosen = parser.parse_args(arguments)
-    scale, findings, begun = SETTINGS[chosen.scale], Findings(), time.monotonic()
-    cases = list(scale.cases())
+def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
+    """Examine every case; return the claims, and the verdicts of the controls by case."""
+    findings, begun, cases = Findings(), time.monotonic(), list(scale.cases())
     for number, case in enumerate(cases, start=1):
         told = examine(case, scale, findings, chosen.store)
         spent = time.monotonic() - begun
@@ -276,24 +271,16 @@ def main(arguments: list[str] | None = None) -> int:
         for name, (statement, wrong) in STATEMENTS.items()
     ]
     claims += [order_claim(scale, chosen.store), scores_claim(findings, scale)]
-    code = conclude(claims)
     if chosen.out is not None:
         figures(scale, chosen.out)
-        refuted = {
-            name: {case: agreement.verdict for case, agreement in of_case.items()}
-            for name, of_case in findings.wrong.items()
-        }
-        record_claims(
-            chosen.out,
-            claims,
-            scale=chosen.scale,
-            settings=asdict(scale),
-            exit_code=code,
-            controls_by_case=refuted,
-            left_out=findings.outside,
-        )
-    return code
+    refuted = {
+        name: {case: agreement.verdict for case, agreement in of_case.items()}
+        for name, of_case in findings.wrong.items()
+    }
+    return claims, {"controls_by_case": refuted, "left_out": findings.outside}
 
+
+main = partial(run_script, __doc__, SETTINGS, examined, store="folder that keeps samples")
 
 if __name__ == "__main__":
     sys.exit(main())

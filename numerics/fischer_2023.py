@@ -19,7 +19,9 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,7 @@ from resexpand.agreement.comparison import combine
 from resexpand.workflows.results import write
 from resexpand.workflows.settings import Settings
 from resexpand.workflows.validate import derive, judge_responses, sample_responses, validate
-from support.claims import Claim, conclude, record_claims
+from support.claims import Claim, run_script
 
 SETTINGS = {
     "smoke": Settings(
@@ -103,25 +105,18 @@ def covariance_claim(settings: Settings) -> Claim:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the claims and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SETTINGS, default="smoke")
-    parser.add_argument("--out", type=Path, help="folder for figures, LaTeX and the record")
-    chosen = parser.parse_args(arguments)
-    settings = SETTINGS[chosen.scale]
+def claims_of(chosen: argparse.Namespace, settings: Settings) -> tuple[list[Claim], dict[str, Any]]:
+    """Return the claims; figures go to ``chosen.out``."""
+    biased = replace(settings, bias_variance=0.05, seed=2)
     claims = [
         variance_claim("variance", settings, chosen.out),
-        variance_claim("bias", replace(settings, bias_variance=0.05, seed=2), chosen.out),
+        variance_claim("bias", biased, chosen.out),
         covariance_claim(settings),
     ]
-    code = conclude(claims)
-    if chosen.out is not None:
-        record_claims(
-            chosen.out, claims, scale=chosen.scale, settings=settings.to_dict(), exit_code=code
-        )
-    return code
+    return claims, {}
 
+
+main = partial(run_script, __doc__, SETTINGS, claims_of)
 
 if __name__ == "__main__":
     sys.exit(main())

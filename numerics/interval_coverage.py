@@ -15,24 +15,22 @@ all claims agree, 1 if one disagrees (or a control slips through), 2 if undecide
 
 from __future__ import annotations
 
-import argparse
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, exact_moments
-from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import make_sampler
-from resexpand.montecarlo.observables.registry import select
+from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.estimate import Estimate
 from resexpand.montecarlo.statistics.moments import Moments
 from resexpand.montecarlo.statistics.stopping import LEAST_DRAWS, Until
-from support.claims import Claim, conclude, record_claims
+from support.claims import Claim, Finding, Row, run_script
 
 CONFIDENCE = 0.95
 LOWEST, HIGHEST = 0.935, 0.965
@@ -66,24 +64,18 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Coverage:
+class Coverage(Finding):
     """The share of runs whose interval held the exact mean, by case."""
 
     found: dict[str, float]
     runs: int
-
-    class Row(NamedTuple):
-        """The share farthest from the claimed one, in binomial standard errors."""
-
-        label: str
-        z: float
 
     @property
     def worst(self) -> Row:
         """The case with the largest deviation."""
         label = max(self.found, key=lambda name: abs(self.found[name] - CONFIDENCE))
         error = np.sqrt(CONFIDENCE * (1 - CONFIDENCE) / self.runs)
-        return self.Row(label, float((self.found[label] - CONFIDENCE) / error))
+        return Row(label, float((self.found[label] - CONFIDENCE) / error))
 
     @property
     def resolution(self) -> float:
@@ -98,22 +90,16 @@ class Coverage:
         return "agrees" if inside else "disagrees"
 
     @property
-    def exit_code(self) -> int:
-        """0 agrees, 1 disagrees."""
-        return int(self.verdict == "disagrees")
-
-    @property
     def reason(self) -> str:
         """Why, in one sentence."""
         low, high = min(self.found.values()), max(self.found.values())
-        return f"{low:.2%} to {high:.2%} in {len(self.found)} cases of {self.runs} runs"
+        shares = f"{low:.2%} to {high:.2%} in {len(self.found)} cases of {self.runs} runs"
+        return f"{shares} ({LOWEST:.1%} to {HIGHEST:.1%} claimed)"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the outcome and every share."""
-        return {"verdict": self.verdict, "reason": self.reason, "rows": self.found}
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.reason} ({LOWEST:.1%} to {HIGHEST:.1%} claimed)"
+    @property
+    def rows(self) -> dict[str, float]:
+        """Every share."""
+        return self.found
 
 
 class Case(NamedTuple):
@@ -142,15 +128,8 @@ def case(network: str, width: int) -> Case:
     net = ResNet(BRANCHES[network], scale=SCALE, depth=DEPTH)
     name = f"{network}, N = {width}"
     values = evaluate(exact_moments(net), K0=K0, N=width)
-    sampler = make_sampler(
-        net.branch,
-        concrete(net, {}),
-        np.array([[K0]]),
-        select(list(OBSERVABLES), 1),
-        width=width,
-        method="function-space",
-        seed=zlib.crc32(name.encode()),
-    )
+    how = {"width": width, "method": "function-space", "seed": zlib.crc32(name.encode())}
+    sampler = make_sampler(SamplerSpec.of(net, OBSERVABLES, [[K0]], **how))
     exact = {o: float(np.asarray(values[key]).reshape(-1)[-1]) for o, key in OBSERVABLES.items()}
     return Case(name, exact, sampler.rows)
 
@@ -185,8 +164,8 @@ def means_claim(scale: Scale) -> Claim:
     return Claim(
         "means",
         f"95 percent intervals hold the exact mean in {LOWEST:.1%} to {HIGHEST:.1%} of the runs",
-        Coverage(right, scale.runs),  # type: ignore[arg-type]
-        Coverage(wrong, scale.runs),  # type: ignore[arg-type]
+        Coverage(right, scale.runs),
+        Coverage(wrong, scale.runs),
         "intervals of 1.5 standard errors",
         UNSEEN,
     )
@@ -228,28 +207,19 @@ def stopping_claim(scale: Scale) -> Claim:
     return Claim(
         "stopping",
         "so do those of runs that stop at an asked relative error",
-        Coverage(right, scale.stopped_runs),  # type: ignore[arg-type]
-        Coverage(wrong, scale.stopped_runs),  # type: ignore[arg-type]
+        Coverage(right, scale.stopped_runs),
+        Coverage(wrong, scale.stopped_runs),
         "runs that may stop after four draws",
         UNSEEN,
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the claims and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SETTINGS, default="smoke")
-    parser.add_argument("--out", type=Path, help="folder for the record")
-    chosen = parser.parse_args(arguments)
-    scale = SETTINGS[chosen.scale]
-    claims = [means_claim(scale), stopping_claim(scale)]
-    code = conclude(claims)
-    if chosen.out is not None:
-        record_claims(
-            chosen.out, claims, scale=chosen.scale, settings=asdict(scale), exit_code=code
-        )
-    return code
+def examined(_: Any, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
+    """Return the claims."""
+    return [means_claim(scale), stopping_claim(scale)], {}
 
+
+main = partial(run_script, __doc__, SETTINGS, examined)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,13 +21,12 @@ all claims agree, 1 if one disagrees (or a control slips through), 2 if undecide
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,13 +34,13 @@ import numpy as np
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.loops.columns import triangular_factor
 from resexpand.montecarlo.observables.gradients import BACKWARD
 from resexpand.montecarlo.observables.registry import OBSERVABLES, select
 from resexpand.montecarlo.source.sampler import sampler_source
-from support.claims import Claim, conclude, record_claims
+from resexpand.montecarlo.spec import SamplerSpec
+from support.claims import Claim, Finding, Row, run_script
 from support.two_samples import (
     Comparison,
     LawAgreement,
@@ -103,15 +102,8 @@ class Case(NamedTuple):
     def sampler(self, names: list[str], method: str, *, variance: float = 1.4) -> Sampler:
         """Return the sampler of some observables; every case and method has a seed of its own."""
         net = network(self.activation, self.shape, variance)
-        return make_sampler(
-            net.branch,
-            concrete(net, {}),
-            self.kernel,
-            select(names, self.inputs),
-            width=self.width,
-            method=method,
-            seed=zlib.crc32(f"{self.name}, {method}".encode()),
-        )
+        how = {"width": self.width, "seed": zlib.crc32(f"{self.name}, {method}".encode())}
+        return make_sampler(SamplerSpec.of(net, names, self.kernel, method=method, **how))
 
     def possible(self, names: list[str]) -> list[str]:
         """Return those observables that exist for the inputs and the activation."""
@@ -159,7 +151,7 @@ class Findings:
     def claim(self, name: str, statement: str, wrong: str) -> Claim:
         """Return the claim that two samplers draw one law."""
         right, control = judged_together(self.right[name]), judged_together(self.wrong[name])
-        return Claim(name, statement, right, control, wrong)  # type: ignore[arg-type]
+        return Claim(name, statement, right, control, wrong)
 
 
 def compared(case: Case, first: dict[str, Any], second: dict[str, Any]) -> list[Comparison]:
@@ -202,23 +194,17 @@ def examine(case: Case, scale: Scale, findings: Findings) -> None:
 
 
 @dataclass(frozen=True)
-class Rounding:
+class Rounding(Finding):
     """Whether deviations stay below a bound of rounding, network by network."""
 
     found: dict[str, float]
     bound: float = 1e-12
 
-    class Row(NamedTuple):
-        """The worst deviation, in units of the bound."""
-
-        label: str
-        z: float
-
     @property
     def worst(self) -> Row:
         """The case with the largest deviation."""
         label = max(self.found, key=self.found.__getitem__)
-        return self.Row(label, self.found[label] / self.bound)
+        return Row(label, self.found[label] / self.bound)
 
     @property
     def resolution(self) -> float:
@@ -231,22 +217,16 @@ class Rounding:
         return "agrees" if self.worst.z <= 1 else "disagrees"
 
     @property
-    def exit_code(self) -> int:
-        """0 agrees, 1 disagrees."""
-        return int(self.verdict == "disagrees")
-
-    @property
     def reason(self) -> str:
         """Why, in one sentence."""
         worst = self.found[self.worst.label]
-        return f"largest deviation {worst:.1e} of {len(self.found)} cases ({self.worst.label})"
+        cases = f"of {len(self.found)} cases ({self.worst.label})"
+        return f"largest deviation {worst:.1e} {cases}, bound {self.bound:.0e}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the outcome."""
-        return {"verdict": self.verdict, "reason": self.reason, "rows": self.found}
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.reason}, bound {self.bound:.0e}"
+    @property
+    def rows(self) -> dict[str, float]:
+        """Every deviation."""
+        return self.found
 
 
 def parallel(images: np.ndarray) -> np.ndarray:
@@ -284,21 +264,21 @@ def atoms_claim(draws: int, width: int = 5) -> Claim:
     return Claim(
         "atoms",
         "images of relu features and tangents are parallel as often as with all weights",
-        LawAgreement(tuple(compare_laws("angle", dense, right))),  # type: ignore[arg-type]
-        LawAgreement(tuple(compare_laws("angle", dense, wrong))),  # type: ignore[arg-type]
+        LawAgreement(tuple(compare_laws("angle", dense, right))),
+        LawAgreement(tuple(compare_laws("angle", dense, wrong))),
         "eigendecomposition of the Gram matrix instead of QR",
     )
 
 
-def claims_of(scale: Scale, say: Any = print) -> list[Claim]:
+def claims_of(_: Any, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
     """Examine every case and return the claims."""
     parts = ("forward", "backward")
     findings = Findings({p: [] for p in parts}, {p: [] for p in parts}, {}, {})
     for case in cases(scale):
         begun = time.perf_counter()
         examine(case, scale, findings)
-        say(f"{case.name}: {time.perf_counter() - begun:.1f} s", flush=True)
-    return [
+        print(f"{case.name}: {time.perf_counter() - begun:.1f} s", flush=True)
+    claims = [
         findings.claim(
             "forward",
             "both samplers draw the same law on the way forward",
@@ -312,29 +292,16 @@ def claims_of(scale: Scale, say: Any = print) -> list[Claim]:
         Claim(
             "chain",
             "p^l . v^l does not depend on the layer",
-            Rounding(findings.breach),  # type: ignore[arg-type]
-            Rounding(findings.fresh_breach),  # type: ignore[arg-type]
+            Rounding(findings.breach),
+            Rounding(findings.fresh_breach),
             "fresh transposed weights",
         ),
         atoms_claim(scale.atoms),
     ]
+    return claims, {}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the claims and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SETTINGS, default="smoke")
-    parser.add_argument("--out", type=Path, help="folder for the record")
-    chosen = parser.parse_args(arguments)
-    scale = SETTINGS[chosen.scale]
-    claims = claims_of(scale)
-    code = conclude(claims)
-    if chosen.out is not None:
-        record_claims(
-            chosen.out, claims, scale=chosen.scale, settings=asdict(scale), exit_code=code
-        )
-    return code
-
+main = partial(run_script, __doc__, SETTINGS, claims_of)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,25 +17,23 @@ claims agree, 1 if one disagrees (or a control slips through), 2 if undecided.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resexpand import Activation, Branch, Linear, ResNet, compare, evaluate, exact_moments
-from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import make_sampler
-from resexpand.montecarlo.observables.registry import select
+from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.estimate import Estimate
 from resexpand.montecarlo.statistics.moments import Moments
-from support.claims import Claim, conclude, record_claims
+from support.claims import Claim, Finding, Row, run_script
 
 Array = NDArray[np.float64]
 
@@ -82,15 +80,8 @@ def network(net: ResNet, width: int, draws: int, *, tame: bool = False) -> Law:
     """Return the law of kernel and layer covariance of a solvable network: means and variances."""
     names = ["kernel", "layer_covariance"]
     seed = zlib.crc32(f"{net}, N = {width}, {draws} draws".encode())
-    sampler = make_sampler(
-        net.branch,
-        concrete(net, {}),
-        np.array([[K0]]),
-        select(names, 1),
-        width=width,
-        method="function-space",
-        seed=seed,
-    )
+    how = {"width": width, "method": "function-space", "seed": seed}
+    sampler = make_sampler(SamplerSpec.of(net, names, [[K0]], **how))
     theory = dict(evaluate(exact_moments(net), K0=K0, N=width))
     return Law(theory, sampler.rows, draws, tame)
 
@@ -218,15 +209,8 @@ def examine(law: Law, scale: Scale) -> Shares:
 # --- claims -------------------------------------------------------------------------------------
 
 
-class Row(NamedTuple):
-    """The share farthest from what is claimed, in binomial standard errors."""
-
-    label: str
-    z: float
-
-
 @dataclass(frozen=True)
-class Bound:
+class Bound(Finding):
     """Shares of runs, by law, that must not exceed a bound by more than chance.
 
     `resolution` is the excess over the bound, as a factor, that would have been seen with
@@ -276,11 +260,6 @@ class Bound:
         return "disagrees" if over else "agrees"
 
     @property
-    def exit_code(self) -> int:
-        """0 agrees, 1 disagrees."""
-        return int(self.verdict == "disagrees")
-
-    @property
     def reason(self) -> str:
         """Why, in one sentence."""
         worst = self.worst.label
@@ -289,12 +268,10 @@ class Bound:
             f"{self.bound:.2%}, up to {self.most / self.runs:.2%} by chance in {self.runs} runs"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the outcome and every share."""
-        return {"verdict": self.verdict, "reason": self.reason, "rows": self.shares}
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.reason}"
+    @property
+    def rows(self) -> dict[str, float]:
+        """Every share."""
+        return self.shares
 
 
 def claims_of(shares: dict[str, Shares], tame: list[str], shifted: int) -> list[Claim]:
@@ -337,13 +314,8 @@ def claims_of(shares: dict[str, Shares], tame: list[str], shifted: int) -> list[
     ]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the claims and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SETTINGS, default="smoke")
-    parser.add_argument("--out", type=Path, help="folder for the record")
-    chosen = parser.parse_args(arguments)
-    scale = SETTINGS[chosen.scale]
+def examined(_: Any, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
+    """Examine every law; return the claims and the shares."""
     shares, tame = {}, []
     for name, make in laws().items():
         if scale.laws and name not in scale.laws:
@@ -352,19 +324,11 @@ def main(arguments: list[str] | None = None) -> int:
         shares[name] = examine(law, scale)
         tame += [name] if law.tame else []
         print(f"{name}, {law.draws} draws: {shares[name]}", flush=True)
-    claims = claims_of(shares, tame, scale.shifted_runs)
-    code = conclude(claims)
-    if chosen.out is not None:
-        record_claims(
-            chosen.out,
-            claims,
-            scale=chosen.scale,
-            settings=asdict(scale),
-            exit_code=code,
-            shares={name: asdict(found) for name, found in shares.items()},
-        )
-    return code
+    found = {name: asdict(share) for name, share in shares.items()}
+    return claims_of(shares, tame, scale.shifted_runs), {"shares": found}
 
+
+main = partial(run_script, __doc__, SETTINGS, examined)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
     from resexpand.network.batch_norm import BatchNorm
+    from resexpand.network.layer_norm import LayerNorm
     from resexpand.network.linear import Linear
+    from resexpand.network.ready_made import mlp, post_ln, pre_ln
     from resexpand.network.resnet import Branch, ResNet
+    from resexpand.network.rms_norm import RMSNorm
+    from resexpand.network.scale import Scale
     from resexpand.numbers.evaluation import evaluate
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
     from resexpand.theory.gated_paths import gated_path_sum
+    from resexpand.theory.gradients import gradient_moments
+    from resexpand.theory.growth import growth, implied_scale
     from resexpand.theory.mean_field import kernel
     from resexpand.theory.one_loop import one_loop
     from resexpand.theory.optimal_scale import optimal_scale
@@ -41,10 +47,13 @@ _HOMES = {
     "Activation": "resexpand.network.activation",
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
+    "LayerNorm": "resexpand.network.layer_norm",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
     "Observable": "resexpand.montecarlo.observables.observable",
+    "RMSNorm": "resexpand.network.rms_norm",
     "ResNet": "resexpand.network.resnet",
+    "Scale": "resexpand.network.scale",
     "cite": "resexpand.references",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
@@ -52,14 +61,20 @@ _HOMES = {
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
     "gated_path_sum": "resexpand.theory.gated_paths",
+    "gradient_moments": "resexpand.theory.gradients",
+    "growth": "resexpand.theory.growth",
+    "implied_scale": "resexpand.theory.growth",
     "kernel": "resexpand.theory.mean_field",
     "majorant_of": "resexpand.theory.remainder",
     "measure_orders": "resexpand.measure.orders",
     "measure_paths": "resexpand.measure.paths",
+    "mlp": "resexpand.network.ready_made",
     "one_loop": "resexpand.theory.one_loop",
     "optimal_scale": "resexpand.theory.optimal_scale",
     "order_profile": "resexpand.theory.order_profile",
     "parse_expression": "resexpand.expressions",
+    "post_ln": "resexpand.network.ready_made",
+    "pre_ln": "resexpand.network.ready_made",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
@@ -72,10 +87,13 @@ __all__ = [
     "Activation",
     "BatchNorm",
     "Branch",
+    "LayerNorm",
     "Linear",
     "Majorant",
     "Observable",
+    "RMSNorm",
     "ResNet",
+    "Scale",
     "__version__",
     "cite",
     "compare",
@@ -84,14 +102,20 @@ __all__ = [
     "evaluate",
     "exact_moments",
     "gated_path_sum",
+    "gradient_moments",
+    "growth",
+    "implied_scale",
     "kernel",
     "majorant_of",
     "measure_orders",
     "measure_paths",
+    "mlp",
     "one_loop",
     "optimal_scale",
     "order_profile",
     "parse_expression",
+    "post_ln",
+    "pre_ln",
     "quantile_law",
     "remainder_bound",
     "residual_expansion",

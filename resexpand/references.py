@@ -2,14 +2,16 @@
 
 A `Reference` is one paper; a `Citation` is a place in it (equation, section, theorem). Whatever the
 package derives carries a tuple ``citations``, and `cite` prints the bibliography of any number of
-such results. A field that is not known for certain is left out, never guessed.
+such results. The papers stand in ``references.toml``, a table each.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from types import MappingProxyType
 
 from resexpand.errors import ResexpandError
@@ -141,180 +143,17 @@ class Citation:
         return f"{self.reference.short}, {self.locator}" if self.locator else self.reference.short
 
 
-_PAPERS = (
-    Reference(
-        key="dherin2025",
-        authors=("Dherin, Benoit", "Munn, Michael"),
-        title="On residual network depth",
-        year=2025,
-        arxiv="2510.03470",
-    ),
-    Reference(
-        key="fischer2023",
-        authors=("Fischer, Kirsten", "Dahmen, David", "Helias, Moritz"),
-        title="Optimal signal propagation in ResNets through residual scaling",
-        year=2023,
-        arxiv="2305.07715",
-        note="From version 2 on: Field theory for optimal signal propagation in ResNets",
-    ),
-    Reference(
-        key="marion2025",
-        authors=("Marion, Pierre", "Fermanian, Adeline", "Biau, Gérard", "Vert, Jean-Philippe"),
-        title="Scaling ResNets in the large-depth regime",
-        year=2025,
-        venue="Journal of Machine Learning Research",
-        volume="26",
-        pages="1–48",
-        arxiv="2206.06929",
-    ),
-    Reference(
-        key="yang2019",
-        authors=(
-            "Yang, Greg",
-            "Pennington, Jeffrey",
-            "Rao, Vinay",
-            "Sohl-Dickstein, Jascha",
-            "Schoenholz, Samuel S.",
-        ),
-        title="A mean field theory of batch normalization",
-        year=2019,
-        venue="International Conference on Learning Representations",
-        arxiv="1902.08129",
-        proceedings=True,
-    ),
-    Reference(
-        key="de2020",
-        authors=("De, Soham", "Smith, Samuel L."),
-        title="Batch normalization biases residual blocks towards the identity function in deep "
-        "networks",
-        year=2020,
-        venue="Advances in Neural Information Processing Systems",
-        volume="33",
-        arxiv="2002.10444",
-        proceedings=True,
-    ),
-    Reference(
-        key="kim2023",
-        authors=(
-            "Kim, Bum Jun",
-            "Choi, Hyeyeon",
-            "Jang, Hyeonah",
-            "Lee, Donggeon",
-            "Kim, Sang Woo",
-        ),
-        title="How to use dropout correctly on residual networks with batch normalization",
-        year=2023,
-        venue="Proceedings of the Thirty-Ninth Conference on Uncertainty in Artificial "
-        "Intelligence",
-        volume="216",
-        pages="1058–1067",
-        arxiv="2302.06112",
-        proceedings=True,
-    ),
-    Reference(
-        key="dotzel2024",
-        authors=(
-            "Dotzel, Jordan",
-            "Akhauri, Yash",
-            "AbouElhamayed, Ahmed S.",
-            "Jiang, Carly",
-            "Abdelfattah, Mohamed",
-            "Zhang, Zhiru",
-        ),
-        title="Radial Networks: Dynamic layer routing for high-performance large language models",
-        year=2024,
-        arxiv="2404.04900",
-    ),
-    Reference(
-        key="kawase2026",
-        authors=("Kawase, Hidetoshi", "Ota, Toshihiro"),
-        title="Collective kernel EFT for pre-activation ResNets",
-        year=2026,
-        arxiv="2604.15742",
-    ),
-    Reference(
-        key="veit2016",
-        authors=("Veit, Andreas", "Wilber, Michael", "Belongie, Serge"),
-        title="Residual networks behave like ensembles of relatively shallow networks",
-        year=2016,
-        venue="Advances in Neural Information Processing Systems",
-        volume="29",
-        arxiv="1605.06431",
-        proceedings=True,
-    ),
-    Reference(
-        key="janson1997",
-        authors=("Janson, Svante",),
-        title="Gaussian Hilbert spaces",
-        year=1997,
-        venue="Cambridge Tracts in Mathematics",
-        volume="129",
-        doi="10.1017/CBO9780511526169",
-    ),
-    Reference(
-        key="cho2009",
-        authors=("Cho, Youngmin", "Saul, Lawrence K."),
-        title="Kernel methods for deep learning",
-        year=2009,
-        venue="Advances in Neural Information Processing Systems",
-        volume="22",
-        pages="342–350",
-        proceedings=True,
-    ),
-    Reference(
-        key="williams1997",
-        authors=("Williams, Christopher K. I.",),
-        title="Computing with infinite networks",
-        year=1997,
-        venue="Advances in Neural Information Processing Systems",
-        volume="9",
-        pages="295–301",
-        proceedings=True,
-    ),
-    Reference(
-        key="price1958",
-        authors=("Price, Robert",),
-        title="A useful theorem for nonlinear devices having Gaussian inputs",
-        year=1958,
-        venue="IRE Transactions on Information Theory",
-        volume="4",
-        pages="69–72",
-        doi="10.1109/TIT.1958.1057444",
-    ),
-    Reference(
-        key="salmon2011",
-        authors=("Salmon, John K.", "Moraes, Mark A.", "Dror, Ron O.", "Shaw, David E."),
-        title="Parallel random numbers: as easy as 1, 2, 3",
-        year=2011,
-        venue="Proceedings of the International Conference for High Performance Computing, "
-        "Networking, Storage and Analysis",
-        doi="10.1145/2063384.2063405",
-        proceedings=True,
-    ),
-    Reference(
-        key="pachon2010",
-        authors=("Pachon, Ricardo", "Platte, Rodrigo B.", "Trefethen, Lloyd N."),
-        title="Piecewise-smooth chebfuns",
-        year=2010,
-        venue="IMA Journal of Numerical Analysis",
-        volume="30",
-        pages="898–916",
-        doi="10.1093/imanum/drp008",
-    ),
-    Reference(
-        key="trefethen2014",
-        authors=("Trefethen, Lloyd N.", "Weideman, J. A. C."),
-        title="The exponentially convergent trapezoidal rule",
-        year=2014,
-        venue="SIAM Review",
-        volume="56",
-        pages="385–458",
-        doi="10.1137/130932132",
-    ),
-)
+def _papers() -> dict[str, Reference]:
+    """Read ``references.toml``, one table per paper."""
+    text = resources.files("resexpand").joinpath("references.toml").read_text(encoding="utf-8")
+    return {
+        key: Reference(key, **{**fields, "authors": tuple(fields["authors"])})
+        for key, fields in tomllib.loads(text).items()
+    }
 
-REFERENCES: Mapping[str, Reference] = MappingProxyType({paper.key: paper for paper in _PAPERS})
-"""Every paper the package rests on, by BibTeX key."""
+
+REFERENCES: Mapping[str, Reference] = MappingProxyType(_papers())
+"""Every paper the package rests on, by BibTeX key: the tables of ``references.toml``."""
 
 
 def _citations_of(thing: object) -> Iterable[Citation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -63,3 +64,45 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"skipped in all: {total}")
     for complaint in unlisted_skips(_skips):
         terminalreporter.write_line(f"skip not allowed: {complaint}", red=True)
+
+
+@pytest.fixture
+def call(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command line in this process; return exit code, output and errors.
+
+    Where a file of tests is about one command, its ``COMMAND`` names it.
+    """
+    from resexpand import cli
+
+    first = getattr(request.module, "COMMAND", ())
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([*first, *map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def answer(request: pytest.FixtureRequest, call: Any) -> Any:
+    """Run with ``--json`` and return the record, which must be strict JSON and nothing else."""
+    first = getattr(request.module, "COMMAND", ())
+
+    def run(*arguments: object) -> dict[str, Any]:
+        code, out, err = call(*arguments, "--json")
+        assert code == 0, err
+
+        def refuse(name: str) -> None:
+            raise AssertionError(f"{name} is no JSON")
+
+        record = json.loads(out, parse_constant=refuse)
+        assert record["schema"]["version"] >= 1
+        assert record["environment"]["resexpand"]
+        assert record["command"] == (*first, *arguments)[0]
+        return record
+
+    return run

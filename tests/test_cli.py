@@ -28,41 +28,6 @@ from resexpand.errors import HyperparameterError, ResexpandError, StoreError
 from resexpand.network.files import array_file
 
 
-@pytest.fixture
-def call(capsys):
-    """Run the command line in this process; return exit code, output, errors."""
-
-    def run(*arguments):
-        try:
-            code = cli.main([str(a) for a in arguments])
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def answer(call):
-    """Run with ``--json`` and return the record, which must be strict JSON and nothing else."""
-
-    def run(*arguments):
-        code, out, err = call(*arguments, "--json")
-        assert code == 0, err
-
-        def refuse(name):
-            raise AssertionError(f"{name} is no JSON")
-
-        record = json.loads(out, parse_constant=refuse)
-        assert record["schema"]["version"] >= 1
-        assert record["environment"]["resexpand"]
-        assert record["command"] == arguments[0]
-        return record
-
-    return run
-
-
 def unit_erf_kernel(depth, rho, variance, bias, k):
     """K^0 ... K^L of the network with unit-slope erf, q = pi/2."""
     q = math.pi / 2

@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from resexpand import cli
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        try:
-            code = cli.main(["expand", *map(str, arguments)])
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def answer(call):
-    """Run with ``--json`` and return the record, which must be strict JSON and nothing else."""
-
-    def run(*arguments):
-        code, out, err = call(*arguments, "--json")
-        assert code == 0, err
-
-        def refuse(name):
-            raise AssertionError(f"{name} is no JSON")
-
-        record = json.loads(out, parse_constant=refuse)
-        assert record["command"] == "expand"
-        return record
-
-    return run
+COMMAND = ("expand",)
 
 
 def test_terms_counts_and_remainder(call):

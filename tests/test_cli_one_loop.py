@@ -8,24 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resexpand import Activation, Branch, Linear, ResNet, cli, evaluate, one_loop
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, one_loop
 from resexpand.cli.one_loop_command import MARK, variances
 
+COMMAND = ("one-loop",)
 NETWORK = ("--activation", "relu", "--rho", "3/10", "--depth", "4")
 NET = ResNet(Branch(Activation("relu"), Linear(1, 0)), scale=0.3, depth=4)
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main(["one-loop", *map(str, arguments)])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def rows(text: str) -> list[list[str]]:

@@ -14,16 +14,12 @@ from resexpand.cli import main
 from resexpand.errors import HyperparameterError
 from resexpand.export.figures.profile import Shares, profile_figure
 
-
-def run(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str, str]:
-    code = main(["order-profile", *options])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+COMMAND = ("order-profile",)
 
 
-def test_the_record_follows_scalings_over_depths(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_record_follows_scalings_over_depths(call) -> None:
     options = ["--activation", "identity", "--order", "2", "--rho", "1/L,1/sqrt(L)"]
-    code, out, err = run(capsys, *options, "--depth", "4,9", "--json")
+    code, out, err = call(*options, "--depth", "4,9", "--json")
     assert (code, err) == (0, "")
     results = json.loads(out)["results"]
     assert [(r["rho"], r["depth"]) for r in results] == [
@@ -35,8 +31,8 @@ def test_the_record_follows_scalings_over_depths(capsys: pytest.CaptureFixture[s
         np.testing.assert_allclose(np.diagonal(result["profile"]), want, rtol=1e-13)
 
 
-def test_the_table_shows_shares(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "--activation", "relu", "--basis", "paths", "--depth", "4")
+def test_the_table_shows_shares(call) -> None:
+    code, out, _ = call("--activation", "relu", "--basis", "paths", "--depth", "4")
     assert code == 0
     lines = out.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("rho = "))
@@ -47,18 +43,16 @@ def test_the_table_shows_shares(capsys: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_allclose(shares, want, rtol=1e-5)
 
 
-def test_a_network_without_signal_has_shares_of_zero(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_network_without_signal_has_shares_of_zero(call, tmp_path: Path) -> None:
     options = ["--order", "1", "--K0", "0", "--depth", "2,3", "--out", str(tmp_path / "dark")]
-    code, out, _ = run(capsys, "--activation", "identity", *options)
+    code, out, _ = call("--activation", "identity", *options)
     assert code == 0
     assert [line.split() for line in out.splitlines()][-1] == ["1", "0", "0", "0"]
 
 
-def test_the_figure_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_figure_is_written(call, tmp_path: Path) -> None:
     options = ["--activation", "erf", "--order", "2", "--depth", "2,4", "--remainder"]
-    code, _, err = run(capsys, *options, "--out", str(tmp_path / "orders"))
+    code, _, err = call(*options, "--out", str(tmp_path / "orders"))
     assert code == 0
     assert err.count("wrote") == 2
     assert {p.suffix for p in tmp_path.iterdir()} == {".pdf", ".png"}
@@ -98,15 +92,13 @@ def test_a_figure_of_nothing_is_refused() -> None:
         (["--basis", "paths"], "two slopes"),
     ],
 )
-def test_wrong_input_is_one_line(
-    capsys: pytest.CaptureFixture[str], options: list[str], said: str
-) -> None:
-    code, out, err = run(capsys, *options, "--depth", "3")
+def test_wrong_input_is_one_line(call, options: list[str], said: str) -> None:
+    code, out, err = call(*options, "--depth", "3")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err
 
 
-def test_a_sample_may_be_controlled(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sample_may_be_controlled(capsys) -> None:
     sizes = ["--width", "50", "--draws", "200", "--depth", "3", "--rho", "0.3"]
     options = ["sample", *sizes, "--control", "infinite-width"]
     assert main([*options, "--json"]) == 0
@@ -118,7 +110,7 @@ def test_a_sample_may_be_controlled(capsys: pytest.CaptureFixture[str]) -> None:
     assert "function-space" in capsys.readouterr().err
 
 
-def test_sampled_orders_count_from_zero(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sampled_orders_count_from_zero(capsys) -> None:
     sizes = ["--width", "50", "--draws", "20", "--depth", "2"]
     assert main(["sample", *sizes, "--observables", "order_profile(1)"]) == 0
     header = capsys.readouterr().out.splitlines()[1].split()

@@ -28,17 +28,6 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]):
-    """Run a command and return exit code, output and errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        return (code, *capsys.readouterr())
-
-    return run
-
-
-@pytest.fixture
 def stores(call) -> list[str]:
     """A whole run, and its three shards."""
     names = ["whole.sqlite", *(f"part-{i}.sqlite" for i in range(3))]

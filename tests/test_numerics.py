@@ -17,7 +17,7 @@ from resexpand.export.record import read_record
 
 FOLDER = Path(__file__).parent.parent / "numerics"
 TOO_SMALL = {"finite_width": ["scores"]}
-CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "conclude(" in path.read_text("utf-8"))
+CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "run_script" in path.read_text("utf-8"))
 
 
 def loaded(path: Path) -> ModuleType:

@@ -8,10 +8,12 @@ not have seen a deviation of `LARGEST_UNSEEN` supports no claim, whatever it was
 
 from __future__ import annotations
 
+import argparse
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from resexpand.agreement.outcome import Agreement
 from resexpand.export.record import environment, write_record
@@ -20,6 +22,52 @@ AGREES, DISAGREES, INCONCLUSIVE = 0, 1, 2
 
 LARGEST_UNSEEN = 0.5
 """Largest relative deviation that a comparison may overlook and still support a claim."""
+
+
+class Row(NamedTuple):
+    """The worst case of a finding, in units of what chance or rounding explains."""
+
+    label: str
+    z: float
+
+
+class Finding(ABC):
+    """What a claim rests on where it is no comparison of theory and samples."""
+
+    worst: Any
+    """Its `Row`, or another tuple with a `z`."""
+
+    @property
+    @abstractmethod
+    def verdict(self) -> str:
+        """``"agrees"``, ``"disagrees"`` or ``"inconclusive"``."""
+
+    @property
+    @abstractmethod
+    def reason(self) -> str:
+        """Why, in one sentence."""
+
+    @property
+    @abstractmethod
+    def resolution(self) -> float:
+        """Deviation that would have been seen."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> object:
+        """Every number that was judged, for the record."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 agrees, 1 disagrees, 2 inconclusive."""
+        return ("agrees", "disagrees", "inconclusive").index(self.verdict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome and every number."""
+        return {"verdict": self.verdict, "reason": self.reason, "rows": self.rows}
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -32,9 +80,9 @@ class Claim:
         Short name, used as a key.
     statement : str
         One sentence.
-    agreement : Agreement
+    agreement : Agreement or Finding
         The comparison of theory and samples.
-    control : Agreement
+    control : Agreement or Finding
         The same comparison with a deliberately wrong theory.
     wrong : str
         What is wrong in the control.
@@ -44,8 +92,8 @@ class Claim:
 
     name: str
     statement: str
-    agreement: Agreement
-    control: Agreement
+    agreement: Agreement | Finding
+    control: Agreement | Finding
     wrong: str
     resolve: float = LARGEST_UNSEEN
 
@@ -102,37 +150,53 @@ def conclude(claims: Sequence[Claim], say: Callable[[str], None] = print) -> int
     return INCONCLUSIVE if INCONCLUSIVE in codes else AGREES
 
 
-def record_claims(
-    folder: Path,
-    claims: Sequence[Claim],
-    *,
-    scale: str,
-    settings: Mapping[str, Any],
-    exit_code: int,
-    **sections: Any,
-) -> Path:
-    """Write ``record.json`` into a folder, which is made if need be: every claim, every z-score.
+def run_script(
+    doc: str | None,
+    sizes: Mapping[str, Any],
+    examine: Callable[[argparse.Namespace, Any], tuple[list[Claim], Mapping[str, Any]]],
+    arguments: Sequence[str] | None = None,
+    **options: str,
+) -> int:
+    """Run a script from its command line: examine, conclude, write ``record.json``.
 
     Parameters
     ----------
-    folder : Path
-    claims : sequence of Claim
-    scale : str
-        Name of the sizes the script ran at.
-    settings : mapping
-        These sizes.
-    exit_code : int
-        What `conclude` returned.
-    **sections
-        Whatever else the record holds.
+    doc : str
+        Docstring of the script.
+    sizes : mapping
+        How much is sampled, by name of the scale: dataclasses.
+    examine : callable
+        Takes the command line and the sizes; returns the claims, and what else the record holds.
+        ``chosen.out`` is None or the folder for figures, which exists.
+    arguments : sequence of str, optional
+        Of the command line.
+    **options
+        Help of further options, which name a path.
+
+    Returns
+    -------
+    int
+        What `conclude` returns.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    return write_record(
-        folder / "record.json",
-        environment=environment(),
-        scale=scale,
-        settings=settings,
-        claims={claim.name: claim.to_dict() for claim in claims},
-        **sections,
-        exit_code=exit_code,
-    )
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--scale", choices=sizes, default="smoke")
+    parser.add_argument("--out", type=Path, help="folder for the record, figures and tables")
+    for name, text in options.items():
+        parser.add_argument(f"--{name}", type=Path, help=text)
+    chosen = parser.parse_args(arguments)
+    if chosen.out is not None:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+    size = sizes[chosen.scale]
+    claims, sections = examine(chosen, size)
+    code = conclude(claims)
+    if chosen.out is not None:
+        write_record(
+            chosen.out / "record.json",
+            environment=environment(),
+            scale=chosen.scale,
+            settings=size.to_dict() if hasattr(size, "to_dict") else asdict(size),
+            claims={claim.name: claim.to_dict() for claim in claims},
+            **sections,
+            exit_code=code,
+        )
+    return code

@@ -37,6 +37,7 @@ import numpy as np
 from resexpand.agreement.tails import Array, normal_quantile, normal_tail
 from resexpand.agreement.verdict import AGREES, DISAGREES, INCONCLUSIVE, POWER_TAIL
 from resexpand.errors import HyperparameterError
+from support.claims import Finding
 
 BLOCK = 32
 DIGITS = 9
@@ -62,7 +63,7 @@ class Comparison(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LawAgreement:
+class LawAgreement(Finding):
     """Many comparisons of two samples, judged together.
 
     Attributes
@@ -103,11 +104,6 @@ class LawAgreement:
         return AGREES if self.resolution <= self.resolve else INCONCLUSIVE
 
     @property
-    def exit_code(self) -> int:
-        """0 agrees, 1 disagrees, 2 inconclusive."""
-        return (AGREES, DISAGREES, INCONCLUSIVE).index(self.verdict)
-
-    @property
     def worst(self) -> Comparison:
         """The comparison with the smallest p-value."""
         return min(self.comparisons, key=lambda found: found.p)
@@ -123,19 +119,10 @@ class LawAgreement:
         blind = "" if self.resolution <= self.resolve else f", not {self.resolve:g}: draw more"
         return f"no comparison is rejected at {self.level:g}: {least}; {seen}{blind}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the outcome and every comparison."""
-        return {
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "exit_code": self.exit_code,
-            "level": self.level,
-            "resolution": self.resolution,
-            "rows": [found._asdict() for found in self.comparisons],
-        }
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.reason}"
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Every comparison."""
+        return [found._asdict() for found in self.comparisons]
 
 
 def compare_laws(label: str, first: Array, second: Array) -> list[Comparison]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import sympy as sp
 
@@ -66,6 +67,15 @@ class ActivationLaw:
     def is_odd(self) -> bool:
         """Whether ``phi(-x) = -phi(x)``, decided symbolically."""
         return bool(sp.expand(self.expression + self.expression.subs(X, -X)) == 0)
+
+    @cached_property
+    def ends(self) -> tuple[sp.Expr, sp.Expr] | None:
+        """``phi(1)`` and ``phi(-1)`` of a function that is linear on either side of zero."""
+        positive = sp.Symbol("p", positive=True)
+        right, left = (
+            sp.expand(self.expression.subs(X, sign * positive) / positive) for sign in (1, -1)
+        )
+        return None if right.free_symbols or left.free_symbols else (right, left)
 
     def derivative(self, order: int) -> sp.Expr:
         """Return the derivative of the given order where it exists, as an expression in `X`."""

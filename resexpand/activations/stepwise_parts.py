@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import sympy as sp
 
 from resexpand.activations.activation_law import X
 from resexpand.activations.stepwise import Part, Polynomial, Step
+from resexpand.activations.traits import between, resolved
 
 MOST_PARTS = 9
 """Parts beyond which the closed form is longer than a quadrature is slow."""
@@ -32,8 +32,8 @@ def parts_of(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> tuple[Part, ...]
     """
     exact = sp.nsimplify(expression, rational=True)
     pieces: list[Signals] = []
-    for point in _between(breaks):
-        piece = _signals(_resolved(exact, point))
+    for point in between(breaks):
+        piece = _signals(resolved(exact, point))
         if piece is None or (pieces and _smooth(piece) != _smooth(pieces[0])):
             return None
         pieces.append(piece)
@@ -48,35 +48,6 @@ def parts_of(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> tuple[Part, ...]
 def _most_degree(step: Step | None) -> int:
     """Return the degree up to which the moments behind a step stay short."""
     return 1 if step is not None and step.noise != 0 and step.threshold != 0 else MOST_DEGREE
-
-
-def _between(breaks: Sequence[sp.Expr]) -> list[sp.Rational]:
-    """Return a point on either side of every break."""
-    if not breaks:
-        return [sp.Integer(0)]
-    values = [sp.Rational(str(b.evalf(30))) for b in breaks]
-    middles = [(a + b) / 2 for a, b in pairwise(values)]
-    return [values[0] - 1, *middles, values[-1] + 1]
-
-
-def _resolved(expression: sp.Expr, point: sp.Rational) -> sp.Expr:
-    """Return an expression with every switch in the position that it has at a point."""
-    if not expression.has(X):
-        return expression
-    if isinstance(expression, sp.Piecewise):
-        for value, condition in expression.args:
-            if condition.subs(X, point) == sp.true:
-                return _resolved(value, point)
-        return sp.nan
-    parts = [_resolved(part, point) for part in expression.args]
-    if isinstance(expression, sp.Max | sp.Min):
-        choose = max if isinstance(expression, sp.Max) else min
-        return choose(parts, key=lambda part: part.subs(X, point).evalf(30))
-    if isinstance(expression, sp.Abs | sp.sign | sp.Heaviside):
-        side = sp.sign(parts[0].subs(X, point))
-        steps = {sp.Abs: side * parts[0], sp.sign: side, sp.Heaviside: (1 + side) / 2}
-        return steps[type(expression)]
-    return expression.func(*parts) if parts else expression
 
 
 def _signals(piece: sp.Expr) -> Signals | None:

@@ -1,13 +1,7 @@
 r"""Theories of a given width: what they state of a run, and what they neglect.
 
-| theory                       | of `one_loop` at a width | of `exact_moments` | neglected       |
-|------------------------------|--------------------------|--------------------|-----------------|
-| mean of `kernel`             | `K_width`                | `G_mean`           | `m (v/N) r`     |
-| mean of `layer_covariance`   | `C_width`                | `C_mean`           | `m (v/N) r`     |
-| spread of `kernel`           | `K_deviation`            | `G_var`            | `(v/N)` of it   |
-| spread of `layer_covariance` | `C_deviation`            | `C_var`            | `(v/N)` of it   |
-
-The exact theory neglects nothing.
+`resexpand.network.quantities` lists what `one_loop` at a width and `exact_moments` state. Of a mean
+the order `1/N` neglects `m (v/N) r`, of a spread the part `v/N`; the exact theory neglects nothing.
 `v/N` is `relative_error`, the parameter of the expansion, and `r` the relative size of the order
 `1/N`: the largest shift up to each layer, tadpole and conditioning counted without their signs.
 Where a theory comes without them, `v` is measured on the sample and `r = v/N`.
@@ -32,20 +26,9 @@ from resexpand.agreement.shape import Sampled, Shape, raw_variance, roughness
 from resexpand.agreement.tails import Array
 from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.statistics.estimate import HEAVY_TAIL
+from resexpand.network.quantities import QUANTITIES, Quantity
 from resexpand.numbers.one_loop.validity import judged
 
-ONE_LOOP = {
-    "K_width": ("kernel", "mean"),
-    "C_width": ("layer_covariance", "mean"),
-    "K_deviation": ("kernel", "deviation"),
-    "C_deviation": ("layer_covariance", "deviation"),
-}
-EXACT = {
-    "G_mean": ("kernel", "mean"),
-    "C_mean": ("layer_covariance", "mean"),
-    "G_var": ("kernel", "variance"),
-    "C_var": ("layer_covariance", "variance"),
-}
 # Of these the means at a width are made: they are no statement of their own about a run.
 PARTS = ("K", "C", "K_mean", "C_mean", "validity", "relative_error")
 COARSE = {"deviation": 4.0, "variance": 8.0}
@@ -95,11 +78,11 @@ class Spread:
         )
 
 
-def stated_by(theory: Theory, key: str) -> tuple[str, str] | None:
-    """Return of which observable a key is what, if it belongs to a theory of a given width."""
-    if key == "C_mean" and "G_mean" not in theory:
-        return None
-    return ONE_LOOP.get(key) or EXACT.get(key)
+def stated_by(theory: Theory, key: str) -> Quantity | None:
+    """Return what a key is, if it belongs to a theory of a given width."""
+    found = QUANTITIES.get(key)
+    coefficient = key == "C_mean" and "G_mean" not in theory
+    return None if found is None or found.width == "infinite" or coefficient else found
 
 
 def completed(theory: Theory, run: Mapping[str, Sampled]) -> Theory:
@@ -153,15 +136,16 @@ def _width_of(theory: Theory) -> float:
 
 def own_neglect(theory: Theory, key: str, run: Mapping[str, Sampled]) -> Array:
     """Bound what a theory of a given width neglects, in the shape and units of a key."""
-    name, kind = stated_by(theory, key) or ("", "")
+    quantity = QUANTITIES[key]
+    name = quantity.observables[0]
     value = np.asarray(theory[key], dtype=float)
-    if key in EXACT:
+    if quantity.width == "exact":
         return np.zeros(value.shape)
     width = float(run[name].width)
     measured = expansion_parameter(name, run) / width
     given = theory.get("relative_error")
     relative = measured if given is None else _layered(given, value.ndim)
-    if kind == "deviation":
+    if quantity.statistic == "deviation":
         return np.asarray(np.abs(value) * relative)
     shift = _largest_shift(theory) / width if _is_expansion(theory) else measured
     return np.asarray(magnitude(value) * relative * shift)

@@ -1,16 +1,8 @@
 """Which theory array is compared with which estimate, and the entries that follow.
 
-| theory          | estimate           | entries compared               |
-|-----------------|--------------------|--------------------------------|
-| `K`             | `kernel`           | `K^0 ... K^L`                  |
-| `C`             | `layer_covariance` | `C^1 ... C^{L+1}`              |
-| `eta_layers`    | `response`         | `eta^0 ... eta^L`              |
-| `eta`           | `response`         | its last layer                 |
-| `chi`, `chi_0`  | `chi`              | first column, `dK^l/dK^0`      |
-| `profile`       | `order_profile` or `path_profile`     | all pairs of orders  |
-| `remainder`     | `order_remainder` or `path_remainder` | all orders           |
-
-What theories of a given width state is listed in `resexpand.agreement.finite_width`.
+Which belong together is listed in `resexpand.network.quantities`; any other key of a theory belongs
+to the estimate of the same name. For theories of a given width see
+`resexpand.agreement.finite_width`.
 
 Covariance matrices are symmetric: the entries `(a, b)` and `(b, a)` are judged once.
 """
@@ -49,39 +41,11 @@ from resexpand.agreement.shape import (
 from resexpand.agreement.tails import Array
 from resexpand.agreement.verdict import Entries
 from resexpand.errors import HyperparameterError
+from resexpand.network.quantities import QUANTITIES, quantity_of
 
-ALIASES = {
-    "K": "kernel",
-    "C": "layer_covariance",
-    "eta_layers": "response",
-    "eta": "response",
-    "chi": "chi",
-    "chi_0": "chi",
-}
-# What can be sampled in more than one basis: the first that was sampled is meant.
-CHOICES = {
-    "profile": ("order_profile", "path_profile"),
-    "remainder": ("order_remainder", "path_remainder"),
-}
-# The same numbers twice: the second is left out where both have an estimate.
 REPEATS = (("eta_layers", "eta"), ("chi", "chi_0"))
-SYMBOLS = {
-    "K_width": "K",
-    "C_width": "C",
-    "K_deviation": "sd K",
-    "C_deviation": "sd C",
-    "G_mean": "G",
-    "G_var": "Var G",
-    "C_mean": "C",
-    "C_var": "Var C",
-    "kernel": "K",
-    "layer_covariance": "C",
-    "response": "eta",
-    "eta_layers": "eta",
-    "chi_0": "chi",
-    "profile": "T",
-    "remainder": "R",
-}
+"""The same numbers twice: the second is left out where both have an estimate."""
+
 Index = npt.NDArray[np.intp]
 Labels = Mapping[str, str | Sequence[str]]
 
@@ -138,11 +102,11 @@ def pair_up(
 
 def _named(key: str, theory: Mapping[str, npt.ArrayLike], estimates: Mapping[str, Sampled]) -> str:
     """Return the estimate a theory key stands for, as far as its name says."""
-    stated = stated_by(theory, key)
-    if stated is not None:
-        return stated[0]
-    sampled = [name for name in CHOICES.get(key, ()) if name in estimates]
-    return sampled[0] if sampled else ALIASES.get(key, key)
+    known = QUANTITIES.get(key)
+    if known is None or (known.width != "infinite" and stated_by(theory, key) is None):
+        return key
+    names = known.observables
+    return next((name for name in names if name in estimates), names[0])
 
 
 # Entries that are not finite are left to `not_finite`: here they only must not warn.
@@ -254,13 +218,13 @@ def labels_of(
                 "pass one label per entry",
             )
         return np.array(list(given), dtype=object).reshape(shape)
-    symbol = given if given is not None else SYMBOLS.get(key, key)
+    quantity, first = quantity_of(key), quantity_of(name).first
+    symbol = given if given is not None else quantity.symbol
     out = np.empty(shape, dtype=object)
-    first = 1 if name == "layer_covariance" else 0
     axis = layer_axis(shape) if shape else -1
     for index in np.ndindex(*shape):
         layer = f"^{index[axis] + first}" if shape else ""
-        inputs = [str(i + (key not in CHOICES)) for k, i in enumerate(index) if k != axis]
+        inputs = [str(i + quantity.lowest) for k, i in enumerate(index) if k != axis]
         joint = "," if any(len(text) > 1 for text in inputs) else ""
         out[index] = symbol + layer + (f"_{joint.join(inputs)}" if inputs else "")
     return out
@@ -275,9 +239,10 @@ def _pair(
     """Bring a theory array and an estimate to the same shape."""
     estimate = estimates[name]
     array, shape = np.asarray(theory[key], dtype=float), np.shape(estimate.mean)
-    if key == "chi" and array.ndim == len(shape) + 1 and array.shape[:-1] == shape:
+    part = quantity_of(key).part
+    if part == "first column" and array.ndim == len(shape) + 1 and array.shape[:-1] == shape:
         return Pair(key, array[..., 0], name, _whole, estimate)
-    if key == "eta" and array.shape == shape[:-1] and shape:
+    if part == "last" and array.shape == shape[:-1] and shape:
         return Pair(key, array, name, _last, estimate)
     if array.shape != shape:
         raise HyperparameterError(
@@ -289,7 +254,8 @@ def _pair(
     if stated is None:
         return Pair(key, array, name, _whole, estimate)
     require_width(theory, key, estimate)
-    sampled = estimate if stated[1] == "mean" else Spread.of(estimate, stated[1])
+    kind = stated.statistic
+    sampled = estimate if kind == "mean" else Spread.of(estimate, kind)
     return Pair(key, array, name, _whole, sampled, own_neglect(theory, key, estimates))
 
 

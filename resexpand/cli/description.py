@@ -76,7 +76,8 @@ class Request:
         if own is None:
             own = Branch(o["activation"], Linear(o["weight_variance"], o["bias_variance"]))
         read_out = None if o["read_out"] is None else own.followed_by(o["read_out"])
-        return ResNet(own, scale=o["rho"], depth=depth, read_in=o["read_in"], read_out=read_out)
+        ends = {"read_in": o["read_in"], "read_out": read_out, "post_norm": o["post_norm"]}
+        return ResNet(own, scale=o["rho"], depth=depth, **ends)
 
     def keywords(self) -> dict[str, Any]:
         """Return the keywords of `evaluate`: each axis in its own dimension, and the inputs."""
@@ -95,8 +96,10 @@ class Request:
         """Return the description as plain values, for a record."""
         o = self.options
         branch = {"branch": [repr(op) for op in o["branch"].ops]} if o["branch"] else {}
+        post_norm = o.get("post_norm")
         return {
             **(branch or {"activation": o["activation"].name}),
+            **({} if post_norm is None else {"post_norm": repr(post_norm)}),
             **{name: o[name] for name in _SYMBOLS if name in o},
             "depths": list(self.depths),
             "axes": dict(self.axes),
@@ -136,6 +139,8 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
             axes[symbol.name] = np.array([float(value) for value in values])
         _check_variance(name, values)
     options["read_in"], inputs = inputs_of(arguments)
+    text = getattr(arguments, "post_norm", None)
+    options["post_norm"] = None if text is None else _operation(text.strip())
     options["read_out"] = _linear(arguments.read_out_variance, "--read-out-variance")
     kernel = None if symbolic or inputs is not None else _kernel(arguments.K0, axes)
     return Request(options, _depths(arguments.depth, symbolic), axes, kernel, inputs)

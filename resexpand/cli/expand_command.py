@@ -7,7 +7,6 @@ it the depth is the symbol ``n``, in which ``--scales`` may be written too: ``1/
 from __future__ import annotations
 
 import argparse
-import io
 import re
 import textwrap
 from pathlib import Path
@@ -206,9 +205,10 @@ def _write(arguments: argparse.Namespace, expansion: Expansion, bound: Remainder
         content = to_latex([expansion, bound], "document").encode()
         warn(f"wrote {write_atomically(path, content, 'the formulas')}")
         return
-    warn(
-        f"wrote {write_atomically(path, _drawn(_figure(arguments, expansion), path), 'the figure')}"
-    )
+    from resexpand.export.figures.agreement import drawn
+
+    content = drawn(_figure(arguments, expansion), path.suffix[1:])
+    warn(f"wrote {write_atomically(path, content, 'the figure')}")
 
 
 def _figure(arguments: argparse.Namespace, expansion: Expansion) -> Figure:
@@ -235,25 +235,6 @@ def _suffix(name: str, known: tuple[str, ...]) -> Path:
             "give it one of these endings",
         )
     return path
-
-
-def _drawn(figure: Figure, path: Path) -> bytes:
-    """Return a figure as a file without dates; text in SVG as outlines, fonts being few."""
-    import matplotlib as mpl
-
-    from resexpand.export.figures.style import RESOLUTION, house_style
-
-    no_date: dict[str, dict[str, str | None]] = {
-        ".svg": {"Date": None},
-        ".pdf": {"CreationDate": None, "Creator": "resexpand"},
-        ".png": {"Software": None},
-    }
-    buffer = io.BytesIO()
-    with house_style(), mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "resexpand"}):
-        figure.savefig(
-            buffer, format=path.suffix[1:], dpi=RESOLUTION, metadata=no_date[path.suffix]
-        )
-    return buffer.getvalue()
 
 
 def _settings(arguments: argparse.Namespace, depth: Any, scales: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.network.quantities import quantity_of
 from resexpand.references import Citation
 
 
@@ -51,6 +52,13 @@ class Values(dict[str, NDArray[np.float64]]):
         self.target = target
         self.notes = notes
         self.width: int | None = None
+
+    def __missing__(self, name: str) -> NDArray[np.float64]:
+        """Find an array also under the word that samples use for it."""
+        known = quantity_of(name).name
+        if known not in self:
+            raise KeyError(name)
+        return self[known]
 
     def __repr__(self) -> str:
         # A problem must be seen by whoever only looks at the numbers.

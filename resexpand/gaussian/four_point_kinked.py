@@ -59,6 +59,21 @@ def slopes(sigma: Array, labels: Labels, right: float, left: float) -> tuple[Arr
     return along[0], along[1], along[2]
 
 
+def drifts(sigma: Array, labels: Labels, right: float, left: float) -> tuple[Array, Array]:
+    """Return ``Cov(phi'_1 phi_2, phi_3 phi_4)`` and ``Cov(phi_1 phi'_2, phi_3 phi_4)``.
+
+    For one and the same variable (equal first labels) they are the same: half of the derivative by
+    its mean.
+    """
+    other = _average(sigma[:, 2:, 2:], labels[2:], (0, 0), right, left)
+    found = []
+    for orders in ((1, 0), (0, 1)):
+        joint = _average(sigma, labels, (*orders, 0, 0), right, left)
+        alone = _average(sigma[:, :2, :2], labels[:2], orders, right, left)
+        found.append(joint - alone * other)
+    return found[0], found[1]
+
+
 def _average(
     sigma: Array, labels: Labels, orders: tuple[int, ...], right: float, left: float
 ) -> Array:

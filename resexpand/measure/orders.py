@@ -21,7 +21,7 @@ from resexpand.measure.given_network import Array, GivenNetwork, read
 from resexpand.measure.jet_routine import jet_routine
 from resexpand.measure.propagation import Propagation, Step
 from resexpand.measure.radius import ConvergenceWarning, Radius, radius_of
-from resexpand.measure.shares import energies, relative_rest, shares, table
+from resexpand.measure.shares import Parts, energies, relative_rest
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
@@ -30,22 +30,12 @@ HIGHEST = 40
 """Highest order: a compiled routine of it takes up to ten seconds to build."""
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredOrders:
-    """The orders of a network at given inputs.
+@dataclass(frozen=True, eq=False, repr=False)
+class MeasuredOrders(Parts):
+    """The orders ``T_0 ... T_k`` of a network at given inputs, beside what `Parts` have.
 
     Attributes
     ----------
-    terms : array, shape (order + 1, N) or (order + 1, N, batch)
-        ``T_0 ... T_k`` at the last layer, the network's scales included.
-    output : array, shape (N,) or (N, batch)
-        The network itself, ``h^L``.
-    energies : array, shape (order + 1,) or (order + 1, batch)
-        ``|T_k|^2 / N``.
-    shares : array, same shape
-        ``T_k . h^L / |h^L|^2``: they sum to one minus the share of the neglected orders.
-    residual : float or array of shape (batch,)
-        ``|h^L - sum_k T_k| / |h^L|``.
     layers : array, shape (L + 1, order + 1[, batch]), or None
         Energies at every layer, where asked for.
     radius : Radius
@@ -54,15 +44,11 @@ class MeasuredOrders:
         What may be concluded about convergence at the network's own scales.
     """
 
-    terms: Array
-    output: Array
-    energies: Array
-    shares: Array
-    residual: float | Array
     layers: Array | None
     radius: Radius
     status: str
 
+    what = "order"
     citations = (Citation(REFERENCES["dherin2025"]),)
 
     @property
@@ -74,12 +60,6 @@ class MeasuredOrders:
         """Return ``sum_k factor^k T_k``: the truncated network at scales times a factor."""
         powers = float(factor) ** np.arange(len(self.terms))
         return np.asarray(np.tensordot(powers, self.terms, axes=1))
-
-    def __repr__(self) -> str:
-        return f"<MeasuredOrders\n{self}>"
-
-    def __str__(self) -> str:
-        return f"{table(self.energies, self.shares, 'order', self.residual)}\n{self.status}"
 
 
 def measure_orders(
@@ -162,22 +142,12 @@ def measure_orders(
 
 
 def _result(given: GivenNetwork, stream: Array, layers: Array | None) -> MeasuredOrders:
-    output, terms = stream[0], stream[1:]
-    residual = given.per_input(relative_rest(output, terms))[()]
-    radius = radius_of(given.net.branch, terms)
-    status, beyond = _status(radius, float(np.max(residual)))
+    radius = radius_of(given.net.branch, stream[1:])
+    status, beyond = _status(radius, float(np.max(relative_rest(stream[0], stream[1:]))))
     if beyond:
         warnings.warn(status, ConvergenceWarning, stacklevel=3)
-    return MeasuredOrders(
-        terms=given.as_given(terms),
-        output=given.as_given(output),
-        energies=given.per_input(energies(terms)),
-        shares=given.per_input(shares(output, terms)),
-        residual=residual,
-        layers=None if layers is None else given.per_input(layers),
-        radius=radius,
-        status=status,
-    )
+    kept = None if layers is None else given.per_input(layers)
+    return MeasuredOrders.of(given, stream, layers=kept, radius=radius, status=status)
 
 
 def _status(radius: Radius, rest: float) -> tuple[str, bool]:

@@ -21,52 +21,32 @@ import numpy as np
 from resexpand.errors import HyperparameterError
 from resexpand.measure.given_network import Array, GivenNetwork, read
 from resexpand.measure.propagation import Propagation, Step
-from resexpand.measure.shares import energies, relative_rest, shares, table
+from resexpand.measure.shares import Parts
 from resexpand.network.operation import Map
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.gated_paths.pieces import piecewise_linear
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredPaths:
-    """The path sums of a network at given inputs.
+@dataclass(frozen=True, eq=False, repr=False)
+class MeasuredPaths(Parts):
+    """The sums ``P_0 ...`` over the paths of each length, beside what `Parts` have.
 
     Attributes
     ----------
-    terms : array, shape (longest + 1, N) or (longest + 1, N, batch)
-        ``P_0 ...``: the sum over the paths of each length, scales included.
-    output : array, shape (N,) or (N, batch)
-        The network itself, ``h^L``.
-    energies : array, shape (longest + 1,) or (longest + 1, batch)
-        ``|P_k|^2 / N``.
-    shares : array, same shape
-        ``P_k . h^L / |h^L|^2``; over all lengths they sum to one.
-    residual : float or array of shape (batch,)
-        ``|h^L - sum_k P_k| / |h^L|``: rounding if all lengths are kept, else the longer paths.
     complete : bool
         Whether all lengths are kept.
     """
 
-    terms: Array
-    output: Array
-    energies: Array
-    shares: Array
-    residual: float | Array
     complete: bool
 
+    what = "length"
     citations = (Citation(REFERENCES["dherin2025"]), Citation(REFERENCES["veit2016"]))
 
     @property
     def longest(self) -> int:
         """Largest length kept."""
         return len(self.terms) - 1
-
-    def __repr__(self) -> str:
-        return f"<MeasuredPaths\n{self}>"
-
-    def __str__(self) -> str:
-        return table(self.energies, self.shares, "length", self.residual)
 
 
 def measure_paths(
@@ -109,15 +89,7 @@ def measure_paths(
     carried = Propagation(given, kept, _gated)
     for number in range(given.depth):
         carried.block(number, min(number + 1, kept))
-    output, terms = carried.stream[0], carried.stream[1:]
-    return MeasuredPaths(
-        terms=given.as_given(terms),
-        output=given.as_given(output),
-        energies=given.per_input(energies(terms)),
-        shares=given.per_input(shares(output, terms)),
-        residual=given.per_input(relative_rest(output, terms))[()],
-        complete=kept == given.depth,
-    )
+    return MeasuredPaths.of(given, carried.stream, complete=kept == given.depth)
 
 
 def _gated(op: Map) -> Step:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
 import numpy as np
 
-from resexpand.measure.given_network import Array
+from resexpand.measure.given_network import Array, GivenNetwork
 
 
 def energies(parts: Array) -> Array:
@@ -30,10 +33,53 @@ def relative_rest(whole: Array, parts: Array) -> Array:
     return np.asarray(np.divide(rest, size, out=rest.copy(), where=size > 0))
 
 
-def table(energy: Array, share: Array, what: str, rest: float | Array) -> str:
-    """Return energies and shares as lines of text, averaged over the inputs."""
-    lines = [
-        f"{what} {k}: energy {float(np.mean(e)):.4g}, share {float(np.mean(s)):.4g}"
-        for k, (e, s) in enumerate(zip(energy, share, strict=True))
-    ]
-    return "\n".join([*lines, f"left out: {float(np.max(rest)):.2g} of the stream"])
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of a network at given inputs.
+
+    Attributes
+    ----------
+    terms : array, shape (count, N) or (count, N, batch)
+        The parts at the last layer, the network's scales included.
+    output : array, shape (N,) or (N, batch)
+        The network itself, ``h^L``.
+    energies : array, shape (count,) or (count, batch)
+        ``|p_k|^2 / N``.
+    shares : array, same shape
+        ``p_k . h^L / |h^L|^2``: they sum to one minus the share of what is left out.
+    residual : float or array of shape (batch,)
+        ``|h^L - sum_k p_k| / |h^L|``.
+    """
+
+    terms: Array
+    output: Array
+    energies: Array
+    shares: Array
+    residual: float | Array
+
+    what: ClassVar[str]
+    """What counts the parts."""
+
+    @classmethod
+    def of(cls, given: GivenNetwork, stream: Array, **more: Any) -> Self:
+        """Return what a stream holds: the network itself, and behind it the parts."""
+        output, terms = stream[0], stream[1:]
+        return cls(
+            given.as_given(terms),
+            given.as_given(output),
+            given.per_input(energies(terms)),
+            given.per_input(shares(output, terms)),
+            given.per_input(relative_rest(output, terms))[()],
+            **more,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}\n{self}>"
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.what} {k}: energy {float(np.mean(e)):.4g}, share {float(np.mean(s)):.4g}"
+            for k, (e, s) in enumerate(zip(self.energies, self.shares, strict=True))
+        ]
+        rest = float(np.max(self.residual))
+        return "\n".join([*lines, f"left out: {rest:.2g} of the stream"])

@@ -32,7 +32,8 @@ class ConcreteNet:
     laws : tuple of tuple of float
         Parameters of each operation, filled up with zeros to the same number: the variances of a
         linear operation, zeros for activations. Kind of block by kind, filled up to as many rows;
-        behind each, maps in front of the read-out that are not those that open the branch.
+        behind each, maps in front of the read-out that are not those that open the branch, and the
+        map that follows every block.
     read_in, read_out : (float, float) or None
         Variances of the first and last linear map.
     last_linears : tuple of int
@@ -93,6 +94,7 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
     # One number per distinct expression: substitution is slow and depth may be 10^4.
     numbers = {scale: float(value_of(scale, values)) for scale in set(given)}
     ending = [step.op for step in net.head] if net.has_own_head else []
+    ending += [step.op for step in net.post]
     kinds = [(*branch.ops, *ending) for branch in net.kinds]
     rows = max(map(len, kinds))
     size = max(len(op.parameters) for ops in kinds for op in ops)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ from resexpand.montecarlo.concrete import ConcreteNet
 from resexpand.montecarlo.groups.control import ControlNetwork
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
-from resexpand.montecarlo.groups.power_of_two import SITE as UNITS
-from resexpand.montecarlo.groups.power_of_two import has_units, in_true_units
+from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
+from resexpand.montecarlo.groups.power_of_two import in_true_units
 from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
 from resexpand.montecarlo.observables.observable import (
     GRAMS,
@@ -42,16 +42,17 @@ from resexpand.montecarlo.random.streams import LARGEST_BRANCH
 from resexpand.montecarlo.runs.plan import Chunk, together
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.sampler import sampler_source
+from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.first_order import FirstOrder, first_order
 from resexpand.montecarlo.statistics.histogram import Counts
 from resexpand.montecarlo.statistics.moments import Moments
-from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.linear import Linear
-from resexpand.network.operation import Operation
 from resexpand.network.resnet import Branch
 
 Floats = NDArray[np.float64]
 NO_ROOTS = np.zeros((0, 0, 0, 0))
+REMEMBERED = 8
+"""Samplers that a process keeps."""
 LAUNCH_BYTES = 2**28
 """Most memory that the Gram matrices of one launch on a GPU may take."""
 
@@ -62,47 +63,45 @@ class Sampler:
 
     Attributes
     ----------
-    net : ConcreteNet
-    observables : tuple of Observable
-    width : int
-    seed : int
+    spec : SamplerSpec
+        What it is made of.
     layout : Layout
         The columns of a network.
-    kernel : ndarray, shape (D, D)
-        The kernel K^0.
-    matrix : ndarray, shape (D + 1, S)
-        What makes the columns at layer 0.
     text : module
         The generated module.
     first_order : FirstOrder or None
-        The network at infinite width, if observables are controlled by its twin.
-    target : str
-        ``"cpu"`` or ``"cuda"``.
+        The network at infinite width, if observables are controlled by the control network.
     """
 
-    net: ConcreteNet
-    observables: tuple[Observable, ...]
-    width: int
-    seed: int
+    spec: SamplerSpec
     layout: Layout
-    kernel: Floats
-    matrix: Floats
     text: Any
     first_order: FirstOrder | None = None
-    target: str = "cpu"
+
+    @property
+    def net(self) -> ConcreteNet:
+        """The numbers of the networks."""
+        return self.spec.net
+
+    @cached_property
+    def kernel(self) -> Floats:
+        """The kernel K^0, shape (D, D)."""
+        return np.array(self.spec.kernel)
 
     def rows(self, first: int, draws: int) -> dict[str, Floats]:
         """Return the observables of networks first ... first + draws - 1, one row per network.
 
-        An observable controlled by the twin comes twice, as it is and, under its `controlled`
+        An observable with a control comes twice, as it is and, under its `controlled`
         name, with the first-order fluctuation subtracted.
         """
         record = self._record(first, draws)
         with np.errstate(all="ignore"):  # overflow shows as inf or NaN, which the moments count
-            rows = {observable.name: observable.read(record) for observable in self.observables}
+            rows = {
+                observable.name: observable.read(record) for observable in self.spec.observables
+            }
             if self.first_order is not None:
                 change = _fluctuations(self.first_order, record)
-                for observable in self.observables:
+                for observable in self.spec.observables:
                     if observable.control is not None:
                         known = observable.control(record, change)
                         rows[controlled(observable.name)] = rows[observable.name] - known
@@ -114,7 +113,7 @@ class Sampler:
 
     def sums(self, chunks: Sequence[Chunk]) -> list[dict[str, Moments | Counts]]:
         """Return the partial sums of each chunk; on a GPU neighbours are drawn by one launch."""
-        if self.target == "cpu":
+        if self.spec.target == "cpu":
             return [self.moments(*chunk) for chunk in chunks]
         found = []
         for neighbours in together(chunks, self._most_rows):
@@ -132,20 +131,20 @@ class Sampler:
 
     def _sums(self, rows: Mapping[str, Floats]) -> dict[str, Moments | Counts]:
         sums: dict[str, Moments | Counts] = {name: Moments.of(x) for name, x in rows.items()}
-        for observable in self.observables:
+        for observable in self.spec.observables:
             if observable.edges:
                 edges = np.array(observable.edges)
                 sums[counted(observable.name)] = Counts.of(rows[observable.name], edges)
         return sums
 
     def _record(self, first: int, draws: int) -> Record:
-        wanted = needed_sites(self.observables, self.net)
+        wanted = needed_sites(self.spec.observables, self.net)
         behind = "features" in wanted and self.net.read_out is None
         if self.first_order is not None:
             wanted |= {"features", "twin_features"}
         shapes = self._shapes(wanted)
         sites = self._drawn(first, draws, self.net.depth + behind, shapes)
-        exponents = sites.get(UNITS)
+        exponents = sites.get(EXPONENTS)
         recorded = Sites({s: a for s, a in sites.items() if s in wanted}, sites)
         if exponents is None or not exponents.any():
             return Record(self.net, self.layout, self.kernel, recorded)
@@ -157,11 +156,11 @@ class Sampler:
     def _given(self) -> tuple[Any, ...]:
         """What the generated function is given beside the numbers of the networks."""
         return (
-            self.matrix,
+            self.layout.matrix(self.kernel),
             self.layout.parents,
             self.layout.spans,
             self.layout.added_to,
-            self.width,
+            self.spec.width,
             np.array(self.net.scales),
             self._laws,
             np.array(read_out_law(self.net)),
@@ -193,8 +192,8 @@ class Sampler:
         self, first: int, draws: int, blocks: int, shapes: Mapping[str, Shape]
     ) -> dict[str, Floats]:
         """Return what the networks leave behind, in the order of the generated text."""
-        keys = split_seed(self.seed)
-        if self.target == "cuda":
+        keys = split_seed(self.spec.seed)
+        if self.spec.target == "cuda":
             drawn: dict[str, Floats] = self._on_device.draw(first, draws, keys, blocks, shapes)
             return drawn
         sites = {site: np.zeros((draws, *shape)) for site, shape in shapes.items()}
@@ -216,26 +215,9 @@ class Sampler:
         }
 
 
-def make_sampler(
-    branch: Branch,
-    net: ConcreteNet,
-    kernel: Floats,
-    observables: Sequence[Observable],
-    *,
-    width: int,
-    method: str,
-    seed: int,
-    control: bool = False,
-    law: WeightLaw = GAUSSIAN,
-    target: str = "cpu",
-    head: Sequence[Operation] | None = None,
-    others: Sequence[Branch] = (),
-) -> Sampler:
+@lru_cache(maxsize=REMEMBERED)
+def make_sampler(spec: SamplerSpec) -> Sampler:
     """Generate, compile (or load from disk) and bind the sampler of an ensemble.
-
-    With `control`, the infinite-width twin of every network is propagated beside it. `head` are the
-    maps in front of the read-out, by default those that open the branch; `others` are the branches
-    of the further kinds of blocks in the cycle.
 
     Raises
     ------
@@ -243,29 +225,30 @@ def make_sampler(
         If an observable needs columns that an activation cannot carry, or the branch is longer
         than the random streams allow.
     """
-    kinds = (branch, *others)
-    blocks = Blocks.of(kinds, net.depth, head, net.skip == 1)
+    net, branch = spec.net, spec.kinds[0]
+    blocks = Blocks.of(spec.kinds, net.depth, spec.head, net.skip == 1, spec.post_norm)
     if blocks.longest > LARGEST_BRANCH:
         raise UnsupportedError(
             f"a branch of {blocks.longest} operations", f"at most {LARGEST_BRANCH} can be sampled"
         )
-    twin_of = branch if control else None
     ending = Branch(*(step.op for step in blocks.head), Linear())
-    units_of = branch if all(map(has_units, (*others, ending))) else None
-    layout = needed_columns(observables, len(kernel), twin_of=twin_of, units_of=units_of)
-    for each in dict.fromkeys((*kinds, ending)):
-        layout.require(each, _askers(observables))
+    between = (Branch(step.op, Linear()) for step in blocks.post)
+    branches = tuple(dict.fromkeys((*spec.kinds, ending, *between)))
+    layout = needed_columns(
+        spec.observables,
+        len(spec.kernel),
+        control_of=branch if spec.control else None,
+        rescaled=branches,
+    )
+    for each in branches:
+        layout.require(each, _askers(spec.observables))
+    kernel = np.array(spec.kernel)
+    layout.matrix(kernel)  # a kernel at which a group cannot start is refused now
     return Sampler(
-        net=net,
-        observables=tuple(observables),
-        width=width,
-        seed=seed,
-        layout=layout,
-        kernel=kernel,
-        matrix=layout.matrix(kernel),
-        text=load(sampler_source(blocks, method, layout, law, target)),
-        first_order=first_order(branch, net, kernel, blocks.head) if control else None,
-        target=target,
+        spec,
+        layout,
+        load(sampler_source(blocks, spec.method, layout, spec.law, spec.target)),
+        first_order(branch, net, kernel, blocks.head) if spec.control else None,
     )
 
 

@@ -13,13 +13,13 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
-from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
+from resexpand.errors import HyperparameterError, KernelError, StoreError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.input_kernel import noted_kernel
@@ -32,8 +32,10 @@ from resexpand.montecarlo.observables.registry import (
 )
 from resexpand.montecarlo.runs.plan import Plan, Work
 from resexpand.montecarlo.runs.progress import Progress
-from resexpand.montecarlo.runs.results import drawn, estimates_of, fingerprint, unregistered
+from resexpand.montecarlo.runs.results import drawn, estimates_of, unregistered
+from resexpand.montecarlo.runs.settings import CONTROL, settings_of
 from resexpand.montecarlo.runs.sums import Sums
+from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.montecarlo.statistics.stopping import Until, checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
@@ -42,10 +44,6 @@ from resexpand.network.batch_norm import is_running, require_batch
 from resexpand.network.numbers import whole_number
 from resexpand.network.resnet import ResNet, require_plain
 
-if TYPE_CHECKING:
-    from resexpand.montecarlo.runs.sampler_spec import SamplerSpec
-
-CONTROL = "infinite-width"
 LARGEST_COUNT = 2**31
 """Widths and draws are counter words of the random numbers."""
 
@@ -109,7 +107,7 @@ def sample(
         for all of them, those for finite width for Gaussian weights (`OneLoop.weight_laws`).
     control : str, optional
         ``"infinite-width"`` subtracts from `kernel` and `layer_covariance` the first-order
-        fluctuation of each network, read off its infinite-width twin
+        fluctuation of each network, read off its control network
         (`resexpand.montecarlo.statistics.first_order`). Means stay unbiased at every width and
         their standard deviations per draw shrink from order ``1/sqrt(N)`` to ``1/N``; ``.gain``
         states how much, ``.plain`` is the estimate without. Function space only, branches that end
@@ -178,6 +176,7 @@ def sample(
     numbers = concrete(net, hyperparameters)
     kernel, notes = noted_kernel(K0, inputs, numbers.read_in)
     _check_batches(net, numbers, kernel)
+    _require_variance(net, numbers, kernel)
     chosen = with_histograms(select(observables, len(kernel)), histograms)
     rule = checked_until(until, (observable.name for observable in chosen), shard)
     law = weight_law(weights)
@@ -186,7 +185,7 @@ def sample(
     _check_control(control, method, law, chosen)
     if control:
         require_plain(net, asked=f"control={control!r}")
-    layout = needed_columns(chosen, len(kernel), twin_of=net.branch if control else None)
+    layout = needed_columns(chosen, len(kernel), control_of=net.branch if control else None)
     check_sites(chosen, layout)
     draws = whole_number(draws, "draws", 2, LARGEST_COUNT)
     seed = whole_number(seed, "seed", 0, 2**64)
@@ -200,19 +199,13 @@ def sample(
 
     # Numba is loaded only now: describing networks and deriving formulas must not wait for it.
     from resexpand.montecarlo.runs.execute import run_plan
-    from resexpand.montecarlo.runs.sampler_spec import SamplerSpec
 
-    rows = tuple(map(tuple, kernel.tolist()))
-    twin = control is not None
-    recipe = SamplerSpec(
-        *(net.kinds[0], numbers, rows, chosen, width, method, seed, twin, law, target),
-        head=tuple(step.op for step in net.head) if net.has_own_head else None,
-        others=net.kinds[1:],
-    )
-    settings = _settings(net, recipe)
+    how = {"method": method, "law": law, "control": control is not None, "target": target}
+    spec = SamplerSpec.of(net, chosen, kernel, numbers=numbers, width=width, seed=seed, **how)
+    settings = settings_of(net, spec)
     sums = run_plan(
         Plan(settings, draws, work.chunk, part),
-        recipe,
+        spec,
         workers=workers,
         store=path,
         unregistered=unregistered(chosen, len(kernel)),
@@ -228,7 +221,7 @@ def sample(
 def _check_batches(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64]) -> None:
     """Refuse batches without statistics, and statistics that no sampled batch has."""
     rows = len(numbers.laws) // len(net.kinds)
-    ending = [step.op for step in net.head] if net.has_own_head else []
+    ending = [step.op for step in (*(net.head if net.has_own_head else ()), *net.post)]
     for k, branch in enumerate(net.kinds):
         for j, op in enumerate((*branch.ops, *ending)):
             if op.contracts or op.over != "batch":
@@ -254,34 +247,17 @@ def _drawn(
     return found
 
 
-def _settings(net: ResNet, recipe: SamplerSpec) -> dict[str, Any]:
-    """Return what the numbers of a run depend on, except the count of draws, as JSON values."""
-    edges = {o.name: list(o.edges) for o in recipe.observables if o.edges}
-    return {
-        **_description(net, recipe.net),
-        "observables": [o.label for o in recipe.observables],
-        "K0": [list(row) for row in recipe.kernel],
-        "width": recipe.width,
-        "method": recipe.method,
-        "seed": recipe.seed,
-        **({} if recipe.law == GAUSSIAN else {"weights": recipe.law.name}),
-        **({"control": CONTROL} if recipe.control else {}),
-        **({"histograms": edges} if edges else {}),
-    }
-
-
-def _description(net: ResNet, numbers: ConcreteNet) -> dict[str, Any]:
-    """Return what the network contributes to the identity of a run."""
-    return {
-        "branch": fingerprint(net.kinds[0]),
-        **({"blocks": [fingerprint(b) for b in net.kinds[1:]]} if len(net.kinds) > 1 else {}),
-        "depth": numbers.depth,
-        "scales": numbers.scales if isinstance(net.scale, tuple) else numbers.scales[0],
-        "variances": numbers.laws,
-        "read_out": numbers.read_out,
-        **({"head": [step.op.text for step in net.head]} if net.has_own_head else {}),
-        **({} if numbers.skip == 1 else {"skip": numbers.skip}),
-    }
+def _require_variance(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64]) -> None:
+    """Refuse inputs of zeros in front of a normalisation that divides by their length."""
+    if np.diagonal(kernel).all():
+        return
+    for step in net.kinds[0].opening:
+        if step.divides_by_zero(numbers.laws[step.position]):
+            raise KernelError(
+                f"{step.op!r} of a stream with K0 = 0",
+                "its variance vanishes, and the normalisation divides by it",
+                "give K0 > 0, or eps > 0",
+            )
 
 
 def _shard(shard: object, draws: int, chunk: int) -> tuple[int, int]:
@@ -340,14 +316,14 @@ def _check_control(
     if law != GAUSSIAN:
         raise UnsupportedError(
             f"{asked} with {law.name} weights",
-            "the twin is made of the normals that stand for the action of Gaussian weights",
+            "the control network uses the normals that stand for the action of Gaussian weights",
             "use Gaussian weights, or sample without control",
         )
     if method != "function-space":
         raise UnsupportedError(
             f"{asked} with method={method!r}",
-            "the twin is made of the normals that stand for the action of the weights, which the "
-            "dense sampler does not draw",
+            "the control network uses the normals that stand for the action of the weights, which "
+            "the dense sampler does not draw",
             'use method="function-space"',
         )
     if not any(observable.control for observable in chosen):

@@ -46,9 +46,9 @@ class BatchNorm(Map):
 
     kind = "BatchNorm"
     parameters = (
-        Parameter(EPS, minimum=0, default=0),
-        Parameter(GHOST, minimum=0, default=None, words=((None, 0),)),
-        Parameter(RUNNING, default="train", words=(("train", 0), ("running", 1))),
+        Parameter(EPS, minimum=0, default=0, neutral=0),
+        Parameter(GHOST, minimum=0, default=None, neutral=0, words=((None, 0),)),
+        Parameter(RUNNING, default="train", neutral=0, words=(("train", 0), ("running", 1))),
     )
     over = "batch"
     group = GHOST

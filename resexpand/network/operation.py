@@ -89,6 +89,8 @@ class Parameter:
         Smallest allowed value.
     default : number or sympy.Expr, optional
         Value if none is given; without one it must be.
+    neutral : number, optional
+        Value at which it does nothing: formulas leave it out there.
     words : tuple of (object, int)
         Words that stand for a number, ``("running", 1)``, which is what is kept.
     """
@@ -97,6 +99,7 @@ class Parameter:
     name: str = ""
     minimum: int | None = None
     default: Any = None
+    neutral: int | None = None
     words: tuple[tuple[object, int], ...] = ()
 
     def __post_init__(self) -> None:
@@ -271,7 +274,9 @@ class Map(Operation):
         """
         if self.law is not None or self.expression.diff(X).has(X):
             return False
-        zero: dict[sp.Expr, sp.Expr] = {X: sp.Integer(0)}
+        pairs = zip(self.parameters, self.values, strict=True)
+        zero: dict[sp.Expr, sp.Expr] = {p.symbol: v for p, v in pairs if v == 0}
+        zero[X] = sp.Integer(0)
         for symbol, value in self.averages:
             if sp.expand(value.xreplace(zero | {X: X}) + value.xreplace(zero | {X: -X})) == 0:
                 zero[symbol] = sp.Integer(0)

@@ -12,13 +12,19 @@ from resexpand.errors import DescriptionError
 from resexpand.expressions import parse_expression
 from resexpand.network.activation import Activation
 from resexpand.network.batch_norm import BatchNorm
+from resexpand.network.layer_norm import LayerNorm
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Contraction, Map, Operation
+from resexpand.network.rms_norm import RMSNorm
+from resexpand.network.scale import Scale
 
 OPERATIONS: dict[str, type[Operation]] = {
     Activation.kind: Activation,
     BatchNorm.kind: BatchNorm,
     Linear.kind: Linear,
+    LayerNorm.kind: LayerNorm,
+    RMSNorm.kind: RMSNorm,
+    Scale.kind: Scale,
 }
 """Every kind of operation by name: the one place to add another."""
 

@@ -21,14 +21,14 @@ from resexpand.expressions.notebook import in_notebook
 from resexpand.network.branch import Branch, is_many
 from resexpand.network.linear import Linear
 from resexpand.network.numbers import listed
-from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
+from resexpand.network.operation import Map, Operation, Parameter, X, hyperparameter
 from resexpand.network.shapes import Shapes, named, shapes_of
 from resexpand.network.steps import Step, head_of, opening_of, require_laws
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
 
-__all__ = ["ARGUMENTS", "Branch", "ResNet", "require_plain"]
+__all__ = ["ARGUMENTS", "Branch", "ResNet", "require_plain", "require_sums"]
 
 
 @dataclass(frozen=True, init=False)
@@ -53,7 +53,11 @@ class ResNet:
         weights on what the `Linear` of a further block would read.
     skip : number or sympy.Expr, optional
         Factor in front of the stream in every block, ``h^l = skip h^{l-1} + rho (...)``; 0 is a
-        plain network without skip connections.
+        plain network without skip connections. With `post_norm` it is the alpha of DeepNorm (Wang
+        et al. 2022), ``h^l = norm(alpha h^{l-1} + rho (...))``.
+    post_norm : Map, optional
+        Normalisation of the stream behind every block, ``h^l = norm(skip h^{l-1} + rho (...))``:
+        `LayerNorm`, `RMSNorm`, or another map that is linear given its averages.
 
     Raises
     ------
@@ -75,6 +79,7 @@ scale=3/10, depth=20)
     read_out: Linear | None
     head_ops: tuple[Operation, ...] | None
     skip: sp.Expr
+    post_norm: Map | None
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ scale=3/10, depth=20)
         read_in: Linear | None = None,
         read_out: Linear | Sequence[Operation] | None = None,
         skip: object = 1,
+        post_norm: Map | None = None,
     ):
         branches = tuple(branch) if isinstance(branch, list | tuple) else (branch,)
         for each in branches or (branch,):
@@ -104,6 +110,8 @@ scale=3/10, depth=20)
         set_field(self, "read_out", last)
         set_field(self, "head_ops", head)
         set_field(self, "skip", hyperparameter(skip, "skip"))
+        set_field(self, "post_norm", post_norm)
+        _check_post_norm(post_norm)
         _check_blocks(self)
         _check_head(self)
         _check_names(self)
@@ -176,7 +184,14 @@ scale=3/10, depth=20)
     @property
     def is_gaussian(self) -> bool:
         """Whether the stream stays a centred Gaussian at infinite width."""
-        return all(branch.is_gaussian for branch in self.kinds)
+        shifted = self.post_norm is not None and not self.post_norm.is_linear
+        return not shifted and all(branch.is_gaussian for branch in self.kinds)
+
+    @property
+    def post(self) -> tuple[Step, ...]:
+        """The map of the stream behind every block, if there is one."""
+        op = self.post_norm
+        return () if op is None else (Step(0, op, 1, "_post", None),)
 
     @cached_property
     def head(self) -> tuple[Step, ...]:
@@ -198,12 +213,13 @@ scale=3/10, depth=20)
             read_in=self.read_in,
             read_out=None if self.read_out is None else (*(self.head_ops or ()), self.read_out),
             skip=self.skip,
+            post_norm=self.post_norm,
         )
 
     @property
     def parameters(self) -> tuple[tuple[Parameter, sp.Expr], ...]:
         """Every parameter of the operations and its value, read-in and read-out included."""
-        ends = filter(None, (self.read_in, *(self.head_ops or ()), self.read_out))
+        ends = filter(None, (self.read_in, *(self.head_ops or ()), self.read_out, self.post_norm))
         ops = (*(op for branch in self.kinds for op in branch.ops), *ends)
         return tuple(pair for op in ops for pair in zip(op.parameters, op.values, strict=True))
 
@@ -225,6 +241,7 @@ scale=3/10, depth=20)
         ends = (("read_in", self.read_in), ("read_out", read_out))
         fields += [f"{name}={value}" for name, value in ends if value is not None]
         fields += [f"skip={self.skip}"] if self.skip != 1 else []
+        fields += [f"post_norm={self.post_norm}"] if self.post_norm is not None else []
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:
@@ -256,10 +273,24 @@ def _check_blocks(net: ResNet) -> None:
         curved = any(not step.op.is_linear for step in branch.opening)
         if curved and not net.is_gaussian:
             raise UnsupportedError(
-                f"{branch!r} behind a branch that ends in an activation",
+                f"{branch!r} behind a branch that ends in an activation, or a shift of the stream",
                 "an activation would act on a stream that is not Gaussian at infinite width",
                 "begin or end the branches with a Linear()",
             )
+
+
+def _check_post_norm(op: object) -> None:
+    """Raise if what follows every block is no map that is linear given its averages."""
+    asked, remedy = f"post_norm={op!r}", "give LayerNorm() or RMSNorm()"
+    if op is None:
+        return
+    if not isinstance(op, Map):
+        raise DescriptionError(asked, "it is no map of the neurons", remedy)
+    if op.expression.diff(X).has(X):
+        why = "the stream of the next block would not be Gaussian at infinite width"
+        raise UnsupportedError(asked, why, remedy)
+    if any(map(is_many, op.values)):
+        raise UnsupportedError(asked, "it has one value per block", "give one for all blocks")
 
 
 def _check_head(net: ResNet) -> None:
@@ -281,10 +312,22 @@ def require_plain(net: ResNet, asked: str) -> None:
     UnsupportedError
         If a map has parameters or averages of its own, or the stream a factor.
     """
-    require_laws((*net.branch.steps, *net.head), asked)
-    if net.skip != 1:
+    require_laws((*net.branch.steps, *net.head, *net.post), asked)
+    require_sums(net, asked)
+
+
+def require_sums(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories of streams that blocks add to, and do nothing else.
+
+    Raises
+    ------
+    UnsupportedError
+        If the stream has a factor or a normalisation.
+    """
+    if net.skip != 1 or net.post_norm is not None:
+        setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
         raise UnsupportedError(
-            f"{asked} of a network with skip={net.skip}",
+            f"{asked} of a network with {setting}",
             "it is derived for blocks that add to the stream",
             "kernel(), response() and sample() take it as it is",
         )

@@ -46,6 +46,20 @@ class Step:
         """Whether it is a contraction; a map otherwise."""
         return bool(self.op.contracts)
 
+    @property
+    def normalises(self) -> bool:
+        """Whether it is linear given averages over the neurons, as `LayerNorm` is."""
+        return not self.contracts and bool(self.op.averages) and bool(self.op.is_linear)
+
+    def divides_by_zero(self, values: Sequence[float]) -> bool:
+        """Whether a column of zeros has no image, `values` being those of the parameters."""
+        if not self.normalises:
+            return False
+        at: dict[sp.Expr, sp.Expr] = {symbol: sp.Integer(0) for symbol, _ in self.op.averages}
+        numbers = zip(self.op.parameters, values, strict=False)
+        at |= {p.symbol: sp.Integer(0) if v == 0 else sp.Float(v) for p, v in numbers}
+        return bool(self.op.derivative(1).xreplace(at).has(sp.zoo, sp.oo, sp.nan))
+
 
 def steps_of(ops: Sequence[Operation]) -> tuple[Step, ...]:
     """Return the steps of a sequence of operations."""

@@ -23,6 +23,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from resexpand.activations.traits import is_homogeneous
 from resexpand.expressions.numeric import value_at
 from resexpand.gaussian.sphere import BatchAverages, batch_averages
 from resexpand.network.activation import Activation
@@ -66,11 +67,7 @@ class Psi:
     @cached_property
     def is_homogeneous(self) -> bool:
         """Whether it is linear on either side of zero, and zero there."""
-        if self.law.jumps or any(k != 0 for k in self.law.kinks):
-            return False
-        zero = self.law.expression.xreplace({X: sp.Integer(0)})
-        curvature = self.law.derivative(2).replace(sp.DiracDelta, lambda *_: sp.Integer(0))
-        return bool(zero == 0 and sp.simplify(sp.piecewise_fold(curvature)) == 0)
+        return is_homogeneous(self.law.expression)
 
 
 def is_exchangeable(kernel: Array, size: int) -> bool:

@@ -10,11 +10,12 @@ import numpy as np
 from resexpand.codegen.routine import Target, compile_routine
 from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH
-from resexpand.errors import UnsupportedError
+from resexpand.errors import KernelError, UnsupportedError
 from resexpand.numbers.batch import evaluate_batch
 from resexpand.numbers.one_loop import evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
 from resexpand.theory.batch import BatchRecursion
+from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
@@ -23,7 +24,7 @@ ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 
 
 def evaluate(
-    theory: Recursion | OptimalScale | OneLoop,
+    theory: Recursion | OptimalScale | OneLoop | GradientMoments,
     *,
     target: Target = "cpu",
     outputs: str | Iterable[str] | None = None,
@@ -33,8 +34,8 @@ def evaluate(
 
     Parameters
     ----------
-    theory : Recursion, OptimalScale or OneLoop
-        From `kernel`, `response`, `optimal_scale` or `one_loop`.
+    theory : Recursion, OptimalScale, OneLoop or GradientMoments
+        From `kernel`, `response`, `optimal_scale`, `one_loop` or `gradient_moments`.
     target : {"cpu", "cuda", "auto"}
         Where to compute; ``"auto"`` takes a GPU if there is one that can be used. The result's
         ``target`` says where it was, and why. The order 1/N is for the CPU.
@@ -91,8 +92,11 @@ def evaluate(
         return values
     if isinstance(theory, BatchRecursion):
         return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
+    if isinstance(theory, GradientMoments):
+        return _gradients(theory, target, hyperparameters)
     if isinstance(theory, Recursion):
         values = compile_routine(theory, target, outputs)(**hyperparameters)
+        _require_variance(theory, values)
         if any(symbol == value == WIDTH for symbol, value in theory.bindings):
             width = np.asarray(hyperparameters.get("width", hyperparameters.get(WIDTH.name)))
             values.width = int(width) if width.ndim == 0 else None
@@ -102,3 +106,31 @@ def evaluate(
         "it is not a recursion, an optimal scale or an order 1/N",
         "pass what kernel(), response(), optimal_scale() or one_loop() returns",
     )
+
+
+def _gradients(theory: GradientMoments, target: Target, given: dict[str, Any]) -> Values:
+    """Evaluate the tangent response and read it from the last layer back."""
+    values = compile_routine(theory.tangent, target, ("chi_0", "eta", "K"))(**given)
+    values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
+    return values
+
+
+def _require_variance(theory: Recursion, values: Values) -> None:
+    """Raise if a normalisation divides by a variance that vanishes."""
+    net = theory.net
+    steps = (*(step for branch in net.kinds for step in branch.steps), *net.post, *net.head)
+    norms = [step.op for step in steps if step.normalises]
+    if not norms or "K" not in values or not any("not a number" in p for p in values.problems):
+        return
+    start = np.asarray(values["K"])[..., 0] if theory.inputs == 1 else _variances(values["K"])
+    if (start == 0).any():
+        raise KernelError(
+            f"{norms[0]!r} of a stream with K0 = 0",
+            "its variance vanishes, and the normalisation divides by it",
+            "give K0 > 0, or eps > 0",
+        )
+
+
+def _variances(kernels: Any) -> np.ndarray:
+    """Return the diagonal of the kernels at layer 0."""
+    return np.diagonal(np.asarray(kernels)[..., 0, :, :], axis1=-2, axis2=-1)

@@ -155,7 +155,7 @@ class BatchSignal:
                 "it normalises what is not Gaussian at infinite width",
                 "put it in front of the activation, or a Linear() between; sample() takes it",
             )
-        eps = values[EPS] if step.op.values[0] != 0 else sp.Integer(0)
+        eps = values[EPS]
         e = self.entries
         spread, test = e["11"] - e["12"], None
         if "44" in e:
@@ -252,6 +252,12 @@ def batch_stream(net: ResNet) -> tuple[BatchSignal, Entries]:
             if not norms
             else "its stream is not Gaussian at infinite width",
             "use inputs=2 for any number of inputs" if not norms else "end the branch in a Linear",
+        )
+    if any(_is(step.op) for step in net.post):
+        raise UnsupportedError(
+            f"the kernel of a stream that {net.post[0].op!r} normalises",
+            "it is not Gaussian at infinite width",
+            "normalise in front of a Linear() of the branch; sample() takes it",
         )
     running = {is_running(op) for op in norms}
     if len(running) > 1:

@@ -20,7 +20,8 @@ from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 
 RESERVED = re.compile(
-    r"(K0?(_\d\d)?|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|B|(V|J|mu|kappa|tau)_B.*|(panel_)?(nodes|weights)"
+    r"(K0?(_\d\d)?|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|rho_eff|B|(V|J|mu|kappa|tau)_B.*"
+    r"|(panel_)?(nodes|weights)"
     r"|(kappa|chaos|paths|cross|shift|part|gate|moment\d*|slope\d*|square\d*|mean\d*)_\d.*)\Z"
 )
 """Names of the quantities that formulas and routines are about."""
@@ -50,15 +51,20 @@ class Hyperparameters:
         weight, bias = self._parameters(linear, suffix)
         return weight, bias
 
-    def of_step(self, step: Step) -> dict[sp.Symbol, sp.Symbol]:
-        """Return the symbols of the parameters of a step, by those of its expression."""
+    def of_step(self, step: Step) -> dict[sp.Symbol, sp.Expr]:
+        """Return the symbols of the parameters of a step, by those of its expression.
+
+        A parameter at its neutral value is that number.
+        """
         bound = self._parameters(step.op, step.suffix)
         own = (parameter.symbol for parameter in step.op.parameters)
         return dict(zip(own, bound, strict=True))
 
-    def _parameters(self, op: Operation, suffix: str) -> tuple[sp.Symbol, ...]:
+    def _parameters(self, op: Operation, suffix: str) -> tuple[sp.Expr, ...]:
         return tuple(
-            self._bind(value, f"{p.symbol.name}{suffix}", **p.symbol.assumptions0)
+            value
+            if p.neutral is not None and value == p.neutral
+            else self._bind(value, f"{p.symbol.name}{suffix}", **p.symbol.assumptions0)
             for p, value in zip(op.parameters, op.values, strict=True)
         )
 

@@ -1,8 +1,8 @@
 r"""Names as LaTeX that compiles: of symbols and of functions, whatever characters they hold.
 
 A name of letters, digits and underscores is written as SymPy writes it (``alpha_1`` becomes
-``\alpha_{1}``), and so is one in LaTeX's own notation (``\rho_{max}``, ``K^{0}``). In any other
-name every character stands for itself: ``a%b`` becomes ``\mathrm{a\%b}``.
+``\alpha_{1}``; ``eps`` is ``\varepsilon``), and so is one in LaTeX's own notation (``\rho_{max}``,
+``K^{0}``). In any other name every character stands for itself: ``a%b`` becomes ``\mathrm{a\%b}``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ GREEK = (
     *("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"),
 )
 """Letters that LaTeX has commands for."""
+
+SHORT = re.compile(r"\Aeps(?=_|\Z)")
+"""Usual short names of letters: of a small number, the letter that is not a set's."""
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*_?\Z", re.ASCII)
 _INDEX = r"([A-Za-z0-9]|\{[A-Za-z0-9, *+-]*\})"
@@ -69,6 +72,7 @@ def name_latex(name: str) -> str:
     >>> print(name_latex("alpha_1"), name_latex("a%b"), name_latex("ρ"))
     \alpha_{1} \mathrm{a\%b} \rho
     """
+    name = SHORT.sub("varepsilon", name)
     if _PLAIN.match(name):
         text = str(sp.latex(sp.Symbol(name)))
         if not _EXTRA.search(text):

@@ -174,10 +174,11 @@ def kernel(net: ResNet, inputs: int | Literal["batch"] = 1) -> Recursion:
     hyper = Hyperparameters(net)
     rho = hyper.scale()
     chain = Chain(net, hyper)
-    stream, initial, streams = _stream(net, inputs)
+    stream, initial, streams = _opening(net, inputs)
     state: Any = stream.moments
     out = chain.through_block(stream)
     update = _with_means(state, (hyper.skip(), rho), out, streams)
+    update = _normed(net, hyper, update, stream)
     hyper.input_kernel(PAIR0 if inputs == "batch" else initial)
     read_out = read_out_covariance(net, hyper, stream) or _next_covariance(net, hyper, stream)
     found = Recursion(
@@ -199,17 +200,15 @@ def kernel(net: ResNet, inputs: int | Literal["batch"] = 1) -> Recursion:
     return batch_recursion(found, stream)
 
 
-def _stream(
+def _opening(
     net: ResNet, inputs: int | str
 ) -> tuple[Signal | BatchSignal, Entries, tuple[sp.Symbol, ...]]:
     """Return the stream in symbols, its moments at layer 0, and the symbols of its means."""
     if inputs == "batch":
         return *batch_stream(net), ()
     state, initial = ((K,), (K0,)) if inputs == 1 else (PAIR, PAIR0)
-    if net.is_gaussian:
-        return Signal.gaussian(state), initial, ()
-    streams = _mean_symbols(1 if inputs == 1 else 2)
-    return Signal(state, streams, is_gaussian=False), initial, streams
+    streams = () if net.is_gaussian else _mean_symbols(1 if inputs == 1 else 2)
+    return _stream(state, streams), initial, streams
 
 
 def _outputs(state: Entries, streams: Entries, read_out: Entries | None) -> tuple[Output, ...]:
@@ -250,6 +249,17 @@ def _with_means(
     return kernels + tuple(skip * m + rho * mean for m, mean in zip(streams, means, strict=True))
 
 
+def _normed(net: ResNet, hyper: Hyperparameters, update: Entries, stream: AnySignal) -> Entries:
+    """Return the update of the stream behind the map that follows every block."""
+    size = len(stream.moments)
+    means = update[size:]
+    for step in net.post:
+        before = _stream(update[:size], means) if means else stream.gaussian_of(update)
+        after = before.mapped(step, hyper.of_step(step))
+        update = after.moments + (after.means if means else ())
+    return update
+
+
 def activation_labels(net: ResNet) -> dict[int, sp.Symbol]:
     """Return the label of every activation by its position in the branch: ``phi``, ``phi_2``."""
     steps = net.branch.steps
@@ -287,5 +297,8 @@ def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) 
 def stream_of(base: Recursion) -> Signal:
     """Return the signal that the state of a kernel recursion describes."""
     size = len(base.output("K").entries)
-    kernel, means = base.state[:size], base.state[size:]
-    return Signal(kernel, means, is_gaussian=False) if means else Signal.gaussian(kernel)
+    return _stream(base.state[:size], base.state[size:])
+
+
+def _stream(moments: Entries, means: Entries) -> Signal:
+    return Signal(moments, means, is_gaussian=False) if means else Signal.gaussian(moments)

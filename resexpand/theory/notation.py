@@ -29,6 +29,7 @@ _HEADS = {
     "ln_chi": (r"\ln \chi", True),
     "dK_drho": (r"\partial_\rho K", False),
     "dln_chi_drho": (r"\partial_\rho \ln \chi", True),
+    "rho_eff": (r"\rho_{\mathrm{eff}}", False),
     "G_mean": (r"\mathrm{E}\, G", False),
     "G_var": (r"\mathrm{Var}\, G", False),
     "G_cov": (r"\mathrm{Cov}\, G", False),

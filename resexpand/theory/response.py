@@ -25,7 +25,6 @@ from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.batch_gradients import with_gradients
 from resexpand.theory.differentiation import (
     differentiate,
     jacobian,
@@ -36,7 +35,7 @@ from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.mean_field import kernel, read_out_moment, stream_of
 from resexpand.theory.recursion import Output, Recursion
 
-ResponseKind = Literal["variance", "covariance", "tangent", "gradient"]
+ResponseKind = Literal["variance", "covariance", "tangent"]
 
 
 def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
@@ -46,11 +45,9 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
     ----------
     net : ResNet
         The network; any hyperparameter may be symbolic.
-    kind : {"variance", "covariance", "tangent", "gradient"}
+    kind : {"variance", "covariance", "tangent"}
         Which perturbation: of the variance of one input, of the covariance of two inputs, or a
-        tangent vector at one input. ``"gradient"``: of a batch that is normalised, the second
-        moments of the gradients (`resexpand.theory.batch_gradients`); `evaluate` then gives
-        ``gradient``, shape (L + 1, B, B), as `sample` does.
+        tangent vector at one input.
 
     Returns
     -------
@@ -84,8 +81,6 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
             "it is unknown",
             f"use one of {get_args(ResponseKind)}",
         )
-    if kind == "gradient":
-        return with_gradients(kernel(net, inputs="batch"))
     return {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
 
 

@@ -89,34 +89,38 @@ class Signal:
         require_no_batch(step.op, "the theory of single inputs or pairs")
         if step.label is not None:
             return _activated(step.label, self.moments)
-        inputs = [self._numbers(step.op, p, values) for p in range(len(self.means))]
+        numbers = [self._numbers(step.op, p, values) for p in range(len(self.means))]
         if step.op.expression.diff(X).has(X):
-            return self._averaged(step.op, inputs)
-        return self._linear(inputs, stays=self.is_gaussian and step.op.is_linear)
+            return self._averaged(step.op, [step.op.expression.xreplace(at) for at in numbers])
+        return self._linear(step.op, numbers)
 
     def _variance(self, p: int) -> sp.Expr:
         return self.moments[-1 if p else 0]
 
-    def _numbers(self, op: Map, p: int, values: Values) -> sp.Expr:
-        """Return the expression of a map for input p with numbers for all averages."""
+    def _numbers(self, op: Map, p: int, values: Values) -> dict[sp.Symbol, sp.Expr]:
+        """Return the parameters of a map, and its averages for input p."""
         at = dict(values)
         for symbol, value in op.averages:
-            at[symbol] = self._average(op, value.xreplace(at), p)
-        return op.expression.xreplace(at)
+            at[symbol] = self._average(op, value, at, p)
+        return at
 
-    def _average(self, op: Map, function: sp.Expr, p: int) -> sp.Expr:
-        """Return the average of a function of `X` over the neurons of input p."""
+    def _average(
+        self, op: Map, function: sp.Expr, at: Mapping[sp.Symbol, sp.Expr], p: int
+    ) -> sp.Expr:
+        """Return the average of a function of `X` and of known symbols over input p."""
         if function.is_polynomial(X) and sp.degree(function, X) <= 2:
             powers = (sp.Integer(1), self.means[p], self._variance(p))
-            found = sp.Poly(function, X).all_coeffs()[::-1]
-            return sp.Add(*(c * m for c, m in zip(found, powers, strict=False)))
+            # Known averages may be formal, with a variable X of their own: they come in last.
+            found = [c.xreplace(at) for c in sp.Poly(function, X).all_coeffs()[::-1]]
+            return sp.expand(sp.Add(*(c * m for c, m in zip(found, powers, strict=False))))
         _require_gaussian(self, op)
         (x,) = integration_variables(1)
-        return GaussianExpectation(function.xreplace({X: x}), (x,), (self._variance(p),))
+        integrand = function.xreplace(at).xreplace({X: x})
+        return GaussianExpectation(integrand, (x,), (self._variance(p),))
 
-    def _linear(self, inputs: list[sp.Expr], *, stays: bool) -> Signal:
-        slopes = [expression.diff(X) for expression in inputs]
-        shifts = [expression.xreplace({X: ZERO}) for expression in inputs]
+    def _linear(self, op: Map, numbers: list[dict[sp.Symbol, sp.Expr]]) -> Signal:
+        slopes = [op.expression.diff(X).xreplace(at) for at in numbers]
+        shifts = [op.expression.xreplace({X: ZERO}).xreplace(at) for at in numbers]
         means = self.means
         moments = tuple(
             slopes[p] * slopes[q] * moment
@@ -126,7 +130,7 @@ class Signal:
             for moment, (p, q) in zip(self.moments, PLACES[len(self.moments)], strict=True)
         )
         new = tuple(a * m + c for a, m, c in zip(slopes, means, shifts, strict=True))
-        return Signal(moments, new, stays)
+        return Signal(moments, new, self.is_gaussian and op.is_linear)
 
     def _averaged(self, op: Map, inputs: list[sp.Expr]) -> Signal:
         _require_gaussian(self, op)

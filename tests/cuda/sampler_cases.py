@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from resexpand import Activation, Branch, Linear, ResNet
-from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.input_kernel import input_kernel
-from resexpand.montecarlo.observables.registry import select
+from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.weights.quantile import weight_law
 
 W, V = Linear(1.4, 0.3), Linear(0.8, 0.0)
@@ -78,16 +77,8 @@ def sampler(name: str, width: int, target: str, depth: int = 2) -> Sampler:
     case = REGISTRY[name]
     branch = BRANCHES[case.branch]
     net = ResNet(branch, scale=0.6, depth=depth, read_out=branch.followed_by(Linear(1.1, 0.2)))
+    how = {"method": case.method, "control": case.control, "law": weight_law(case.weights)}
     kernel = input_kernel(case.K0, None, None)
     return make_sampler(
-        net.branch,
-        concrete(net, {}),
-        kernel,
-        select(case.names, len(kernel)),
-        width=width,
-        method=case.method,
-        seed=11,
-        control=case.control,
-        law=weight_law(case.weights),
-        target=target,
+        SamplerSpec.of(net, case.names, kernel, width=width, seed=11, target=target, **how)
     )

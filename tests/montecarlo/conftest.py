@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.input_kernel import input_kernel
-from resexpand.montecarlo.observables.registry import select
+from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.resnet import ResNet
 
@@ -27,20 +26,9 @@ def sampler(
     weights: Any = "gaussian",
 ) -> Sampler:
     """Return the sampler of an ensemble, to look at single draws."""
-    numbers = concrete(net, {})
+    how = {"method": method, "control": control, "law": weight_law(weights)}
     kernel = input_kernel(K0, None, None)
-    chosen = select(observables, len(kernel))
-    return make_sampler(
-        net.branch,
-        numbers,
-        kernel,
-        chosen,
-        width=width,
-        method=method,
-        seed=seed,
-        control=control,
-        law=weight_law(weights),
-    )
+    return make_sampler(SamplerSpec.of(net, observables, kernel, width=width, seed=seed, **how))
 
 
 def draw_rows(

@@ -19,8 +19,8 @@ from resexpand import (
     Linear,
     ResNet,
     evaluate,
+    gradient_moments,
     kernel,
-    response,
     sample,
 )
 from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
@@ -74,7 +74,7 @@ NAMES = ["kernel", "gradient", "directional_derivative"]
 def test_gradients_are_those_of_theory() -> None:
     """At this width the 1/N of gradients, 2.1/N of their size, is a third of a standard error."""
     start = exchangeable(8)
-    theory = evaluate(response(net(), "gradient"), K0=start)
+    theory = evaluate(gradient_moments(net()), K0=start)
     found = sample(net(), NAMES, 300, 500, K0=start, seed=7)
     assert np.abs(z_of(found["kernel"], theory["K"])).max() < LIMIT
     assert np.abs(z_of(found["gradient"], theory["gradient"], skip=0)).max() < LIMIT

@@ -8,7 +8,7 @@ from scipy import stats
 
 from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.statistics.histogram import Counts, Histogram, checked_histograms
-from resexpand.montecarlo.statistics.intervals import binomial_ranks, student
+from resexpand.montecarlo.statistics.intervals import binomial_ranks
 
 EDGES = np.linspace(-2.0, 2.0, 81)
 
@@ -72,13 +72,6 @@ def test_ranks_are_those_of_the_binomial_law(n: int, q: float) -> None:
 def test_ranks_of_many_draws_join_those_of_few() -> None:
     exact, normal = binomial_ranks(10**6, 0.3, 0.95), binomial_ranks(10**6 + 1, 0.3, 0.95)
     assert np.abs(np.subtract(exact, normal)).max() <= 2
-
-
-@pytest.mark.parametrize("freedom", [5, 12, 100, 10_000])
-@pytest.mark.parametrize("confidence", [0.6827, 0.95])
-def test_quantiles_of_student(freedom: int, confidence: float) -> None:
-    exact = stats.t.ppf((1 + confidence) / 2, freedom)
-    assert abs(student(confidence, freedom) / exact - 1) < 2e-3
 
 
 def test_quantiles_cover() -> None:

@@ -14,7 +14,7 @@ from scipy import integrate, stats
 
 from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.montecarlo.engine import Sampler
-from resexpand.montecarlo.groups.power_of_two import is_homogeneous
+from resexpand.montecarlo.groups.power_of_two import is_rescalable
 
 POWER = 150
 NAMES = [
@@ -107,11 +107,11 @@ def test_other_activations_overflow_and_say_so() -> None:
     ],
 )
 def test_which_activations_have_units(text: str, expected: bool) -> None:
-    assert is_homogeneous(Activation(text)) is expected
+    assert is_rescalable(Branch(Activation(text), Linear())) is expected
 
 
 def test_intercepts_and_kinks_elsewhere_have_none() -> None:
     x = sp.Symbol("x")
     for expression in (x + 1, sp.Max(x, 1), sp.Max(x, 0) - sp.Max(x - 1, 0), x**2):
-        assert not is_homogeneous(Activation(expression))
-    assert is_homogeneous(Activation(sp.Abs(x)))
+        assert not is_rescalable(Branch(Activation(expression), Linear()))
+    assert is_rescalable(Branch(Activation(sp.Abs(x)), Linear()))

@@ -24,9 +24,10 @@ from runs_workers import DEADLY, NET, OWN, Here, draw, sums
 from resexpand.errors import StoreError, UnsupportedError, WorkerError
 from resexpand.montecarlo.observables.observable import Observable
 from resexpand.montecarlo.runs import worker_pool
-from resexpand.montecarlo.runs.sampler_spec import TaskResult, recipe_of, version
-from resexpand.montecarlo.runs.sampler_spec import draw as draw_task
+from resexpand.montecarlo.runs.settings import spec_of
 from resexpand.montecarlo.runs.stored import look
+from resexpand.montecarlo.runs.task import TaskResult, version
+from resexpand.montecarlo.runs.task import draw as draw_task
 from resexpand.montecarlo.runs.worker_pool import WorkerPool
 from resexpand.montecarlo.sample import sample
 
@@ -111,21 +112,21 @@ def test_a_task_is_small_and_holds_no_arrays() -> None:
 
     pool.submit = spy  # type: ignore[method-assign]
     assert sums(draw(workers=pool)) == REFERENCE
-    function, recipe, library, chunks = submitted[-1]
+    function, spec, library, chunks = submitted[-1]
     assert (function, library) == (draw_task, version())
-    assert len(pickle.dumps((recipe, library, chunks))) < 4000
+    assert len(pickle.dumps((spec, library, chunks))) < 4000
     assert all(isinstance(n, int) for chunk in chunks for n in chunk)
-    assert pickle.loads(pickle.dumps(recipe)) == recipe  # noqa: S301
+    assert pickle.loads(pickle.dumps(spec)) == spec  # noqa: S301
 
 
 def test_a_worker_of_another_version_refuses() -> None:
     with pytest.raises(UnsupportedError, match="not that of the process that asks"):
-        draw_task(recipe_of_run(), "another", ((0, 2),))
+        draw_task(spec_of_run(), "another", ((0, 2),))
 
 
-def recipe_of_run():
+def spec_of_run():
     settings = sample(NET, "kernel", 30, 2, K0=1.0).settings
-    return recipe_of(settings, "")
+    return spec_of(settings, "")
 
 
 # -- failures -------------------------------------------------------------------------------------
@@ -260,17 +261,17 @@ def test_groups_are_as_long_as_asked(seconds: float, most: int, monkeypatch) -> 
 
 
 def test_large_results_make_small_groups() -> None:
-    recipe = recipe_of_run()
-    crew = WorkerPool(recipe, Here(), 2, own=False)
+    spec = spec_of_run()
+    pool = WorkerPool(spec, Here(), 2, own=False)
     task = worker_pool.Task(((0, 2),), 0.0)
-    done = draw_task(recipe, version(), ((0, 2),))
-    crew._learn(task, TaskResult(done.sums, 0.0, 1e-3))
-    assert crew.group > 1000
+    done = draw_task(spec, version(), ((0, 2),))
+    pool._learn(task, TaskResult(done.sums, 0.0, 1e-3))
+    assert pool.group > 1000
     size = sum(len(value.to_bytes()) for value in done.sums[0].values())
     worker_pool_limit = worker_pool.LARGEST_RESULT
     try:
         worker_pool.LARGEST_RESULT = 3 * size
-        crew._learn(task, TaskResult(done.sums, 0.0, 1e-3))
+        pool._learn(task, TaskResult(done.sums, 0.0, 1e-3))
     finally:
         worker_pool.LARGEST_RESULT = worker_pool_limit
-    assert crew.group == 3
+    assert pool.group == 3

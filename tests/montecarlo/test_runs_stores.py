@@ -27,7 +27,7 @@ from resexpand.montecarlo.runs import file_format
 from resexpand.montecarlo.runs import plan as plan_module
 from resexpand.montecarlo.runs.lock import StoreWarning, held, lock_of
 from resexpand.montecarlo.runs.plan import Plan
-from resexpand.montecarlo.runs.sampler_spec import fingerprint, recipe_of
+from resexpand.montecarlo.runs.settings import fingerprint, spec_of
 from resexpand.montecarlo.runs.stored import find, look, merge, resume
 from resexpand.montecarlo.sample import sample
 
@@ -222,10 +222,10 @@ def test_activations_are_read_back(activation) -> None:
         "seed": 2**64 - 1,
         "weights": "rademacher",
     }
-    recipe = recipe_of(json.loads(json.dumps(settings)), "reading")
-    assert recipe.branch.ops[0] == branch.ops[0]
-    assert [o.label for o in recipe.observables] == settings["observables"]
-    assert (recipe.seed, recipe.law.name) == (2**64 - 1, "rademacher")
+    spec = spec_of(json.loads(json.dumps(settings)), "reading")
+    assert spec.kinds[0].ops[0] == branch.ops[0]
+    assert [o.label for o in spec.observables] == settings["observables"]
+    assert (spec.seed, spec.law.name) == (2**64 - 1, "rademacher")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_activations_are_read_back(activation) -> None:
 def test_settings_that_cannot_be_read_back(change, store: Path) -> None:
     settings = {**look(store).plan.settings, **change}
     with pytest.raises(StoreError, match="repeat the call"):
-        recipe_of(settings, "resuming")
+        spec_of(settings, "resuming")
 
 
 def test_observables_of_a_script_need_the_script(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from resexpand import (
     to_latex,
 )
 from resexpand.errors import DescriptionError, UnsupportedError
-from resexpand.montecarlo.runs.sampler_spec import recipe_of
+from resexpand.montecarlo.engine import make_sampler
+from resexpand.montecarlo.runs.settings import spec_of
 
 A = Branch(Activation("erf"), Linear(1.2, 0.1))
 B = Branch(Linear(1.1, 0.2), Activation("relu"), Linear(0.8, 0))
@@ -134,7 +135,7 @@ def test_networks_follow(net: ResNet, method: str, tmp_path: Path) -> None:
     product = found["directional_derivative"].mean
     np.testing.assert_allclose(product, product[0], rtol=1e-9)
     settings = json.loads(json.dumps(dict(found.settings)))
-    rows = recipe_of(settings, "a run").sampler().rows(0, 400)
+    rows = make_sampler(spec_of(settings, "a run")).rows(0, 400)
     np.testing.assert_allclose(rows["kernel"].mean(axis=0), found["kernel"].mean, rtol=1e-12)
 
 

@@ -1,7 +1,7 @@
 """An operation stated as data, here in the test, is taken by theory, samplers, stores and printers.
 
-`Scale` multiplies by a parameter, `HandNorm` divides by the root of one average over the neurons,
-`Centred` has an average of an average. None of them states a law of its own.
+`HandNorm` divides by the root of one average over the neurons, `Centred` has an average of an
+average. Like `Scale`, they state no law of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from resexpand import (
     Branch,
     Linear,
     ResNet,
+    Scale,
     evaluate,
     exact_moments,
     gated_path_sum,
@@ -41,14 +42,6 @@ EPS = sp.Symbol("eps", nonnegative=True)
 SQUARE, MEAN = sp.Symbol("s", positive=True), sp.Symbol("m", real=True)
 
 
-class Scale(Map):
-    """``x -> c x``."""
-
-    kind = "Scale"
-    parameters = (Parameter(C),)
-    expression = C * X
-
-
 class HandNorm(Map):
     """``x -> x / sqrt(mean x^2 + eps)``."""
 
@@ -67,7 +60,7 @@ class Centred(Map):
     expression = sp.tanh(X - MEAN) / sp.sqrt(SQUARE + EPS)
 
 
-MINE = (Scale, HandNorm, Centred)
+MINE = (HandNorm, Centred)
 NORMED = ResNet(
     Branch(HandNorm(0.1), Activation("tanh"), Linear(1.9, 0.07), Scale(0.8)), scale=0.65, depth=4
 )
@@ -213,7 +206,7 @@ def test_printers_write_it() -> None:
         written
     )
     assert r"\operatorname{Scale}(x) = \frac{4 x}{5}" in written
-    assert r"\frac{K^{l-1}}{K^{l-1} + eps}" in to_latex(kernel(NORMED))
+    assert r"\frac{K^{l-1}}{K^{l-1} + \varepsilon}" in to_latex(kernel(NORMED))
     assert repr(NORMED.branch.ops[0]) == "HandNorm(eps=1/10)"
 
 
@@ -285,10 +278,10 @@ def test_bad_parameters() -> None:
         HandNorm(-1)
     with pytest.raises(DescriptionError, match="its parameters are eps"):
         HandNorm(0.1, 2)
-    with pytest.raises(DescriptionError, match="c = None: expected a number"):
+    with pytest.raises(DescriptionError, match="factor = None: expected a number"):
         Scale()
     with pytest.raises(AttributeError, match="is frozen"):
-        Scale(1).c = 2
+        Scale(1).factor = 2
     net = ResNet(Branch(HandNorm(sp.Symbol("a", real=True)), Linear(1, 0)), scale=1, depth=2)
     with pytest.raises(HyperparameterError):
         evaluate(kernel(net), K0=1.0, a=-0.5)

@@ -24,7 +24,8 @@ from resexpand import (
     to_latex,
 )
 from resexpand.errors import DescriptionError, UnsupportedError
-from resexpand.montecarlo.runs.sampler_spec import recipe_of
+from resexpand.montecarlo.engine import make_sampler
+from resexpand.montecarlo.runs.settings import spec_of
 
 RELU, END = Activation("relu"), Linear(0.7, 0.1)
 BRANCH = Branch(RELU, Linear(2, 0.3))
@@ -116,7 +117,7 @@ def test_a_store_knows_read_out_and_factor(tmp_path: Path) -> None:
     whole = sample(OTHER, "layer_covariance", 12, 40, K0=0.8, seed=3, store=path)
     settings = dict(whole.settings)
     assert (settings["head"], settings["skip"]) == (["tanh(x)"], 0.6)
-    rows = recipe_of(settings, "a run").sampler().rows(0, 40)["layer_covariance"]
+    rows = make_sampler(spec_of(settings, "a run")).rows(0, 40)["layer_covariance"]
     np.testing.assert_array_equal(
         rows.mean(axis=0).round(12), whole["layer_covariance"].mean.round(12)
     )

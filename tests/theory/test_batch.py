@@ -15,7 +15,16 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, BatchNorm, Branch, Linear, ResNet, evaluate, kernel, response
+from resexpand import (
+    Activation,
+    BatchNorm,
+    Branch,
+    Linear,
+    ResNet,
+    evaluate,
+    gradient_moments,
+    kernel,
+)
 from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
 from resexpand.gaussian.sphere import batch_averages, gradient_averages
 from resexpand.numbers.batch_moments import Psi, moments_of
@@ -179,7 +188,7 @@ def backward_growth(size: int) -> float:
 @pytest.mark.parametrize(("size", "value"), [(4, 3.084), (8, 1.788), (32, 1.522)])
 def test_gradients_of_a_plain_network_explode(size: int, value: float) -> None:
     net = ResNet(NET.branch, scale=1, depth=6, skip=0)
-    found = evaluate(response(net, "gradient"), K0=exchangeable(size), outputs="gradient")
+    found = evaluate(gradient_moments(net), K0=exchangeable(size), outputs="gradient")
     growth = found["gradient"][:5, 0, 0] / found["gradient"][1:6, 0, 0]
     np.testing.assert_allclose(growth[1:], backward_growth(size), rtol=1e-12)
     assert growth[1] == pytest.approx(value, abs=6e-4)
@@ -190,7 +199,7 @@ def test_gradients_behind_skip_connections_are_tamed() -> None:
     """A product over blocks, which grows like a power of the depth."""
     size, depth = 32, 400
     net = ResNet(NET.branch, scale=1, depth=depth, read_out=[Activation("relu"), Linear(1, 0)])
-    found = evaluate(response(net, "gradient"), K0=exchangeable(size))
+    found = evaluate(gradient_moments(net), K0=exchangeable(size))
     slopes = gradient_averages(lambda x: np.heaviside(x, 0), [0.0], size)
     own, pair = found["gradient"][:, 0, 0], found["gradient"][:, 0, 1]
     common = own + (size - 1) * pair
@@ -239,4 +248,4 @@ def test_bad_batches(case: str) -> None:
 @pytest.mark.parametrize("size", [2, 3])
 def test_small_batches_have_no_mean_gradient(size: int) -> None:
     with pytest.raises(UnsupportedError, match="it is infinite"):
-        evaluate(response(NET, "gradient"), K0=exchangeable(size))
+        evaluate(gradient_moments(NET), K0=exchangeable(size))

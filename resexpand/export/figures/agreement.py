@@ -171,18 +171,28 @@ def save_figure(figure: Figure, stem: str | os.PathLike[str]) -> list[Path]:
         If the folder cannot be written.
     """
     stem = Path(stem)
+    return [
+        write_atomically(stem.with_name(f"{stem.name}.{kind}"), drawn(figure, kind), "the figure")
+        for kind in ("pdf", "png")
+    ]
+
+
+def drawn(figure: Figure, kind: str) -> bytes:
+    """Return a figure as a file of a kind, ``"svg"``, ``"pdf"`` or ``"png"``.
+
+    The file is free of dates, and text in SVG is outlines, for fonts are few.
+    """
+    import matplotlib as mpl
+
     metadata: dict[str, dict[str, str | None]] = {
+        "svg": {"Date": None},
         "pdf": {"CreationDate": None, "Creator": "resexpand"},
         "png": {"Software": None},
     }
-    written = []
-    for suffix, entries in metadata.items():
-        buffer = io.BytesIO()
-        with house_style():
-            figure.savefig(buffer, format=suffix, dpi=RESOLUTION, metadata=entries)
-        target = stem.with_name(f"{stem.name}.{suffix}")
-        written.append(write_atomically(target, buffer.getvalue(), "the figure"))
-    return written
+    buffer = io.BytesIO()
+    with house_style(), mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "resexpand"}):
+        figure.savefig(buffer, format=kind, dpi=RESOLUTION, metadata=metadata[kind])
+    return buffer.getvalue()
 
 
 def _tones(

@@ -190,7 +190,8 @@ def network_section(net: ResNet) -> Section:
     )
     weights = tuple(_weight_law(net))
     own = net.read_out is not None and net.has_own_head
-    steps = (*(step for shape in net.shapes.steps for step in shape), *(net.head if own else ()))
+    blocks = (step for shape in net.shapes.steps for step in shape)
+    steps = (*blocks, *net.post, *(net.head if own else ()))
     named = {_head(step): step for step in steps if not step.contracts}
     laws = tuple(_definition(step) for step in named.values())
     end = (Equation("y", (_read_out(net),)),) if own else ()
@@ -214,7 +215,8 @@ def _head(step: Step) -> str:
     """Return how a map is called: by its label, or by its kind."""
     if step.label is not None:
         return symbol_latex(step.label.name)
-    number = f"_{{{step.number}}}" if step.suffix else ""
+    index = r"\mathrm{post}" if step.suffix == "_post" else step.number
+    number = f"_{{{index}}}" if step.suffix else ""
     return rf"\operatorname{{{step.op.kind}}}{number}"
 
 
@@ -266,6 +268,14 @@ def _linears(net: ResNet, shape: int) -> list[tuple[str, str, Any]]:
 
 
 def _layer(net: ResNet, shape: int) -> str:
+    layer = _sum(net, shape)
+    for step in net.post:
+        layer = rf"{_head(step)}\left( {layer} \right)"
+    return layer
+
+
+def _sum(net: ResNet, shape: int) -> str:
+    """Return the stream and what a branch adds to it."""
     body = "h^{l-1}"
     linears = iter(_linears(net, shape))
     for step in net.shapes.steps[shape]:

@@ -36,6 +36,8 @@ from resexpand.theory.derivation import Derivation
 from resexpand.theory.expansion import Expansion, Term
 from resexpand.theory.formula import Formula
 from resexpand.theory.gated_paths import GatedPathSum
+from resexpand.theory.gradients import GradientMoments
+from resexpand.theory.growth import Growth
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
@@ -102,6 +104,7 @@ def sections(result: Any, closed: bool) -> list[Section]:
     writers: tuple[tuple[type, Callable[[Any, bool], Section]], ...] = (
         (Formula, formula_section),
         (Recursion, recursion_section),
+        (GradientMoments, lambda moments, closed: recursion_section(moments.tangent, closed)),
         (OptimalScale, optimum_section),
         (OneLoop, one_loop_section),
         (Derivation, derivation_section),
@@ -117,7 +120,7 @@ def sections(result: Any, closed: bool) -> list[Section]:
             return [write(result, closed)]
     if isinstance(result, Mapping):
         return [_entry(name, value, closed) for name, value in result.items()]
-    if isinstance(result, list | tuple):
+    if isinstance(result, list | tuple | Growth):
         return [section for item in result for section in sections(item, closed)]
     raise UnsupportedError(
         f"LaTeX of an object of type {type(result).__name__}",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -59,10 +59,6 @@ class ControlNetwork(ColumnGroup):
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """Gram matrices of what each linear operation acts on."""
         return {"twin_features": (self.linears, self.count, self.count)}
-
-    def joined(self, other: Self) -> Self:
-        """Return the group itself: there is one twin."""
-        return self
 
     def start(self, kernel: Floats, root: Floats) -> Floats:
         """Return F^T: the twin starts at h^0."""

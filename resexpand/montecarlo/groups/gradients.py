@@ -26,13 +26,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-import numpy as np
-
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
-    Floats,
-    require_no_jumps,
+    refuse_batches,
+    refuse_jumps,
     slope_call,
     without_deltas_in,
 )
@@ -97,7 +95,7 @@ EPILOGUE = """\
 {last_overlap}{last_pairing}        for layer in range(depth, 0, -1):
             place = (key0, key1, layer, draw)
             p, g, back, met, acted_on = again(p), again(g), again(back), again(met), again(acted_on)
-            scaled(p, scales[layer - 1], g)
+{post}            scaled(p, scales[layer - 1], g)
 {block}
 {skip}            add_gradients(g, p)
             write_products(p, width, gradients[n, layer - 1])
@@ -156,11 +154,6 @@ class Gradients(ColumnGroup):
     overlapped: bool = False
 
     @property
-    def carried(self) -> int:
-        """None: gradients go the other way."""
-        return 0
-
-    @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """What is left behind by layer."""
         square = (self.count, self.count)
@@ -176,10 +169,6 @@ class Gradients(ColumnGroup):
         """Return the group that serves both."""
         overlapped = self.overlapped or other.overlapped
         return replace(self, paired=self.paired or other.paired, overlapped=overlapped)
-
-    def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return no column."""
-        return np.zeros((len(kernel) + 1, 0))
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
@@ -236,13 +225,17 @@ class Gradients(ColumnGroup):
     def epilogue(self, blocks: Blocks, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""
         block = blocks.chosen(["\n".join(map(_line, reversed(steps))) for steps in blocks.shapes])
+        post = blocks.chosen(
+            [f"{'':12}{_back_line(step, 'layer - 1', 'p')}" for step in blocks.post] or [""]
+        )
         opening = [_back_line(step, "depth", "p") for step in reversed(blocks.head)]
         pairing = [("        ", "depth"), ("            ", "layer - 1")] if self.paired else []
         last, inner = [PAIRING.format(space=s, layer=at) for s, at in pairing] or ["", ""]
         return EPILOGUE.format(
             behind=behind,
             opening="".join(f"{'':8}{line}\n" for line in opening),
-            block=blocks.selection() + block,
+            post=blocks.selection() + (f"{post}\n" if post else ""),
+            block=block,
             skip="" if blocks.skips else SKIP,
             overlap=OVERLAP if self.overlapped else "",
             last_overlap=LAST_OVERLAP if self.overlapped else "",
@@ -252,14 +245,10 @@ class Gradients(ColumnGroup):
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that jump, and tangent kernels of a batch that is coupled."""
-        require_no_jumps(branch, names, "gradient")
-        coupled = [op for op in branch.maps if op.over == "batch"]
-        if coupled and "ntk" in names:
-            raise UnsupportedError(
-                f"{names} of a network with {coupled[0]!r}",
-                "every output depends on all inputs of the batch, and their sum alone is followed",
-                "ask for gradient or directional_derivative",
-            )
+        refuse_jumps(branch, names, "gradient")
+        if "ntk" in names:
+            why = "every output depends on all inputs of the batch, and their sum alone is followed"
+            refuse_batches(branch, names, why)
 
 
 def _turned_back(j: int, op: Map) -> MapCall:

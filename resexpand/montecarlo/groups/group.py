@@ -16,8 +16,7 @@ groups in a network is their `rank`; inputs come first, since others look at the
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -34,7 +33,7 @@ from resexpand.network.resnet import Branch
 Floats = NDArray[np.float64]
 
 
-class ColumnGroup(ABC):
+class ColumnGroup:
     """A group of columns; subclasses are frozen dataclasses, so that equal groups are equal.
 
     Attributes
@@ -60,9 +59,9 @@ class ColumnGroup(ABC):
     weighted: ClassVar[bool] = True
 
     @property
-    @abstractmethod
     def carried(self) -> int:
         """Number of columns that pass through the branch."""
+        return 0
 
     @property
     def tops(self) -> int:
@@ -78,11 +77,10 @@ class ColumnGroup(ABC):
         """Return the group for a network with D inputs."""
         return self
 
-    @abstractmethod
     def joined(self, other: Self) -> Self:
-        """Return the group that serves what both were asked for."""
+        """Return the group that serves what both were asked for; itself, if all are equal."""
+        return self
 
-    @abstractmethod
     def start(self, kernel: Floats, root: Floats) -> Floats:
         """Return what makes the columns at layer 0 from normals, shape (D + 1, carried + tops).
 
@@ -93,14 +91,15 @@ class ColumnGroup(ABC):
             `sum_k matrix[k, c] z_k`; rows k < D multiply the normals of the inputs, `h^0 = z F^T`,
             row D those of a random direction.
         """
+        return np.zeros((len(kernel) + 1, self.carried + self.tops))
 
-    @abstractmethod
     def functions(self, j: int, op: Map) -> list[str]:
         """Return the texts of the functions that take the columns through activation j."""
+        return []
 
-    @abstractmethod
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the line that calls them, or "" if no activation acts on the columns."""
+        return ""
 
     def reading(self, site: str) -> str:
         """Return the line that writes `site[n, layer - 1]` from the stream, l = 0 ... L; or ""."""
@@ -160,38 +159,47 @@ def slope_call(j: int, op: Map, column: str) -> MapCall:
     return map_call(f"phi_{j}_prime", j, op, slope, column)
 
 
-def require_no_jumps(branch: Branch, names: str, what: str) -> None:
-    """Refuse activations that jump: their networks have no `what`.
+def refuse(branch: Branch, names: str, wrong: Callable[[Map], str], remedy: str) -> None:
+    """Refuse maps on behalf of these observables.
+
+    Parameters
+    ----------
+    branch : Branch
+    names : str
+        Labels of the observables that ask.
+    wrong : callable
+        Says why a map does not do; empty if it does.
+    remedy : str
 
     Raises
     ------
     UnsupportedError
-        With the names of the observables that ask.
+        For the first map that does not do.
     """
     for op in branch.maps:
-        if op.jumps:
-            raise UnsupportedError(
-                f"{names} of a network with activation {op.name}",
-                f"{op.name} jumps, so its networks have no {what}",
-                'ask for "kernel", or use a continuous activation such as Activation("erf")',
-            )
+        if why := wrong(op):
+            named = f"activation {op.name}" if op.law is not None else repr(op)
+            raise UnsupportedError(f"{names} of a network with {named}", why, remedy)
 
 
-def require_no_averages(branch: Branch, names: str) -> None:
-    """Refuse maps with averages over the neurons, on behalf of columns that cannot follow.
+def refuse_jumps(branch: Branch, names: str, what: str) -> None:
+    """Refuse activations that jump: their networks have no `what`."""
+    why = f" jumps, so its networks have no {what}"
+    remedy = 'ask for "kernel", or use a continuous activation such as Activation("erf")'
+    refuse(branch, names, lambda op: f"{op.name}{why}" if op.jumps else "", remedy)
 
-    Raises
-    ------
-    UnsupportedError
-        With the names of the observables that ask.
-    """
-    for op in branch.maps:
-        if op.averages:
-            raise UnsupportedError(
-                f"{names} of a network with {op!r}",
-                f"its averages over the {op.over} couple what these columns take apart",
-                "ask for kernels, tangents or gradients, which follow averages",
-            )
+
+def refuse_batches(branch: Branch, names: str, why: str) -> None:
+    """Refuse maps that couple the inputs of a batch."""
+    remedy = "ask for kernel, gradient or directional_derivative"
+    refuse(branch, names, lambda op: why if op.over == "batch" else "", remedy)
+
+
+def refuse_averages(branch: Branch, names: str) -> None:
+    """Refuse maps with averages over the neurons, on behalf of columns that cannot follow."""
+    why = "its averages over the {} couple what these columns take apart"
+    remedy = "ask for kernels, tangents or gradients, which follow averages"
+    refuse(branch, names, lambda op: why.format(op.over) if op.averages else "", remedy)
 
 
 def without_deltas_in(averaged: AveragedMap) -> AveragedMap:

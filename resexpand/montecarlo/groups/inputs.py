@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,10 +39,6 @@ class Inputs(ColumnGroup):
     def carried(self) -> int:
         """Number D of inputs."""
         return self.count
-
-    def joined(self, other: Self) -> Self:
-        """Return the group itself: a network has one set of inputs."""
-        return self
 
     def start(self, kernel: Floats, root: Floats) -> Floats:
         """Return F^T, with no share of the random direction."""

@@ -18,20 +18,16 @@ Source: Dherin & Munn, arXiv:2510.03470, for the expansion in residual scales; G
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
-
-import numpy as np
+from typing import ClassVar
 
 from resexpand.codegen.source import scalar_function
-from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import (
-    ColumnGroup,
-    Floats,
     phi_call,
-    require_no_averages,
+    refuse,
+    refuse_averages,
 )
+from resexpand.montecarlo.groups.powers import Powers
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 from resexpand.series.jets import jet_assignments
@@ -48,35 +44,11 @@ def jets_{j}(source, target, first{phi.parameters}):
 
 
 @dataclass(frozen=True)
-class Jets(ColumnGroup):
+class Jets(Powers):
     """The Taylor coefficients `J_0 ... J_k` of one input, k the order."""
 
     name: ClassVar[str] = "jets"
     rank: ClassVar[int] = 3
-    shift: ClassVar[int] = 1
-    biased: ClassVar[bool] = True
-
-    order: int
-
-    @property
-    def carried(self) -> int:
-        """`J_0 ... J_{k-1}`: the last coefficient is only added to."""
-        return self.order
-
-    @property
-    def sites(self) -> Mapping[str, tuple[int, ...]]:
-        """What is left of h beyond each order."""
-        return {"jets_remainders": (self.order + 1,)}
-
-    def joined(self, other: Self) -> Self:
-        """Return the longer one."""
-        return self if self.order >= other.order else other
-
-    def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return `J_0 = h^0`, the others zero."""
-        matrix = np.zeros((len(kernel) + 1, self.order + 1))
-        matrix[: len(kernel), 0] = root[0]
-        return matrix
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return the map of Taylor coefficients and its loop."""
@@ -97,21 +69,22 @@ class Jets(ColumnGroup):
         """Return the call of the loop."""
         return f"jets_{j}({source}, {target}, jets_at{phi_call(j, op, 'h').given})"
 
-    def reading(self, site: str) -> str:
-        """Return the call that writes the remainders."""
-        rest, out = "scratch[0, :length]", f"{site}[n, layer - 1]"
-        return f"remainders(stream, width, jets_at, added_to, {rest}, {out})"
-
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that have no Taylor series everywhere."""
-        require_no_averages(branch, names)
-        for op in branch.maps:
-            if not op.is_smooth:
-                where = ", ".join(map(str, (*op.kinks, *op.jumps)))
-                raise UnsupportedError(
-                    f"{names} of a network with activation {op.name}",
-                    f"{op.name} is not smooth at {where}, so its networks have no Taylor series "
-                    "in the residual scale beyond the first change of a gate",
-                    "ask for path_profile(k): the sum over gated paths is exact for "
-                    "piecewise-linear activations",
-                )
+        refuse_averages(branch, names)
+        remedy = (
+            "ask for path_profile(k): the sum over gated paths is exact for piecewise-linear "
+            "activations"
+        )
+        refuse(branch, names, _no_series, remedy)
+
+
+def _no_series(op: Map) -> str:
+    """Return why networks with a map have no Taylor series; empty if they do."""
+    if op.is_smooth:
+        return ""
+    where = ", ".join(map(str, (*op.kinks, *op.jumps)))
+    return (
+        f"{op.name} is not smooth at {where}, so its networks have no Taylor series in the "
+        "residual scale beyond the first change of a gate"
+    )

@@ -9,7 +9,6 @@ from typing import ClassVar, Self
 import numpy as np
 
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats
-from resexpand.network.operation import Map
 
 
 @dataclass(frozen=True)
@@ -20,11 +19,6 @@ class Origin(ColumnGroup):
     rank: ClassVar[int] = 5
 
     count: int = 0
-
-    @property
-    def carried(self) -> int:
-        """None: the columns stand still."""
-        return 0
 
     @property
     def tops(self) -> int:
@@ -40,21 +34,9 @@ class Origin(ColumnGroup):
         """Return the origin of D inputs."""
         return type(self)(inputs)
 
-    def joined(self, other: Self) -> Self:
-        """Return the group itself: there is one origin."""
-        return self
-
     def start(self, kernel: Floats, root: Floats) -> Floats:
         """Return F^T: h^0 itself."""
         return np.vstack([root.T, np.zeros((1, self.count))])
-
-    def functions(self, j: int, op: Map) -> list[str]:
-        """Return nothing: no activation acts on the columns."""
-        return []
-
-    def call(self, j: int, op: Map, source: str, target: str) -> str:
-        """Return no line."""
-        return ""
 
     def reading(self, site: str) -> str:
         """Return the call that writes the distances."""

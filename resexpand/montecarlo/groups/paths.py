@@ -16,22 +16,17 @@ Source: Dherin & Munn, arXiv:2510.03470, section on piecewise-linear blocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
-import numpy as np
-import sympy as sp
-
-from resexpand.errors import UnsupportedError
+from resexpand.activations.traits import is_piecewise_linear
 from resexpand.montecarlo.groups.group import (
-    ColumnGroup,
-    Floats,
     phi_call,
-    require_no_averages,
+    refuse,
+    refuse_averages,
     slope_call,
-    without_deltas,
 )
+from resexpand.montecarlo.groups.powers import Powers
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 
@@ -54,35 +49,11 @@ def paths_{j}(source, target, first, count{phi.parameters}):
 
 
 @dataclass(frozen=True)
-class Paths(ColumnGroup):
+class Paths(Powers):
     """The sums over gated paths of length 0 ... k of one input."""
 
     name: ClassVar[str] = "paths"
     rank: ClassVar[int] = 4
-    shift: ClassVar[int] = 1
-    biased: ClassVar[bool] = True
-
-    longest: int
-
-    @property
-    def carried(self) -> int:
-        """`p_0 ... p_{k-1}`: the longest are only added to."""
-        return self.longest
-
-    @property
-    def sites(self) -> Mapping[str, tuple[int, ...]]:
-        """What is left of h beyond each length."""
-        return {"paths_remainders": (self.longest + 1,)}
-
-    def joined(self, other: Self) -> Self:
-        """Return the longer one."""
-        return self if self.longest >= other.longest else other
-
-    def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return `p_0 = h^0`, the others zero."""
-        matrix = np.zeros((len(kernel) + 1, self.longest + 1))
-        matrix[: len(kernel), 0] = root[0]
-        return matrix
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi, phi' and their loop."""
@@ -93,25 +64,13 @@ class Paths(ColumnGroup):
         """Return the call of the loop."""
         return f"paths_{j}({source}, {target}, paths_at, paths_count{phi_call(j, op, 'h').given})"
 
-    def reading(self, site: str) -> str:
-        """Return the call that writes the remainders."""
-        rest, out = "scratch[0, :length]", f"{site}[n, layer - 1]"
-        return f"remainders(stream, width, paths_at, added_to, {rest}, {out})"
-
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that are not linear between their kinks."""
-        require_no_averages(branch, names)
-        for op in branch.maps:
-            if not is_piecewise_linear(op):
-                raise UnsupportedError(
-                    f"{names} of a network with activation {op.name}",
-                    f"{op.name} is not piecewise linear: with its gates held fixed it is no sum "
-                    "over paths",
-                    "ask for order_profile(k) of a smooth activation",
-                )
-
-
-def is_piecewise_linear(op: Map) -> bool:
-    """Whether the second derivative vanishes everywhere but at the kinks."""
-    curvature = without_deltas(op.derivative(2))
-    return bool(sp.simplify(sp.piecewise_fold(curvature)) == 0)
+        refuse_averages(branch, names)
+        why = " is not piecewise linear: with its gates held fixed it is no sum over paths"
+        refuse(
+            branch,
+            names,
+            lambda op: "" if is_piecewise_linear(op.expression) else f"{op.name}{why}",
+            "ask for order_profile(k) of a smooth activation",
+        )

@@ -20,13 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
+from resexpand.activations.traits import is_homogeneous
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats
-from resexpand.montecarlo.groups.paths import is_piecewise_linear
-from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 
 SITE = "exponents"
@@ -49,30 +48,9 @@ class PowerOfTwoRescaling(ColumnGroup):
     rank: ClassVar[int] = 1
 
     @property
-    def carried(self) -> int:
-        """None."""
-        return 0
-
-    @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """The exponents in force at each layer."""
         return {SITE: ()}
-
-    def joined(self, other: Self) -> Self:
-        """Return the group itself: there is one."""
-        return self
-
-    def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return no column."""
-        return np.zeros((len(kernel) + 1, 0))
-
-    def functions(self, j: int, op: Map) -> list[str]:
-        """Return nothing: the columns are those of other groups."""
-        return []
-
-    def call(self, j: int, op: Map, source: str, target: str) -> str:
-        """Return no line."""
-        return ""
 
     def prologue(self) -> str:
         """Return the units of the first network."""
@@ -83,16 +61,11 @@ class PowerOfTwoRescaling(ColumnGroup):
         return READING
 
 
-def is_homogeneous(op: Map) -> bool:
-    """Whether `phi(c x) = c phi(x)` for every c > 0: two slopes that meet at 0."""
-    if op.averages or op.jumps or any(op.kinks) or not is_piecewise_linear(op):
-        return False
-    return bool(op.expression.subs(op.variable, 0) == 0)
-
-
-def has_units(branch: Branch) -> bool:
-    """Whether networks with this branch can be propagated in other units."""
-    return all(map(is_homogeneous, branch.maps))
+def is_rescalable(branch: Branch) -> bool:
+    """Whether networks with this branch can be rescaled by powers of two."""
+    return not any(op.averages for op in branch.maps) and all(
+        is_homogeneous(op.expression) for op in branch.maps
+    )
 
 
 def in_true_units(sites: Mapping[str, Floats], exponents: Floats) -> dict[str, Floats]:

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import numpy as np
-
-from resexpand.montecarlo.groups.group import ColumnGroup, Floats
-from resexpand.network.operation import Map
+from resexpand.montecarlo.groups.group import ColumnGroup
 
 
 @dataclass(frozen=True)
@@ -22,11 +19,6 @@ class Steps(ColumnGroup):
     count: int = 0
 
     @property
-    def carried(self) -> int:
-        """None."""
-        return 0
-
-    @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """Squared norms of the images of the inputs, over N; the last layer is unused."""
         return {"squared_steps": (self.count,)}
@@ -34,22 +26,6 @@ class Steps(ColumnGroup):
     def at(self, inputs: int) -> Self:
         """Return the group for D inputs."""
         return type(self)(inputs)
-
-    def joined(self, other: Self) -> Self:
-        """Return the group itself: there is one."""
-        return self
-
-    def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return no column."""
-        return np.zeros((self.count + 1, 0))
-
-    def functions(self, j: int, op: Map) -> list[str]:
-        """Return nothing."""
-        return []
-
-    def call(self, j: int, op: Map, source: str, target: str) -> str:
-        """Return no line."""
-        return ""
 
     def closing(self, site: str, result: str) -> str:
         """Return the call that writes the norms."""

@@ -17,11 +17,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from resexpand.errors import KernelError, UnsupportedError
+from resexpand.errors import KernelError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
     Floats,
-    require_no_jumps,
+    refuse_batches,
+    refuse_jumps,
     slope_call,
     without_deltas_in,
 )
@@ -114,15 +115,10 @@ class Tangents(ColumnGroup):
 
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that jump, and inputs that move by themselves in a batch."""
-        require_no_jumps(branch, names, "derivative")
-        coupled = [op for op in branch.maps if op.over == "batch"]
-        alone = any(kind in ("variance", "covariance") for kind in self.kinds)
-        if coupled and alone:
-            raise UnsupportedError(
-                f"{names} of a network with {coupled[0]!r}",
-                "they follow one or two inputs, and those of a batch move together",
-                "ask for directional_derivative or gradient",
-            )
+        refuse_jumps(branch, names, "derivative")
+        if {"variance", "covariance"} & set(self.kinds):
+            why = "they follow one or two inputs, and those of a batch move together"
+            refuse_batches(branch, names, why)
 
 
 def _moved(j: int, op: Map) -> MapCall:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import numpy as np
 
 from resexpand.montecarlo.groups.origin import Origin
-from resexpand.montecarlo.groups.power_of_two import SITE as UNITS
+from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
 from resexpand.montecarlo.groups.steps import Steps
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.observables.observable import Floats, Observable, Record
@@ -114,10 +114,10 @@ GROWTH = (
     Observable("tangent", tangent_growth, ("states",), DIRECTION, 1),
     Observable("distance", _distance, ("states", "distances"), ORIGIN),
     Observable("distance_squared", _distance_squared, ("states", "distances"), ORIGIN),
-    Observable("residual_ratio", _residual_ratio, ("states", "squared_steps", UNITS), STEPS),
-    Observable("residual_share", _residual_share, ("states", "squared_steps", UNITS), STEPS),
-    Observable("log_kernel", _log_kernel, ("states", UNITS)),
-    Observable("log_growth", _log_growth, ("states", UNITS)),
-    Observable("log_tangent", _log_tangent, ("states", UNITS), DIRECTION, 1),
+    Observable("residual_ratio", _residual_ratio, ("states", "squared_steps", EXPONENTS), STEPS),
+    Observable("residual_share", _residual_share, ("states", "squared_steps", EXPONENTS), STEPS),
+    Observable("log_kernel", _log_kernel, ("states", EXPONENTS)),
+    Observable("log_growth", _log_growth, ("states", EXPONENTS)),
+    Observable("log_tangent", _log_tangent, ("states", EXPONENTS), DIRECTION, 1),
 )
 """The observables of this file."""

@@ -46,8 +46,8 @@ from resexpand.montecarlo.concrete import ConcreteNet
 from resexpand.montecarlo.groups.control import ControlNetwork
 from resexpand.montecarlo.groups.gradients import Gradients
 from resexpand.montecarlo.groups.layout import Layout
-from resexpand.montecarlo.groups.power_of_two import SITE as UNITS
-from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling, has_units
+from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
+from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling, is_rescalable
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.observables.gradients import BACKWARD
 from resexpand.montecarlo.observables.growth import GROWTH
@@ -158,20 +158,20 @@ def needed_sites(observables: Sequence[Observable], net: ConcreteNet) -> set[str
 def needed_columns(
     observables: Sequence[Observable],
     inputs: int,
-    twin_of: Branch | None = None,
-    units_of: Branch | None = None,
+    control_of: Branch | None = None,
+    rescaled: Sequence[Branch] = (),
 ) -> Layout:
     """Return the columns that some observables of D inputs need.
 
-    With a twin for a branch, and in units of their own where one of them asks for that and the
-    branch allows it.
+    With the control network of a branch, and rescaled by powers of two where an observable reads
+    the exponents and all of the branches allow it.
     """
     groups = [group for observable in observables for group in observable.groups]
-    if twin_of is not None:
-        groups.append(ControlNetwork(inputs, len(twin_of.linears)))
-    asked = any(UNITS in observable.sites for observable in observables)
+    if control_of is not None:
+        groups.append(ControlNetwork(inputs, len(control_of.linears)))
+    asked = any(EXPONENTS in observable.sites for observable in observables)
     fixed = any(isinstance(group, ControlNetwork | Gradients) for group in groups)
-    if asked and not fixed and units_of is not None and has_units(units_of):
+    if asked and not fixed and rescaled and all(map(is_rescalable, rescaled)):
         groups.append(PowerOfTwoRescaling())
     return Layout.of(inputs, groups)
 
@@ -193,7 +193,7 @@ def check_sites(observables: Iterable[Observable], layout: Layout) -> None:
                 f"write ({observable.sites!r},)",
             )
         for site in observable.sites:
-            if site not in (*existing, UNITS):
+            if site not in (*existing, EXPONENTS):
                 raise unknown_site(site, existing, f" of the observable {observable.label}")
 
 

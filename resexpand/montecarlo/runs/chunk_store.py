@@ -207,10 +207,10 @@ def reading(path: Path, *, verify: bool = True) -> Iterator[ChunkStore]:
             header = read_header(file, path)
         if header is None:
             raise StoreError(f"store {str(path)!r}", "it is empty", "give the store of a run")
-        ledger = ChunkStore(path, file, header)
+        store = ChunkStore(path, file, header)
         if verify:
-            ledger.verify()
-        yield ledger
+            store.verify()
+        yield store
     finally:
         file.close()
 
@@ -231,13 +231,13 @@ def writing(
     path : Path
     plan : Plan
         If the store holds the same run in chunks of another length, that length is kept: use
-        ``ledger.plan``, which also has the most draws that were ever asked for.
+        ``ChunkStore.plan``, which also has the most draws that were ever asked for.
     unregistered : iterable of str
         Labels of observables that cannot be rebuilt from the settings.
     wait : bool
         Whether to wait for a process that holds it.
     until : float, optional
-        The relative error at which the run is to stop: kept for whoever resumes it.
+        The relative error at which the run is to stop: kept for the process that resumes it.
 
     Raises
     ------
@@ -259,11 +259,11 @@ def writing(
             if header is None:
                 whole = replace(plan, shard=(0, 1))
                 new = Header(whole, plan.identity, tuple(unregistered), (plan.shard,), until)
-                ledger = _started(path, file, new)
+                store = _started(path, file, new)
             else:
-                ledger = ChunkStore(path, file, header)
-            ledger.ask(plan.draws, [plan.shard], until)
-            yield ledger
+                store = ChunkStore(path, file, header)
+            store.ask(plan.draws, [plan.shard], until)
+            yield store
         finally:
             file.close()
 
@@ -281,9 +281,9 @@ def _check_same(path: Path, header: Header, plan: Plan) -> None:
 
 def _started(path: Path, file: sqlite3.Connection, header: Header) -> ChunkStore:
     """Write the plan into a new file."""
-    ledger = ChunkStore(path, file, header)
-    with ledger.transaction():
+    store = ChunkStore(path, file, header)
+    with store.transaction():
         for line in SCHEMA:
             file.execute(line)
         file.execute(WRITE_PLAN, header.row)
-    return ledger
+    return store

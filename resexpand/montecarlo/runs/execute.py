@@ -8,24 +8,24 @@ memory of a run does not grow with its length.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from resexpand.montecarlo.engine import make_sampler
 from resexpand.montecarlo.runs.chunk_store import ChunkStore, writing
 from resexpand.montecarlo.runs.plan import Plan
 from resexpand.montecarlo.runs.progress import Meter, Progress, reporting
-from resexpand.montecarlo.runs.sampler_spec import SamplerSpec
 from resexpand.montecarlo.runs.sums import InOrder, Sums
-from resexpand.montecarlo.runs.worker_pool import make_crew
+from resexpand.montecarlo.runs.worker_pool import make_pool
+from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.stopping import Until
 
 
 def run_plan(
     plan: Plan,
-    recipe: SamplerSpec,
+    spec: SamplerSpec,
     *,
     workers: int | Executor | None = None,
     store: Path | None = None,
@@ -39,7 +39,7 @@ def run_plan(
     Parameters
     ----------
     plan : Plan
-    recipe : Recipe
+    spec : SamplerSpec
         What draws the networks of the plan.
     workers : int or Executor, optional
         Number of threads, all cores by default; or what runs the tasks. An executor is left
@@ -64,27 +64,32 @@ def run_plan(
     KeyboardInterrupt
         On Ctrl-C; the message says what was kept and how to go on.
     """
-    recipe.sampler()  # what cannot be sampled is refused before a file is made
+    make_sampler(spec)  # what cannot be sampled is refused before a file is made
     cores = available_cores()
     until = None if enough is None else enough.relative_error
-    with _opened(store, plan, unregistered, wait, until) as ledger, reporting(progress) as report:
-        if ledger is not None:
-            plan = replace(plan, chunk=ledger.plan.chunk)
-        order = InOrder(plan.chunks(), None if ledger is None else ledger.sums, enough)
-        known = _recall(order, plan, ledger)
+    opened: AbstractContextManager[ChunkStore | None] = nullcontext()
+    if store is not None:
+        opened = writing(store, plan, unregistered=unregistered, wait=wait, until=until)
+    with opened as chunks, reporting(progress) as report:
+        if chunks is not None:
+            plan = replace(plan, chunk=chunks.plan.chunk)
+        order = InOrder(plan.chunks(), None if chunks is None else chunks.sums, enough)
+        known = set() if chunks is None else {c for c in chunks.chunks() if c in plan}
+        for chunk in sorted(known):
+            order.add(chunk)
         if isinstance(report, Meter):
             report.known = order.done
         if order.done:
             report(order.done, plan.own_draws)
         if order.finished:
             return order.total
-        crew = make_crew(recipe, cores if workers is None else workers, cores)
+        pool = make_pool(spec, cores if workers is None else workers, cores)
         waiting = (chunk for chunk in plan.chunks() if chunk not in known)
         try:
-            with closing(crew.results(waiting, plan.chunk_count - len(known))) as results:
+            with closing(pool.results(waiting, plan.chunk_count - len(known))) as results:
                 for finished in results:
-                    if ledger is not None:
-                        ledger.add(finished)
+                    if chunks is not None:
+                        chunks.add(finished)
                     for chunk, sums in finished:
                         order.add(chunk, sums)
                         report(order.done, plan.own_draws)
@@ -93,31 +98,6 @@ def run_plan(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_farewell(order.done, plan.own_draws, store)) from None
     return order.total
-
-
-def _recall(order: InOrder, plan: Plan, ledger: ChunkStore | None) -> set[tuple[int, int]]:
-    """Hand over the chunks that are in the store, and return which they are."""
-    if ledger is None:
-        return set()
-    known = [chunk for chunk in ledger.chunks() if chunk in plan]
-    for chunk in known:
-        order.add(chunk)
-    return set(known)
-
-
-@contextmanager
-def _opened(
-    store: Path | None,
-    plan: Plan,
-    unregistered: tuple[str, ...],
-    wait: bool,
-    until: float | None,
-) -> Iterator[ChunkStore | None]:
-    if store is None:
-        yield None
-        return
-    with writing(store, plan, unregistered=unregistered, wait=wait, until=until) as ledger:
-        yield ledger
 
 
 def available_cores() -> int:

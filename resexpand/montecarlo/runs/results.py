@@ -16,12 +16,6 @@ from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
 from resexpand.montecarlo.statistics.histogram import Histogram
 from resexpand.montecarlo.statistics.moments import Moments
-from resexpand.network.resnet import Branch
-
-
-def fingerprint(branch: Branch) -> list[str]:
-    """Return the kind of every operation; of an activation its expression, whatever its name."""
-    return [op.text for op in branch.ops]
 
 
 def unregistered(chosen: Iterable[Observable], inputs: int) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from resexpand.montecarlo.runs.file_format import Header, changed, is_store
 from resexpand.montecarlo.runs.plan import Chunk, Plan, name_of
 from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of
+from resexpand.montecarlo.runs.settings import spec_of
 from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.montecarlo.statistics.stopping import Until, checked_until
@@ -91,8 +92,8 @@ class StoredRun:
 
     @cached_property
     def _sums(self) -> Sums:
-        with reading(self.path) as ledger:
-            return ledger.total(replace(self.plan, shard=(0, 1)), self.rule)
+        with reading(self.path) as store:
+            return store.total(replace(self.plan, shard=(0, 1)), self.rule)
 
     @cached_property
     def estimates(self) -> Estimates:
@@ -141,13 +142,13 @@ def look(path: PathLike, *, verify: bool = True) -> StoredRun:
     StoreError
         If it cannot be read, is not a store, is damaged or was written by another version.
     """
-    with reading(Path(path), verify=verify) as ledger:
-        return _run_of(ledger)
+    with reading(Path(path), verify=verify) as store:
+        return _run_of(store)
 
 
-def _run_of(ledger: ChunkStore) -> StoredRun:
-    run = StoredRun(ledger.path, ledger.header, ())
-    return replace(run, chunks=tuple(chunk for chunk in ledger.chunks() if chunk in run.plan))
+def _run_of(store: ChunkStore) -> StoredRun:
+    run = StoredRun(store.path, store.header, ())
+    return replace(run, chunks=tuple(chunk for chunk in store.chunks() if chunk in run.plan))
 
 
 def find(paths: Iterable[PathLike]) -> list[Path]:
@@ -192,7 +193,6 @@ def resume(
     """
     # Numba is loaded only now: looking at stores must not wait for it.
     from resexpand.montecarlo.runs.execute import run_plan
-    from resexpand.montecarlo.runs.sampler_spec import recipe_of
 
     run = look(path)
     asked = f"resuming {str(run.path)!r}"
@@ -208,7 +208,7 @@ def resume(
     rule = _rule(run, run.header.until if until is None else until)
     sums = run_plan(
         plan,
-        recipe_of(plan.settings, asked),
+        spec_of(plan.settings, asked),
         workers=workers,
         store=run.path,
         wait=wait,

@@ -32,8 +32,9 @@ from itertools import islice
 
 from resexpand.errors import WorkerError
 from resexpand.montecarlo.runs.plan import Chunk
-from resexpand.montecarlo.runs.sampler_spec import SamplerSpec, TaskResult, draw, version
 from resexpand.montecarlo.runs.sums import Sums
+from resexpand.montecarlo.runs.task import TaskResult, draw, version
+from resexpand.montecarlo.spec import SamplerSpec
 
 Finished = list[tuple[Chunk, Sums]]
 
@@ -61,7 +62,7 @@ class WorkerPool:
 
     Parameters
     ----------
-    recipe : Recipe
+    spec : SamplerSpec
     executor : Executor
     window : int
         Tasks in flight.
@@ -69,8 +70,8 @@ class WorkerPool:
         Whether the executor was made for this run: then its size is known, and it is shut down.
     """
 
-    def __init__(self, recipe: SamplerSpec, executor: Executor, window: int, *, own: bool) -> None:
-        self._recipe, self._executor = recipe, executor
+    def __init__(self, spec: SamplerSpec, executor: Executor, window: int, *, own: bool) -> None:
+        self._spec, self._executor = spec, executor
         self._version = version()
         self.window, self._own = window, own
         self.group, self._size = 1, 0
@@ -134,7 +135,7 @@ class WorkerPool:
     def _send(self, chunks: tuple[Chunk, ...], *, retry: bool = False) -> None:
         task = Task(chunks, time.monotonic(), retry)
         try:
-            future = self._executor.submit(draw, self._recipe, self._version, chunks)
+            future = self._executor.submit(draw, self._spec, self._version, chunks)
         except (RuntimeError, OSError) as error:
             self._gone = error
             self._failed.update(dict.fromkeys(chunks, error))
@@ -199,19 +200,19 @@ class WorkerPool:
         return raised
 
 
-def make_crew(recipe: SamplerSpec, workers: int | Executor, cores: int) -> WorkerPool:
-    """Return a crew of so many threads, or on an executor.
+def make_pool(spec: SamplerSpec, workers: int | Executor, cores: int) -> WorkerPool:
+    """Return a pool of so many threads, or on an executor.
 
     Parameters
     ----------
-    recipe : Recipe
+    spec : SamplerSpec
     workers : int or Executor
     cores : int
         Of this process: the window of an executor begins with twice as many.
     """
     if isinstance(workers, Executor):
-        return WorkerPool(recipe, workers, 2 * cores, own=False)
+        return WorkerPool(spec, workers, 2 * cores, own=False)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="resexpand")
     # A GPU draws for one thread while another adds up: two tasks in flight, as long as may be.
-    window = 2 if recipe.target == "cuda" else 2 * workers
-    return WorkerPool(recipe, pool, window, own=True)
+    window = 2 if spec.target == "cuda" else 2 * workers
+    return WorkerPool(spec, pool, window, own=True)

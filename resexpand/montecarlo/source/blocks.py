@@ -41,6 +41,8 @@ class Blocks:
     skips : bool
         Whether the stream skips the branch as it is; otherwise it is multiplied by a number, the
         first entry of one more row of `laws`.
+    post : tuple of Step
+        Map of the stream behind a block, for each shape; empty if there is none.
     """
 
     shapes: tuple[tuple[Step, ...], ...]
@@ -48,6 +50,7 @@ class Blocks:
     rows: int
     head: tuple[Step, ...]
     skips: bool = True
+    post: tuple[Step, ...] = ()
 
     @classmethod
     def of(
@@ -56,17 +59,20 @@ class Blocks:
         depth: int = 0,
         head: Sequence[Operation] | None = None,
         skips: bool = True,
+        post_norm: Operation | None = None,
     ) -> Blocks:
         """Return the blocks of a cycle of branches; `head` is by default what opens the next."""
         keys = [tuple((op.kind, op.text) for op in branch.ops) for branch in kinds]
         found = list(dict.fromkeys(keys))
         own = 0 if head is None else len(head)
-        rows = max(len(branch.ops) for branch in kinds) + own
+        rows = max(len(branch.ops) for branch in kinds) + own + (post_norm is not None)
         steps = [kinds[keys.index(key)].steps for key in found]
         shapes = tuple(_moved(own_steps, s * rows) for s, own_steps in enumerate(steps))
         last = found.index(keys[depth % len(kinds)])
         ending = _moved(head_of(steps[last], head), last * rows)
-        return cls(shapes, tuple(map(found.index, keys)), rows, ending, skips)
+        ends = [s * rows + len(own_steps) + own for s, own_steps in enumerate(steps)]
+        post = () if post_norm is None else tuple(Step(j, post_norm, 1, "", None) for j in ends)
+        return cls(shapes, tuple(map(found.index, keys)), rows, ending, skips, post)
 
     @property
     def one_kind(self) -> bool:
@@ -81,7 +87,7 @@ class Blocks:
     @property
     def steps(self) -> tuple[Step, ...]:
         """Every operation of a text once."""
-        listed = (*(step for shape in self.shapes for step in shape), *self.head)
+        listed = (*(step for shape in self.shapes for step in shape), *self.head, *self.post)
         return tuple(dict.fromkeys(listed))
 
     @property

@@ -47,6 +47,9 @@ AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
 MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
 """Import of what multiplies the stream."""
 
+KEEP = "from resexpand.montecarlo.loops.backward import keep"
+"""Import of what a map of the stream is written back with."""
+
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
 # Branch: {branch}. Columns: {groups}.
@@ -210,7 +213,8 @@ def sampler_source(
 def _imports(blocks: Blocks) -> list[str]:
     """Return the import lines that the operations of a network need."""
     averages = any(not step.contracts and step.op.averages for step in blocks.steps)
-    return [*([AVERAGES] if averages else []), *([] if blocks.skips else [MULTIPLE])]
+    named = [(averages, AVERAGES), (not blocks.skips, MULTIPLE), (bool(blocks.post), KEEP)]
+    return [line for is_needed, line in named if is_needed]
 
 
 @cache
@@ -236,10 +240,11 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         again = textwrap.indent(textwrap.dedent(maps), " " * 8)
         before, inside = blocks.selection(), textwrap.indent(maps, " " * 4)
     head = f"{before}{HEAD.format(maps=inside, behind=behind)}"
+    posts = [_post(layout, step) for step in blocks.post] or [""] * len(blocks.shapes)
     block = blocks.chosen(
         [
-            opening + _block(blocks, steps, layout, fused)
-            for opening, steps in zip(openings, blocks.shapes, strict=True)
+            opening + _block(blocks, steps, layout, fused) + post
+            for opening, steps, post in zip(openings, blocks.shapes, posts, strict=True)
         ]
     )
     names = [group.name for group in layout.groups]
@@ -286,6 +291,11 @@ def _maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
         lines += f"{_activation(layout.groups, step, source, target)}\n"
         source = target
     return lines, source
+
+
+def _post(layout: Layout, step: Step) -> str:
+    """Return the lines that take the stream through the map behind a block, back into itself."""
+    return f"\n{_activation(layout.groups, step, 'h', 'x')}\n{'':12}keep(x, h)"
 
 
 def _skip(layout: Layout) -> str:

@@ -126,7 +126,7 @@ def draw_networks(
 def is_single(blocks: Blocks, method: str, layout: Layout, law: WeightLaw) -> bool:
     """Return whether this text draws the networks: one input, alone, one activation, Gaussian."""
     alone = layout.groups == (Inputs(1),)
-    plain = blocks.one_kind and blocks.skips and not blocks.has_own_head
+    plain = blocks.one_kind and blocks.skips and not (blocks.has_own_head or blocks.post)
     shape = [step.contracts for step in blocks.shapes[0]]
     plain = plain and shape == [False, True] and not blocks.shapes[0][0].op.arguments
     return alone and plain and method == "function-space" and law == GAUSSIAN

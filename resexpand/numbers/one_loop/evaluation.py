@@ -1,24 +1,17 @@
 r"""`evaluate_one_loop`: the order 1/N of a network in numbers.
 
-The algorithm, for draws ``a`` in the order of computation:
+The algorithm, for the collective variables of a network in the order of computation, Gram matrices
+of the draws and averages that normalisations hold:
 
-1. ``K_a, C_a, T_a, H_a`` of every draw, from the compiled recursion (mean field and Price);
-2. the sources ``S`` and ``P``, two-point averages of the features;
-3. ``N Cov(C) = R S R^T``, ``N Cov(K) = B S B^T``, ``R = (1 - T M^2)^{-1}``, ``B = M^2 R``;
-4. ``N E dC = R [ H:(B S B^T)/2 + sum_k P:B ]``: tadpole and conditioning, propagated.
-
-Weights of another law add ``H:(M^4 Q)/6`` to the bracket, ``Q`` the fourth cumulants of the draws
-(`resexpand.theory.one_loop.weight_laws`), and leave all else.
-
-The kernel of a sampled network is ``G^l = h^l.h^l/N``: beside ``K`` it fluctuates because there
-are N neurons, ``N Cov(G^l, G^m) = B S B^T + B S_UG + (B S_UG)^T + W``, with ``W_ij,kl = K_ik K_jl +
-K_il K_jk`` of the earlier layer and ``S_UG = T W``.
+1. ``K_a, C_a, T_a, H_a`` of every draw, from the compiled recursion (mean field and Price), and
+   the chain rule where maps stand in front of an activation (`resexpand.numbers.one_loop.chain`);
+2. the sources ``S`` and ``P``, averages of features at two layers;
+3. covariances and means (`resexpand.numbers.one_loop.expansion`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,15 +25,14 @@ from resexpand.codegen.threads import in_threads
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array, whole_number
+from resexpand.numbers.one_loop.expansion import Expansion, expansion
 from resexpand.numbers.one_loop.four_point import require_averages
 from resexpand.numbers.one_loop.inputs import Problem, distinct_inputs
 from resexpand.numbers.one_loop.log_normal import is_homogeneous, log_normal
-from resexpand.numbers.one_loop.propagation import Covariances, covariances
-from resexpand.numbers.one_loop.results import derived, matrices
-from resexpand.numbers.one_loop.sources import Sources, sources
+from resexpand.numbers.one_loop.results import alone, derived, matrices
 from resexpand.numbers.one_loop.tables import Tables, gather, input_pairs
 from resexpand.numbers.one_loop.validity import judged, require_moments, unhealthy
-from resexpand.numbers.one_loop.weights import GAUSSIAN, cumulants_read, fourth_cumulants
+from resexpand.numbers.one_loop.weights import GAUSSIAN
 from resexpand.theory.mean_field import kernel as mean_field_kernel
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.one_loop.layers import PRECISION, layers
@@ -133,7 +125,13 @@ def evaluate_one_loop(
     names = chosen_names(outputs, _names(theory, width, excess), "the order 1/N here")
     kept = {*names, "validity"} | (AT_A_WIDTH if width else set())
     batches, mean_field_error = _tables(theory, problem, point)
-    parts = _of_batches(batches, theory, problem, excess, kept)
+
+    def of(tables: Tables) -> Expansion:
+        # What may overflow is a setting of every thread.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _of_points(tables, theory, problem, excess, kept)
+
+    parts = in_threads(of, batches)
     # Numbers beyond double precision are reported as such, layer by layer.
     with np.errstate(over="ignore", invalid="ignore"):
         arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}
@@ -181,8 +179,7 @@ def _excess(given: dict[str, Any]) -> float:
 
 
 def _require_memory(theory: OneLoop, problem: Problem, point: Point) -> None:
-    entries = problem.count * (problem.count + 1) // 2
-    count = (point.depth + 1) * len(theory.process.draws) * entries
+    count = _variables(theory, problem, point)
     if count > LARGEST:
         raise UnsupportedError(
             f"the order 1/N of {count} entries of Gram matrices (depth {point.depth})",
@@ -194,6 +191,14 @@ def _require_memory(theory: OneLoop, problem: Problem, point: Point) -> None:
         8.0 * MATRICES * count**2,
         "take a smaller depth, or fewer inputs",
     )
+
+
+def _variables(theory: OneLoop, problem: Problem, point: Point) -> int:
+    """Return the number of collective variables of all blocks."""
+    inputs = problem.count
+    entries = inputs * (inputs + 1) // 2
+    each = sum(entries + draw.averages * inputs for draw in theory.process.draws)
+    return (point.depth + 1) * each
 
 
 def _bound(theory: OneLoop, given: Mapping[str, Any]) -> Point:
@@ -228,23 +233,20 @@ def _tables(theory: OneLoop, problem: Problem, point: Point) -> tuple[list[Table
     values = compile_routine(problem.layers)(K0=kernel, **depth, **others)
     error = _error_of(values, theory, {"K0": problem.kernel, **depth, **others}, single)
     lead = len(point.grid)
-    flat = {
-        name: np.broadcast_to(array, point.grid + array.shape[lead:]).reshape(
-            (-1, *array.shape[lead:])
-        )
-        for name, array in values.items()
-    }
-    entries = problem.count * (problem.count + 1) // 2
-    count = (point.depth + 1) * len(theory.process.draws) * entries
-    points = flat["K"].shape[0]
+    flat = {}
+    for name, array in values.items():
+        whole = np.broadcast_to(array, point.grid + array.shape[lead:])
+        rows = whole.reshape((-1, *array.shape[lead:]))
+        flat[name] = rows[:, None] if single else rows
+    count, points = _variables(theory, problem, point), flat["K"].shape[0]
     step = max(-(-points // PIECES), WORTH_A_PIECE // count**2)
     step = max(1, min(step, MEMORY // (8 * count**2)))
     batches = [
-        gather({k: v[s : s + step] for k, v in flat.items()}, theory.process, problem.count, single)
+        gather({k: v[s : s + step] for k, v in flat.items()}, theory.process, problem.count)
         for s in range(0, max(points, 1), step)
     ]
     for tables in batches:
-        require_moments(tables.reads, theory.process)
+        require_moments([site.reads for site in tables.sites], theory.process)
     return batches, error
 
 
@@ -260,118 +262,15 @@ def _error_of(values: Values, theory: OneLoop, given: Mapping[str, Any], single:
     return max(counted, default=0.0)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Results of a batch of points, and the relative error of their averages."""
-
-    arrays: dict[str, Array]
-    error: float
-
-
-def _of_batches(
-    batches: list[Tables], theory: OneLoop, problem: Problem, excess: float, kept: set[str]
-) -> list[Part]:
-    """Return the results of all batches, on as many threads as Numba may use."""
-
-    def of(tables: Tables) -> Part:
-        # What may overflow is a setting of every thread.
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _of_points(tables, theory, problem, excess, kept)
-
-    return in_threads(of, batches)
-
-
 def _of_points(
     tables: Tables, theory: OneLoop, problem: Problem, excess: float, kept: set[str]
-) -> Part:
-    found = sources(tables, theory.process)
-    spread = covariances(tables.responses, found.covariance)
-    arrays = {"K": tables.stream, "C": tables.gram}
-    fourth = fourth_cumulants(tables, found, excess) if excess else None
-    arrays |= _means(tables, found, spread, fourth)
-    arrays |= _spreads(tables, spread)
-    if fourth is not None:
-        last = fourth[:, -1, tables.last[-1]]
-        arrays["weights_cov"] = last[:, None, :, None, :]
-    shaped = {name: matrices(tables.inputs, name, value) for name, value in arrays.items()}
-    if theory.inputs > 1:
-        shaped = {name: problem.expanded(name, value) for name, value in shaped.items()}
-    shaped |= derived(theory.inputs, shaped)
-    return Part({name: value for name, value in shaped.items() if name in kept}, found.error)
-
-
-def _means(
-    tables: Tables, found: Sources, spread: Covariances, fourth: Array | None
-) -> dict[str, Array]:
-    """Return the corrections of the means, ``(G, B, p)``."""
-    points, blocks, draws = tables.weights.shape
-    entries = tables.entries
-    read = _covariance_read(tables, spread)
-    tadpole = _bent(tables, read)
-    _, streams = tables.responses.identity()
-    by_source = streams.reshape((points, blocks, entries, blocks, draws, entries))
-    # The sources that condition are the features of draws that read the stream.
-    local = np.einsum(
-        "gbpqkr,gbqkr->gbp", found.conditioning, by_source[:, :, :, :, 0], optimize=True
-    )
-    conditioning = np.zeros((points, blocks, draws, entries))
-    conditioning[:, :, 0] = local
-    shares = {"C_mean_tadpole": tadpole, "C_mean_conditioning": conditioning}
-    if fourth is not None:
-        # Cov(K, K') of a Gaussian mixture is a third of the fourth cumulant that it makes.
-        shares["C_mean_weights"] = _bent(tables, cumulants_read(tables, fourth) / 3)
-    changes, kernels = tables.responses.apply(np.stack(list(shares.values()), axis=-1))
-    last = changes[:, np.arange(blocks), tables.last]
-    means = {"K_mean": kernels.sum(axis=-1), "C_mean": last.sum(axis=-1)}
-    return means | {name: last[..., k] for k, name in enumerate(shares)}
-
-
-def _bent(tables: Tables, spread: Array) -> Array:
-    """Return what the curvatures make of a covariance of what is read, ``(G, B, J, p)``."""
-    bent: Array = np.einsum("gbjpqr,gbjqr->gbjp", tables.curvatures, spread) / 2
-    return bent
-
-
-def _covariance_read(tables: Tables, spread: Covariances) -> Array:
-    """Return ``N Cov`` of what each draw reads, ``(G, B, J, p, p)``."""
-    points, blocks, draws = tables.weights.shape
-    entries = tables.entries
-    each = np.arange(blocks)
-    read = np.zeros((points, blocks, draws, entries, entries))
-    streams = spread.streams.reshape((points, blocks, entries, blocks, entries))
-    read[:, :, 0] = np.moveaxis(streams[:, each, :, each], 0, 1)
-    inside = spread.draws.reshape((points, blocks, draws, entries, blocks, draws, entries))
-    for draw in range(1, draws):
-        read[:, :, draw] = np.moveaxis(inside[:, each, draw - 1, :, each, draw - 1], 0, 1)
-    return read
-
-
-def _spreads(tables: Tables, spread: Covariances) -> dict[str, Array]:
-    """Return covariances of K, C and G, ``(G, B, p, B, p)``."""
-    points, blocks, draws = tables.weights.shape
-    entries = tables.entries
-    each = np.arange(blocks)
-    inside = spread.draws.reshape((points, blocks, draws, entries, blocks, draws, entries))
-    rows = inside[:, each, tables.last]
-    gram = rows[:, :, :, each, tables.last]
-    kernels = spread.streams.reshape((points, blocks, entries, blocks, entries))
-    wick = _wick(tables)
-    felt = np.zeros((points, blocks, draws, entries, blocks, entries))
-    felt[:, :, 0] = np.einsum("glpq,glqmr->glpmr", tables.responses.draws[:, :, 0], wick)
-    _, moved = tables.responses.apply(felt.reshape((*felt.shape[:4], blocks * entries)))
-    mixed = moved.reshape(kernels.shape)
-    sampled = kernels + mixed + mixed.transpose(0, 3, 4, 1, 2) + wick
-    return {"K_cov": kernels, "C_cov": gram, "G_cov": sampled}
-
-
-def _wick(tables: Tables) -> Array:
-    """Return the covariance of ``h_i h_j`` of a neuron at two layers, ``(G, B, p, B, p)``."""
-    points, blocks = tables.weights.shape[:2]
-    earlier = np.minimum(np.arange(blocks)[:, None], np.arange(blocks)[None, :])
-    c = tables.stream[:, earlier]
-    index = [(i, j) for i in range(tables.inputs) for j in range(i, tables.inputs)]
-    wick = np.empty((points, blocks, len(index), blocks, len(index)))
-    for a, (i, j) in enumerate(index):
-        for b, (k, m) in enumerate(index):
-            wick[:, :, a, :, b] = c[..., i, k] * c[..., j, m] + c[..., i, m] * c[..., j, k]
-    return wick
+) -> Expansion:
+    found = expansion(tables, excess)
+    arrays = {name: matrices(tables.inputs, name, value) for name, value in found.arrays.items()}
+    arrays |= {"K": tables.stream, "C": tables.gram}
+    whole = {name: problem.expanded(name, value) for name, value in arrays.items()}
+    whole |= derived(whole)
+    if theory.inputs == 1:
+        del whole["four_point"]
+        whole = {name: alone(name, value) for name, value in whole.items()}
+    return Expansion({name: whole[name] for name in whole.keys() & kept}, found.error)

@@ -1,13 +1,14 @@
-r"""Cumulants of the features of several inputs: which formula serves which activation.
+r"""Cumulants of features: which formula serves which activation.
 
 The features of a draw that reads ``u`` are ``F_ij = phi(u_i) phi(u_j)``, one for every pair of
-inputs. Two of them at two layers involve four Gaussian variables.
+inputs. Two of them at two layers involve four Gaussian variables, or two where the inputs of either
+feature are the same.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from functools import partial
 
 import numpy as np
 import sympy as sp
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian import four_point_kinked, four_point_sign
+from resexpand.gaussian.two_point_quadrature import covariances
+from resexpand.numbers.one_loop.features import features
 from resexpand.numbers.one_loop.four_point_quadrature import cumulants
-from resexpand.numbers.one_loop.tables import entry_index
+from resexpand.numbers.one_loop.tables import entry_index, entry_pairs
+from resexpand.numbers.one_loop.two_point import closed_form
 
 Array = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -47,6 +51,9 @@ class Average:
         return self.labels[0] == self.labels[1], self.labels[2] == self.labels[3]
 
 
+REACH = 1e24
+"""Variance from which on quadrature is not tried: its averages leave double precision."""
+
 Found = tuple[Array, float]
 """Rows: covariance, derivatives with respect to S_11, S_12, S_22; and the relative error. For one
 and the same later variable the derivative with respect to its variance stands for that of S_12."""
@@ -69,10 +76,28 @@ def four_point(law: ActivationLaw | None, asked: Average) -> Found:
     if not ratio.has(X):
         noise = float(1 / (2 * ratio**2)) if isinstance(rest, sp.erf) else 0.0
         return float(amplitude**4) * _of_signs(asked, noise), 0.0
-    if (slopes := ends(law.expression)) is not None:
-        return _of_kinked(asked, *slopes), 0.0
+    if law.ends is not None:
+        return _of_kinked(asked, *map(float, law.ends)), 0.0
+    if all(asked.same) and (asked.sigma[:, 0, 2] == asked.sigma[:, 2, 2]).all():
+        return _of_increments(law, asked)
     require_averages(law)
     return cumulants(law, asked.sigma, asked.same, slopes=asked.slopes)
+
+
+def _of_increments(law: ActivationLaw, asked: Average) -> Found:
+    """Return averages of one input at two layers of a stream of increments."""
+    breaks = [float(point) for point in (*law.kinks, *law.jumps)]
+    function = partial(features, law)
+    late, early = asked.sigma[:, 0, 0], asked.sigma[:, 2, 2]
+    reached = late < REACH
+    values, error = np.where(reached, np.zeros((4, late.size)), np.nan), 0.0
+    for variance in np.unique(early[reached]):
+        at = reached & (early == variance)
+        values[0, at], values[2, at], wrong = covariances(
+            function, float(variance), late[at], breaks
+        )
+        error = max(error, wrong)
+    return values, error
 
 
 def require_averages(law: ActivationLaw | None) -> None:
@@ -83,7 +108,7 @@ def require_averages(law: ActivationLaw | None) -> None:
     UnsupportedError
         If the activation has jumps or kinks that no closed form knows of.
     """
-    if law is None or law.is_smooth or ends(law.expression) is not None:
+    if law is None or law.is_smooth or law.ends is not None:
         return
     _, rest = law.expression.as_independent(X, as_Add=False)
     if isinstance(rest, sp.sign) and not (rest.args[0] / X).has(X):
@@ -93,15 +118,6 @@ def require_averages(law: ActivationLaw | None) -> None:
         "its second derivative holds delta functions, and no closed average is known",
         "take one input, a smooth activation, or one that is linear on either side of zero",
     )
-
-
-def ends(expression: sp.Expr) -> tuple[float, float] | None:
-    """Return ``phi(1)`` and ``phi(-1)`` of a function that is linear on either side of zero."""
-    positive = sp.Symbol("p", positive=True)
-    right, left = (sp.expand(expression.subs(X, s * positive) / positive) for s in (1, -1))
-    if right.free_symbols or left.free_symbols:
-        return None
-    return float(right), float(left)
 
 
 def _wick(sigma: Array, factor: float) -> Array:
@@ -133,15 +149,15 @@ def _of_kinked(asked: Average, right: float, left: float) -> Array:
 
 
 @dataclass(frozen=True)
-class PairCumulants:
-    """Second cumulants of the features of the stream, for several inputs.
+class Cumulants:
+    """Second cumulants of the features at two layers.
 
     Attributes
     ----------
-    covariance : ndarray, shape (G, B, p, B, p)
-        ``Cov(F_p(u_l), F_r(u_m))``.
-    slope : ndarray, shape (G, B, p, p, B, p)
-        ``Cov(dF_p/dK_q(u_l), F_r(u_m))`` for ``m < l``, else 0.
+    covariance : ndarray, shape (n, p, p)
+        ``Cov(F_p(z), F_r(x))``.
+    slope : ndarray, shape (n, p, p, p)
+        ``Cov(dF_p/dK_q(z), F_r(x))``, 0 where they are not asked for.
     error : float
         Relative error of the averages.
     """
@@ -151,72 +167,60 @@ class PairCumulants:
     error: float
 
 
-def pair_cumulants(law: ActivationLaw | None, kernels: Array) -> PairCumulants:
-    """Return the cumulants of the features of a stream of several inputs.
+def feature_cumulants(
+    law: ActivationLaw | None, late: Array, early: Array, cross: Array, *, one_layer: bool
+) -> Cumulants:
+    """Return the cumulants of the features of all pairs of inputs.
 
     Parameters
     ----------
     law : ActivationLaw or None
-        The activation; None if the stream is read as it is.
-    kernels : ndarray, shape (G, B, D, D)
-        Covariances at the layers, each the last one plus that of independent increments.
+        The activation; None if there is none in front.
+    late, early, cross : ndarray, shape (n, D, D)
+        Covariances at the later layer, at the earlier one, and between them.
+    one_layer : bool
+        Whether both layers are the same; then there are no slopes.
     """
-    points, blocks, inputs, _ = kernels.shape
-    index = entry_index(inputs)
-    entries = list(combinations_with_replacement(range(inputs), 2))
-    size = len(entries)
-    covariance = np.zeros((points, blocks, size, blocks, size))
-    slope = np.zeros((points, blocks, size, size, blocks, size))
-    later, earlier = np.tril_indices(blocks, -1)
-    each = np.arange(blocks)
+    inputs = late.shape[-1]
+    index, entries = entry_index(inputs), entry_pairs(inputs)
+    covariance = np.zeros((late.shape[0], len(entries), len(entries)))
+    slope = np.zeros((*covariance.shape[:2], *covariance.shape[1:]))
     error = 0.0
     for p, own in enumerate(entries):
         for r, other in enumerate(entries):
-            sigma = _joint(kernels[:, later], kernels[:, earlier], own, other)
-            labels = (*((i, "late") for i in own), *((k, "early") for k in other))
-            found, wrong = four_point(law, Average(sigma, labels, True))
-            shaped = found.reshape((4, points, later.size))
-            covariance[:, later, p, earlier, r] = shaped[0]
-            covariance[:, earlier, r, later, p] = shaped[0]
+            if one_layer and r < p:
+                continue
+            closed = closed_form(law) if own[0] == own[1] and other[0] == other[1] else None
+            if closed is not None:
+                given = late[:, own[0], own[0]], early[:, other[0], other[0]]
+                given = *given, cross[:, own[0], other[0]]
+                covariance[:, p, r] = closed.covariance(*given)
+                if not one_layer:
+                    slope[:, p, p, r] = closed.slope(*given)
+                else:
+                    covariance[:, r, p] = covariance[:, p, r]
+                continue
+            sigma = joint(late, early, cross, own, other)
+            early_labels = other if one_layer else tuple((k, "early") for k in other)
+            found, wrong = four_point(law, Average(sigma, (*own, *early_labels), not one_layer))
+            covariance[:, p, r] = found[0]
+            error = max(error, wrong)
+            if one_layer:
+                covariance[:, r, p] = found[0]
+                continue
             for kind, q in enumerate(_derivatives(own, index), start=1):
-                slope[:, later, p, q, earlier, r] += shaped[kind]
-            error = max(error, wrong)
-            if r >= p:
-                values, wrong = _local(law, kernels, own, other)
-                covariance[:, each, p, each, r] = covariance[:, each, r, each, p] = values
-                error = max(error, wrong)
-    return PairCumulants(covariance, slope, error)
+                slope[:, p, q, r] += found[kind]
+    return Cumulants(covariance, slope, error)
 
 
-def local_cumulants(law: ActivationLaw | None, kernels: Array) -> tuple[Array, float]:
-    """Return ``Cov(F_p(u), F_r(u))`` for covariances (G, B, D, D): shape (G, B, p, p)."""
-    entries = list(combinations_with_replacement(range(kernels.shape[-1]), 2))
-    values = np.zeros((*kernels.shape[:2], len(entries), len(entries)))
-    error = 0.0
-    for p, own in enumerate(entries):
-        for r, other in enumerate(entries[p:], start=p):
-            found, wrong = _local(law, kernels, own, other)
-            values[..., p, r] = values[..., r, p] = found
-            error = max(error, wrong)
-    return values, error
-
-
-def _local(
-    law: ActivationLaw | None, kernels: Array, own: Pair, other: Pair
-) -> tuple[Array, float]:
-    sigma = _joint(kernels, kernels, own, other)
-    found, error = four_point(law, Average(sigma, (*own, *other), False))
-    return found[0].reshape(kernels.shape[:2]), error
-
-
-def _joint(late: Array, early: Array, own: Pair, other: Pair) -> Array:
-    """Return the covariances of the four variables, flat: (points x layers, 4, 4)."""
-    inside = late[..., own, :][..., own]
-    before = early[..., other, :][..., other]
-    across = early[..., own, :][..., other]
-    top = np.concatenate([inside, across], axis=-1)
+def joint(late: Array, early: Array, cross: Array, own: Pair, other: Pair) -> Array:
+    """Return the covariances of the four variables, ``(n, 4, 4)``."""
+    first, second = np.array(own), np.array(other)
+    across = cross[:, first[:, None], second]
+    top = np.concatenate([late[:, first[:, None], first], across], axis=-1)
+    before = early[:, second[:, None], second]
     bottom = np.concatenate([np.swapaxes(across, -1, -2), before], axis=-1)
-    return np.concatenate([top, bottom], axis=-2).reshape(-1, 4, 4)
+    return np.concatenate([top, bottom], axis=-2)
 
 
 def _derivatives(own: Pair, index: dict[Pair, int]) -> tuple[int, int, int]:

@@ -46,12 +46,8 @@ class Problem:
     def expanded(self, name: str, array: Array) -> Array:
         """Return a result for all inputs."""
         index = np.array(self.places)
-        one = array[..., None, None] if self.count == 1 else array
-        if not name.endswith("_cov"):
-            return one[..., index[:, None], index]
-        if self.count == 1:
-            one = array[:, :, None, None, :, None, None]
-        return one[:, :, index[:, None], index][..., index[:, None], index]
+        whole = array[:, :, index[:, None], index]
+        return whole[..., index[:, None], index] if name.endswith("_cov") else whole
 
 
 def distinct_inputs(theory: OneLoop, point: Point) -> Problem:

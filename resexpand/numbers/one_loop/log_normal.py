@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw
-from resexpand.numbers.one_loop.four_point import ends
 from resexpand.numbers.one_loop.tables import Tables
 from resexpand.theory.one_loop.process import Process
 
@@ -29,13 +28,13 @@ Array = NDArray[np.float64]
 
 def is_homogeneous(process: Process, batches: Sequence[Tables]) -> bool:
     """Whether all blocks are homogeneous of degree one, at every point of a grid."""
-    return all(_is_linear_beside_zero(draw.law) for draw in process.draws) and not any(
-        tables.biases[:, :-1].any() for tables in batches
-    )
+    return all(
+        _is_linear_beside_zero(draw.law) and not draw.averages for draw in process.draws
+    ) and not any(site.biases[:, :-1].any() for tables in batches for site in tables.sites)
 
 
 def _is_linear_beside_zero(law: ActivationLaw | None) -> bool:
-    return law is None or ends(law.expression) is not None
+    return law is None or law.ends is not None
 
 
 def log_normal(arrays: Mapping[str, Array], width: int) -> dict[str, Array]:

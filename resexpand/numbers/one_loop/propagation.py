@@ -1,12 +1,13 @@
-r"""How a perturbation of the Gram matrices travels through the draws, on whole grids.
+r"""How a perturbation of the collective variables travels through the blocks, on whole grids.
 
-A source ``s_a`` at every draw changes all that follows,
+A source ``s`` at every variable of a block, averages and Gram matrices, changes all that follows.
+With ``x_l`` the variables of a block and ``k_l`` the covariance of the stream it reads,
 
-    dC_a = s_a + T_a dK_a,    dK_a = sum_{c<a} M_ac^2 dC_c,
+    dx_l = s_l + A_l dx_l + A'_l dk_l,    dk_{l+1} = dk_l + rho_l^2 dC_l,
 
-so that ``dC = R s`` and ``dK = B s`` with ``R = (1 - T M^2)^{-1}``, ``B = M^2 R``. The matrices
-need not be formed: one pass through the layers applies them to any number of sources at once.
-Axes are (points, blocks, draws of a block, entries of the Gram matrix, sources).
+``C_l`` the last Gram matrix of ``x_l`` and ``A`` strictly lower triangular. So ``dX = R s`` and
+``dK = B s``; the matrices need not be formed: one pass through the layers applies them to any
+number of sources at once. Axes are (points, blocks, variables of a block, sources).
 """
 
 from __future__ import annotations
@@ -21,83 +22,103 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Responses:
-    """What the draws do to a perturbation.
+    """What the variables do to a perturbation.
 
     Attributes
     ----------
-    draws : ndarray, shape (G, B, J, p, p)
-        ``T``: derivative of the Gram matrix of a draw by the covariance it reads.
+    inside : ndarray, shape (G, B, n, n)
+        ``(1 - A)^{-1}``: response of the variables of a block to sources in it.
+    outside : ndarray, shape (G, B, n, p)
+        The same times ``A'``: to the covariance of the stream.
     scales : ndarray, shape (G, B)
         Squares of the residual scales.
     """
 
-    draws: Array
+    inside: Array
+    outside: Array
     scales: Array
+
+    @classmethod
+    def of(cls, direct: Array, scales: Array) -> Responses:
+        """Return those of direct derivatives by the stream and the block, ``(G, B, n, p + n)``."""
+        size = direct.shape[2]
+        stream, block = np.split(direct, [direct.shape[3] - size], axis=-1)
+        inside = np.linalg.inv(np.eye(size) - block) if size > 1 else np.ones_like(block)
+        return cls(inside, _times(inside, stream), scales)
 
     @property
     def count(self) -> int:
-        """Number of sources: entries of all Gram matrices."""
-        return int(np.prod(self.draws.shape[1:4]))
+        """Number of sources: variables of all blocks."""
+        return int(self.inside.shape[1] * self.inside.shape[2])
 
     def apply(self, sources: Array) -> tuple[Array, Array]:
         """Return ``R s`` and the change of the stream.
 
         Parameters
         ----------
-        sources : ndarray, shape (G, B, J, p, Q)
+        sources : ndarray, shape (G, B, n, Q)
             Q sources.
 
         Returns
         -------
-        changes : ndarray, shape (G, B, J, p, Q)
-            ``dC`` of every draw.
+        changes : ndarray, shape (G, B, n, Q)
+            ``dx`` of every block.
         streams : ndarray, shape (G, B, p, Q)
-            ``dK`` of the stream that block ``l + 1`` reads, ``l = 0 .. B - 1``.
+            ``dk`` of the stream that every block reads.
         """
+        blocks, entries = self.inside.shape[1], self.outside.shape[-1]
         changes = np.empty(sources.shape)
-        streams = np.zeros((*sources.shape[:2], *sources.shape[3:]))
-        blocks, draws = sources.shape[1:3]
+        streams = np.zeros((*sources.shape[:2], entries, sources.shape[-1]))
         for block in range(blocks):
-            change = streams[:, block]
-            for draw in range(draws):
-                change = sources[:, block, draw] + _through(self.draws[:, block, draw], change)
-                changes[:, block, draw] = change
+            change = _times(self.inside[:, block], sources[:, block])
+            change = change + _times(self.outside[:, block], streams[:, block])
+            changes[:, block] = change
             if block + 1 < blocks:
                 scale = self.scales[:, block, None, None]
-                streams[:, block + 1] = streams[:, block] + scale * change
+                streams[:, block + 1] = streams[:, block] + scale * change[:, -entries:]
         return changes, streams
 
     def identity(self) -> tuple[Array, Array]:
-        """Return ``R`` and the rows of ``B`` that belong to the stream, one source per column."""
-        points, count = self.draws.shape[0], self.count
-        shape = (*self.draws.shape[:4], count)
-        unit = np.broadcast_to(np.eye(count).reshape((1, *shape[1:])), shape)
-        return self.apply(unit) if points else (np.empty(shape), np.empty(shape[:2] + shape[3:]))
+        """Return ``R`` and ``B``, one source per column."""
+        shape = (*self.inside.shape[:3], self.count)
+        unit = np.eye(self.count).reshape((1, *shape[1:]))
+        return self.apply(np.broadcast_to(unit, shape))
 
 
-def _through(response: Array, change: Array) -> Array:
-    """Apply a response to changes; one entry needs no matrix product."""
-    moved: Array = response * change if response.shape[-1] == 1 else response @ change
-    return moved
+def _times(matrix: Array, change: Array) -> Array:
+    """Return a matrix product; one variable needs none."""
+    product: Array = matrix * change if matrix.shape[-1] == 1 else matrix @ change
+    return product
 
 
 @dataclass(frozen=True)
 class Covariances:
-    """Covariances times N, each axis pair of a Gram matrix flat: blocks, draws, entries.
+    """Covariances times N between blocks.
 
     Attributes
     ----------
-    draws : ndarray, shape (G, n, n)
-        ``N Cov(C) = R S R^T``.
-    mixed : ndarray, shape (G, n, m)
-        ``N Cov(C, K) = R S B^T``.
-    streams : ndarray, shape (G, m, m)
+    draws : ndarray, shape (G, B, n, B, n)
+        ``N Cov(X) = R S R^T``.
+    mixed : ndarray, shape (G, B, n, B, p)
+        ``N Cov(X, K) = R S B^T``.
+    streams : ndarray, shape (G, B, p, B, p)
         ``N Cov(K) = B S B^T``.
     """
 
     draws: Array
     mixed: Array
     streams: Array
+
+    @property
+    def local(self) -> Array:
+        """Covariance of the stream and the variables of each block, ``(G, B, p + n, p + n)``."""
+        each = np.arange(self.draws.shape[1])
+        draws, mixed, streams = (
+            np.moveaxis(part[:, each, :, each], 0, 1)
+            for part in (self.draws, self.mixed, self.streams)
+        )
+        top = np.concatenate([streams, mixed.swapaxes(-1, -2)], axis=-1)
+        return np.concatenate([top, np.concatenate([mixed, draws], axis=-1)], axis=-2)
 
 
 def covariances(responses: Responses, sources: Array) -> Covariances:
@@ -107,18 +128,19 @@ def covariances(responses: Responses, sources: Array) -> Covariances:
     ----------
     responses : Responses
         Of the network.
-    sources : ndarray, shape (G, n, n)
+    sources : ndarray, shape (G, B, n, B, n)
         ``S``, symmetric.
     """
-    shape = responses.draws.shape[:4]
-    points, count = sources.shape[:2]
-    first, streams = responses.apply(sources.reshape((*shape, count)))
+    points, blocks, size = sources.shape[:3]
+    count, entries = blocks * size, responses.outside.shape[-1]
+    first, streams = responses.apply(sources.reshape((points, blocks, size, count)))
     # R and B act on rows; the transposed result carries the other index.
-    read = int(np.prod(streams.shape[1:3]))
     turned = np.concatenate(
-        [first.reshape((points, count, count)), streams.reshape((points, read, count))], axis=1
+        [first.reshape((points, count, count)), streams.reshape((points, -1, count))], axis=1
     ).swapaxes(1, 2)
-    both, down = responses.apply(turned.reshape((*shape, turned.shape[2])))
-    flat = both.reshape((points, count, turned.shape[2]))
-    rows = down.reshape((points, read, turned.shape[2]))
-    return Covariances(flat[..., :count], flat[..., count:], rows[..., count:])
+    both, down = responses.apply(turned.reshape((points, blocks, size, -1)))
+    return Covariances(
+        both[..., :count].reshape(sources.shape),
+        both[..., count:].reshape((points, blocks, size, blocks, entries)),
+        down[..., count:].reshape((points, blocks, entries, blocks, entries)),
+    )

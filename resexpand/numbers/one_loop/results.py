@@ -11,17 +11,23 @@ Array = NDArray[np.float64]
 
 
 def matrices(inputs: int, name: str, array: Array) -> Array:
-    """Return entries as D x D matrices; as plain numbers for one input."""
-    if name in ("K", "C"):
-        return array[..., 0, 0] if inputs == 1 else array
+    """Return entries as D x D matrices."""
     index = entry_index(inputs)
-    if inputs == 1:
-        return array[:, :, 0, :, 0] if name.endswith("_cov") else array[..., 0]
     square = np.array([[index[i, j] for j in range(inputs)] for i in range(inputs)])
-    return array[:, :, square] if array.ndim == 3 else array[:, :, square][..., square]
+    whole = array[:, :, square]
+    return np.asarray(whole[..., square] if name.endswith("_cov") else whole)
 
 
-def derived(inputs: int, arrays: dict[str, Array]) -> dict[str, Array]:
+def alone(name: str, array: Array) -> Array:
+    """Return a result of one input without axes for inputs."""
+    if name == "validity":
+        return array
+    if name == "kurtosis":
+        return array[..., 0]
+    return array[:, :, 0, 0, :, 0, 0] if name.endswith("_cov") else array[:, :, 0, 0]
+
+
+def derived(arrays: dict[str, Array]) -> dict[str, Array]:
     """Return what is made of the others: cumulants of the outputs, and the validity.
 
     Takes ``weights_cov``, the fourth cumulants that weights of another law give the outputs, out of
@@ -29,15 +35,7 @@ def derived(inputs: int, arrays: dict[str, Array]) -> dict[str, Array]:
     """
     kernel, spread = arrays["K"], arrays["G_cov"]
     weights = arrays.pop("weights_cov", None)
-    if inputs == 1:
-        variance = np.diagonal(spread, axis1=1, axis2=2)
-        last, final = arrays["C_cov"][:, -1, -1], arrays["C"][:, -1]
-        four = 3 * last if weights is None else 3 * last + weights[:, 0, 0]
-        return {
-            "kurtosis": _relative(four, final**2),
-            "validity": _relative(variance, kernel**2),
-        }
-    each, blocks = np.arange(inputs), np.arange(kernel.shape[1])
+    each, blocks = np.arange(kernel.shape[-1]), np.arange(kernel.shape[1])
     own = np.moveaxis(spread[:, blocks, :, :, blocks], 0, 1)
     variance = own[..., each, each, each, each]
     covariance = arrays["C_cov"][:, -1, :, :, -1]

@@ -1,9 +1,12 @@
-r"""The sources of the order 1/N: how the features of different draws fluctuate together.
+r"""The sources of the order 1/N: how what is averaged fluctuates together.
 
-``S_ab = s_a s_b Cov(F_a(u_a), F_b(u_b))`` couples the draws that read the stream, in all layers:
-the stream of a later layer contains that of every earlier one. Draws inside a block read fresh
-normals and are correlated with themselves alone. ``P_ak = s_a s_k Cov(T_a(u_a), F_k(u_k))``, ``k <
-a``, is the conditioning: what an earlier draw found out about the neurons, and a later one meets.
+Every collective variable is an average of a function ``f_a`` of one neuron: a feature ``sigma_a^2
+F``, or what a normalisation averages. ``S_ab = Cov(f_a, f_b)`` couples the variables that depend on
+the stream, in all layers: the stream of a later layer contains that of every earlier one. Behind
+the first draw of a block fresh normals are read, and only variables of one operation share them.
+``P_a,b,k = Cov(d_b f_a, f_k)``, ``k`` before ``a``, is the conditioning: what an earlier average
+found out about the neurons, and a later function meets; ``d_b`` is the derivative by what ``f_a``
+depends on, with Price's theorem for the covariance it reads.
 """
 
 from __future__ import annotations
@@ -13,75 +16,95 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.numbers.one_loop.four_point import (
-    PairCumulants,
-    local_cumulants,
-    pair_cumulants,
-)
-from resexpand.numbers.one_loop.tables import Tables, rounding
-from resexpand.numbers.one_loop.two_point import local_variance, stream_cumulants
-from resexpand.theory.one_loop.process import Process
+from resexpand.numbers.one_loop.averaged import Averaged
+from resexpand.numbers.one_loop.chain import slopes_of
+from resexpand.numbers.one_loop.four_point import Cumulants, feature_cumulants
+from resexpand.numbers.one_loop.tables import Site, Tables, rounding
 
 Array = NDArray[np.float64]
+Integers = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Cumulants of the features, with the weight variances.
+    """Cumulants of the averaged functions.
 
     Attributes
     ----------
-    covariance : ndarray, shape (G, n, n)
-        ``S``; axes flat over blocks, draws and entries.
-    conditioning : ndarray, shape (G, B, p, p, B, p)
-        ``P`` of draws that read the stream: block, entry and column of ``T``; earlier block, entry.
+    covariance : ndarray, shape (G, B, n, B, n)
+        ``S``.
+    conditioning : tuple of ndarray, shape (G, B, n_s, m_s, B, n_s)
+        ``P`` of each site: block, variable, what it depends on; earlier block, variable.
     error : float
         Relative error of the averages.
     """
 
     covariance: Array
-    conditioning: Array
+    conditioning: tuple[Array, ...]
     error: float
 
 
-def sources(tables: Tables, process: Process) -> Sources:
+def sources(tables: Tables) -> Sources:
     """Compute the sources of a network."""
-    points, blocks, draws = tables.weights.shape
-    entries = tables.entries
-    streams = _streams(tables, process)
-    first = tables.weights[:, :, 0]
-    weight = first[:, :, None] * first[:, None, :]
-    covariance = np.zeros((points, blocks, draws, entries, blocks, draws, entries))
-    covariance[:, :, 0, :, :, 0] = weight[:, :, None, :, None] * streams.covariance
-    error = streams.error
-    for draw in range(1, draws):
-        local, own = _inside(tables, process, draw)
-        scaled = tables.weights[:, :, draw, None, None] ** 2 * local
-        for block in range(blocks):
-            covariance[:, block, draw, :, block, draw] = scaled[:, block]
-        error = max(error, own)
-    for draw, described in enumerate(process.draws):
-        if described.law is not None and not described.law.is_smooth:
-            error = max(error, rounding(tables.reads[:, :, draw]))
-    conditioning = weight[:, :, None, None, :, None] * streams.slope
-    count = blocks * draws * entries
-    return Sources(covariance.reshape((points, count, count)), conditioning, error)
+    points, blocks = tables.gram.shape[:2]
+    covariance = np.zeros((points, blocks, tables.size, blocks, tables.size))
+    conditioning, error = [], 0.0
+    for place, site in enumerate(tables.sites):
+        own = tables.variables(place)
+        found, moved, wrong = _of_site(site, across=place == 0)
+        covariance[:, :, own, :, own] = found
+        conditioning.append(moved)
+        error = max(error, wrong)
+        if site.law is not None and not site.law.is_smooth:
+            error = max(error, rounding(site.reads))
+    return Sources(covariance, tuple(conditioning), error)
 
 
-def _streams(tables: Tables, process: Process) -> PairCumulants:
-    """Return the cumulants of the draws that read the stream."""
-    law = process.draws[0].law
-    if tables.inputs > 1:
-        return pair_cumulants(law, tables.stream)
-    single = stream_cumulants(law, tables.stream[..., 0, 0])
-    covariance = single.covariance[:, :, None, :, None]
-    return PairCumulants(covariance, single.slope[:, :, None, None, :, None], single.error)
+def _of_site(site: Site, *, across: bool) -> tuple[Array, Array, float]:
+    """Return ``S`` and ``P`` of one site and their error; `across` layers or within each."""
+    points, blocks = site.weights.shape
+    each = np.arange(blocks)
+    more = np.tril_indices(blocks, -1) if across else (each[:0], each[:0])
+    later, earlier = (np.concatenate([each, part]) for part in more)
+    cumulants = _features(site, later, earlier)
+    weights = site.weights[:, later] * site.weights[:, earlier]
+    size, own = site.size, site.averages * site.inputs
+    reads = site.entries + own
+    shared = np.zeros((points, later.size, size, size))
+    moved = np.zeros((points, later.size, size, reads, size))
+    shared[..., own:, own:] = weights[..., None, None] * cumulants.covariance
+    # Derivatives by the covariance behind the maps, times that of this one by what is read.
+    slope = cumulants.slope * slopes_of(site)[:, later, None, :, None]
+    moved[:, :, own:, : site.entries, own:] = weights[..., None, None, None] * slope
+    error = cumulants.error
+    if own:
+        averaged = Averaged(site, later, earlier)
+        error = max(error, averaged.add(shared, moved, cumulants.covariance))
+    covariance = np.zeros((points, blocks, size, blocks, size))
+    # Axes of index arrays that stand apart come first.
+    covariance[:, later, :, earlier] = shared.swapaxes(0, 1)
+    covariance[:, earlier, :, later] = shared.swapaxes(0, 1).swapaxes(-1, -2)
+    conditioning = np.zeros((points, blocks, size, reads, blocks, size))
+    conditioning[:, later, :, :, earlier] = moved.swapaxes(0, 1)
+    return covariance, conditioning, error
 
 
-def _inside(tables: Tables, process: Process, draw: int) -> tuple[Array, float]:
-    """Return the covariance of the features of a draw inside a block, ``(G, B, p, p)``."""
-    law = process.draws[draw].law
-    if tables.inputs > 1:
-        return local_cumulants(law, tables.reads[:, :, draw])
-    variance, error = local_variance(law, tables.reads[:, :, draw, 0, 0])
-    return variance[..., None, None], error
+def _features(site: Site, later: Integers, earlier: Integers) -> Cumulants:
+    """Return the cumulants of the features of pairs of layers; each with itself comes first."""
+    points, blocks = site.weights.shape
+    slope = site.maps["slope"]
+    factors = slope[:, later, :, None] * slope[:, earlier, None, :]
+    given = site.reads[:, later], site.reads[:, earlier], site.raw[:, earlier] * factors
+    parts = []
+    for one_layer, part in ((True, slice(blocks)), (False, slice(blocks, None))):
+        late, early, cross = (a[:, part].reshape((-1, *a.shape[2:])) for a in given)
+        found = feature_cumulants(site.law, late, early, cross, one_layer=one_layer)
+        parts.append((found, late.shape[0] // max(points, 1)))
+    covariance, slopes = (
+        np.concatenate(
+            [getattr(f, name).reshape((points, n, *getattr(f, name).shape[1:])) for f, n in parts],
+            axis=1,
+        )
+        for name in ("covariance", "slope")
+    )
+    return Cumulants(covariance, slopes, max(f.error for f, _ in parts))

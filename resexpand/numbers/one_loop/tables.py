@@ -2,7 +2,7 @@
 
 The entries of a Gram matrix of D inputs are numbered like its upper triangle, row by row. Averages
 of entry ``(i, j)`` depend on the covariances ``(i, i), (i, j), (j, j)`` alone, so the routine runs
-on all pairs of inputs and its results are put together here.
+on all pairs of inputs and its results are put together here; a single input is a pair of one.
 """
 
 from __future__ import annotations
@@ -10,20 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.numbers.one_loop.propagation import Responses
+from resexpand.activations.activation_law import ActivationLaw
+from resexpand.theory.one_loop.affine import shapes
 from resexpand.theory.one_loop.layers import (
     SCALE,
+    affine_name,
     bias_name,
     curvature_name,
+    drift_name,
+    drift_response_name,
     reads_name,
     response_name,
     weight_name,
 )
-from resexpand.theory.one_loop.process import Process
+from resexpand.theory.one_loop.process import LinearLayer, Process
 
 Array = NDArray[np.float64]
 PARALLEL = 1e-5
@@ -39,137 +44,223 @@ Index = dict[tuple[int, int], int]
 
 def entry_index(inputs: int) -> Index:
     """Return the number of every entry of a symmetric matrix, both orders of the indices."""
-    upper = combinations_with_replacement(range(inputs), 2)
-    index = {pair: number for number, pair in enumerate(upper)}
+    index = {pair: number for number, pair in enumerate(entry_pairs(inputs))}
     return index | {(j, i): number for (i, j), number in index.items()}
 
 
-def input_pairs(inputs: int) -> list[tuple[int, int]]:
-    """Return all pairs of different inputs; a single input is paired with itself."""
-    return list(combinations(range(inputs), 2)) or [(0, 0)]
+def entry_pairs(inputs: int) -> list[tuple[int, int]]:
+    """Return the two inputs of every entry."""
+    return list(combinations_with_replacement(range(inputs), 2))
+
+
+def input_pairs(inputs: int) -> list[tuple[int, ...]]:
+    """Return all pairs of different inputs; a single input is alone."""
+    return list(combinations(range(inputs), 2)) or [(0,)]
 
 
 @dataclass(frozen=True)
-class Tables:
-    """Everything the algorithm needs, per point, block and draw.
+class Site:
+    """One linear operation of every block and what it reads, arrays ``(G, B, ...)``.
 
     Attributes
     ----------
-    inputs : int
-        Number of inputs D; ``p = D (D + 1) / 2`` entries.
-    stream : ndarray, shape (G, B, D, D)
-        Covariance kernel of the stream that each block reads.
-    reads : ndarray, shape (G, B, J, D, D)
-        Covariance of what each draw reads.
-    gram : ndarray, shape (G, B, D, D)
-        C of the last draw of each block.
-    weights, biases : ndarray, shape (G, B, J)
+    law : ActivationLaw or None
+        The activation in front of it.
+    averages : int
+        Number J of averages over the neurons in its maps.
+    raw : ndarray, (D, D)
+        Covariance of what it reads, the stream or the draw before.
+    reads : ndarray, (D, D)
+        The same behind its maps: of what the activation acts on.
+    weights, biases : ndarray, ()
         Variances; zero for draws that do not exist, behind a read-out.
-    responses : Responses
-        T and the scales.
-    curvatures : ndarray, shape (G, B, J, p, p, p)
-        H, symmetric in the last two axes.
-    last : ndarray of int, shape (B,)
-        Which draw of a block is its last.
+    response, curvature : ndarray, (p, p) and (p, p, p)
+        T and H: derivatives of its Gram matrix by the entries of `reads`.
+    drift, drift_response : ndarray, (p, D) and (p, D, p)
+        Derivatives of its Gram matrix by the mean of an input, and of these by `reads`.
+    maps : dict of ndarray
+        Entries of the maps, ``(D, ...)`` (`resexpand.theory.one_loop.affine.shapes`).
     """
 
-    inputs: int
-    stream: Array
+    law: ActivationLaw | None
+    averages: int
+    raw: Array
     reads: Array
-    gram: Array
     weights: Array
     biases: Array
-    responses: Responses
-    curvatures: Array
-    last: NDArray[np.intp]
+    response: Array
+    curvature: Array
+    drift: Array
+    drift_response: Array
+    maps: dict[str, Array]
+
+    @property
+    def inputs(self) -> int:
+        """Number D of inputs."""
+        return int(self.reads.shape[-1])
 
     @property
     def entries(self) -> int:
         """Number p of entries of a Gram matrix."""
-        return int(self.curvatures.shape[-1])
+        return int(self.curvature.shape[-1])
+
+    @property
+    def size(self) -> int:
+        """Number of collective variables of a block here: averages, then the Gram matrix."""
+        return self.averages * self.inputs + self.entries
 
 
-def gather(values: Mapping[str, Array], process: Process, inputs: int, single: bool) -> Tables:
+@dataclass(frozen=True)
+class Tables:
+    """Everything the algorithm needs, per point and block.
+
+    Attributes
+    ----------
+    sites : tuple of Site
+        The linear operations of a block.
+    gram : ndarray, shape (G, B, D, D)
+        C of the last draw of each block.
+    scales : ndarray, shape (G, B)
+        Squares of the residual scales.
+    last : ndarray of int, shape (B,)
+        Which site of a block is its last.
+    """
+
+    sites: tuple[Site, ...]
+    gram: Array
+    scales: Array
+    last: NDArray[np.intp]
+
+    @property
+    def stream(self) -> Array:
+        """Covariance kernel of the stream that each block reads, ``(G, B, D, D)``."""
+        return self.sites[0].raw
+
+    @property
+    def inputs(self) -> int:
+        """Number D of inputs."""
+        return self.sites[0].inputs
+
+    @property
+    def entries(self) -> int:
+        """Number p of entries of a Gram matrix."""
+        return self.sites[0].entries
+
+    @property
+    def size(self) -> int:
+        """Number n of collective variables of a block."""
+        return sum(site.size for site in self.sites)
+
+    def variables(self, place: int) -> slice:
+        """Return where those of a site stand in its block."""
+        start = sum(site.size for site in self.sites[:place])
+        return slice(start, start + self.sites[place].size)
+
+    def grams(self, place: int) -> slice:
+        """Return where the Gram matrix of a site stands in its block."""
+        end = self.variables(place).stop
+        return slice(end - self.entries, end)
+
+    def read(self, place: int) -> NDArray[np.intp]:
+        """Return on what the variables of a site depend: places in (stream, block)."""
+        p = self.entries
+        before = slice(0, p) if place == 0 else self.grams(place - 1)
+        own = self.variables(place)
+        averages = np.arange(own.start, self.grams(place).start) + p
+        return np.concatenate([np.arange(p) + before.start + (p if place else 0), averages])
+
+
+def gather(values: Mapping[str, Array], process: Process, inputs: int) -> Tables:
     """Put the results of the routine together.
 
     Parameters
     ----------
     values : mapping
-        Of the routine: arrays ``(G, B)`` for one input, ``(G, pairs, B)`` for more, in the order of
-        `input_pairs`.
+        Of the routine: arrays ``(G, pairs, B)``, in the order of `input_pairs`.
     process : Process
         The draws.
     inputs : int
         Number of inputs.
-    single : bool
-        Whether the routine is that of one input.
     """
-    index = entry_index(inputs)
-    entries = len(set(index.values()))
-    first = values[SCALE]
-    points, blocks = first.shape[0], first.shape[-1]
-    draws = len(process.draws)
-    reads = np.zeros((points, blocks, draws, inputs, inputs))
-    gram = np.zeros((points, blocks, inputs, inputs))
-    weights, biases = (np.zeros((points, blocks, draws)) for _ in range(2))
-    responses = np.zeros((points, blocks, draws, entries, entries))
-    curvatures = np.zeros((points, blocks, draws, entries, entries, entries))
-    for number, (i, j) in enumerate(input_pairs(inputs)):
-        part = values if single else {k: v[:, number] for k, v in values.items()}
-        local = [(i, i)] if single else [(i, i), (i, j), (j, j)]
-        places = [index[pair] for pair in local]
-        covariance = part["C"][..., None, None] if single else part["C"]
-        for a, row in enumerate((i, j)[: covariance.shape[-1]]):
-            for b, column in enumerate((i, j)[: covariance.shape[-1]]):
-                gram[:, :, row, column] = covariance[..., a, b]
-        for draw in range(draws):
-            position = draw + 1
-            weights[:, :, draw] = part[weight_name(position)]
-            biases[:, :, draw] = part[bias_name(position)]
-            _set_reads(reads[:, :, draw], part, position, local)
-            _set_derivatives(responses[:, :, draw], curvatures[:, :, draw], part, position, places)
-    last = np.full(blocks, draws - 1)
+    scales = values[SCALE][:, 0]
+    last = np.full(scales.shape[1], len(process.draws) - 1)
     if process.read_out is not None:
         last[-1] = 0
-        for table in (weights, biases, responses, curvatures):
-            table[:, -1, 1:] = 0.0
-    scales = first if single else first[:, 0]
-    for draw, described in enumerate(process.draws):
-        smooth = described.law is None or described.law.is_smooth
-        _regular(responses[:, :, draw], curvatures[:, :, draw], reads[:, :, draw], smooth)
-    # The kernel of the input is given: nothing moves there.
-    curvatures[:, 0, 0] = 0.0
-    responses[:, 0, 0] = np.where(np.isfinite(responses[:, 0, 0]), responses[:, 0, 0], 0.0)
-    moved = Responses(responses, scales)
-    return Tables(inputs, reads[:, :, 0], reads, gram, weights, biases, moved, curvatures, last)
+    sites = []
+    for draw in process.draws:
+        sites.append(_site(values, draw, inputs, last >= draw.position - 1))
+    gram = np.zeros(sites[0].raw.shape)
+    covariance = values["C"] if values["C"].ndim > 3 else values["C"][..., None, None]
+    for number, pair in enumerate(input_pairs(inputs)):
+        gram[:, :, np.array(pair)[:, None], np.array(pair)] = covariance[:, number]
+    return Tables(tuple(sites), gram, scales, last)
 
 
-def _set_reads(
-    reads: Array, part: Mapping[str, Array], position: int, local: list[tuple[int, int]]
-) -> None:
-    for k, (i, j) in enumerate(local):
-        value = part[reads_name(position, k)]
-        reads[..., i, j] = reads[..., j, i] = value
+def _site(
+    values: Mapping[str, Array], draw: LinearLayer, inputs: int, exists: NDArray[np.bool_]
+) -> Site:
+    """Return one linear operation; `exists` says in which blocks it does."""
+    index, position = entry_index(inputs), draw.position
+    points, _, blocks = values[weight_name(position)].shape
+    entries = len(entry_pairs(inputs))
+
+    def zeros(*shape: int) -> Array:
+        return np.zeros((points, blocks, *shape))
+
+    weights, biases = (values[name(position)][:, 0] * exists for name in (weight_name, bias_name))
+    raw, maps = zeros(inputs, inputs), _maps(values, draw, inputs)
+    response, curvature = zeros(entries, entries), zeros(entries, entries, entries)
+    drift, drift_response = zeros(entries, inputs), zeros(entries, inputs, entries)
+    for number, pair in enumerate(input_pairs(inputs)):
+        part = {k: v[:, number] for k, v in values.items()}
+        local = list(combinations_with_replacement(pair, 2))
+        places = [index[two] for two in local]
+        for k, (i, j) in enumerate(local):
+            raw[..., i, j] = raw[..., j, i] = part[reads_name(position, k)]
+        for a, row in enumerate(places):
+            for b, column in enumerate(places):
+                if (name := response_name(position, a, b)) in part:
+                    response[..., row, column] = part[name]
+            for b, c in combinations_with_replacement(range(len(places)), 2):
+                if (name := curvature_name(position, a, b, c)) in part:
+                    value = part[name]
+                    curvature[..., row, places[b], places[c]] = value
+                    curvature[..., row, places[c], places[b]] = value
+            for b, column in enumerate(pair):
+                if (name := drift_name(position, a, b)) in part:
+                    drift[..., row, column] = part[name]
+                for c, third in enumerate(places):
+                    if (name := drift_response_name(position, a, b, c)) in part:
+                        drift_response[..., row, column, third] = part[name]
+    slope = maps["slope"]
+    reads = raw * slope[..., :, None] * slope[..., None, :]
+    _regular(response, curvature, reads, draw.law is None or draw.law.is_smooth)
+    if position == 1 and not draw.averages:
+        # The kernel of the input is given: nothing moves there.
+        curvature[:, 0] = 0.0
+        response[:, 0] = np.where(np.isfinite(response[:, 0]), response[:, 0], 0.0)
+    missing = ~exists
+    for table in (response, curvature, drift, drift_response):
+        table[:, missing] = 0.0
+    own = (response, curvature, drift, drift_response)
+    return Site(draw.law, draw.averages, raw, reads, weights, biases, *own, maps)
 
 
-def _set_derivatives(
-    responses: Array,
-    curvatures: Array,
-    part: Mapping[str, Array],
-    position: int,
-    places: list[int],
-) -> None:
-    for a, row in enumerate(places):
-        for b, column in enumerate(places):
-            name = response_name(position, a, b)
-            if name in part:
-                responses[..., row, column] = part[name]
-        for b, c in combinations_with_replacement(range(len(places)), 2):
-            name = curvature_name(position, a, b, c)
-            if name in part:
-                first, second = places[b], places[c]
-                curvatures[..., row, first, second] = part[name]
-                curvatures[..., row, second, first] = part[name]
+def _maps(values: Mapping[str, Array], draw: LinearLayer, inputs: int) -> dict[str, Array]:
+    """Return the entries of the maps in front of a draw, ``(G, B, D, ...)``."""
+    points, _, blocks = values[weight_name(draw.position)].shape
+    wanted = shapes(draw.averages)
+    sizes = [prod(shape) for shape in wanted.values()]
+    flat = np.zeros((points, blocks, inputs, sum(sizes)))
+    flat[..., 0] = 0.0 if draw.maps else 1.0
+    for number, pair in enumerate(input_pairs(inputs)):
+        for place, column in enumerate(pair):
+            for k in range(flat.shape[-1]):
+                if (name := affine_name(draw.position, place, k)) in values:
+                    flat[:, :, column, k] = values[name][:, number]
+    parts = np.split(flat, np.cumsum(sizes)[:-1], axis=-1)
+    named = zip(wanted.items(), parts, strict=True)
+    return {name: part.reshape((*part.shape[:3], *shape)) for (name, shape), part in named}
 
 
 def rounding(reads: Array) -> float:
@@ -191,7 +282,7 @@ def rounding(reads: Array) -> float:
     return worst
 
 
-def _regular(responses: Array, curvatures: Array, reads: Array, smooth: bool) -> None:
+def _regular(response: Array, curvature: Array, reads: Array, smooth: bool) -> None:
     """Put zeros where derivatives do not exist, but nothing moves in their direction either.
 
     An input of length zero stays what it is, and what rounding leaves of its products is cleared;
@@ -204,10 +295,10 @@ def _regular(responses: Array, curvatures: Array, reads: Array, smooth: bool) ->
         row = index[i, j]
         first, second = reads[..., i, i], reads[..., j, j]
         empty = first * second == 0
-        responses[empty, row] = 0.0
+        response[empty, row] = 0.0
         reads[empty, i, j] = reads[empty, j, i] = 0.0
         left = first * second - reads[..., i, j] ** 2
         parallel = (left <= PARALLEL * first * second) & (not smooth)
-        curvatures[empty | parallel, row] = 0.0
-        kept = responses[parallel, row]
-        responses[parallel, row] = np.where(np.isfinite(kept), kept, 0.0)
+        curvature[empty | parallel, row] = 0.0
+        kept = response[parallel, row]
+        response[parallel, row] = np.where(np.isfinite(kept), kept, 0.0)

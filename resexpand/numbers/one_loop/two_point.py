@@ -1,10 +1,8 @@
-r"""Cumulants of the features of one stream: which formula serves which activation.
+r"""Cumulants of the square ``f = phi^2`` in closed form: which one serves which activation.
 
-`stream_cumulants` gives, for the variances ``K^0 <= K^1 <= ...`` of the stream,
+For a Gaussian pair ``(x, y)`` with variances ``a, b`` and covariance ``c`` these are
 
-    Cov(f(h^l), f(h^m))    and    Cov(f''(h^l)/2, f(h^m)) for m < l,    f = phi^2,
-
-in closed form where one is known, else by quadrature with a stated error.
+    Cov(f(x), f(y))    and    Cov(f''(x)/2, f(y)).
 """
 
 from __future__ import annotations
@@ -19,13 +17,8 @@ from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.gaussian import two_point_closed as closed
-from resexpand.gaussian.two_point_quadrature import covariances
-from resexpand.numbers.one_loop.features import features
 
 Array = NDArray[np.float64]
-
-REACH = 1e24
-"""Variance from which on quadrature is not tried: its averages leave double precision."""
 
 Average = Callable[[Array, Array, Array], Array]
 
@@ -74,7 +67,7 @@ def closed_form(law: ActivationLaw | None) -> ClosedForm | None:
             q = float(2 * ratio**2)
             parts = (partial(function, q=q) for function in (covariance, slope))
             return ClosedForm(*(_scaled(fourth, part) for part in parts))
-    return _kinked(law.expression)
+    return _kinked(law)
 
 
 def _ratio(argument: sp.Expr) -> sp.Expr | None:
@@ -83,86 +76,13 @@ def _ratio(argument: sp.Expr) -> sp.Expr | None:
     return None if ratio.has(X) else ratio
 
 
-def _kinked(expression: sp.Expr) -> ClosedForm | None:
+def _kinked(law: ActivationLaw) -> ClosedForm | None:
     """Return the closed form of a function that is linear on either side of zero."""
-    positive = sp.Symbol("p", positive=True)
-    right, left = (sp.expand(expression.subs(X, s * positive) / positive) for s in (1, -1))
-    if right.free_symbols or left.free_symbols:
+    if law.ends is None:
         return None
+    right, left = law.ends
     even, odd = float((right**2 + left**2) / 2), float((right**2 - left**2) / 2)
     return ClosedForm(
         partial(closed.kinked_covariance, even=even, odd=odd),
         partial(closed.kinked_slope, odd=odd),
     )
-
-
-@dataclass(frozen=True)
-class Cumulants:
-    """Second cumulants of the features of the stream.
-
-    Attributes
-    ----------
-    covariance : ndarray, shape (G, B, B)
-        ``Cov(f(h^l), f(h^m))``.
-    slope : ndarray, shape (G, B, B)
-        ``Cov(f''(h^l)/2, f(h^m))`` for ``m < l``, else 0.
-    error : float
-        Relative error of the quadrature, 0 for closed forms.
-    """
-
-    covariance: Array
-    slope: Array
-    error: float
-
-
-def stream_cumulants(law: ActivationLaw | None, kernels: Array) -> Cumulants:
-    """Return the cumulants of the features of a stream.
-
-    Parameters
-    ----------
-    law : ActivationLaw or None
-        The activation; None if the stream is read as it is.
-    kernels : ndarray, shape (G, B)
-        Variances at the layers, ascending.
-    """
-    form = closed_form(law)
-    later, earlier = np.tril_indices(kernels.shape[1])
-    late, early = kernels[:, later], kernels[:, earlier]
-    if form is not None:
-        values = form.covariance(late, early, early), form.slope(late, early, early)
-        error = 0.0
-    else:
-        assert law is not None
-        values, error = _by_quadrature(law, kernels)
-    covariance, slope = (np.zeros((*kernels.shape, kernels.shape[1])) for _ in range(2))
-    covariance[:, later, earlier] = covariance[:, earlier, later] = values[0]
-    slope[:, later, earlier] = np.where(later > earlier, values[1], 0.0)
-    return Cumulants(covariance, slope, error)
-
-
-def local_variance(law: ActivationLaw | None, variance: Array) -> tuple[Array, float]:
-    """Return ``Var f(u)`` for ``u`` of given variances, and the relative error."""
-    flat = variance.reshape(-1, 1)
-    found = stream_cumulants(law, flat)
-    return found.covariance.reshape(variance.shape), found.error
-
-
-def _by_quadrature(law: ActivationLaw, kernels: Array) -> tuple[tuple[Array, Array], float]:
-    """Return covariances and slopes in the order of the lower triangle."""
-    breaks = [float(point) for point in (*law.kinks, *law.jumps)]
-    function = partial(features, law)
-    points, layers = kernels.shape
-    covariance, slope = (np.zeros((points, layers, layers)) for _ in range(2))
-    error = 0.0
-    for point in range(points):
-        for m in range(layers):
-            reached = int((kernels[point, m:] < REACH).sum())
-            covariance[point, m + reached :, m] = slope[point, m + reached :, m] = np.nan
-            if not reached:
-                continue
-            late = kernels[point, m : m + reached]
-            found = covariances(function, float(kernels[point, m]), late, breaks)
-            covariance[point, m : m + reached, m], slope[point, m : m + reached, m] = found[:2]
-            error = max(error, found[2])
-    later, earlier = np.tril_indices(layers)
-    return (covariance[:, later, earlier], slope[:, later, earlier]), error

@@ -9,7 +9,7 @@ the activation (`resexpand.activations.growth`), and of the variances it meets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,13 +125,13 @@ def unhealthy(arrays: Mapping[str, Array], error: float, process: Process) -> li
     return found
 
 
-def require_moments(reads: Array, process: Process) -> None:
+def require_moments(reads: Sequence[Array], process: Process) -> None:
     """Refuse variances at which an average of the order 1/N does not exist.
 
     Parameters
     ----------
-    reads : ndarray, shape (G, B, J, D, D)
-        Covariances of what each draw reads.
+    reads : sequence of ndarray, shape (G, B, D, D)
+        Covariances of what the activation in front of each draw acts on.
     process : Process
         The draws.
 
@@ -140,12 +140,11 @@ def require_moments(reads: Array, process: Process) -> None:
     UnsupportedError
         If ``<phi^4>`` does not exist at one of them.
     """
-    variance = np.diagonal(reads, axis1=-2, axis2=-1)
-    for place, draw in enumerate(process.draws):
+    for covariance, draw in zip(reads, process.draws, strict=True):
         if draw.law is None or growth(draw.law).rate == 0:
             continue
         rate, largest = growth(draw.law).rate, growth(draw.law).largest_variance(4)
-        met = variance[:, :, place]
+        met = np.diagonal(covariance, axis1=-2, axis2=-1)
         over = ~(met < largest).all(axis=(0, 2))
         if not over.any():
             continue

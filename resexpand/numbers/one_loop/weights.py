@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.numbers.one_loop.sources import Sources
-from resexpand.numbers.one_loop.tables import Tables, entry_index
+from resexpand.numbers.one_loop.tables import Tables, entry_pairs
 
 Array = NDArray[np.float64]
 
@@ -22,8 +22,8 @@ GAUSSIAN = 3.0
 """``E w^4/(E w^2)^2`` of a normal law."""
 
 
-def fourth_cumulants(tables: Tables, found: Sources, excess: float) -> Array:
-    """Return ``Q`` of every draw, ``(G, B, J, p, p)``.
+def fourth_cumulants(tables: Tables, found: Sources, excess: float) -> list[Array]:
+    """Return ``Q`` of every draw, ``(G, B, p, p)`` each.
 
     Parameters
     ----------
@@ -34,26 +34,29 @@ def fourth_cumulants(tables: Tables, found: Sources, excess: float) -> Array:
     excess : float
         Excess kurtosis of the weights.
     """
-    points, blocks, draws = tables.weights.shape
-    entries = tables.entries
-    spread = found.covariance.reshape((points, blocks, draws, entries, blocks, draws, entries))
-    fourth = np.empty((points, blocks, draws, entries, entries))
-    upper = [pair for pair in entry_index(tables.inputs) if pair[0] <= pair[1]]
-    first, second = (np.array(side) for side in zip(*sorted(set(upper)), strict=True))
-    for draw in range(draws):
-        own = (tables.last == draw)[None, :, None, None]
-        after = tables.reads[:, :, min(draw + 1, draws - 1)]
+    first, second = np.array(entry_pairs(tables.inputs)).T
+    each = np.arange(tables.last.size)
+    fourth = []
+    for place, site in enumerate(tables.sites):
+        own = (tables.last == place)[None, :, None, None]
+        after = tables.sites[min(place + 1, len(tables.sites) - 1)].raw
         gram = np.where(own, tables.gram, after)
-        mean = gram[..., first, second] - tables.biases[:, :, draw, None]
-        local = np.stack([spread[:, b, draw, :, b, draw] for b in range(blocks)], axis=1)
-        fourth[:, :, draw] = local + mean[..., :, None] * mean[..., None, :]
-    return excess * fourth
+        mean = gram[..., first, second] - site.biases[..., None]
+        at = tables.grams(place)
+        local = np.moveaxis(found.covariance[:, :, at, :, at][:, each, :, each], 0, 1)
+        fourth.append(excess * (local + mean[..., :, None] * mean[..., None, :]))
+    return fourth
 
 
-def cumulants_read(tables: Tables, fourth: Array) -> Array:
-    """Return ``N`` times the fourth cumulants of what each draw reads, ``(G, B, J, p, p)``."""
-    read = np.zeros_like(fourth)
-    added = tables.responses.scales[:, :, None, None] ** 2 * fourth[:, :, -1]
-    read[:, 1:, 0] = np.cumsum(added, axis=1)[:, :-1]
-    read[:, :, 1:] = fourth[:, :, :-1]
+def cumulants_read(tables: Tables, fourth: list[Array]) -> Array:
+    """Return ``N`` times the fourth cumulants of what is read, ``(G, B, p + n, p + n)``."""
+    entries = tables.entries
+    width = entries + tables.size
+    read = np.zeros((*tables.scales.shape, width, width))
+    added = tables.scales[:, :, None, None] ** 2 * fourth[-1]
+    read[:, 1:, :entries, :entries] = np.cumsum(added, axis=1)[:, :-1]
+    for place, own in enumerate(fourth):
+        at = tables.grams(place)
+        at = slice(at.start + entries, at.stop + entries)
+        read[:, :, at, at] = own
     return read

@@ -14,13 +14,12 @@ The gates depend on the scales; on the trajectory this is an identity, not a ser
 
 from resexpand.theory.gated_paths.path import Path
 from resexpand.theory.gated_paths.path_sum import WHY_NOT_TAYLOR, GatedPathSum, gated_path_sum
-from resexpand.theory.gated_paths.pieces import Piece, PiecewiseLinear, piecewise_linear
+from resexpand.theory.gated_paths.pieces import PiecewiseLinear, piecewise_linear
 
 __all__ = [
     "WHY_NOT_TAYLOR",
     "GatedPathSum",
     "Path",
-    "Piece",
     "PiecewiseLinear",
     "gated_path_sum",
     "piecewise_linear",

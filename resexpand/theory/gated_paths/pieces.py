@@ -1,42 +1,18 @@
-"""Piecewise-linear activations: their pieces, found and proved from the expression.
-
-Between two switching points every ``Abs``, ``Max``, ``Min``, ``sign``, ``Heaviside`` and
-``Piecewise`` takes one side, known from any point in between. What is left there must be a
-polynomial of degree 1 or less.
-"""
+"""Piecewise-linear activations: gates and intercepts, from their pieces."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from resexpand.activations.singularities import SWITCHES, breakpoints
+from resexpand.activations.traits import Piece, linear_pieces
 from resexpand.errors import UnsupportedError
 from resexpand.network.operation import Map
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """An interval on which the activation is ``slope * h + intercept``, exactly.
-
-    Attributes
-    ----------
-    lower, upper : sympy.Expr
-        Ends of the interval, possibly infinite.
-    slope, intercept : sympy.Expr
-    """
-
-    lower: sp.Expr
-    upper: sp.Expr
-    slope: sp.Expr
-    intercept: sp.Expr
 
 
 @dataclass(frozen=True)
@@ -98,45 +74,11 @@ def piecewise_linear(activation: Map) -> PiecewiseLinear:
             f"it jumps at {points}, where no gate gives its value",
             "use a continuous activation such as relu, leaky_relu, Abs(x) or Max(-1, Min(1, x))",
         )
-    expression, x = activation.expression, activation.variable
-    ends = (-sp.oo, *breakpoints(expression, x), sp.oo)
-    pieces: list[Piece] = []
-    for lower, upper in pairwise(ends):
-        resolved = sp.expand(_resolved(expression, x, _between(lower, upper)))
-        if not resolved.is_polynomial(x) or sp.degree(resolved, x) > 1:
-            raise UnsupportedError(
-                asked,
-                f"it is curved: on ({lower}, {upper}) it equals {resolved}",
-                "use residual_expansion() for smooth blocks, or a piecewise-linear activation",
-            )
-        slope, intercept = resolved.coeff(x, 1), resolved.coeff(x, 0)
-        if pieces and (pieces[-1].slope, pieces[-1].intercept) == (slope, intercept):
-            pieces[-1] = Piece(pieces[-1].lower, upper, slope, intercept)
-        else:
-            pieces.append(Piece(lower, upper, slope, intercept))
-    return PiecewiseLinear(tuple(pieces))
-
-
-def _between(lower: sp.Expr, upper: sp.Expr) -> sp.Expr:
-    if lower == -sp.oo:
-        return sp.Integer(0) if upper == sp.oo else upper - 1
-    return lower + 1 if upper == sp.oo else (lower + upper) / 2
-
-
-def _resolved(expression: sp.Expr, x: sp.Symbol, point: sp.Expr) -> sp.Expr:
-    """Replace every switch by the side it takes at a point; inner switches first."""
-
-    def at(value: Any) -> Any:
-        return value.subs(x, point)
-
-    def side(node: sp.Expr) -> sp.Expr:
-        if isinstance(node, sp.Piecewise):
-            return next(value for value, condition in node.args if at(condition) == sp.true)
-        if isinstance(node, sp.Max | sp.Min):
-            best = max if isinstance(node, sp.Max) else min
-            return best(node.args, key=at)
-        if isinstance(node, sp.Abs):
-            return node.args[0] if at(node.args[0]) >= 0 else -node.args[0]
-        return at(node)
-
-    return expression.replace(lambda node: isinstance(node, SWITCHES), side)
+    pieces = linear_pieces(activation.expression)
+    if isinstance(pieces, str):
+        raise UnsupportedError(
+            asked,
+            f"it is curved: {pieces}",
+            "use residual_expansion() for smooth blocks, or a piecewise-linear activation",
+        )
+    return PiecewiseLinear(pieces)

@@ -5,21 +5,36 @@ reads, Price's theorem gives
 
     T_a = dC_a/dK_a,    H_a = d^2 C_a/dK_a^2,
 
-the response of a draw and the curvature that makes the tadpole. Both are derivatives of the
-definitions of the kernel recursion; nothing is typed in per activation. For two inputs ``K_a``
-and ``C_a`` have the entries 11, 12, 22, and ``T`` and ``H`` one more index for each.
+the response of a draw and the curvature that makes the tadpole; nothing is typed in per
+activation. For two inputs ``K_a`` and ``C_a`` have the entries 11, 12, 22, and ``T`` and ``H`` one
+more index for each. Where linear maps stand in front of the activation
+(`resexpand.theory.one_loop.affine`), ``K_a`` is the covariance of what the activation acts on, and
+the recursion gives their slopes and averages as well; means of single inputs enter through
+
+    D_a = dC_a/dz = sigma_a^2 < d(phi phi)/dz >,    dD_a/dK_a.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations_with_replacement
 
 import sympy as sp
 
+from resexpand.gaussian.expectation import (
+    GaussianExpectation,
+    Nonlinearity,
+    integration_variables,
+    pair_moment,
+    second_moment,
+)
+from resexpand.network.operation import X
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.one_loop.affine import Affine
 from resexpand.theory.one_loop.process import LinearLayer, Process
 from resexpand.theory.recursion import Output, Recursion
+from resexpand.theory.signal import PLACES
 
 Entries = tuple[sp.Expr, ...]
 
@@ -37,6 +52,21 @@ def response_name(position: int, row: int, column: int) -> str:
 def curvature_name(position: int, row: int, first: int, second: int) -> str:
     """Name of ``d^2 C_row/dK_first dK_second`` of a draw, ``first <= second``."""
     return f"curvature_{position}_{row}_{first}_{second}"
+
+
+def drift_name(position: int, row: int, place: int) -> str:
+    """Name of ``dC_row/dz`` of a draw, ``z`` the mean of one of its inputs."""
+    return f"drift_{position}_{row}_{place}"
+
+
+def drift_response_name(position: int, row: int, place: int, column: int) -> str:
+    """Name of the derivative of that by ``K_column``."""
+    return f"drift_response_{position}_{row}_{place}_{column}"
+
+
+def affine_name(position: int, place: int, number: int) -> str:
+    """Name of an entry of the maps in front of a draw, for one of its inputs."""
+    return f"affine_{position}_{place}_{number}"
 
 
 def weight_name(position: int) -> str:
@@ -68,77 +98,110 @@ def layers(base: Recursion, process: Process) -> Recursion:
         Of the same network.
     """
     size = len(base.output("K").entries)
+    names = Hyperparameters(base.net, dict(base.bindings), dict(base.layer_bindings))
     outputs = [base.output("K"), base.output("C")]
     argument: Entries = base.state[:size]
     for draw in process.draws:
+        outputs += _of_draw(draw, argument, names, process)
         start = (draw.position - 1) * size
-        definitions = base.definitions[start : start + size]
-        covariance = tuple(value for _, value in definitions)
-        final = _closing(base, process, draw)
-        outputs += _of_draw(draw, argument, covariance, final, base)
-        argument = tuple(symbol for symbol, _ in definitions)
-    rho = _names(base).scale()
-    outputs.append(Output(SCALE, "layer", (rho**2,), at_end=(sp.Integer(0),)))
+        argument = tuple(s for s, _ in base.definitions[start : start + size])
+    factor = Affine.of(process.behind, names.of_step).value.diff(X)
+    outputs.append(
+        Output(SCALE, "layer", ((names.scale() * factor) ** 2,), at_end=(sp.Integer(0),))
+    )
     return replace(base, title="response and curvature of every draw", outputs=tuple(outputs))
 
 
-Closing = tuple[Entries, tuple[sp.Expr, sp.Expr]]
-"""Covariance of a draw, its weight and its bias variance."""
-
-
-def _closing(base: Recursion, process: Process, draw: LinearLayer) -> Closing | None:
-    """Return those of the read-out where it stands in for the first draw."""
-    if process.read_out is None or draw.position > 1:
-        return None
-    return base.output("C").at_end, _names(base).variances(process.read_out.linear, "_out")
-
-
-def _names(base: Recursion) -> Hyperparameters:
-    """Return the allocator of symbols as the recursion left it: asked again, it finds them."""
-    return Hyperparameters(base.net, dict(base.bindings))
-
-
 def _of_draw(
-    draw: LinearLayer,
-    argument: Entries,
-    covariance: Entries,
-    final: Closing | None,
-    base: Recursion,
-) -> list[Output]:
-    suffix = f"_{draw.position}" if len(base.net.branch.linears) > 1 else ""
-    own = _names(base).variances(draw.linear, suffix)
-    at_end, last = final or (covariance, own)
-    names = (weight_name(draw.position), bias_name(draw.position))
-    outputs = [
-        Output(name, "layer", (value,), at_end=(end,))
-        for name, value, end in zip(names, own, last, strict=True)
-    ]
-    outputs += [
-        Output(reads_name(draw.position, i), "layer", (entry,), at_end=(entry,))
-        for i, entry in enumerate(argument)
-    ]
-    indices = range(len(argument))
-    for row in indices:
-        for column in indices:
-            name = response_name(draw.position, row, column)
-            by = (argument[column],)
-            outputs += _derivative(name, covariance[row], at_end[row], by)
-        for pair in combinations_with_replacement(indices, 2):
-            name = curvature_name(draw.position, row, *pair)
-            by = tuple(argument[k] for k in pair)
-            outputs += _derivative(name, covariance[row], at_end[row], by)
+    draw: LinearLayer, argument: Entries, names: Hyperparameters, process: Process
+) -> Iterator[Output]:
+    suffix = f"_{draw.position}" if len(process.draws) > 1 else ""
+    own = names.variances(draw.linear, suffix)
+    stands_in = process.read_out is not None and draw.position == 1
+    # The read-out stands in for the first draw of a block that would come next.
+    last = names.variances(process.read_out.linear, "_out") if stands_in else own
+    for name, *values in zip((weight_name, bias_name), own, last, strict=True):
+        yield _layer(name(draw.position), *values)
+    affine = Affine.of(draw.maps, names.of_step)
+    variances = argument[:: len(argument) - 1 or 1]
+    slopes = [affine.slope(variance) for variance in variances]
+    reads = tuple(
+        slopes[p] * slopes[q] * k for k, (p, q) in zip(argument, PLACES[len(argument)], strict=True)
+    )
+    symbols = tuple(sp.Dummy(f"k{i}", positive=True) for i in range(len(reads)))
+    at = dict(zip(symbols, reads, strict=True))
+    for i, entry in enumerate(argument):
+        yield _layer(reads_name(draw.position, i), entry, entry)
+    moments = _moments(draw, symbols)
+
+    def derivative(name: str, value: sp.Expr, *by: sp.Symbol) -> Iterator[Output]:
+        """Yield the output of a derivative, none if it vanishes identically."""
+        if (slope := sp.diff(value, *by) if by else value) != 0:
+            found = (weight * slope.xreplace(at) for weight in (own[0], last[0]))
+            yield _layer(name, *found)
+
+    for row, moment in enumerate(moments):
+        for i, first in enumerate(symbols):
+            yield from derivative(response_name(draw.position, row, i), moment, first)
+        for i, j in combinations_with_replacement(range(len(symbols)), 2):
+            name = curvature_name(draw.position, row, i, j)
+            yield from derivative(name, moment, symbols[i], symbols[j])
+    if draw.maps:
+        for place, variance in enumerate(variances):
+            for number, entry in enumerate(affine.entries(variance)):
+                if entry != 0:
+                    yield _layer(affine_name(draw.position, place, number), entry, entry)
+        for row, place, drift in _drifts(draw, symbols) if draw.averages else ():
+            yield from derivative(drift_name(draw.position, row, place), drift)
+            for i, first in enumerate(symbols):
+                name = drift_response_name(draw.position, row, place, i)
+                yield from derivative(name, drift, first)
     if len(argument) == 1 and draw.label is not None:
-        outputs.append(_precision(draw, argument[0], covariance[0]))
-    return outputs
+        # C, K T, K^2 H: parts of one whole.
+        parts = tuple(
+            (k**n * (own[0] * sp.diff(moments[0], k, n) + (own[1] if n == 0 else 0))).xreplace(at)
+            for k in symbols
+            for n in range(3)
+        )
+        name = f"{PRECISION}_{draw.position}"
+        yield Output(name, "layer", parts, at_end=parts, vector=True)
 
 
-def _precision(draw: LinearLayer, argument: sp.Expr, covariance: sp.Expr) -> Output:
-    """Return ``C, K T, K^2 H``, parts of one whole."""
-    parts = tuple(argument**n * sp.diff(covariance, argument, n) for n in range(3))
-    return Output(f"{PRECISION}_{draw.position}", "layer", parts, at_end=parts, vector=True)
+def _layer(name: str, value: sp.Expr, at_end: sp.Expr) -> Output:
+    return Output(name, "layer", (value,), at_end=(at_end,))
 
 
-def _derivative(name: str, value: sp.Expr, at_end: sp.Expr, by: Entries) -> list[Output]:
-    """Return the output of a derivative, none if it vanishes identically."""
-    entry, last = sp.diff(value, *by), sp.diff(at_end, *by)
-    return [] if entry == 0 and last == 0 else [Output(name, "layer", (entry,), at_end=(last,))]
+def _moments(draw: LinearLayer, symbols: Entries) -> Entries:
+    """Return the second moments of what a draw acts on, as functions of covariances."""
+    if draw.label is None:
+        return symbols
+    single = [second_moment(draw.label, k) for k in symbols[:: len(symbols) - 1 or 1]]
+    if len(symbols) == 1:
+        return tuple(single)
+    return single[0], pair_moment(draw.label, symbols), single[1]
+
+
+def _drifts(
+    draw: LinearLayer, symbols: tuple[sp.Symbol, ...]
+) -> Iterator[tuple[int, int, sp.Expr]]:
+    """Yield row, input, and ``< d(phi phi)/dz >`` at covariances, where it does not vanish."""
+    if draw.label is None or draw.law is None or draw.law.is_odd:
+        return
+    ends = draw.law.ends
+    for row, (p, q) in enumerate(PLACES[len(symbols)]):
+        for place in dict.fromkeys((p, q)):
+            own, other = symbols[-1 if place else 0], symbols[-1 if p + q - place else 0]
+            if ends is not None:
+                # phi = even |x| + odd x, <sgn(x) y> = sqrt(2/pi) K_xy / sqrt(K_xx).
+                parts = sp.sqrt(other), symbols[row] / sp.sqrt(own)
+                even_odd = (ends[0] + ends[1]) * (ends[0] - ends[1]) / 4
+                value = even_odd * sp.sqrt(2 / sp.pi) * sp.Add(*parts)
+                yield row, place, 2 * value if p == q else value
+            elif p == q:
+                (x,) = integration_variables(1)
+                phi, slope = (Nonlinearity(draw.label, order, x) for order in range(2))
+                yield row, place, GaussianExpectation(2 * phi * slope, (x,), (own,))
+            else:
+                pair = integration_variables(2)
+                factors = (Nonlinearity(draw.label, int(n == place), pair[n]) for n in range(2))
+                yield row, place, GaussianExpectation(sp.Mul(*factors), pair, symbols)

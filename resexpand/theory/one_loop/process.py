@@ -8,7 +8,9 @@ averaged over the neurons, make the next Gram matrix,
     C_a = sigma_a^2 (1/N) sum_i phi_a(u_a,i) phi_a(u_a,i)^T + b_a^2.
 
 The first draw of a block reads the stream, ``u = h^{l-1} = g_0 + sum_{m<l} rho_m g_m``; every
-further one reads the draw before it; only the last of a block enters the stream.
+further one reads the draw before it; only the last of a block enters the stream. Normalisations in
+front of an activation make ``phi_a`` a function of averages over the neurons as well
+(`resexpand.theory.one_loop.affine`), which are then collective variables beside the ``C_a``.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ import sympy as sp
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.errors import UnsupportedError
 from resexpand.network.linear import Linear
-from resexpand.network.resnet import ResNet, require_plain
+from resexpand.network.resnet import ResNet, require_sums
 from resexpand.network.steps import Step
+from resexpand.theory.one_loop.affine import require_affine
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,20 @@ class LinearLayer:
         Label of the activation in front of it; None if it reads a linear quantity.
     law : ActivationLaw or None
         That activation.
+    maps : tuple of Step
+        Linear maps in front of that activation, which may hold averages over the neurons.
     """
 
     position: int
     linear: Linear
     label: sp.Symbol | None
     law: ActivationLaw | None
+    maps: tuple[Step, ...] = ()
+
+    @property
+    def averages(self) -> int:
+        """Number of averages over the neurons that the maps in front hold."""
+        return sum(len(step.op.averages) for step in self.maps)
 
     @property
     def reads_stream(self) -> bool:
@@ -61,10 +72,18 @@ class Process:
         Of every block.
     read_out : Draw or None
         It takes the place of block ``L + 1``.
+    behind : tuple of Step
+        Factors behind the last draw.
     """
 
     draws: tuple[LinearLayer, ...]
     read_out: LinearLayer | None
+    behind: tuple[Step, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether draws and their Gram matrices are all there is: no map without a law."""
+        return not self.behind and not any(draw.maps for draw in self.draws)
 
     def mixing(self, depth: int, scales: tuple[sp.Expr, ...] | sp.Expr) -> sp.Matrix:
         """Return the matrix ``M`` of ``u_a = sum_c M_ac g_c`` for a number of blocks.
@@ -106,34 +125,40 @@ def process(net: ResNet) -> Process:
         If the branch ends in an activation: its stream is not Gaussian given the Gram matrices; or
         if an operation states no law of its averages.
     """
+    asked = "the order 1/N"
     steps = net.branch.steps
-    require_plain(net, "the order 1/N")
+    require_sums(net, asked)
     if net.read_out is not None and net.has_own_head:
         raise UnsupportedError(
             "the order 1/N with a read-out of its own",
             "its equations let the read-out read what the first Linear of a block does",
             f"give read_out={[*(step.op for step in net.branch.opening), net.read_out]!r}",
         )
+    draws: list[LinearLayer] = []
+    before: list[Step] = []
+    for step in steps:
+        if step.contracts:
+            draws.append(_draw(step.number, step.op, before, asked))
+            before = []
+        else:
+            before.append(step)
+    require_affine([step for step in before if step.label is None], asked, averages=False)
     if not net.branch.is_gaussian:
         raise UnsupportedError(
             "the order 1/N of a branch that ends in an activation",
             "its stream is not Gaussian given the Gram matrices of the linear operations",
             "end the branch with a Linear(); kernel() and sample() take it as it is",
         )
-    draws: list[LinearLayer] = []
-    before: Step | None = None
-    for step in steps:
-        if step.contracts:
-            draws.append(_draw(step.number, step.op, before))
-        before = step
     read_out = None
     if net.read_out is not None:
-        read_out = _draw(0, net.read_out, net.head[-1] if net.head else None)
-    return Process(tuple(draws), read_out)
+        read_out = _draw(0, net.read_out, list(net.head), asked)
+    return Process(tuple(draws), read_out, tuple(before))
 
 
-def _draw(position: int, linear: Linear, before: Step | None) -> LinearLayer:
-    """Return the draw of a linear operation from the step in front of it."""
-    if before is None or before.label is None:
-        return LinearLayer(position, linear, None, None)
-    return LinearLayer(position, linear, before.label, before.op.law)
+def _draw(position: int, linear: Linear, before: list[Step], asked: str) -> LinearLayer:
+    """Return the draw of a linear operation from the steps in front of it."""
+    maps = tuple(before[:-1] if before and before[-1].label is not None else before)
+    require_affine(maps, asked)
+    last = before[-1] if len(before) > len(maps) else None
+    label, law = (None, None) if last is None else (last.label, last.op.law)
+    return LinearLayer(position, linear, label, law, maps)

@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import sympy as sp
 
+from resexpand.activations.traits import is_homogeneous
 from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.expectation import slope_moment
-from resexpand.network.operation import Map
 from resexpand.network.resnet import ResNet
-from resexpand.theory.gated_paths.pieces import piecewise_linear
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.order_profile.averages import Averages
@@ -92,7 +91,7 @@ def _through_branch(
 
 def _require_two_slopes(net: ResNet) -> None:
     for op in net.branch.maps:
-        if not _has_two_slopes(op):
+        if not is_homogeneous(op.expression):
             raise UnsupportedError(
                 f"the path profile of a network with activation {op.name}",
                 "the gates act by their mean square only if phi has two slopes that meet at 0",
@@ -104,11 +103,3 @@ def _require_two_slopes(net: ResNet) -> None:
             "its paths have means, so that different lengths overlap",
             "end the branch with Linear()",
         )
-
-
-def _has_two_slopes(activation: Map) -> bool:
-    """Return whether ``phi(x) = a x`` for ``x > 0`` and ``b x`` for ``x < 0``."""
-    try:
-        return piecewise_linear(activation).is_homogeneous
-    except UnsupportedError:
-        return False

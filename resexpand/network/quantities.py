@@ -1,0 +1,85 @@
+"""One vocabulary: what theory and samples call a quantity, its symbol and its first layer.
+
+Theories name their arrays by symbols (`K`), samples by words (`kernel`); a row says which belong
+together and what of the estimate a theory states. Where a theory is read, the word serves as well:
+``evaluate(kernel(net), K0=1.0)["kernel"]`` is its `K`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One array of a theory.
+
+    Attributes
+    ----------
+    name : str
+        Its key in what `evaluate` returns.
+    observables : tuple of str
+        Names of its estimates; of several bases the first that was sampled is meant.
+    symbol : str
+        What labels call it.
+    statistic : str
+        What it states of a draw: its ``"mean"``, ``"deviation"`` or ``"variance"``.
+    part : str
+        ``"all"`` layers of the estimate, the ``"last"``, or the ``"first column"`` of the theory.
+    first : int
+        Number of the first layer.
+    lowest : int
+        What the other axes count from: inputs from 1, orders from 0.
+    width : str
+        ``"infinite"``, or the theory of a given width that states it, ``"1/N"`` or ``"exact"``.
+    """
+
+    name: str
+    observables: tuple[str, ...]
+    symbol: str
+    statistic: str = "mean"
+    part: str = "all"
+    first: int = 0
+    lowest: int = 1
+    width: str = "infinite"
+
+
+KERNEL, COVARIANCE, RESPONSE = ("kernel",), ("layer_covariance",), ("response",)
+
+QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
+    {
+        quantity.name: quantity
+        for quantity in (
+            Quantity("K", KERNEL, "K"),
+            Quantity("C", COVARIANCE, "C", first=1),
+            Quantity("eta_layers", RESPONSE, "eta"),
+            Quantity("eta", RESPONSE, "eta", part="last"),
+            Quantity("chi", ("chi",), "chi", part="first column"),
+            Quantity("chi_0", ("chi",), "chi"),
+            Quantity("profile", ("order_profile", "path_profile"), "T", lowest=0),
+            Quantity("remainder", ("order_remainder", "path_remainder"), "R", lowest=0),
+            Quantity("K_width", KERNEL, "K", width="1/N"),
+            Quantity("C_width", COVARIANCE, "C", first=1, width="1/N"),
+            Quantity("K_deviation", KERNEL, "sd K", "deviation", width="1/N"),
+            Quantity("C_deviation", COVARIANCE, "sd C", "deviation", first=1, width="1/N"),
+            Quantity("G_mean", KERNEL, "G", width="exact"),
+            Quantity("C_mean", COVARIANCE, "C", first=1, width="exact"),
+            Quantity("G_var", KERNEL, "Var G", "variance", width="exact"),
+            Quantity("C_var", COVARIANCE, "Var C", "variance", first=1, width="exact"),
+        )
+    }
+)
+"""Every quantity by its name in the theory: the one place to add another."""
+
+
+def quantity_of(name: str) -> Quantity:
+    """Return the quantity of a theory or of an estimate; one of that name alone if none is known.
+
+    Of the quantities that share an estimate, the first is meant: the mean at infinite width.
+    """
+    known = QUANTITIES.get(name)
+    if known is None:
+        known = next((q for q in QUANTITIES.values() if name in q.observables), None)
+    return known or Quantity(name, (name,), name)

@@ -1,0 +1,143 @@
+r"""Ready-made descriptions: blocks of a multilayer perceptron and of a transformer, as data.
+
+    mlp      h^l = h^{l-1} + rho (V^l phi(W^l h^{l-1} + b_W) + b_V)
+    pre_ln   h^l = h^{l-1} + rho (V^l phi(W^l norm(h^{l-1}) + b_W) + b_V)
+    post_ln  h^l = norm(alpha h^{l-1} + rho (V^l phi(W^l h^{l-1} + b_W) + b_V))
+
+Each is a `ResNet` like any other; what it leaves open can be changed by describing it in full. A
+transformer's other sublayer, attention, is not among the operations: `pre_ln` and `post_ln` are
+the networks of its feed-forward sublayers alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resexpand.network.activation import Activation
+from resexpand.network.branch import Branch
+from resexpand.network.layer_norm import LayerNorm
+from resexpand.network.linear import Linear
+from resexpand.network.operation import Map, Operation
+from resexpand.network.resnet import ResNet
+
+
+def mlp(
+    depth: Any,
+    *,
+    activation: object = "relu",
+    weight_variance: Any = 2,
+    bias_variance: Any = 0,
+    scale: Any = 1,
+    **further: Any,
+) -> ResNet:
+    """Describe residual blocks of two linear maps with an activation in between.
+
+    Parameters
+    ----------
+    depth : int or sympy.Symbol
+        Number of blocks.
+    activation : str, sympy.Expr or Activation
+        Between the two linear maps.
+    weight_variance, bias_variance : number, sympy.Expr, or pair of these
+        Of both linear maps, or of each: weights times their fan-in, as `Linear`.
+    scale : number, sympy.Expr or sequence
+        Residual scale.
+    **further
+        Other arguments of `ResNet`.
+
+    Raises
+    ------
+    DescriptionError
+        As `ResNet`.
+
+    Examples
+    --------
+    >>> mlp(6, weight_variance=(1, 2)).branch
+    Branch(Linear(weight_variance=1, bias_variance=0), Activation("relu"), \
+Linear(weight_variance=2, bias_variance=0))
+    """
+    branch = Branch(*_feed_forward(activation, weight_variance, bias_variance))
+    return ResNet(branch, scale=scale, depth=depth, **further)
+
+
+def pre_ln(
+    depth: Any,
+    *,
+    activation: object = "relu",
+    weight_variance: Any = (1, 2),
+    bias_variance: Any = 0,
+    scale: Any = 1,
+    norm: Map | None = None,
+    **further: Any,
+) -> ResNet:
+    """Describe feed-forward blocks that normalise what they read, as GPT-2's.
+
+    Parameters
+    ----------
+    norm : Map, optional
+        ``LayerNorm()`` by default.
+    depth, activation, weight_variance, bias_variance, scale, **further
+        As `mlp`; give ``read_out=[LayerNorm(), Linear(1, 0)]`` for a final norm.
+
+    Raises
+    ------
+    DescriptionError
+        As `ResNet`.
+
+    References
+    ----------
+    Xiong et al. (2020), figure 1 (b).
+
+    Examples
+    --------
+    >>> pre_ln(12, scale=0.5).branch.ops[0]
+    LayerNorm(eps=0, gain=1, bias=0)
+    """
+    ops = _feed_forward(activation, weight_variance, bias_variance)
+    branch = Branch(LayerNorm() if norm is None else norm, *ops)
+    return ResNet(branch, scale=scale, depth=depth, **further)
+
+
+def post_ln(
+    depth: Any,
+    *,
+    activation: object = "relu",
+    weight_variance: Any = (1, 2),
+    bias_variance: Any = 0,
+    scale: Any = 1,
+    norm: Map | None = None,
+    **further: Any,
+) -> ResNet:
+    """Describe feed-forward blocks behind which the stream is normalised, as BERT's.
+
+    Parameters
+    ----------
+    norm : Map, optional
+        ``LayerNorm()`` by default.
+    depth, activation, weight_variance, bias_variance, scale, **further
+        As `mlp`; ``skip=alpha`` gives DeepNorm (Wang et al. 2022).
+
+    Raises
+    ------
+    DescriptionError
+        As `ResNet`.
+
+    References
+    ----------
+    Xiong et al. (2020), figure 1 (a).
+
+    Examples
+    --------
+    >>> post_ln(12).post_norm
+    LayerNorm(eps=0, gain=1, bias=0)
+    """
+    branch = Branch(*_feed_forward(activation, weight_variance, bias_variance))
+    ends = {"post_norm": LayerNorm() if norm is None else norm, **further}
+    return ResNet(branch, scale=scale, depth=depth, **ends)
+
+
+def _feed_forward(activation: object, weights: Any, biases: Any) -> tuple[Operation, ...]:
+    """Return two linear maps with an activation in between."""
+    phi = activation if isinstance(activation, Map) else Activation(activation)
+    (w, v), (b, c) = (x if isinstance(x, tuple) else (x, x) for x in (weights, biases))
+    return (Linear(w, b), phi, Linear(v, c))

@@ -1,0 +1,68 @@
+r"""Second moments of gradients, from the last layer back to the first, at infinite width.
+
+Let ``p^l = dy/dh^l`` be the gradient of one output component and ``P^l = |p^l|^2``. A gradient that
+is independent of the weights it meets shrinks or grows on its way back by the mean squared singular
+value of the Jacobian of a block, the same number that a tangent independent of the stream meets on
+its way forward: the factor ``t`` of the tangent response. With the read-out at the last layer,
+
+    P^l = eta / chi^{l,0},      P^l / P^L = t^{l+1} ... t^L,
+
+``eta`` being the output response of tangents. For a branch W phi(norm(h)) + b these factors are
+``1 + rho^2 sigma_w2 <phi'^2> / (K^{l-1} + eps)``; behind a block that is normalised as a whole,
+``(1 + rho^2 sigma_w2 <phi'^2>) / (K + eps)`` of the stream K in front of the norm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resexpand.network.resnet import ResNet
+from resexpand.theory.batch import BatchRecursion
+from resexpand.theory.batch_gradients import with_gradients
+from resexpand.theory.mean_field import kernel
+from resexpand.theory.recursion import Recursion
+from resexpand.theory.response import response
+
+
+@dataclass(frozen=True)
+class GradientMoments:
+    """Second moments of the gradients of one output, evaluated by `resexpand.evaluate`.
+
+    Attributes
+    ----------
+    tangent : Recursion
+        The tangent response, whose factors they are made of.
+    """
+
+    tangent: Recursion
+
+
+def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion:
+    """Derive the second moments of gradients at every layer.
+
+    Parameters
+    ----------
+    net : ResNet
+        The network; any hyperparameter may be symbolic.
+
+    Returns
+    -------
+    GradientMoments or BatchRecursion
+        `evaluate` gives ``gradient``, ``|dy/dh^l|^2`` at layers ``0 .. L`` as the observable of
+        this name (unit weights if the network has no read-out), and the kernel ``K``. Exact at
+        infinite width. Where averages run over a batch it is a recursion, and ``gradient`` that of
+        the sum of the outputs, shape (L + 1, B, B) (`resexpand.theory.batch_gradients`).
+
+    Raises
+    ------
+    UnsupportedError
+        When it is evaluated: if an activation jumps, or a batch is too small.
+
+    References
+    ----------
+    Schoenholz et al. (2017), section 4, for the independence of gradients and stream.
+    """
+    ops = (op for branch in net.kinds for op in branch.maps)
+    if any(op.over == "batch" for op in ops):
+        return with_gradients(kernel(net, inputs="batch"))
+    return GradientMoments(response(net, "tangent"))
