@@ -11,8 +11,10 @@ from resexpand.codegen.routine import Target, compile_routine
 from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH
 from resexpand.errors import KernelError, UnsupportedError
+from resexpand.numbers.batch import evaluate_batch
 from resexpand.numbers.one_loop import evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
+from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
@@ -88,6 +90,8 @@ def evaluate(
         values = evaluate_one_loop(theory, outputs=outputs, **hyperparameters)
         values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
         return values
+    if isinstance(theory, BatchRecursion):
+        return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments):
         return _gradients(theory, target, hyperparameters)
     if isinstance(theory, Recursion):

@@ -134,7 +134,6 @@ SETTINGS: Mapping[str, Check] = {
     "seed": whole(0, 2**64),
     "weights": text,
     "control": text,
-    "post_norm": text,
     "histograms": _edges,
 }
 """Settings of a run."""
