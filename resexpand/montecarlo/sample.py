@@ -30,7 +30,6 @@ from resexpand.montecarlo.observables.registry import (
     with_histograms,
 )
 from resexpand.montecarlo.runs.plan import Plan, Work
-from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of, fingerprint, unregistered
 from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.statistics.estimate import Estimates
@@ -39,6 +38,7 @@ from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_m
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.numbers import whole_number
 from resexpand.network.resnet import ResNet, require_plain
+from resexpand.progress import Progress
 
 if TYPE_CHECKING:
     from resexpand.montecarlo.runs.sampler_spec import SamplerSpec

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from resexpand.errors import HyperparameterError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.numeric import value_at
+from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.network.numbers import real_array
 from resexpand.references import Citation
 from resexpand.theory.by_name import symbol_of, values_of
 from resexpand.theory.closure import Laws, close_elementary
 
 
-@dataclass(frozen=True)
-class Formula:
+@dataclass(frozen=True, repr=False)
+class Formula(Shown):
     """One exact equation with what it neglects and where it stands.
 
     Attributes
@@ -149,6 +150,18 @@ class Formula:
                 f"{', '.join(missing)} has no value",
                 f"give {', '.join(missing)}",
             )
+
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        return Card(
+            f"Formula: {self.name}",
+            (
+                (str(self.lhs), f"= {self.rhs}"),
+                ("meaning", self.meaning),
+                ("neglects", self.neglects),
+                ("from", listed(self.citations)),
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.lhs} = {self.rhs}"
