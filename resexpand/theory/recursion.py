@@ -20,7 +20,7 @@ from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
-from resexpand.theory.by_name import values_of
+from resexpand.theory.by_name import Symbols, values_of
 from resexpand.theory.closure import Laws, close_elementary
 
 OutputKind = Literal["trajectory", "layer", "final", "propagator"]
@@ -218,6 +218,22 @@ class Recursion(Shown):
         """Hyperparameters that need a value, the kernel at layer 0 among them."""
         own = {s for s, value in self.bindings if s == value}
         return self.net.free_symbols | own
+
+    @property
+    def symbols(self) -> Symbols:
+        """Every symbol of the equations and of the network, as the attribute of its name.
+
+        Examples
+        --------
+        >>> from resexpand import Activation, Branch, Linear, ResNet, kernel
+        >>> recursion = kernel(ResNet(Branch(Activation("erf"), Linear()), scale=1, depth=3))
+        >>> recursion.update[0].diff(recursion.symbols.rho)
+        2*C*rho
+        """
+        pairs = (*self.constants, *self.definitions, *self.bindings)
+        written = [*self.initial, *self.update, *(side for pair in pairs for side in pair)]
+        found = set(self.state).union(*(e.free_symbols for e in written))
+        return Symbols(found | self.net.free_symbols, self.title)
 
     def card(self) -> Card:
         """Return what it says about itself."""
