@@ -278,23 +278,13 @@ _PAPERS = (
     ),
     Reference(
         key="pachon2010",
-        authors=("Pachon, Ricardo", "Platte, Rodrigo B.", "Trefethen, Lloyd N."),
+        authors=("Pachón, Ricardo", "Platte, Rodrigo B.", "Trefethen, Lloyd N."),
         title="Piecewise-smooth chebfuns",
         year=2010,
         venue="IMA Journal of Numerical Analysis",
         volume="30",
         pages="898–916",
         doi="10.1093/imanum/drp008",
-    ),
-    Reference(
-        key="trefethen2014",
-        authors=("Trefethen, Lloyd N.", "Weideman, J. A. C."),
-        title="The exponentially convergent trapezoidal rule",
-        year=2014,
-        venue="SIAM Review",
-        volume="56",
-        pages="385–458",
-        doi="10.1137/130932132",
     ),
 )
 

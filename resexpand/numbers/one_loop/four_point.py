@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian import four_point_kinked, four_point_sign
-from resexpand.numbers.one_loop.four_point_quadrature import cumulants
+from resexpand.numbers.one_loop.panel_averages import covariances
 from resexpand.numbers.one_loop.tables import entry_index
 
 Array = NDArray[np.float64]
@@ -72,7 +72,7 @@ def four_point(law: ActivationLaw | None, asked: Average) -> Found:
     if (slopes := ends(law.expression)) is not None:
         return _of_kinked(asked, *slopes), 0.0
     require_averages(law)
-    return cumulants(law, asked.sigma, asked.same, slopes=asked.slopes)
+    return covariances(law, asked.sigma, asked.same, slopes=asked.slopes)
 
 
 def require_averages(law: ActivationLaw | None) -> None:

@@ -19,13 +19,9 @@ from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.gaussian import two_point_closed as closed
-from resexpand.gaussian.two_point_quadrature import covariances
-from resexpand.numbers.one_loop.features import features
+from resexpand.numbers.one_loop import panel_averages
 
 Array = NDArray[np.float64]
-
-REACH = 1e24
-"""Variance from which on quadrature is not tried: its averages leave double precision."""
 
 Average = Callable[[Array, Array, Array], Array]
 
@@ -133,7 +129,7 @@ def stream_cumulants(law: ActivationLaw | None, kernels: Array) -> Cumulants:
         error = 0.0
     else:
         assert law is not None
-        values, error = _by_quadrature(law, kernels)
+        values, error = _by_quadrature(law, late, early)
     covariance, slope = (np.zeros((*kernels.shape, kernels.shape[1])) for _ in range(2))
     covariance[:, later, earlier] = covariance[:, earlier, later] = values[0]
     slope[:, later, earlier] = np.where(later > earlier, values[1], 0.0)
@@ -147,22 +143,13 @@ def local_variance(law: ActivationLaw | None, variance: Array) -> tuple[Array, f
     return found.covariance.reshape(variance.shape), found.error
 
 
-def _by_quadrature(law: ActivationLaw, kernels: Array) -> tuple[tuple[Array, Array], float]:
-    """Return covariances and slopes in the order of the lower triangle."""
-    breaks = [float(point) for point in (*law.kinks, *law.jumps)]
-    function = partial(features, law)
-    points, layers = kernels.shape
-    covariance, slope = (np.zeros((points, layers, layers)) for _ in range(2))
-    error = 0.0
-    for point in range(points):
-        for m in range(layers):
-            reached = int((kernels[point, m:] < REACH).sum())
-            covariance[point, m + reached :, m] = slope[point, m + reached :, m] = np.nan
-            if not reached:
-                continue
-            late = kernels[point, m : m + reached]
-            found = covariances(function, float(kernels[point, m]), late, breaks)
-            covariance[point, m : m + reached, m], slope[point, m : m + reached, m] = found[:2]
-            error = max(error, found[2])
-    later, earlier = np.tril_indices(layers)
-    return (covariance[:, later, earlier], slope[:, later, earlier]), error
+def _by_quadrature(
+    law: ActivationLaw, late: Array, early: Array
+) -> tuple[tuple[Array, Array], float]:
+    """Return covariances and slopes; the stream of a later layer contains that of the earlier."""
+    a, c = late.ravel(), early.ravel()
+    sigma = np.empty((a.size, 4, 4))
+    sigma[:] = c[:, None, None]
+    sigma[:, :2, :2] = a[:, None, None]
+    values, error = panel_averages.covariances(law, sigma, (True, True), slopes=True)
+    return (values[0].reshape(late.shape), values[2].reshape(late.shape)), error
