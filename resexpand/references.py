@@ -278,7 +278,7 @@ _PAPERS = (
     ),
     Reference(
         key="pachon2010",
-        authors=("Pachón, Ricardo", "Platte, Rodrigo B.", "Trefethen, Lloyd N."),
+        authors=("Pachon, Ricardo", "Platte, Rodrigo B.", "Trefethen, Lloyd N."),
         title="Piecewise-smooth chebfuns",
         year=2010,
         venue="IMA Journal of Numerical Analysis",

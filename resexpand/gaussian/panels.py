@@ -5,7 +5,7 @@ until the last Chebyshev coefficients of every function on it are below `TOLERAN
 largest value at arguments of that size; panels at singular points and over several powers of two
 are cut in a fixed ratio. The edges therefore follow from the functions and not from their spelling:
 they are dense where a function is steep, narrow, oscillating or singular, and nowhere else. This is
-the way in which Chebfun resolves a piecewise smooth function (Pachón, Platte & Trefethen 2010).
+the way in which Chebfun resolves a piecewise smooth function (Pachon, Platte & Trefethen 2010).
 """
 
 from __future__ import annotations

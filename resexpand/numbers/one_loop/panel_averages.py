@@ -46,8 +46,8 @@ ROWS = 4096
 SINGULAR = 4e-16
 """What is left of a variance, relative to it, by rounding alone."""
 
-ROUNDING = 16 * float(np.finfo(float).eps)
-"""Relative rounding of a term of a sum, with that of the features in it."""
+ROUNDING = 64 * float(np.finfo(float).eps)
+"""Relative rounding of a term of a sum: four features that grow as fast as their arguments."""
 
 EMPTY = 1e-8
 """Size of features, relative to those of the other inputs, below which only rounding is left."""

@@ -19,6 +19,9 @@ from resexpand.gaussian.panel_sums import Line, Resolved, nodes_of, panels_of
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
+GROWTH = 6.0
+"""Logarithm by which a product of four features may grow on a panel."""
+
 LOOP = '''@driver
 def add_products(rows, v, weights, first, edges, coefficients, out):
     """Add to out[row] the terms ``g G, b G, s S, g B, g^2 Q`` of a sum.
@@ -97,7 +100,7 @@ def smoothed(
     reach : float
         Range of ``z``.
     """
-    edges = panels_of(*ends, width, resolved)
+    edges = _slowly_growing(panels_of(*ends, width, resolved), width, resolved)
     count = 2 * rule[0].size
     nodes = -np.cos(np.pi * (np.arange(count) + 0.5) / count)
     middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
@@ -110,3 +113,15 @@ def smoothed(
     basis[:, -1] /= 2
     table = means.reshape((4, middle.size, count)) @ basis
     return Smoothed(edges, np.ascontiguousarray(np.moveaxis(table, 0, 2)))
+
+
+def _slowly_growing(edges: Array, width: float, resolved: Resolved) -> Array:
+    """Divide panels over which the functions grow: an interpolant errs by its largest value."""
+    at = np.searchsorted(resolved.places, np.abs(edges) + width, side="right")
+    size = resolved.sizes[np.minimum(at, resolved.sizes.size - 1)]
+    pieces = 1 + np.floor(np.abs(np.diff(size)) / GROWTH).astype(int)
+    parts = [
+        np.linspace(left, right, count, endpoint=False)
+        for left, right, count in zip(edges[:-1], edges[1:], pieces, strict=True)
+    ]
+    return np.append(np.concatenate(parts), edges[-1])
