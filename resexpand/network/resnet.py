@@ -23,7 +23,14 @@ from resexpand.network.linear import Linear
 from resexpand.network.numbers import listed
 from resexpand.network.operation import Map, Operation, Parameter, X, hyperparameter
 from resexpand.network.shapes import Shapes, named, shapes_of
-from resexpand.network.steps import Step, head_of, opening_of, require_laws, without_noise
+from resexpand.network.steps import (
+    Step,
+    head_of,
+    opening_of,
+    require_laws,
+    require_no_noise,
+    without_noise,
+)
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
@@ -322,6 +329,8 @@ def _check_post_norm(op: object) -> None:
     if op.expression.diff(X).has(X):
         why = "the stream of the next block would not be Gaussian at infinite width"
         raise UnsupportedError(asked, why, remedy)
+    if op.noise:
+        raise UnsupportedError(asked, "it draws noise", remedy)
     if any(map(is_many, op.values)):
         raise UnsupportedError(asked, "it has one value per block", "give one for all blocks")
 
@@ -355,8 +364,9 @@ def require_sums(net: ResNet, asked: str) -> None:
     Raises
     ------
     UnsupportedError
-        If the stream has a factor or a normalisation.
+        If the stream has a factor or a normalisation, or operations draw noise.
     """
+    require_no_noise((*(step for branch in net.kinds for step in branch.steps), *net.head), asked)
     if net.skip != 1 or net.post_norm is not None:
         setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
         raise UnsupportedError(
