@@ -23,7 +23,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,10 @@ from resexpand import (
     pre_ln,
     sample,
 )
+from resexpand.agreement.extrapolation import extrapolate_all
 from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.one_loop import Sampled, terms_figure
-from support.claims import Claim, conclude, record_claims
+from support.claims import Claim, run_script
 
 PAIR = np.array([[1.0, 0.4], [0.4, 1.0]])
 FINAL = [LayerNorm(), Linear(1, 0)]
@@ -104,24 +106,20 @@ def mean_claim(scale: Scale) -> Claim:
 
 
 def figure(nets: Sequence[ResNet], runs: Sequence[Runs], wrong: Any, out: Path) -> None:
-    """Draw both gradient profiles at the largest width."""
+    """Draw both gradient profiles, extrapolated to infinite width."""
     for net, run, (profile, words), name in zip(nets, runs, wrong, ("pre", "post"), strict=True):
-        found, right = run[-1]["gradient"], evaluate(gradient_moments(net), K0=1.0)["gradient"]
+        found = extrapolate_all(run)["gradient"]
+        right = evaluate(gradient_moments(net), K0=1.0)["gradient"]
         layers = np.arange(len(right))
         curves = {"infinite width": right, words: right[-1] * profile}
-        subtitle = rf"{name}-LN, relu, $L = {len(right) - 1}$, $N = {found.width}$"
+        subtitle = rf"{name}-LN, relu, $L = {len(right) - 1}$, samples at $N \to \infty$"
         samples = Sampled(layers, found.mean, found.stderr)
         drawing = terms_figure(layers, curves, samples, subtitle=subtitle, quantity="$P^l$")
         save_figure(drawing, out / f"{name}_ln")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the claims and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SETTINGS, default="smoke")
-    parser.add_argument("--out", type=Path, help="folder for the figures and the record")
-    chosen = parser.parse_args(arguments)
-    scale = SETTINGS[chosen.scale]
+def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
+    """Return the claims; the figures go to ``chosen.out``."""
     back = np.arange(scale.depth, -1, -1)
     wrong = [(np.ones(scale.depth + 1), "a flat profile"), ((2 / 3) ** back, "2/3 per block")]
     nets = [make(scale.depth, read_out=FINAL) for make in (pre_ln, post_ln)]
@@ -132,14 +130,12 @@ def main(arguments: list[str] | None = None) -> int:
         profile_claim("post_ln", nets[1], runs[1], wrong[1], scale),
         mean_claim(scale),
     ]
-    code = conclude(claims)
     if chosen.out is not None:
         figure(nets, runs, wrong, chosen.out)
-        record_claims(
-            chosen.out, claims, scale=chosen.scale, settings=asdict(scale), exit_code=code
-        )
-    return code
+    return claims, {}
 
+
+main = partial(run_script, __doc__, SETTINGS, examined)
 
 if __name__ == "__main__":
     sys.exit(main())

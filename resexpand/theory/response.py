@@ -7,7 +7,8 @@ Three responses are derived by differentiating the kernel recursion with Price's
 - ``covariance``: ``chi^{l,m} = dK_12^l/dK_12^m`` for two inputs, factors
   ``1 + rho^2 sigma_w2 <phi'(x_1) phi'(x_2)>``.
 - ``tangent``: the same at coinciding inputs, which is the growth of the squared norm of a tangent
-  vector, factors ``1 + rho^2 sigma_w2 <phi'^2>``.
+  vector v independent of the input, ``h.v / N = 0`` at all layers; factors
+  ``1 + rho^2 sigma_w2 <phi'^2>``, behind a normalisation ``.. <phi'^2> / (K + eps)``.
 
 The output response is ``eta = d(sigma_out2 <phi phi>_{K^L}) / dK^0``.
 """

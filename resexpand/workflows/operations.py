@@ -61,7 +61,7 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
     "variance response": response,
     "covariance response": lambda net: response(net, "covariance"),
     "tangent response": lambda net: response(net, "tangent"),
-    "gradient moments": lambda net: gradient_moments(net).tangent,
+    "gradient moments": lambda net: getattr(gradient_moments(net), "tangent", None),
     "growth": growth,
     "implied scale": implied_scale,
     "optimal scale": optimal_scale,

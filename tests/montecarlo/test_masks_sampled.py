@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from heavier import left_to_slow
+from resexpand.montecarlo.runs.sampler_spec import recipe_of
 from scipy import special
 
 from resexpand import (
@@ -30,7 +31,6 @@ from resexpand import (
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.random.noise import write_uniform, write_uniforms
 from resexpand.montecarlo.random.philox import philox4x32
-from resexpand.montecarlo.runs.sampler_spec import recipe_of
 from resexpand.network.operation import Map, X
 
 DRAWS, WIDTH, DEPTH, RHO, S, T, S_OUT = 6_000, 6, 2, 0.9, 1.4, 0.3, 0.7

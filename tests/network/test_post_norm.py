@@ -116,7 +116,7 @@ def test_kinds_of_blocks_in_a_cycle() -> None:
         depth=3,
         post_norm=LayerNorm(eps=EPS),
     )
-    assert net.scale == (0.9, 0.5, 0.9)
+    assert [float(s) for s in net.scale] == [0.9, 0.5, 0.9]
     found = sample(net, ["kernel", "directional_derivative"], 200, 300, K0=0.7, seed=2)
     theory = evaluate(kernel(net), K0=0.7)["K"]
     assert largest_z(found["kernel"], theory) < LIMIT
