@@ -19,11 +19,18 @@ import sympy as sp
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.network.branch import Branch, is_many
+from resexpand.network.depth import depth_from, scales_of, scales_per_block
 from resexpand.network.linear import Linear
-from resexpand.network.numbers import listed
 from resexpand.network.operation import Map, Operation, Parameter, X, hyperparameter
 from resexpand.network.shapes import Shapes, named, shapes_of
-from resexpand.network.steps import Step, head_of, opening_of, require_laws, without_noise
+from resexpand.network.steps import (
+    Step,
+    head_of,
+    opening_of,
+    require_laws,
+    require_no_noise,
+    without_noise,
+)
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
@@ -100,11 +107,11 @@ scale=3/10, depth=20)
         for name, op in (("read_in", read_in), ("read_out", last)):
             if op is not None and not isinstance(op, Linear):
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
-        scales = _scales(scale)
-        blocks = _depth(depth, scales, len(branches))
+        scales = scales_of(scale)
+        blocks = depth_from(depth, scales, len(branches))
         set_field = object.__setattr__
         set_field(self, "branches", branches)
-        set_field(self, "scale", _per_block(scales, blocks))
+        set_field(self, "scale", scales_per_block(scales, blocks))
         set_field(self, "depth", blocks)
         set_field(self, "read_in", read_in)
         set_field(self, "read_out", last)
@@ -357,8 +364,9 @@ def require_sums(net: ResNet, asked: str) -> None:
     Raises
     ------
     UnsupportedError
-        If the stream has a factor or a normalisation.
+        If the stream has a factor or a normalisation, or operations draw noise.
     """
+    require_no_noise((*(step for branch in net.kinds for step in branch.steps), *net.head), asked)
     if net.skip != 1 or net.post_norm is not None:
         setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
         raise UnsupportedError(
@@ -385,37 +393,3 @@ def _check_names(net: ResNet) -> None:
             "a value is given by name, and they differ in their assumptions",
             "use one SymPy symbol for both (the defaults are in resexpand.conventions)",
         )
-
-
-def _scales(scale: object) -> sp.Expr | tuple[sp.Expr, ...]:
-    values = listed(scale, "scale")
-    if values is None:
-        return hyperparameter(scale, "scale")
-    return tuple(hyperparameter(value, "scale") for value in values)
-
-
-def _per_block(
-    scales: sp.Expr | tuple[sp.Expr, ...], depth: sp.Expr
-) -> sp.Expr | tuple[sp.Expr, ...]:
-    """Return one scale per block; those of the kinds of blocks repeat in their cycle."""
-    if not isinstance(scales, tuple) or depth == len(scales):
-        return scales
-    return tuple(scales[block % len(scales)] for block in range(int(depth)))
-
-
-def _depth(depth: object, scales: sp.Expr | tuple[sp.Expr, ...], kinds: int) -> sp.Expr:
-    if depth is None:
-        if not isinstance(scales, tuple):
-            raise DescriptionError("a network without depth", "", "give depth=")
-        depth = len(scales)
-    value = hyperparameter(depth, "depth", minimum=1)
-    if value.is_number and not value.is_Integer:
-        raise DescriptionError(f"depth = {depth}", "it is not an integer", "give a whole number")
-    per_kind = isinstance(scales, tuple) and len(scales) == kinds > 1 and value.is_Integer
-    if isinstance(scales, tuple) and value != len(scales) and not per_kind:
-        raise DescriptionError(
-            f"{len(scales)} scales for depth {value}",
-            "there must be one scale per block",
-            f"give {value} scales, or one for all",
-        )
-    return value

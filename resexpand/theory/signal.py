@@ -163,9 +163,9 @@ class Signal:
         self, op: Map, numbers: list[dict[sp.Symbol, sp.Expr]], noise: tuple[Noise, ...]
     ) -> Signal:
         masks = tuple(each for each in noise if each.over == "neurons")
-        slope, shift = op.expression.diff(X), op.expression.xreplace({X: ZERO})
-        slopes, coins = self._by_column([slope.xreplace(at) for at in numbers], noise)
-        shifts, _ = self._by_column([shift.xreplace(at) for at in numbers], noise)
+        parts = sp.Tuple(op.expression.diff(X), op.expression.xreplace({X: ZERO}))
+        own, coins = self._by_column([parts.xreplace(at) for at in numbers], noise)
+        slopes, shifts = zip(*own, strict=True)
         means, stays = self.means, self.is_gaussian and op.is_linear
         second, both = apart(masks, self.columns)
 
@@ -190,14 +190,14 @@ class Signal:
             mixture = Mixture(self.moments, (sp.Integer(1),) * len(means))
         elif not stays:
             mixture = self.mixture
-        if mixture is not None and not any(shifts):
-            mixture = mixture.times(slopes, masks)
+        if mixture is not None:
+            mixture = None if any(shifts) else mixture.times(slopes, masks)
         stays = stays and not masks
         return Signal(moments, new, stays, self.columns, mixture, self.coins + coins)
 
     def _by_column(
-        self, values: list[sp.Expr], noise: tuple[Noise, ...]
-    ) -> tuple[list[sp.Expr], tuple[Noise, ...]]:
+        self, values: list[sp.Tuple], noise: tuple[Noise, ...]
+    ) -> tuple[list[sp.Tuple], tuple[Noise, ...]]:
         """Return values with the noise that each input meets, and the coins of both inputs."""
         coins = tuple(each for each in noise if each.over == "block")
         if self.columns == "test":
