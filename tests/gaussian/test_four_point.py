@@ -118,3 +118,13 @@ def test_lines_are_wick() -> None:
 def test_signs_of_one_variable_are_constant() -> None:
     found, _ = four_point(ACTIVATIONS["sign"], Average(chosen((0, 0, 2, 3)), tuple("aacd"), True))
     assert not found.any()
+
+
+@pytest.mark.parametrize("order", CHOICES[1:4])
+def test_many_averages_at_once_are_those_of_each(order) -> None:
+    sigma = np.concatenate([chosen(order), 1.7 * chosen(order), 0.4 * chosen(order)])
+    same = (order[0] == order[1], order[2] == order[3])
+    together, _ = covariances(ACTIVATIONS["erf"], sigma, same, slopes=True)
+    for n in range(3):
+        alone, _ = covariances(ACTIVATIONS["erf"], sigma[n : n + 1], same, slopes=True)
+        np.testing.assert_allclose(together[:, n : n + 1], alone, rtol=1e-12, atol=1e-15)
