@@ -120,7 +120,9 @@ def infinite_averages(laws: Laws) -> list[str]:
     for _, law in laws:
         largest = growth(law).largest_variance(2)
         if largest < math.inf:
-            limit = f"a variance of {largest:.4g} on" if largest > 0 else "any variance above 0 on"
+            limit = "any variance above 0 on"
+            if largest > 0:
+                limit = f"a variance of {largest:.4g} on, and sums may not end within 5 % below it"
             sentences.append(
                 f"{law.name} grows so fast that the Gaussian average of its square is infinite "
                 f"from {limit}"

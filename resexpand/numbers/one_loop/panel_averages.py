@@ -90,7 +90,8 @@ def covariances(
     """
     values, error = np.full((4, sigma.shape[0]), np.nan), 0.0
     known = np.flatnonzero((np.diagonal(sigma, axis1=1, axis2=2) < LARGEST).all(axis=1))
-    step = TOGETHER if same[0] else 1
+    # A table is that of one average.
+    step = TOGETHER if all(same) else 1
     rules: tuple[Resolution, ...] = ("fine", "coarse") if any(same) else ("lower", "lowest")
     for start in range(0, known.size, step):
         part = known[start : start + step]
