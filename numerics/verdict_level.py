@@ -17,12 +17,14 @@ The constants of the verdict were chosen on the laws of networks, "log-normal", 
 asked for the rule of events never seen.
 
 Usage: ``python numerics/verdict_level.py [--scale smoke|full] [--out FOLDER]``. Exit code 0 if all
-claims agree, 1 if one disagrees (or a control slips through), 2 if undecided.
+claims agree, 1 if one disagrees (or a control slips through), 2 if undecided. A run with a folder
+that was interrupted goes on with the law it was at.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 import zlib
@@ -352,6 +354,26 @@ def claims_of(shares: dict[str, Shares], tame: list[str], shifted: int) -> list[
     ]
 
 
+def known(folder: Path | None, name: str, scale: Scale) -> Shares | None:
+    """Return what an earlier run at this scale has found of a law, None if it has not."""
+    path = folder and folder / "laws" / f"{name}.json"
+    if path is None or not path.exists():
+        return None
+    kept = json.loads(path.read_text())
+    found = {int(shift): share for shift, share in kept["found"].items()}
+    same = kept["runs"] == scale.runs and kept["shifted_runs"] == scale.shifted_runs
+    shares = {field.name: kept[field.name] for field in fields(Shares)}
+    return Shares(**shares | {"found": found}) if same else None
+
+
+def keep(folder: Path | None, name: str, scale: Scale, shares: Shares) -> None:
+    """Write what was found of a law beside the record, for a run that was interrupted."""
+    if folder is not None:
+        (folder / "laws").mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(shares) | {"shifted_runs": scale.shifted_runs})
+        (folder / "laws" / f"{name}.json").write_text(text)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the claims and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -364,7 +386,8 @@ def main(arguments: list[str] | None = None) -> int:
         if scale.laws and name not in scale.laws:
             continue
         law = make()
-        shares[name] = examine(law, scale)
+        shares[name] = known(chosen.out, name, scale) or examine(law, scale)
+        keep(chosen.out, name, scale, shares[name])
         tame += [name] if law.tame else []
         print(f"{name}, {law.draws} draws: {shares[name]}", flush=True)
     claims = claims_of(shares, tame, scale.shifted_runs)
