@@ -154,7 +154,9 @@ class Routine(Shown):
         if on_device:
             return self._on_device(point, pairs)
         self._require_memory(point, pairs)
-        resolutions: tuple[Resolution, ...] = ("fine", "coarse")[: 1 + bool(self.plan.quadratures)]
+        resolutions: tuple[Resolution, ...] = ("fine",)
+        if self.plan.quadratures:
+            resolutions = ("fine", "coarse")
         fine, *others = (self.run(point, pairs, resolutions[k]) for k in stages(len(resolutions)))
         quadrature: dict[str, float] = {}
         for coarse in others:
