@@ -94,12 +94,9 @@ def student_to_normal(t: npt.ArrayLike, dof: npt.ArrayLike) -> Array:
     """
     t, dof = np.broadcast_arrays(np.asarray(t, dtype=float), np.asarray(dof, dtype=float))
     a = dof - 0.5
-    b = 48.0 * a * a
     with np.errstate(invalid="ignore", over="ignore"):
         y = a * np.log1p(t * t / dof)
-        root = np.sqrt(y)
-        series = (((-0.4 * y - 3.3) * y - 24.0) * y - 85.5) / (0.8 * y * y + 100.0 + b) + y + 3.0
-        z = np.copysign((series / b + 1.0) * root, t)
+        z = np.copysign((_series(y, a) + 1.0) * np.sqrt(y), t)
     return np.where(np.isinf(t), t, z)
 
 
@@ -111,17 +108,24 @@ def student_tail(t: npt.ArrayLike, dof: npt.ArrayLike) -> Array:
 def student_quantile(tail: float, dof: npt.ArrayLike) -> Array:
     """Return the `t` of upper tail `tail` (at most one half), elementwise in degrees of freedom.
 
-    Inverts `student_to_normal` by bisection: the map is increasing in `t`.
+    Inverts `student_to_normal`: there `z = (1 + series(y)/b) sqrt(y)` with `y = a log(1 + t^2/nu)`,
+    and the first factor is close to 1, so that `y = (z/(1 + series(y)/b))^2` is iterated.
     """
     z, dof = normal_quantile(tail), np.asarray(dof, dtype=float)
-    low, high = np.full(dof.shape, z), np.full(dof.shape, max(1.0, 2.0 * z))
-    while np.any(student_to_normal(high, dof) < z):
-        high *= 2.0
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        below = student_to_normal(middle, dof) < z
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return np.asarray(0.5 * (low + high))
+    a = dof - 0.5
+    y = np.full(dof.shape, z * z)
+    for _ in range(100):
+        before, y = y, (z / (_series(y, a) + 1.0)) ** 2
+        if np.all(np.abs(y - before) <= 1e-15 * y):
+            break
+    return np.asarray(np.sqrt(dof * np.expm1(y / a)))
+
+
+def _series(y: Array, a: Array) -> Array:
+    """Return Hill's series over `b`: what is beyond `sqrt(y)`, relative to it."""
+    b = 48.0 * a * a
+    top = ((-0.4 * y - 3.3) * y - 24.0) * y - 85.5
+    return np.asarray((top / (0.8 * y * y + 100.0 + b) + y + 3.0) / b)
 
 
 def cautious(t: Array, side: Array, lean: Array, doubt: Array) -> Array:
