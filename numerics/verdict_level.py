@@ -17,17 +17,21 @@ The constants of the verdict were chosen on the laws of networks, "log-normal", 
 asked for the rule of events never seen.
 
 Usage: ``python numerics/verdict_level.py [--scale smoke|full] [--out FOLDER]``. Exit code 0 if all
-claims agree, 1 if one disagrees (or a control slips through), 2 if undecided.
+claims agree, 1 if one disagrees (or a control slips through), 2 if undecided. A run with a folder
+that was interrupted goes on with the law it was at.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -329,14 +333,35 @@ def claims_of(shares: dict[str, Shares], tame: list[str], shifted: int) -> list[
     ]
 
 
-def examined(_: Any, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
+def known(folder: Path | None, name: str, scale: Scale) -> Shares | None:
+    """Return what an earlier run at this scale has found of a law, None if it has not."""
+    path = folder and folder / "laws" / f"{name}.json"
+    if path is None or not path.exists():
+        return None
+    kept = json.loads(path.read_text())
+    found = {int(shift): share for shift, share in kept["found"].items()}
+    same = kept["runs"] == scale.runs and kept["shifted_runs"] == scale.shifted_runs
+    shares = {field.name: kept[field.name] for field in fields(Shares)}
+    return Shares(**shares | {"found": found}) if same else None
+
+
+def keep(folder: Path | None, name: str, scale: Scale, shares: Shares) -> None:
+    """Write what was found of a law beside the record, for a run that was interrupted."""
+    if folder is not None:
+        (folder / "laws").mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(shares) | {"shifted_runs": scale.shifted_runs})
+        (folder / "laws" / f"{name}.json").write_text(text)
+
+
+def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
     """Examine every law; return the claims and the shares."""
     shares, tame = {}, []
     for name, make in laws().items():
         if scale.laws and name not in scale.laws:
             continue
         law = make()
-        shares[name] = examine(law, scale)
+        shares[name] = known(chosen.out, name, scale) or examine(law, scale)
+        keep(chosen.out, name, scale, shares[name])
         tame += [name] if law.tame else []
         print(f"{name}, {law.draws} draws: {shares[name]}", flush=True)
     found = {name: asdict(share) for name, share in shares.items()}

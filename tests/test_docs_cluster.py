@@ -93,8 +93,8 @@ def script(folder: Path, text: str, *launcher: str) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    assert "<Estimate kernel" in run.stdout
-    assert "200000 draws" in run.stdout
+    assert "<Estimates: width" in run.stdout
+    assert "draws 200000" in run.stdout
 
 
 def test_processes(folder: Path) -> None:

@@ -71,7 +71,7 @@ class Formula(Shown):
         >>> net = ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=1, depth=3)
         >>> formula = optimal_scale(net).constant
         >>> formula.symbols
-        <Symbols: K0, K_star, c>
+        <Symbols: K0, K_star, c, sigma_b2, sigma_w2>
         >>> formula.symbols.K_star.is_positive
         True
         """

@@ -1,6 +1,6 @@
 """A verdict keeps its level on skewed, heavy-tailed, rare and few draws, and still decides.
 
-Thousands of runs of eleven laws are counted in ``numerics/verdict_level.py``; here are a few
+A thousand runs of seventeen laws each are counted in ``numerics/verdict_level.py``; here are a few
 hundred of each kind, and the rules behind them.
 """
 
