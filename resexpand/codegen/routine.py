@@ -154,7 +154,8 @@ class Routine(Shown):
         if on_device:
             return self._on_device(point, pairs)
         self._require_memory(point, pairs)
-        resolutions: tuple[Resolution, ...] = ("fine", "coarse")[: 1 + bool(self.plan.quadratures)]
+        rules: tuple[Resolution, Resolution] = ("fine", "coarse")
+        resolutions = rules[: 1 + bool(self.plan.quadratures)]
         fine, *others = (self.run(point, pairs, resolutions[k]) for k in stages(len(resolutions)))
         quadrature: dict[str, float] = {}
         for coarse in others:

@@ -91,7 +91,7 @@ def evaluate(
 
 
 def _evaluated(
-    theory: Recursion | OptimalScale | OneLoop,
+    theory: Recursion | OptimalScale | OneLoop | GradientMoments,
     target: Target,
     outputs: str | Iterable[str] | None,
     hyperparameters: dict[str, Any],
