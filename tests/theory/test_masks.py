@@ -423,6 +423,8 @@ def test_printers_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert r"P(b^{l} = 1) = \frac{4}{5}" in written
     average = r"\left\langle \phi^{2} \right\rangle_{\frac{K^{l-1}}{p_{1}^{2}}}"
     assert average in to_latex(kernel(network("erf", 0.5, 1)))
+    both = to_latex(weight_scaling(net.with_scale(1).evaluation()))
+    assert r"K_{\mathrm{test}}^{l} = K_{\mathrm{test}}^{l-1}" in both
     ops = "relu; Dropout(0.5); Linear(2, 0)"
     options = ["--branch", ops, "--rho", "1", "--depth", "2", "--K0", "1"]
     assert main(["kernel", *options]) == 0
