@@ -30,7 +30,6 @@ from resexpand import (
     one_loop,
     optimal_scale,
     order_profile,
-    remainder_bound,
     residual_expansion,
     response,
     to_latex,
@@ -335,8 +334,7 @@ def test_no_theory_ignores_the_noise() -> None:
         optimal_scale,
         gated_path_sum,
         lambda n: order_profile(n, 2),
-        residual_expansion,
-        lambda n: remainder_bound(n, 2),
+        lambda n: residual_expansion(2, n),
     ]
     head = ResNet(
         Branch(Activation("erf"), Linear(1, 0)),
