@@ -215,7 +215,7 @@ def conditional_kernel(
         initial=initial[:kept] + (sp.Integer(0),) * len(streams),
         update=update[:kept] + update[len(state) :],
         definitions=tuple(chain.definitions),
-        outputs=_outputs(state, streams, read_out),
+        outputs=_outputs(stream, streams, read_out),
         bindings=tuple(hyper.bindings.items()),
         layer_bindings=tuple(hyper.layer_bindings.items()),
         laws=laws_of(net),
@@ -252,10 +252,10 @@ def _stream(net: ResNet, state: Entries, means: Entries, columns: Columns = "inp
     return replace(Signal.gaussian(state, columns), is_gaussian=not net.is_mixture)
 
 
-def _outputs(state: Entries, streams: Entries, read_out: Entries | None) -> tuple[Output, ...]:
+def _outputs(stream: AnySignal, streams: Entries, read_out: Entries | None) -> tuple[Output, ...]:
     """Return what is read off the kernel recursion."""
-    covariance = entry_symbols("C", [symbol.name[2:] for symbol in state])
-    kernels = Output("K", "trajectory", state, meaning="covariance kernel of the stream")
+    covariance = entry_symbols("C", stream.names)
+    kernels = Output("K", "trajectory", stream.moments, meaning="covariance kernel of the stream")
     layers = Output(
         "C",
         "layer",

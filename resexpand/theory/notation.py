@@ -31,6 +31,8 @@ _HEADS = {
     "dln_chi_drho": (r"\partial_\rho \ln \chi", True),
     "rho_eff": (r"\rho_{\mathrm{eff}}", False),
     "K_var": (r"\mathrm{Var}\, K", False),
+    "K_cross": (r"K_{\mathrm{cross}}", False),
+    "K_test": (r"K_{\mathrm{test}}", False),
     "G_mean": (r"\mathrm{E}\, G", False),
     "G_var": (r"\mathrm{Var}\, G", False),
     "G_cov": (r"\mathrm{Cov}\, G", False),

@@ -6,13 +6,13 @@ weights stored as arrays. Laws are exact at every width, so it is small.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from heavier import left_to_slow
-from resexpand.montecarlo.runs.sampler_spec import recipe_of
 from scipy import special
 
 from resexpand import (
@@ -29,8 +29,10 @@ from resexpand import (
     sample,
 )
 from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.engine import make_sampler
 from resexpand.montecarlo.random.noise import write_uniform, write_uniforms
 from resexpand.montecarlo.random.philox import philox4x32
+from resexpand.montecarlo.runs.settings import spec_of
 from resexpand.network.operation import Map, X
 
 DRAWS, WIDTH, DEPTH, RHO, S, T, S_OUT = 6_000, 6, 2, 0.9, 1.4, 0.3, 0.7
@@ -224,7 +226,8 @@ def test_stores_resume_masks(tmp_path: Path) -> None:
     resumed = sample(net, names, 16, 60, K0=PAIR, seed=4, store=path, workers=2)
     for name in names:
         assert resumed[name].mean.tobytes() == whole[name].mean.tobytes()
-    rows = recipe_of(dict(resumed.settings), "a run").sampler().rows(0, 60)
+    spec = spec_of(json.loads(json.dumps(dict(resumed.settings))), "a run")
+    rows = make_sampler(spec).rows(0, 60)
     np.testing.assert_allclose(rows["kernel"].mean(axis=0), whole["kernel"].mean, rtol=1e-12)
     assert resumed.settings["branch"] == ["SharedDropout", "Linear"]
 

@@ -14,13 +14,11 @@ from resexpand import (
     Activation,
     Branch,
     Dropout,
-    DropPath,
     LayerNorm,
     Linear,
     ResNet,
     SharedDropout,
     StochasticDepth,
-    coin_average,
     evaluate,
     exact_moments,
     gated_path_sum,
@@ -30,14 +28,13 @@ from resexpand import (
     one_loop,
     optimal_scale,
     order_profile,
-    remainder_bound,
     residual_expansion,
     response,
     to_latex,
     weight_scaling,
 )
 from resexpand.cli import main
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import UnsupportedError
 from resexpand.network.operation import Map, X
 from resexpand.theory.signal import Signal
 
@@ -236,66 +233,6 @@ def test_the_error_of_weight_scaling_in_numpy() -> None:
     assert abs(cross.mean() - theory["K"][-1, 0, 0]) > 9 * cross.std() / np.sqrt(draws)
 
 
-def test_coins_of_homogeneous_branches() -> None:
-    """The sheet: ``E K = K0 prod(1 + q/p)``, ``E K^2 = K0^2 prod(1 + 2q/p + q^2/p^3)``."""
-    survival = np.array([0.9, 0.7, 0.5, 1.0])
-    branch = Branch(Activation("relu"), Linear(W, 0), StochasticDepth(survival))
-    net = ResNet(branch, scale=RHO, depth=DEPTH)
-    q = RHO**2 * W / 2
-    mean = np.cumprod([START, *(1 + q / survival)])
-    square = np.cumprod([START**2, *(1 + 2 * q / survival + q**2 / survival**3)])
-    values = evaluate(kernel(net), K0=START)
-    np.testing.assert_allclose(values["K"], mean, rtol=1e-13)
-    np.testing.assert_allclose(values["K_var"], square - mean**2, rtol=1e-10, atol=1e-14)
-    assert not np.allclose(values["K_var"][1:], 0, atol=1e-3)
-    found = coin_average(net, K0=START)
-    np.testing.assert_allclose(found.K, mean, rtol=1e-12)
-    np.testing.assert_allclose(found.K_var, square - mean**2, rtol=1e-10, atol=1e-14)
-    assert found.strings == 8  # the last block always acts
-    np.testing.assert_allclose(evaluate(response(net), K0=START)["chi_0"], mean / START)
-    tangent = evaluate(response(net, "tangent"), K0=START)["chi_0"]
-    np.testing.assert_allclose(tangent, mean / START)
-
-
-def test_coins_of_other_branches() -> None:
-    net = ResNet(Branch(Activation("erf"), Linear(W, B), StochasticDepth(0.7)), scale=RHO, depth=3)
-    moments = np.zeros((2, 4, 2, 2))
-    for coins in product((0, 1), repeat=3):
-        chance, layers = np.prod([0.7 if b else 0.3 for b in coins]), [PAIR]
-        for b in coins:
-            feature = masked(erf_pair, layers[-1], 1.0, True)
-            layers.append(layers[-1] + (RHO * b / 0.7) ** 2 * (W * feature + B))
-        moments += chance * np.array([layers, np.square(layers)])
-    found = coin_average(net, K0=PAIR)
-    np.testing.assert_allclose(found.K, moments[0], rtol=1e-12)
-    np.testing.assert_allclose(found.K_var, moments[1] - moments[0] ** 2, atol=1e-12)
-    for ask in (kernel, lambda n: kernel(n, 2), response, lambda n: response(n, "tangent")):
-        with pytest.raises(UnsupportedError, match="the kernel is random at infinite width"):
-            ask(net)
-
-
-def test_coins_that_cannot_be_averaged() -> None:
-    inner = ResNet(Branch(StochasticDepth(0.5), Linear(1, 0)), scale=1, depth=2)
-    for ask in (kernel, lambda net: coin_average(net, K0=1.0)):
-        with pytest.raises(UnsupportedError, match=r"behind a coin|does not close its branch"):
-            ask(inner)
-    own = ResNet(Branch(Activation("relu"), Linear(1, 0), DropPath(0.5)), scale=1, depth=2)
-    assert coin_average(own, K0=1.0).K[-1] == pytest.approx(evaluate(kernel(own), K0=1.0)["K"][-1])
-    with pytest.raises(UnsupportedError, match="every input has coins of its own"):
-        coin_average(own, K0=PAIR)
-    with pytest.raises(UnsupportedError, match="random at infinite width"):
-        kernel(own, inputs=2)
-    with pytest.raises(HyperparameterError, match="at most 65536 are enumerated"):
-        coin_average(own.with_scale(1, 17), K0=1.0)
-
-
-def test_coins_of_linear_networks_close_for_pairs() -> None:
-    for kind, square in ((StochasticDepth, 1 / 0.5), (DropPath, 1.0)):
-        net = ResNet(Branch(Linear(W, B), kind(0.5)), scale=RHO, depth=1)
-        found = evaluate(kernel(net, 2), K0=PAIR)["K"][-1, 0, 1]
-        assert found == pytest.approx(0.3 + RHO**2 * square * (W * 0.3 + B), rel=1e-13)
-
-
 LAST = Branch(Activation("relu"), Linear(W, B), Dropout(0.5))
 INNER = Branch(Linear(1.1, 0), Activation("erf"), Linear(W, B), Dropout(0.5))
 
@@ -335,8 +272,7 @@ def test_no_theory_ignores_the_noise() -> None:
         optimal_scale,
         gated_path_sum,
         lambda n: order_profile(n, 2),
-        residual_expansion,
-        lambda n: remainder_bound(n, 2),
+        lambda n: residual_expansion(2, n),
     ]
     head = ResNet(
         Branch(Activation("erf"), Linear(1, 0)),
@@ -423,6 +359,8 @@ def test_printers_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert r"P(b^{l} = 1) = \frac{4}{5}" in written
     average = r"\left\langle \phi^{2} \right\rangle_{\frac{K^{l-1}}{p_{1}^{2}}}"
     assert average in to_latex(kernel(network("erf", 0.5, 1)))
+    both = to_latex(weight_scaling(net.with_scale(1).evaluation()))
+    assert r"K_{\mathrm{test}}^{l} = K_{\mathrm{test}}^{l-1}" in both
     ops = "relu; Dropout(0.5); Linear(2, 0)"
     options = ["--branch", ops, "--rho", "1", "--depth", "2", "--K0", "1"]
     assert main(["kernel", *options]) == 0

@@ -142,7 +142,7 @@ def _read(
 ) -> Block:
     if isinstance(block, Block):
         return block
-    if isinstance(block, Map) and not block.arguments:
+    if isinstance(block, Map) and block.is_function:
         return _of_expression(block.expression, name, (block.variable,), ())
     if isinstance(block, FunctionClass | sp.Lambda):
         is_lambda = isinstance(block, sp.Lambda)
