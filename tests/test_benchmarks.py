@@ -100,6 +100,15 @@ def test_startup(tmp_path):
 
 
 @pytest.mark.slow
+def test_first_contact(tmp_path):
+    record = record_of("first_contact", tmp_path)
+    assert_complete(record)
+    (steps,) = record["first_contact"].values()
+    assert len(steps) == 4
+    assert record["compared"] is False
+
+
+@pytest.mark.slow
 def test_samplers(tmp_path):
     record = record_of("samplers", tmp_path)
     assert_complete(record)

@@ -1,4 +1,4 @@
-"""`Callee`: a function that compiled code calls, compiled without an entry from Python.
+"""`callee`: a function that compiled code calls, compiled without an entry from Python.
 
 An entry unpacks every argument from its Python object; for a short function that takes longer to
 compile than the function itself, and only drivers are called from Python. A callee that is called
@@ -16,19 +16,7 @@ from numba.core.registry import CPUDispatcher
 
 
 class Callee(CPUDispatcher):
-    """A function of compiled code.
-
-    Parameters
-    ----------
-    function : callable
-        A plain function.
-    **options
-        Those of `numba.njit`.
-    """
-
-    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
-        options |= {"nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        super().__init__(function, targetoptions=options)
+    """A function of compiled code; `callee` makes it."""
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function from Python."""
@@ -37,11 +25,17 @@ class Callee(CPUDispatcher):
     @cached_property
     def _entry(self) -> Callable[..., Any]:
         # Without this, Numba would jump to an entry that does not exist.
-        callee, nogil = self, self.targetoptions.get("nogil", False)
+        inner, nogil = self, self.targetoptions.get("nogil", False)
 
         @njit(nogil=nogil)  # type: ignore[untyped-decorator]
         def entry(*arguments: Any) -> Any:
-            return callee(*arguments)
+            return inner(*arguments)
 
         called: Callable[..., Any] = entry
         return called
+
+
+def callee(function: Callable[..., Any], **options: Any) -> Callee:
+    """Return a function to be compiled for those that call it; the options are those of `njit`."""
+    options |= {"nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return Callee(function, targetoptions=options)

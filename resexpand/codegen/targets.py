@@ -23,7 +23,7 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
-from resexpand.codegen.callee import Callee
+from resexpand.codegen.callee import callee
 from resexpand.codegen.elementary import bits
 from resexpand.codegen.library_cache import LibraryCache
 from resexpand.codegen.store import warn_unkept
@@ -58,7 +58,7 @@ class Cpu(Target):
 
     def scalar(self, function: Function) -> Any:
         """Compile a function of doubles that is inlined into its callers."""
-        compiled = Callee(function, forceinline=True, **OPTIONS)
+        compiled = callee(function, forceinline=True, **OPTIONS)
         is_elementary = function.__module__.startswith(ELEMENTARY)
         return self._library.add(compiled) if is_elementary else compiled
 
@@ -69,12 +69,12 @@ class Cpu(Target):
 
     def chunk(self, function: Function) -> Any:
         """Compile a piece of a long expression: called, never inlined."""
-        return Callee(function, **OPTIONS)
+        return callee(function, **OPTIONS)
 
     def reduction(self, function: Function) -> Any:
         """Compile a sum of many terms, which may be added in any order."""
         options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
-        return Callee(function, **options)
+        return callee(function, **options)
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""

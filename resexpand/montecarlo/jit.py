@@ -26,7 +26,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from resexpand.codegen.callee import Callee
+from resexpand.codegen.callee import callee
 from resexpand.codegen.library_cache import LibraryCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -65,19 +65,19 @@ def whole(number: int) -> int:
 def inlined(function: Function) -> Function:
     """Compile a scalar function that is always inlined."""
     options = {"forceinline": True, "error_model": "numpy", "fastmath": ORDERED}
-    return cast(Function, library.add(Callee(function, **options)))
+    return cast(Function, library.add(callee(function, **options)))
 
 
 def loop(function: Function) -> Function:
     """Compile a loop over arrays."""
     options = {"nogil": True, "error_model": "numpy", "fastmath": ORDERED}
-    return cast(Function, library.add(Callee(function, **options)))
+    return cast(Function, library.add(callee(function, **options)))
 
 
 def reduction(function: Function) -> Function:
     """Compile a loop that sums over arrays."""
     options = {"nogil": True, "error_model": "numpy", "fastmath": SUMMED}
-    return cast(Function, library.add(Callee(function, **options)))
+    return cast(Function, library.add(callee(function, **options)))
 
 
 def loop_for(argument: Callable[..., Any]) -> Callable[[Function], Function]:
