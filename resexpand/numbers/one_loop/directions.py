@@ -73,18 +73,12 @@ def directions(
     Parameters
     ----------
     law : ActivationLaw or None
-        The activation.
+        The activation, smooth or linear on either side of zero.
     late, early, cross : ndarray, shape (n, D, D)
         Covariances at the later layer, at the earlier one, and between them.
     covariance : ndarray, shape (n, p, p)
         Those of the features themselves.
-
-    Raises
-    ------
-    UnsupportedError
-        If the activation is neither smooth nor linear on either side of zero.
     """
-    require_directions(law)
     inputs = late.shape[-1]
     entries = entry_pairs(inputs)
     shape = (*covariance.shape[:2], inputs, covariance.shape[-1])
