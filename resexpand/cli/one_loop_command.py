@@ -64,7 +64,8 @@ def _equations(theory: OneLoop) -> dict[str, str]:
     given = {
         name: base.pop(name) for name in (str(s) for s, _ in theory.kernel.bindings) if name in base
     }
-    order = {str(f.lhs): str(f.rhs) for f in theory.formulas if f.name not in MEAN_FIELD}
+    known = theory.formulas if theory.process.is_plain else ()
+    order = {str(f.lhs): str(f.rhs) for f in known if f.name not in MEAN_FIELD}
     return base | order | given
 
 

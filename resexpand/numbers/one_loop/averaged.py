@@ -1,8 +1,8 @@
 r"""Sources that averages in front of an activation add: they are shared by all neurons, too.
 
-What is averaged is ``f_jr = c_1 u_r + c_2 u_r^2``; covariances with powers of a Gaussian are averages
-of derivatives (Stein's identity): with ``X_qr = Cov(z_q, u_r)`` between a later ``z`` and an
-earlier ``u``, for every function A of z
+What is averaged is ``f_jr = c_1 u_r + c_2 u_r^2``; covariances with powers of a Gaussian are
+averages of derivatives (Stein's identity): with ``X_qr = Cov(z_q, u_r)`` between a later ``z`` and
+an earlier ``u``, for every function A of z
 
     Cov(A, u_r) = sum_q < d_q A > X_qr,    Cov(A, u_r^2) = sum_qs < d_q d_s A > X_qr X_sr.
 
@@ -154,7 +154,7 @@ class Averaged:
         site, own = self.site, self.site.averages * self.site.inputs
         apart = slice(site.weights.shape[1], None)
         later, earlier = self.later[apart], self.earlier[apart]
-        self._reverse(moved)
+        self._of_averages(moved)
         if not later.size:
             return 0.0
         slope = site.maps["slope"]
@@ -170,7 +170,7 @@ class Averaged:
         )
         return found.error
 
-    def _reverse(self, moved: Array) -> None:
+    def _of_averages(self, moved: Array) -> None:
         """Fill in ``P`` of averaged functions with features at an earlier layer."""
         site = self.site
         inputs, entries, averages = site.inputs, site.entries, site.averages

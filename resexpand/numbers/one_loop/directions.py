@@ -18,7 +18,8 @@ from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian import four_point_kinked
 from resexpand.numbers.one_loop.chain import counts
-from resexpand.numbers.one_loop.four_point import Average, four_point, joint
+from resexpand.numbers.one_loop.four_point import joint
+from resexpand.numbers.one_loop.four_point_quadrature import cumulants
 from resexpand.numbers.one_loop.tables import entry_pairs
 
 Array = NDArray[np.float64]
@@ -51,7 +52,7 @@ class Along(ActivationLaw):
     activation; with `direction` in its place they average that.
     """
 
-    direction: sp.Expr = sp.Integer(0)
+    direction: sp.Expr = sp.S.Zero
 
     def derivative(self, order: int) -> sp.Expr:
         """Return the activation, nothing, and twice the direction."""
@@ -72,18 +73,12 @@ def directions(
     Parameters
     ----------
     law : ActivationLaw or None
-        The activation.
+        The activation, smooth or linear on either side of zero.
     late, early, cross : ndarray, shape (n, D, D)
         Covariances at the later layer, at the earlier one, and between them.
     covariance : ndarray, shape (n, p, p)
         Those of the features themselves.
-
-    Raises
-    ------
-    UnsupportedError
-        If the activation is neither smooth nor linear on either side of zero.
     """
-    require_directions(law)
     inputs = late.shape[-1]
     entries = entry_pairs(inputs)
     shape = (*covariance.shape[:2], inputs, covariance.shape[-1])
@@ -96,21 +91,22 @@ def directions(
         return Directions(scaled, drift, 0.0)
     for p, own in enumerate(entries):
         for r, other in enumerate(entries):
-            labels = (*own, *((k, "early") for k in other))
+            same = own[0] == own[1], other[0] == other[1]
             sigma = joint(late, early, cross, own, other)
             if homogeneous:
                 assert law.ends is not None
-                found = four_point_kinked.drifts(sigma, labels, *map(float, law.ends))
-                for q, value in zip(own, found, strict=True):
+                labels = (*own, *((k, "early") for k in other))
+                both = four_point_kinked.drifts(sigma, labels, *map(float, law.ends))
+                for q, value in zip(own, both, strict=True):
                     drift[:, p, q, r] += value
                 continue
             for table, factor in ((scaled, X), (drift, sp.Integer(1))):
                 if factor == 1 and law.is_odd:
                     continue
-                found, wrong = four_point(_along(law, factor), Average(sigma, labels, True))
+                found, wrong = cumulants(_along(law, factor), sigma, same, slopes=True)
                 error = max(error, wrong)
                 # Of one variable the derivative stands in the second place.
-                places = (1, 3) if own[0] != own[1] else (2,)
+                places = (2,) if same[0] else (1, 3)
                 for q, place in zip(own, places, strict=False):
                     table[:, p, q, r] += found[place]
     return Directions(scaled, drift, error)

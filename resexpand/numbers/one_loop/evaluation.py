@@ -26,6 +26,7 @@ from resexpand.codegen.track import untracked
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array, whole_number
+from resexpand.numbers.one_loop.directions import require_directions
 from resexpand.numbers.one_loop.expansion import Expansion, expansion
 from resexpand.numbers.one_loop.four_point import require_averages
 from resexpand.numbers.one_loop.inputs import Problem, distinct_inputs
@@ -120,9 +121,11 @@ def evaluate_one_loop(
     point = _bound(theory, given)
     problem = distinct_inputs(theory, point)
     _require_memory(theory, problem, point)
-    if problem.count > 1:
-        for draw in theory.process.draws:
+    for draw in theory.process.draws:
+        if problem.count > 1:
             require_averages(draw.law)
+        if draw.averages:
+            require_directions(draw.law)
     names = chosen_names(outputs, _names(theory, width, excess), "the order 1/N here")
     kept = {*names, "validity"} | (AT_A_WIDTH if width else set())
     with untracked():

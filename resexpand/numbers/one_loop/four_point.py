@@ -169,13 +169,13 @@ def feature_cumulants(
                 continue
             closed = closed_form(law) if own[0] == own[1] and other[0] == other[1] else None
             if closed is not None:
-                given = late[:, own[0], own[0]], early[:, other[0], other[0]]
-                given = *given, cross[:, own[0], other[0]]
-                covariance[:, p, r] = closed.covariance(*given)
-                if not one_layer:
-                    slope[:, p, p, r] = closed.slope(*given)
-                else:
+                i, k = own[0], other[0]
+                a, b, c = late[:, i, i], early[:, k, k], cross[:, i, k]
+                covariance[:, p, r] = closed.covariance(a, b, c)
+                if one_layer:
                     covariance[:, r, p] = covariance[:, p, r]
+                else:
+                    slope[:, p, p, r] = closed.slope(a, b, c)
                 continue
             sigma = joint(late, early, cross, own, other)
             early_labels = other if one_layer else tuple((k, "early") for k in other)

@@ -43,7 +43,9 @@ class Responses:
         """Return those of direct derivatives by the stream and the block, ``(G, B, n, p + n)``."""
         size = direct.shape[2]
         stream, block = np.split(direct, [direct.shape[3] - size], axis=-1)
-        inside = np.linalg.inv(np.eye(size) - block) if size > 1 else np.ones_like(block)
+        inside: Array = np.ones_like(block)
+        if size > 1:
+            inside = np.asarray(np.linalg.inv(np.eye(size) - block), dtype=np.float64)
         return cls(inside, _times(inside, stream), scales)
 
     @property

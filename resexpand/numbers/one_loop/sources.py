@@ -93,8 +93,9 @@ def _features(site: Site, later: Integers, earlier: Integers) -> Cumulants:
     """Return the cumulants of the features of pairs of layers; each with itself comes first."""
     points, blocks = site.weights.shape
     slope = site.maps["slope"]
-    factors = slope[:, later, :, None] * slope[:, earlier, None, :]
-    given = site.reads[:, later], site.reads[:, earlier], site.raw[:, earlier] * factors
+    # In this order it is the covariance of one layer, to the last bit, where both are the same.
+    cross = site.raw[:, earlier] * slope[:, later, :, None] * slope[:, earlier, None, :]
+    given = site.reads[:, later], site.reads[:, earlier], cross
     parts = []
     for one_layer, part in ((True, slice(blocks)), (False, slice(blocks, None))):
         late, early, cross = (a[:, part].reshape((-1, *a.shape[2:])) for a in given)

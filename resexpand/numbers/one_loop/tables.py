@@ -7,9 +7,10 @@ on all pairs of inputs and its results are put together here; a single input is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import combinations, combinations_with_replacement
+from functools import partial
+from itertools import combinations, combinations_with_replacement, product
 from math import prod
 
 import numpy as np
@@ -176,7 +177,8 @@ def gather(values: Mapping[str, Array], process: Process, inputs: int) -> Tables
     Parameters
     ----------
     values : mapping
-        Of the routine: arrays ``(G, pairs, B)``, in the order of `input_pairs`.
+        Of the routine: arrays ``(G, pairs, B)``, in the order of `input_pairs`; what the last draws
+        of all blocks give as ``reads`` of place 0.
     process : Process
         The draws.
     inputs : int
@@ -189,10 +191,7 @@ def gather(values: Mapping[str, Array], process: Process, inputs: int) -> Tables
     sites = []
     for draw in process.draws:
         sites.append(_site(values, draw, inputs, last >= draw.position - 1))
-    gram = np.zeros(sites[0].raw.shape)
-    covariance = values["C"] if values["C"].ndim > 3 else values["C"][..., None, None]
-    for number, pair in enumerate(input_pairs(inputs)):
-        gram[:, :, np.array(pair)[:, None], np.array(pair)] = covariance[:, number]
+    gram = _square(_table(values, inputs, partial(reads_name, 0), "e"), inputs)
     return Tables(tuple(sites), gram, scales, last)
 
 
@@ -200,38 +199,14 @@ def _site(
     values: Mapping[str, Array], draw: LinearLayer, inputs: int, exists: NDArray[np.bool_]
 ) -> Site:
     """Return one linear operation; `exists` says in which blocks it does."""
-    index, position = entry_index(inputs), draw.position
-    points, _, blocks = values[weight_name(position)].shape
-    entries = len(entry_pairs(inputs))
+    position = draw.position
 
-    def zeros(*shape: int) -> Array:
-        return np.zeros((points, blocks, *shape))
+    def table(name: Callable[..., str], axes: str) -> Array:
+        return _table(values, inputs, partial(name, position), axes)
 
     weights, biases = (values[name(position)][:, 0] * exists for name in (weight_name, bias_name))
-    raw, maps = zeros(inputs, inputs), _maps(values, draw, inputs)
-    response, curvature = zeros(entries, entries), zeros(entries, entries, entries)
-    drift, drift_response = zeros(entries, inputs), zeros(entries, inputs, entries)
-    for number, pair in enumerate(input_pairs(inputs)):
-        part = {k: v[:, number] for k, v in values.items()}
-        local = list(combinations_with_replacement(pair, 2))
-        places = [index[two] for two in local]
-        for k, (i, j) in enumerate(local):
-            raw[..., i, j] = raw[..., j, i] = part[reads_name(position, k)]
-        for a, row in enumerate(places):
-            for b, column in enumerate(places):
-                if (name := response_name(position, a, b)) in part:
-                    response[..., row, column] = part[name]
-            for b, c in combinations_with_replacement(range(len(places)), 2):
-                if (name := curvature_name(position, a, b, c)) in part:
-                    value = part[name]
-                    curvature[..., row, places[b], places[c]] = value
-                    curvature[..., row, places[c], places[b]] = value
-            for b, column in enumerate(pair):
-                if (name := drift_name(position, a, b)) in part:
-                    drift[..., row, column] = part[name]
-                for c, third in enumerate(places):
-                    if (name := drift_response_name(position, a, b, c)) in part:
-                        drift_response[..., row, column, third] = part[name]
+    raw, maps = _square(table(reads_name, "e"), inputs), _maps(values, draw, inputs)
+    response, curvature = table(response_name, "ee"), table(curvature_name, "eee")
     slope = maps["slope"]
     reads = raw * slope[..., :, None] * slope[..., None, :]
     _regular(response, curvature, reads, draw.law is None or draw.law.is_smooth)
@@ -239,25 +214,50 @@ def _site(
         # The kernel of the input is given: nothing moves there.
         curvature[:, 0] = 0.0
         response[:, 0] = np.where(np.isfinite(response[:, 0]), response[:, 0], 0.0)
-    missing = ~exists
-    for table in (response, curvature, drift, drift_response):
-        table[:, missing] = 0.0
-    own = (response, curvature, drift, drift_response)
+    own = (response, curvature, table(drift_name, "eq"), table(drift_response_name, "eqe"))
+    for array in own:
+        array[:, ~exists] = 0.0
     return Site(draw.law, draw.averages, raw, reads, weights, biases, *own, maps)
+
+
+def _table(values: Mapping[str, Array], inputs: int, name: Callable[..., str], axes: str) -> Array:
+    """Return an array ``(G, B, ...)`` with axes of entries (``e``) and of inputs (``q``).
+
+    `name` gives the name of an element within a pair; what the routine lacks is zero.
+    """
+    index = entry_index(inputs)
+    first = values[SCALE]
+    sizes = {"e": len(entry_pairs(inputs)), "q": inputs}
+    found = np.zeros((first.shape[0], first.shape[2], *(sizes[axis] for axis in axes)))
+    for number, pair in enumerate(input_pairs(inputs)):
+        entries = [index[two] for two in combinations_with_replacement(pair, 2)]
+        places = {"e": entries, "q": list(pair)}
+        for at in product(*(enumerate(places[axis]) for axis in axes)):
+            local, place = zip(*at, strict=True)
+            if (key := name(*local)) in values:
+                found[:, :, *place] = values[key][:, number]
+    return found
+
+
+def _square(entries: Array, inputs: int) -> Array:
+    """Return symmetric matrices from their entries."""
+    index = entry_index(inputs)
+    return entries[..., [[index[i, j] for j in range(inputs)] for i in range(inputs)]]
 
 
 def _maps(values: Mapping[str, Array], draw: LinearLayer, inputs: int) -> dict[str, Array]:
     """Return the entries of the maps in front of a draw, ``(G, B, D, ...)``."""
-    points, _, blocks = values[weight_name(draw.position)].shape
     wanted = shapes(draw.averages)
     sizes = [prod(shape) for shape in wanted.values()]
-    flat = np.zeros((points, blocks, inputs, sum(sizes)))
-    flat[..., 0] = 0.0 if draw.maps else 1.0
-    for number, pair in enumerate(input_pairs(inputs)):
-        for place, column in enumerate(pair):
-            for k in range(flat.shape[-1]):
-                if (name := affine_name(draw.position, place, k)) in values:
-                    flat[:, :, column, k] = values[name][:, number]
+    flat = np.stack(
+        [
+            _table(values, inputs, lambda q, k=k: affine_name(draw.position, q, k), "q")
+            for k in range(sum(sizes))
+        ],
+        axis=-1,
+    )
+    if not draw.maps:
+        flat[..., 0] = 1.0
     parts = np.split(flat, np.cumsum(sizes)[:-1], axis=-1)
     named = zip(wanted.items(), parts, strict=True)
     return {name: part.reshape((*part.shape[:3], *shape)) for (name, shape), part in named}

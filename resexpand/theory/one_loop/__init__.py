@@ -1,7 +1,7 @@
 r"""The order 1/N of residual networks at initialisation, from one principle.
 
 `one_loop` derives it for every branch of `Linear` and `Activation` operations that ends in a
-`Linear`, for one or several inputs.
+`Linear`, with normalisations in front of them, for one or several inputs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:
     Parameters
     ----------
     net : ResNet
-        The network; any hyperparameter may be symbolic. Its branch must end in a `Linear`.
+        The network; any hyperparameter may be symbolic. Its branch must end in a `Linear`, or in
+        constant factors behind it. Maps that are linear given averages of ``x`` and ``x^2``
+        (`LayerNorm`, `RMSNorm`) may stand in front of any activation or `Linear`, not behind an
+        activation; of such branches there are numbers, and no formulas.
     inputs : int
         Number of inputs D, ``>= 1``.
 
@@ -43,7 +46,8 @@ def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:
     HyperparameterError
         If `inputs` is not a positive integer.
     UnsupportedError
-        If the branch ends in an activation.
+        If the branch ends in an activation, if a map stands where its averages have no law, or if
+        the stream is normalised or has a factor.
 
     Examples
     --------

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import sympy as sp
 
@@ -50,7 +50,7 @@ class Affine:
         for step in steps:
             known = dict(parameters(step))
             for symbol, function in step.op.averages:
-                own = sp.Dummy(symbol.name, **symbol.assumptions0)
+                own = sp.Symbol(f"_{symbol.name}{len(averages)}", **symbol.assumptions0)
                 averages.append((own, sp.expand(function.xreplace({**known, X: value}))))
                 known[symbol] = own
             value = step.op.expression.xreplace({**known, X: value})
@@ -127,12 +127,23 @@ def require_affine(steps: Sequence[Step], asked: str, *, averages: bool = True) 
         known = step.op.is_linear and (averages or not step.op.averages)
         quadratic = all(f.is_polynomial(X) and sp.degree(f, X) <= 2 for _, f in step.op.averages)
         if not (known and quadratic):
-            raise UnsupportedError(
-                f"{asked} of a branch with {step.op!r}",
-                f"the operation {step.op.kind} states no law for it at this place",
-                "put a map that is linear given averages of x and x**2 in front of an activation "
-                "or Linear(); kernel(), response() and sample() take it as it is",
-            )
+            refuse(step, asked)
+
+
+def refuse(step: Step, asked: str) -> NoReturn:
+    """Raise the error about a map that has no order 1/N at its place.
+
+    Raises
+    ------
+    UnsupportedError
+        Always.
+    """
+    raise UnsupportedError(
+        f"{asked} of a branch with {step.op!r}",
+        f"the operation {step.op.kind} states no law for it at this place",
+        "put a map that is linear given averages of x and x**2 in front of an activation or "
+        "Linear(); kernel(), response() and sample() take it as it is",
+    )
 
 
 def _coefficients(function: sp.Expr) -> tuple[sp.Expr, sp.Expr, sp.Expr]:

@@ -37,10 +37,11 @@ from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import PLACES
 
 Entries = tuple[sp.Expr, ...]
+Symbols = tuple[sp.Symbol, ...]
 
 
 def reads_name(position: int, entry: int) -> str:
-    """Name of the covariance entry that a draw reads."""
+    """Name of the covariance entry that a draw reads; of the last draw for position 0."""
     return f"reads_{position}_{entry}"
 
 
@@ -50,8 +51,8 @@ def response_name(position: int, row: int, column: int) -> str:
 
 
 def curvature_name(position: int, row: int, first: int, second: int) -> str:
-    """Name of ``d^2 C_row/dK_first dK_second`` of a draw, ``first <= second``."""
-    return f"curvature_{position}_{row}_{first}_{second}"
+    """Name of ``d^2 C_row/dK_first dK_second`` of a draw, the same in either order."""
+    return f"curvature_{position}_{row}_{min(first, second)}_{max(first, second)}"
 
 
 def drift_name(position: int, row: int, place: int) -> str:
@@ -99,7 +100,10 @@ def layers(base: Recursion, process: Process) -> Recursion:
     """
     size = len(base.output("K").entries)
     names = Hyperparameters(base.net, dict(base.bindings), dict(base.layer_bindings))
-    outputs = [base.output("K"), base.output("C")]
+    last = base.output("C")
+    outputs = [base.output("K"), last]
+    for i, (entry, end) in enumerate(zip(last.entries, last.at_end, strict=True)):
+        outputs.append(_layer(reads_name(0, i), entry, end))
     argument: Entries = base.state[:size]
     for draw in process.draws:
         outputs += _of_draw(draw, argument, names, process)
@@ -117,61 +121,59 @@ def _of_draw(
 ) -> Iterator[Output]:
     suffix = f"_{draw.position}" if len(process.draws) > 1 else ""
     own = names.variances(draw.linear, suffix)
-    stands_in = process.read_out is not None and draw.position == 1
-    # The read-out stands in for the first draw of a block that would come next.
-    last = names.variances(process.read_out.linear, "_out") if stands_in else own
-    for name, *values in zip((weight_name, bias_name), own, last, strict=True):
-        yield _layer(name(draw.position), *values)
+    last = own
+    if process.read_out is not None and draw.position == 1:
+        # The read-out stands in for the first draw of a block that would come next.
+        last = names.variances(process.read_out.linear, "_out")
+    for name_of, value, end in zip((weight_name, bias_name), own, last, strict=True):
+        yield _layer(name_of(draw.position), value, end)
     affine = Affine.of(draw.maps, names.of_step)
     variances = argument[:: len(argument) - 1 or 1]
     slopes = [affine.slope(variance) for variance in variances]
-    reads = tuple(
-        slopes[p] * slopes[q] * k for k, (p, q) in zip(argument, PLACES[len(argument)], strict=True)
-    )
-    symbols = tuple(sp.Dummy(f"k{i}", positive=True) for i in range(len(reads)))
-    at = dict(zip(symbols, reads, strict=True))
+    symbols = tuple(sp.Symbol(f"_k{i}", positive=True) for i in range(len(argument)))
+    places = PLACES[len(argument)]
+    at = {
+        symbol: slopes[p] * slopes[q] * k
+        for symbol, k, (p, q) in zip(symbols, argument, places, strict=True)
+    }
     for i, entry in enumerate(argument):
         yield _layer(reads_name(draw.position, i), entry, entry)
-    moments = _moments(draw, symbols)
-
-    def derivative(name: str, value: sp.Expr, *by: sp.Symbol) -> Iterator[Output]:
-        """Yield the output of a derivative, none if it vanishes identically."""
-        if (slope := sp.diff(value, *by) if by else value) != 0:
-            found = (weight * slope.xreplace(at) for weight in (own[0], last[0]))
-            yield _layer(name, *found)
-
-    for row, moment in enumerate(moments):
-        for i, first in enumerate(symbols):
-            yield from derivative(response_name(draw.position, row, i), moment, first)
-        for i, j in combinations_with_replacement(range(len(symbols)), 2):
-            name = curvature_name(draw.position, row, i, j)
-            yield from derivative(name, moment, symbols[i], symbols[j])
-    if draw.maps:
-        for place, variance in enumerate(variances):
-            for number, entry in enumerate(affine.entries(variance)):
-                if entry != 0:
-                    yield _layer(affine_name(draw.position, place, number), entry, entry)
-        for row, place, drift in _drifts(draw, symbols) if draw.averages else ():
-            yield from derivative(drift_name(draw.position, row, place), drift)
-            for i, first in enumerate(symbols):
-                name = drift_response_name(draw.position, row, place, i)
-                yield from derivative(name, drift, first)
+    for place, variance in enumerate(variances) if draw.maps else ():
+        for number, entry in enumerate(affine.entries(variance)):
+            if entry != 0:
+                yield _layer(affine_name(draw.position, place, number), entry, entry)
+    for name, value in _derivatives(draw, symbols):
+        # What vanishes identically is no output.
+        if value != 0:
+            yield _layer(name, own[0] * value.xreplace(at), last[0] * value.xreplace(at))
     if len(argument) == 1 and draw.label is not None:
         # C, K T, K^2 H: parts of one whole.
-        parts = tuple(
-            (k**n * (own[0] * sp.diff(moments[0], k, n) + (own[1] if n == 0 else 0))).xreplace(at)
-            for k in symbols
-            for n in range(3)
-        )
+        (k,), (moment,) = symbols, _moments(draw, symbols)
+        whole = own[0] * moment + own[1]
+        parts = tuple((k**n * sp.diff(whole, k, n)).xreplace(at) for n in range(3))
         name = f"{PRECISION}_{draw.position}"
         yield Output(name, "layer", parts, at_end=parts, vector=True)
+
+
+def _derivatives(draw: LinearLayer, symbols: Symbols) -> Iterator[tuple[str, sp.Expr]]:
+    """Yield names and values of derivatives of what a draw makes of covariances."""
+    position = draw.position
+    for row, moment in enumerate(_moments(draw, symbols)):
+        for i, first in enumerate(symbols):
+            yield response_name(position, row, i), sp.diff(moment, first)
+        for i, j in combinations_with_replacement(range(len(symbols)), 2):
+            yield curvature_name(position, row, i, j), sp.diff(moment, symbols[i], symbols[j])
+    for row, place, drift in _drifts(draw, symbols) if draw.averages else ():
+        yield drift_name(position, row, place), drift
+        for i, first in enumerate(symbols):
+            yield drift_response_name(position, row, place, i), sp.diff(drift, first)
 
 
 def _layer(name: str, value: sp.Expr, at_end: sp.Expr) -> Output:
     return Output(name, "layer", (value,), at_end=(at_end,))
 
 
-def _moments(draw: LinearLayer, symbols: Entries) -> Entries:
+def _moments(draw: LinearLayer, symbols: Symbols) -> Entries:
     """Return the second moments of what a draw acts on, as functions of covariances."""
     if draw.label is None:
         return symbols
@@ -181,9 +183,7 @@ def _moments(draw: LinearLayer, symbols: Entries) -> Entries:
     return single[0], pair_moment(draw.label, symbols), single[1]
 
 
-def _drifts(
-    draw: LinearLayer, symbols: tuple[sp.Symbol, ...]
-) -> Iterator[tuple[int, int, sp.Expr]]:
+def _drifts(draw: LinearLayer, symbols: Symbols) -> Iterator[tuple[int, int, sp.Expr]]:
     """Yield row, input, and ``< d(phi phi)/dz >`` at covariances, where it does not vanish."""
     if draw.label is None or draw.law is None or draw.law.is_odd:
         return

@@ -24,7 +24,7 @@ from resexpand.errors import UnsupportedError
 from resexpand.network.linear import Linear
 from resexpand.network.resnet import ResNet, require_sums
 from resexpand.network.steps import Step
-from resexpand.theory.one_loop.affine import require_affine
+from resexpand.theory.one_loop.affine import refuse, require_affine
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,11 @@ def process(net: ResNet) -> Process:
 
 def _draw(position: int, linear: Linear, before: list[Step], asked: str) -> LinearLayer:
     """Return the draw of a linear operation from the steps in front of it."""
-    maps = tuple(before[:-1] if before and before[-1].label is not None else before)
+    labelled = [k for k, step in enumerate(before) if step.label is not None]
+    first = labelled[0] if labelled else len(before)
+    maps, last = tuple(before[:first]), before[first] if labelled else None
     require_affine(maps, asked)
-    last = before[-1] if len(before) > len(maps) else None
+    if before[first + 1 :]:
+        refuse(before[first + 1], asked)
     label, law = (None, None) if last is None else (last.label, last.op.law)
     return LinearLayer(position, linear, label, law, maps)

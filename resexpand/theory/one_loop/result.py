@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from resexpand.errors import UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.network.resnet import ResNet
@@ -69,7 +70,14 @@ class OneLoop(Shown):
 
     @property
     def formulas(self) -> tuple[Formula, ...]:
-        """All formulas, each after those it needs; with entries for several inputs."""
+        """All formulas, each after those it needs; with entries for several inputs.
+
+        Raises
+        ------
+        UnsupportedError
+            If the branch holds maps without a law, such as normalisations.
+        """
+        self._require_plain()
         if self.inputs == 1:
             return tuple(formulas(self.kernel, self.process, self.citations))
         alone = kernel(self.net)
@@ -96,8 +104,17 @@ class OneLoop(Shown):
     @property
     def weight_formulas(self) -> tuple[Formula, ...]:
         """What independent symmetric weights of another law add, of one input."""
+        self._require_plain()
         base = self.kernel if self.inputs == 1 else kernel(self.net)
         return tuple(weight_formulas(Derived(base, self.process, self.citations)))
+
+    def _require_plain(self) -> None:
+        if not self.process.is_plain:
+            raise UnsupportedError(
+                f"the formulas of the order 1/N of {self.net.branch!r}",
+                "they are written for Gram matrices alone, without the averages of normalisations",
+                "evaluate() gives the numbers",
+            )
 
     def formula(self, name: str) -> Formula:
         """Return the formula of a name.
