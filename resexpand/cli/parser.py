@@ -11,6 +11,7 @@ import argparse
 from typing import Any, NoReturn
 
 from resexpand.cli.doctor_command import add_doctor
+from resexpand.cli.operations_command import add_operations
 from resexpand.cli.output import remark, write
 from resexpand.cli.runs_options import OBSERVABLES, add_runs, carrying_out
 
@@ -50,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_runs(commands, _command)
     _latex(commands)
     add_doctor(commands, _command)
-    _operations(commands)
+    add_operations(commands, _command)
     return parser
 
 
@@ -93,11 +94,8 @@ def _network(parser: argparse.ArgumentParser) -> None:
         help="operations of the branch in data-flow order, such as "
         "'Linear(1, 0.1); tanh; Linear(1.2, 0)'; instead of activation and variances",
     )
-    group.add_argument(
-        "--post-norm",
-        metavar="OP",
-        help="normalisation of the stream behind every block, such as 'LayerNorm(eps=1e-5)'",
-    )
+    behind = "norm behind every block, 'RMSNorm(0.1)'"
+    group.add_argument("--post-norm", metavar="OP", help=behind)
     branch.add_argument(
         "--activation",
         metavar="NAME",
@@ -268,16 +266,6 @@ def _order_profile(commands: Any) -> None:
     )
     parser.add_argument(
         "--out", metavar="STEM", help="draw the shares over --depth to STEM.pdf and STEM.png"
-    )
-
-
-def _operations(commands: Any) -> None:
-    _command(
-        commands,
-        "operations",
-        "operations_command",
-        "Which theory and which sampler takes which operation, found by trying.",
-        network=False,
     )
 
 

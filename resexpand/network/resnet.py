@@ -20,8 +20,8 @@ from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.network.branch import Branch, is_many
 from resexpand.network.linear import Linear
-from resexpand.network.numbers import listed
 from resexpand.network.operation import Map, Operation, Parameter, X, hyperparameter
+from resexpand.network.scales import depth_of, per_block, scales_of
 from resexpand.network.shapes import Shapes, named, shapes_of
 from resexpand.network.steps import Step, head_of, opening_of, require_laws, without_noise
 
@@ -100,11 +100,11 @@ scale=3/10, depth=20)
         for name, op in (("read_in", read_in), ("read_out", last)):
             if op is not None and not isinstance(op, Linear):
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
-        scales = _scales(scale)
-        blocks = _depth(depth, scales, len(branches))
+        scales = scales_of(scale)
+        blocks = depth_of(depth, scales, len(branches))
         set_field = object.__setattr__
         set_field(self, "branches", branches)
-        set_field(self, "scale", _per_block(scales, blocks))
+        set_field(self, "scale", per_block(scales, blocks))
         set_field(self, "depth", blocks)
         set_field(self, "read_in", read_in)
         set_field(self, "read_out", last)
@@ -385,37 +385,3 @@ def _check_names(net: ResNet) -> None:
             "a value is given by name, and they differ in their assumptions",
             "use one SymPy symbol for both (the defaults are in resexpand.conventions)",
         )
-
-
-def _scales(scale: object) -> sp.Expr | tuple[sp.Expr, ...]:
-    values = listed(scale, "scale")
-    if values is None:
-        return hyperparameter(scale, "scale")
-    return tuple(hyperparameter(value, "scale") for value in values)
-
-
-def _per_block(
-    scales: sp.Expr | tuple[sp.Expr, ...], depth: sp.Expr
-) -> sp.Expr | tuple[sp.Expr, ...]:
-    """Return one scale per block; those of the kinds of blocks repeat in their cycle."""
-    if not isinstance(scales, tuple) or depth == len(scales):
-        return scales
-    return tuple(scales[block % len(scales)] for block in range(int(depth)))
-
-
-def _depth(depth: object, scales: sp.Expr | tuple[sp.Expr, ...], kinds: int) -> sp.Expr:
-    if depth is None:
-        if not isinstance(scales, tuple):
-            raise DescriptionError("a network without depth", "", "give depth=")
-        depth = len(scales)
-    value = hyperparameter(depth, "depth", minimum=1)
-    if value.is_number and not value.is_Integer:
-        raise DescriptionError(f"depth = {depth}", "it is not an integer", "give a whole number")
-    per_kind = isinstance(scales, tuple) and len(scales) == kinds > 1 and value.is_Integer
-    if isinstance(scales, tuple) and value != len(scales) and not per_kind:
-        raise DescriptionError(
-            f"{len(scales)} scales for depth {value}",
-            "there must be one scale per block",
-            f"give {value} scales, or one for all",
-        )
-    return value
