@@ -23,7 +23,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ from resexpand import (
 from resexpand.agreement.extrapolation import extrapolate_all
 from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.one_loop import Sampled, terms_figure
-from support.claims import Claim, conclude, record_claims
+from support.claims import Claim, run_script
 
 PAIR = np.array([[1.0, 0.4], [0.4, 1.0]])
 FINAL = [LayerNorm(), Linear(1, 0)]
@@ -80,16 +81,17 @@ def growth_claim(net: ResNet, runs: Runs, scale: Scale) -> Claim:
     """Test the closed law of growth, which holds at every width."""
     layers = np.arange(scale.depth + 1)
     law = growth(net).kernel.lambdify("l", "K0")(layers, 1.0)
-    tests = [compare({"K": k}, runs[0], neglected=0.0) for k in (law, 2.0**layers)]
-    return Claim("growth", "a pre-LN stream grows by a constant per block", *tests, "doubling")
+    right, control = (compare({"K": k}, runs[0], neglected=0.0) for k in (law, 2.0**layers))
+    statement = "a pre-LN stream grows by a constant per block"
+    return Claim("growth", statement, right, control, "doubling")
 
 
 def profile_claim(name: str, net: ResNet, runs: Runs, wrong: Any, scale: Scale) -> Claim:
     """Test the gradients at all layers against a profile that is wrong."""
-    right = evaluate(gradient_moments(net), K0=1.0)["gradient"]
-    profiles = (right, right[-1] * wrong[0])
-    tests = [compare({"gradient": p}, runs, resolve=scale.resolve) for p in profiles]
-    return Claim(name, f"gradients of {name} are as derived", *tests, wrong[1])
+    theory = evaluate(gradient_moments(net), K0=1.0)["gradient"]
+    profiles = (theory, theory[-1] * wrong[0])
+    right, control = (compare({"gradient": p}, runs, resolve=scale.resolve) for p in profiles)
+    return Claim(name, f"gradients of {name} are as derived", right, control, wrong[1])
 
 
 def mean_claim(scale: Scale) -> Claim:
@@ -100,8 +102,9 @@ def mean_claim(scale: Scale) -> Claim:
     ]
     runs = drawn(nets[0], ["kernel"], scale, 70, PAIR)
     theories = [evaluate(kernel(net, 2), K0=PAIR)["K"] for net in nets]
-    tests = [compare({"K": k}, runs, resolve=scale.resolve) for k in theories]
-    return Claim("mean", "LayerNorm behind relu removes the mean", *tests, "the mean is left in")
+    right, control = (compare({"K": k}, runs, resolve=scale.resolve) for k in theories)
+    statement = "LayerNorm behind relu removes the mean"
+    return Claim("mean", statement, right, control, "the mean is left in")
 
 
 def figure(nets: Sequence[ResNet], runs: Sequence[Runs], wrong: Any, out: Path) -> None:
@@ -109,7 +112,7 @@ def figure(nets: Sequence[ResNet], runs: Sequence[Runs], wrong: Any, out: Path) 
     for net, run, (profile, words), name in zip(nets, runs, wrong, ("pre", "post"), strict=True):
         found = extrapolate_all(run)["gradient"]
         right = evaluate(gradient_moments(net), K0=1.0)["gradient"]
-        layers = np.arange(len(right))
+        layers = np.arange(len(right), dtype=float)
         curves = {"infinite width": right, words: right[-1] * profile}
         subtitle = rf"{name}-LN, relu, $L = {len(right) - 1}$, samples at $N \to \infty$"
         samples = Sampled(layers, found.mean, found.stderr)
@@ -117,31 +120,24 @@ def figure(nets: Sequence[ResNet], runs: Sequence[Runs], wrong: Any, out: Path) 
         save_figure(drawing, out / f"{name}_ln")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the claims and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SETTINGS, default="smoke")
-    parser.add_argument("--out", type=Path, help="folder for the figures and the record")
-    chosen = parser.parse_args(arguments)
-    scale = SETTINGS[chosen.scale]
+def claims_of(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
+    """Return the claims; figures go to ``chosen.out``."""
     back = np.arange(scale.depth, -1, -1)
     wrong = [(np.ones(scale.depth + 1), "a flat profile"), ((2 / 3) ** back, "2/3 per block")]
     nets = [make(scale.depth, read_out=FINAL) for make in (pre_ln, post_ln)]
     runs = [drawn(net, ["kernel", "gradient"], scale, 100 + 10 * k) for k, net in enumerate(nets)]
+    if chosen.out is not None:
+        figure(nets, runs, wrong, chosen.out)
     claims = [
         growth_claim(nets[0], runs[0], scale),
         profile_claim("pre_ln", nets[0], runs[0], wrong[0], scale),
         profile_claim("post_ln", nets[1], runs[1], wrong[1], scale),
         mean_claim(scale),
     ]
-    code = conclude(claims)
-    if chosen.out is not None:
-        figure(nets, runs, wrong, chosen.out)
-        record_claims(
-            chosen.out, claims, scale=chosen.scale, settings=asdict(scale), exit_code=code
-        )
-    return code
+    return claims, {}
 
+
+main = partial(run_script, __doc__, SETTINGS, claims_of)
 
 if __name__ == "__main__":
     sys.exit(main())
