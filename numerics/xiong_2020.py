@@ -120,8 +120,8 @@ def figure(nets: Sequence[ResNet], runs: Sequence[Runs], wrong: Any, out: Path) 
         save_figure(drawing, out / f"{name}_ln")
 
 
-def claims_of(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
-    """Return the claims; figures go to ``chosen.out``."""
+def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
+    """Return the claims; the figures go to ``chosen.out``."""
     back = np.arange(scale.depth, -1, -1)
     wrong = [(np.ones(scale.depth + 1), "a flat profile"), ((2 / 3) ** back, "2/3 per block")]
     nets = [make(scale.depth, read_out=FINAL) for make in (pre_ln, post_ln)]
@@ -134,10 +134,12 @@ def claims_of(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], di
         profile_claim("post_ln", nets[1], runs[1], wrong[1], scale),
         mean_claim(scale),
     ]
+    if chosen.out is not None:
+        figure(nets, runs, wrong, chosen.out)
     return claims, {}
 
 
-main = partial(run_script, __doc__, SETTINGS, claims_of)
+main = partial(run_script, __doc__, SETTINGS, examined)
 
 if __name__ == "__main__":
     sys.exit(main())

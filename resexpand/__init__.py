@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
+    from resexpand.network.batch_norm import BatchNorm
     from resexpand.network.dropout import Dropout, SharedDropout
     from resexpand.network.layer_norm import LayerNorm
     from resexpand.network.linear import Linear
@@ -49,6 +50,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Activation": "resexpand.network.activation",
+    "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
@@ -95,6 +97,7 @@ _HOMES = {
 
 __all__ = [
     "Activation",
+    "BatchNorm",
     "Branch",
     "DropPath",
     "Dropout",

@@ -42,6 +42,11 @@ def test_the_table_is_made_by_trying() -> None:
     assert "its averages over the neurons couple" in table.refusals["Hand"]["sampled orders"]
     assert not table.takes("Activation", "kernel, as post-norm")
     assert set(table.refusals["Hand"]) == set(ASKED)
+    noisy = operations(["StochasticDepth"])
+    assert noisy.takes("StochasticDepth", "kernel")
+    assert noisy.takes("StochasticDepth", "sampled gradient")
+    assert not noisy.takes("StochasticDepth", "one loop")
+    assert not noisy.takes("StochasticDepth", "kernel, as post-norm")
     text = str(table)
     assert "kernel of pairs" in text
     assert "Activation, implied scale: " in text

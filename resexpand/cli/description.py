@@ -168,11 +168,13 @@ def _operation(text: str) -> Operation:
     if found is None or found[1] not in OPERATIONS or found[1] == Activation.kind:
         return activation(text)
     given: list[sp.Expr] = []
-    named: dict[str, sp.Expr] = {}
+    named: dict[str, Any] = {}
+    words = {word for p in OPERATIONS[found[1]].parameters for word, _ in p.words}
     for part in split(found[2], ",") if (found[2] or "").strip() else ():
         name, equals, value = part.rpartition("=")
         if equals:
-            named[name.strip()] = number(value, f"--branch {name.strip()}")
+            own = value.strip()
+            named[name.strip()] = own if own in words else number(own, f"--branch {name.strip()}")
         else:
             given.append(number(part, f"--branch {found[1]}"))
     return OPERATIONS[found[1]](*given, **named)

@@ -124,7 +124,7 @@ def assembled(
     if not output.vector and not buffers.is_complete:
         for i, j in combinations(range(output.shape[0]), 2):
             whole[..., j, i] = whole[..., i, j]
-    if not inputs:
+    if not inputs or output.vector:
         return whole.reshape(grid + whole.shape[1:])
     if len(pairs) == 1:
         return whole.reshape(grid + whole.shape[1:])[..., :inputs, :inputs]

@@ -23,6 +23,7 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
+from resexpand.codegen.callee import Callee
 from resexpand.codegen.elementary import bits
 from resexpand.codegen.library_cache import LibraryCache
 from resexpand.codegen.store import warn_unkept
@@ -31,11 +32,7 @@ from resexpand.errors import UnsupportedError
 
 __all__ = ["OPTIONS", "Cpu", "Plain", "Target", "cpu", "plain"]
 
-OPTIONS: dict[str, Any] = {
-    "error_model": "numpy",
-    "fastmath": {"contract", "nsz"},
-    "no_cfunc_wrapper": True,
-}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
 ELEMENTARY = bits.__name__.rpartition(".")[0]
 
 
@@ -61,7 +58,7 @@ class Cpu(Target):
 
     def scalar(self, function: Function) -> Any:
         """Compile a function of doubles that is inlined into its callers."""
-        compiled = numba.njit(forceinline=True, **OPTIONS)(function)
+        compiled = Callee(function, forceinline=True, **OPTIONS)
         is_elementary = function.__module__.startswith(ELEMENTARY)
         return self._library.add(compiled) if is_elementary else compiled
 
@@ -72,16 +69,16 @@ class Cpu(Target):
 
     def chunk(self, function: Function) -> Any:
         """Compile a piece of a long expression: called, never inlined."""
-        return numba.njit(**OPTIONS)(function)
+        return Callee(function, **OPTIONS)
 
     def reduction(self, function: Function) -> Any:
         """Compile a sum of many terms, which may be added in any order."""
         options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
-        return numba.njit(**options)(function)
+        return Callee(function, **options)
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""
-        options = {"nogil": True, **OPTIONS}
+        options = {"nogil": True, "no_cfunc_wrapper": True, **OPTIONS}
         try:
             return Kept(numba.njit(cache=True, **options)(function))
         except RuntimeError:  # Numba finds no folder to keep it in

@@ -22,7 +22,7 @@ from resexpand.montecarlo.groups.control import ControlNetwork
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
-from resexpand.montecarlo.groups.power_of_two import in_true_units
+from resexpand.montecarlo.groups.power_of_two import in_true_size
 from resexpand.montecarlo.jit import library
 from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
 from resexpand.montecarlo.observables.observable import (
@@ -150,7 +150,7 @@ class Sampler:
         if exponents is None or not exponents.any():
             return Record(self.net, self.layout, self.kernel, recorded)
         with np.errstate(over="ignore"):
-            true = Sites(in_true_units(recorded, exponents), sites)
+            true = Sites(in_true_size(recorded, exponents), sites)
         return Record(self.net, self.layout, self.kernel, true, recorded, exponents)
 
     @cached_property

@@ -25,8 +25,8 @@ from importlib import resources
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numba import njit
 
+from resexpand.codegen.callee import Callee
 from resexpand.codegen.library_cache import LibraryCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -35,9 +35,6 @@ ORDERED = {"contract", "nsz"}
 """Rewrites allowed everywhere: fused multiply-add, and no care for the sign of zero."""
 
 SUMMED = ORDERED | {"reassoc"}
-
-# Nobody calls the loops from C: a wrapper for that would cost time to compile.
-COMMON: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
 
 LIBRARY = ("random", "loops", "weights")
 """Rooms whose files the text of a sampler calls; beside them stand the lanes and their compiler."""
@@ -67,20 +64,20 @@ def whole(number: int) -> int:
 
 def inlined(function: Function) -> Function:
     """Compile a scalar function that is always inlined."""
-    options = {"forceinline": True, **COMMON, "fastmath": ORDERED}
-    return cast(Function, library.add(njit(**options)(function)))
+    options = {"forceinline": True, "error_model": "numpy", "fastmath": ORDERED}
+    return cast(Function, library.add(Callee(function, **options)))
 
 
 def loop(function: Function) -> Function:
     """Compile a loop over arrays."""
-    options = {"nogil": True, **COMMON, "fastmath": ORDERED}
-    return cast(Function, library.add(njit(**options)(function)))
+    options = {"nogil": True, "error_model": "numpy", "fastmath": ORDERED}
+    return cast(Function, library.add(Callee(function, **options)))
 
 
 def reduction(function: Function) -> Function:
     """Compile a loop that sums over arrays."""
-    options = {"nogil": True, **COMMON, "fastmath": SUMMED}
-    return cast(Function, library.add(njit(**options)(function)))
+    options = {"nogil": True, "error_model": "numpy", "fastmath": SUMMED}
+    return cast(Function, library.add(Callee(function, **options)))
 
 
 def loop_for(argument: Callable[..., Any]) -> Callable[[Function], Function]:

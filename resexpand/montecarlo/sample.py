@@ -31,7 +31,6 @@ from resexpand.montecarlo.observables.registry import (
     with_histograms,
 )
 from resexpand.montecarlo.runs.plan import Plan, Work
-from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of, unregistered
 from resexpand.montecarlo.runs.settings import CONTROL, settings_of
 from resexpand.montecarlo.runs.sums import Sums
@@ -40,8 +39,10 @@ from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.montecarlo.statistics.stopping import Until, checked_until
 from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
 from resexpand.montecarlo.weights.quantile import weight_law
+from resexpand.network.batch_norm import is_running, require_batch
 from resexpand.network.numbers import whole_number
 from resexpand.network.resnet import ResNet, require_plain
+from resexpand.progress import Progress
 
 LARGEST_COUNT = 2**31
 """Widths and draws are counter words of the random numbers."""
@@ -174,6 +175,7 @@ def sample(
         raise HyperparameterError(f"sampling {net!r}", "not a network", "pass a ResNet")
     numbers = concrete(net, hyperparameters)
     kernel, notes = noted_kernel(K0, inputs, numbers.read_in)
+    _check_batches(net, numbers, kernel)
     _require_variance(net, numbers, kernel)
     chosen = with_histograms(select(observables, len(kernel)), histograms)
     rule = checked_until(until, (observable.name for observable in chosen), shard)
@@ -214,6 +216,23 @@ def sample(
     count = _drawn(draws, sums, rule, part if shard is not None else None)
     rounded = {"notes": list(notes)} if notes else {}
     return estimates_of(sums, {**settings, **count, "method_reason": reason, **said, **rounded})
+
+
+def _check_batches(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64]) -> None:
+    """Refuse batches without statistics, and statistics that no sampled batch has."""
+    rows = len(numbers.laws) // len(net.kinds)
+    ending = [step.op for step in (*(net.head if net.has_own_head else ()), *net.post)]
+    for k, branch in enumerate(net.kinds):
+        for j, op in enumerate((*branch.ops, *ending)):
+            if op.contracts or op.over != "batch":
+                continue
+            require_batch(op, numbers.laws[k * rows + j], kernel)
+            if is_running(op):
+                raise UnsupportedError(
+                    f"sampling {op!r}",
+                    "its statistics are averages of many training batches",
+                    'use mode="train", or kernel(net, inputs="batch") for running statistics',
+                )
 
 
 def _drawn(

@@ -5,7 +5,8 @@ A network is a program over columns (one per input) of which three instructions 
 - **contract** (`Contraction`): ``g = W x + b`` over the neurons with fresh Gaussian weights. Given
   the Gram matrix of its sources, neurons are independent with covariance ``C``.
 - **map** (`Map`): ``y_i = psi(x_i; p, s)``, at every neuron by itself, of parameters p and of
-- **averages** ``s = (1/N) sum_i f(x_i; p, s')``, common to all neurons, each made of those before.
+- **averages** ``s = (1/N) sum_i f(x_i; p, s')``, common to all neurons, each made of those before;
+  or, with ``over = "batch"``, at every neuron the averages over the inputs of a batch.
 
 A map may also hold fresh **noise** (`Noise`), such as the mask of a dropout.
 
@@ -103,6 +104,8 @@ class Parameter:
         Value at which it does nothing: formulas leave it out there.
     above, maximum : int, optional
         Bound that no value may reach, and largest allowed value.
+    words : tuple of (object, int)
+        Words that stand for a number, ``("running", 1)``, which is what is kept.
     """
 
     symbol: sp.Symbol
@@ -112,6 +115,7 @@ class Parameter:
     neutral: int | None = None
     above: int | None = None
     maximum: int | None = None
+    words: tuple[tuple[object, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Take the name of the symbol where none is given."""
@@ -134,6 +138,9 @@ Value: TypeAlias = sp.Expr | tuple[sp.Expr, ...]
 
 def _checked(value: Any, parameter: Parameter) -> Value:
     """Return the value of a parameter; a list or array holds one per block."""
+    value = next(
+        (n for word, n in parameter.words if type(word) is type(value) and word == value), value
+    )
     if isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1:
         return tuple(_in_range(v, parameter) for v in value)
     return _in_range(value, parameter)
@@ -245,6 +252,11 @@ class Operation:
         """What stores and generated code call it: the kind, whatever its parameters."""
         return self.kind
 
+    @property
+    def pairs(self) -> tuple[tuple[Parameter, Any], ...]:
+        """Every parameter and its value."""
+        return tuple(zip(self.parameters, self.values, strict=True))
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{self!r} is frozen: describe another {self.kind}")
 
@@ -255,8 +267,8 @@ class Operation:
         return hash((self.kind, self.values))
 
     def __repr__(self) -> str:
-        given = (f"{p.name}={v}" for p, v in zip(self.parameters, self.values, strict=True))
-        return f"{self.kind}({', '.join(given)})"
+        said = (({n: w for w, n in p.words}.get(v, v), p.name) for p, v in self.pairs)
+        return f"{self.kind}({', '.join(f'{name}={value}' for value, name in said)})"
 
 
 class Contraction(Operation):
@@ -275,7 +287,12 @@ class Map(Operation):
     expression : sympy.Expr
         The function of `X`, the symbols of the parameters and of the averages.
     averages : tuple of (sympy.Symbol, sympy.Expr)
-        Averages over the neurons, each a function of `X`, parameters and averages before it.
+        Averages, each a function of `X`, parameters and averages before it.
+    over : str
+        What its averages run over: the ``"neurons"`` of an input, or at each neuron the inputs of a
+        ``"batch"``.
+    group : sympy.Symbol or None
+        Parameter that says how many inputs make a batch; all of them where it is zero.
     noise : tuple of Noise
         Random numbers that the expression holds; averages do not.
     law : ActivationLaw or None
@@ -286,6 +303,8 @@ class Map(Operation):
     expression: ClassVar[sp.Expr]
     averages: ClassVar[tuple[tuple[sp.Symbol, sp.Expr], ...]] = ()
     noise: ClassVar[tuple[Noise, ...]] = ()
+    over: ClassVar[Literal["neurons", "batch"]] = "neurons"
+    group: ClassVar[sp.Symbol | None] = None
     law: ActivationLaw | None = None
     variable: ClassVar[sp.Symbol] = X
 

@@ -11,6 +11,7 @@ import sympy as sp
 from resexpand.errors import DescriptionError
 from resexpand.expressions import parse_expression
 from resexpand.network.activation import Activation
+from resexpand.network.batch_norm import BatchNorm
 from resexpand.network.dropout import Dropout, SharedDropout
 from resexpand.network.layer_norm import LayerNorm
 from resexpand.network.linear import Linear
@@ -21,6 +22,7 @@ from resexpand.network.stochastic_depth import DropPath, StochasticDepth
 
 OPERATIONS: dict[str, type[Operation]] = {
     Activation.kind: Activation,
+    BatchNorm.kind: BatchNorm,
     Linear.kind: Linear,
     LayerNorm.kind: LayerNorm,
     RMSNorm.kind: RMSNorm,

@@ -19,11 +19,18 @@ import sympy as sp
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.network.branch import Branch, is_many
+from resexpand.network.depth import depth_from, scales_of, scales_per_block
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map, Operation, Parameter, X, hyperparameter
-from resexpand.network.scales import depth_of, per_block, scales_of
 from resexpand.network.shapes import Shapes, named, shapes_of
-from resexpand.network.steps import Step, head_of, opening_of, require_laws, without_noise
+from resexpand.network.steps import (
+    Step,
+    head_of,
+    opening_of,
+    require_laws,
+    require_no_noise,
+    without_noise,
+)
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
@@ -101,10 +108,10 @@ scale=3/10, depth=20)
             if op is not None and not isinstance(op, Linear):
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
         scales = scales_of(scale)
-        blocks = depth_of(depth, scales, len(branches))
+        blocks = depth_from(depth, scales, len(branches))
         set_field = object.__setattr__
         set_field(self, "branches", branches)
-        set_field(self, "scale", per_block(scales, blocks))
+        set_field(self, "scale", scales_per_block(scales, blocks))
         set_field(self, "depth", blocks)
         set_field(self, "read_in", read_in)
         set_field(self, "read_out", last)
@@ -357,8 +364,9 @@ def require_sums(net: ResNet, asked: str) -> None:
     Raises
     ------
     UnsupportedError
-        If the stream has a factor or a normalisation.
+        If the stream has a factor or a normalisation, or operations draw noise.
     """
+    require_no_noise((*(step for branch in net.kinds for step in branch.steps), *net.head), asked)
     if net.skip != 1 or net.post_norm is not None:
         setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
         raise UnsupportedError(

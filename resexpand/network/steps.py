@@ -128,6 +128,23 @@ def without_noise(ops: Sequence[Operation]) -> tuple[Operation, ...]:
     return tuple(kept)
 
 
+def require_no_noise(steps: Sequence[Step], asked: str) -> None:
+    """Raise the one error of theories of operations that are the same in every draw.
+
+    Raises
+    ------
+    UnsupportedError
+        If a map draws noise, such as the masks of a dropout.
+    """
+    for step in steps:
+        if not step.contracts and step.op.noise:
+            raise UnsupportedError(
+                f"{asked} of a branch with {step.op!r}",
+                f"it is derived without the noise that {step.op.kind} draws",
+                "kernel(), response() and sample() take it; net.evaluation() has no noise",
+            )
+
+
 def require_laws(steps: Sequence[Step], asked: str) -> None:
     """Raise the one error of theories that know contractions and maps with a law alone.
 

@@ -17,6 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resexpand.network.resnet import ResNet
+from resexpand.theory.batch import BatchRecursion
+from resexpand.theory.batch_gradients import with_gradients
+from resexpand.theory.mean_field import kernel
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import response
 
@@ -34,7 +37,7 @@ class GradientMoments:
     tangent: Recursion
 
 
-def gradient_moments(net: ResNet) -> GradientMoments:
+def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion:
     """Derive the second moments of gradients at every layer.
 
     Parameters
@@ -44,18 +47,22 @@ def gradient_moments(net: ResNet) -> GradientMoments:
 
     Returns
     -------
-    GradientMoments
+    GradientMoments or BatchRecursion
         `evaluate` gives ``gradient``, ``|dy/dh^l|^2`` at layers ``0 .. L`` as the observable of
         this name (unit weights if the network has no read-out), and the kernel ``K``. Exact at
-        infinite width.
+        infinite width. Where averages run over a batch it is a recursion, and ``gradient`` that of
+        the sum of the outputs, shape (L + 1, B, B) (`resexpand.theory.batch_gradients`).
 
     Raises
     ------
     UnsupportedError
-        When it is evaluated: if an activation jumps.
+        When it is evaluated: if an activation jumps, or a batch is too small.
 
     References
     ----------
     Schoenholz et al. (2017), section 4, for the independence of gradients and stream.
     """
+    ops = (op for branch in net.kinds for op in branch.maps)
+    if any(op.over == "batch" for op in ops):
+        return with_gradients(kernel(net, inputs="batch"))
     return GradientMoments(response(net, "tangent"))

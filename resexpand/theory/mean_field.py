@@ -13,7 +13,7 @@ an activation, the stream acquires a mean ``m^l`` and the cross term ``2 rho m <
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, overload
 
 import sympy as sp
 
@@ -24,11 +24,26 @@ from resexpand.network.operation import Noise
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.batch import (
+    AnySignal,
+    BatchRecursion,
+    BatchSignal,
+    batch_recursion,
+    batch_stream,
+)
 from resexpand.theory.coins import over_coins
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.noise import Columns, averaged
 from resexpand.theory.recursion import Output, Recursion
-from resexpand.theory.signal import Entries, Signal
+from resexpand.theory.signal import Entries, Signal, entry_symbols
+
+TITLES = {
+    1: "covariance kernel",
+    2: "covariance kernel of two inputs",
+    "masks": "covariance kernel of two draws of the masks",
+    "test": "covariance kernel with and without masks",
+    "batch": "covariance kernel of an exchangeable batch",
+}
 
 
 @dataclass
@@ -42,7 +57,7 @@ class Chain:
     hyper: Hyperparameters
     definitions: list[tuple[sp.Symbol, sp.Expr]] = field(default_factory=list)
 
-    def through_block(self, stream: Signal) -> Signal:
+    def through_block(self, stream: AnySignal) -> AnySignal:
         """Return what the branch of a block makes of the stream.
 
         Where blocks differ in shape, each shape has its own definitions, and the number of the
@@ -58,7 +73,7 @@ class Chain:
             for number, steps in enumerate(shapes.steps, start=1)
         ]
         covariances = _selected(selector, [covariance for _, covariance in found])
-        symbols = _entry_symbols("C", len(stream.moments))
+        symbols = entry_symbols("C", stream.names)
         self.definitions += zip(symbols, covariances, strict=True)
         outs = [signal for signal, _ in found]
         moments = _selected(selector, [signal.moments for signal in outs])
@@ -67,8 +82,8 @@ class Chain:
         return Signal(moments, means, all(s.is_gaussian for s in outs), coins=coins)
 
     def through_branch(
-        self, signal: Signal, steps: tuple[Step, ...], shape: str
-    ) -> tuple[Signal, Entries]:
+        self, signal: AnySignal, steps: tuple[Step, ...], shape: str
+    ) -> tuple[AnySignal, Entries]:
         """Return what a branch makes of its input, and the covariance of its last `Linear`."""
         count = sum(step.contracts for step in steps)
         covariance: Entries = ()
@@ -82,9 +97,9 @@ class Chain:
                 signal = signal.mapped(step, self.hyper.of_step(step))
         return signal, covariance
 
-    def _through_linear(self, step: Step, name: str, signal: Signal) -> Signal:
+    def _through_linear(self, step: Step, name: str, signal: AnySignal) -> AnySignal:
         weight, bias = self.hyper.variances(step.op, step.suffix)
-        symbols = _entry_symbols(name, len(signal.moments))
+        symbols = entry_symbols(name, signal.names)
         self.definitions += [
             (symbol, weight * moment + bias)
             for symbol, moment in zip(symbols, signal.moments, strict=True)
@@ -101,7 +116,7 @@ def _selected(selector: sp.Symbol, options: list[Entries]) -> Entries:
     return tuple(found)
 
 
-def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries | None:
+def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> Entries | None:
     """Return the covariance in the block that would come next, None where it is as any other."""
     if len(net.kinds) == 1:
         return None
@@ -113,26 +128,23 @@ def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Ent
     return covariance
 
 
-def _entry_symbols(name: str, count: int) -> tuple[sp.Symbol, ...]:
-    if count == 1:
-        return (sp.Symbol(name, positive=True),)
-    return tuple(
-        sp.Symbol(f"{name}_{entry}", **({"real": True} if entry == "12" else {"positive": True}))
-        for entry in ("11", "12", "22")
-    )
-
-
-def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion:
+@overload
+def kernel(net: ResNet, inputs: Literal["batch"]) -> BatchRecursion: ...
+@overload
+def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion: ...
+def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursion:
     """Derive the covariance-kernel recursion at infinite width.
 
     Parameters
     ----------
     net : ResNet
         The network; any hyperparameter may be symbolic.
-    inputs : int or "masks"
+    inputs : int, "masks" or "batch"
         1 for the kernel of one input, 2 for the 2 x 2 kernel of a pair. The pair recursion also
         serves any number of inputs: their kernel is determined pair by pair. ``"masks"`` is the
         2 x 2 kernel of one input under two independent draws of all noise (dropout masks).
+        ``"batch"`` is for networks with averages over a batch: the recursion is that of
+        exchangeable inputs (`resexpand.theory.batch`), and `evaluate` takes any kernel of a batch.
 
     Returns
     -------
@@ -140,9 +152,10 @@ def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion:
         Outputs ``K`` (layers ``0 .. L``, normalised by the width) and ``C`` (covariance of the
         last `Linear` of the branch, layers ``1 .. L + 1``; the last entry belongs to the read-out
         if the network has one, else to the block that would come next); for one input and a
-        branch that ends in an activation also ``m``, the mean of the stream. Its value is exact up
-        to O(1/N). With stochastic depth the kernel is random at infinite width: `K` and `C` are
-        means over the coins, and for one input ``K_var`` is the variance of `K`.
+        branch that ends in an activation also ``m``, the mean of the stream; for a batch ``K_13``,
+        the covariance with an input of another batch. Its value is exact up to O(1/N). With
+        stochastic depth the kernel is random at infinite width: `K` and `C` are means over the
+        coins, and for one input ``K_var`` is the variance of `K`.
 
     Raises
     ------
@@ -165,7 +178,7 @@ def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion:
     >>> print(kernel(net).definitions[0][1])
     sigma_b2 + sigma_w2*<phi(x)**2>_[K]
     """
-    if inputs not in (1, 2, "masks"):
+    if inputs not in (1, 2, "masks", "batch"):
         raise HyperparameterError(
             f"a kernel recursion for {inputs} inputs",
             "the recursion closes on pairs",
@@ -182,21 +195,20 @@ def conditional_kernel(
 
     `columns` tells how the noise of two columns goes together.
     """
-    state, initial, title = _STATES[inputs]
     hyper = Hyperparameters(net)
     rho = hyper.scale()
     chain = Chain(net, hyper)
-    streams = () if net.is_gaussian else _mean_symbols(state)
-    stream = _stream(net, state, streams, columns)
+    stream, initial, streams = _opening(net, inputs, columns)
+    state: Any = stream.moments
     out = chain.through_block(stream)
     update = _with_means(state, (hyper.skip(), rho), out, streams)
-    update = _normed(net, hyper, update, len(state), columns)
-    hyper.input_kernel(initial)
+    update = _normed(net, hyper, update, stream)
+    hyper.input_kernel(PAIR0 if inputs == "batch" else initial)
     read_out = read_out_covariance(net, hyper, stream) or _next_covariance(net, hyper, stream)
     # Two draws of the masks have one variance, which comes first and last.
     kept = len(set(state))
     recursion = Recursion(
-        title=title,
+        title=TITLES[inputs],
         net=net,
         inputs=1 if len(set(initial)) == 1 else 2,
         state=state[:kept] + streams,
@@ -209,16 +221,29 @@ def conditional_kernel(
         laws=laws_of(net),
         citations=citations_of(net),
     )
+    if isinstance(stream, BatchSignal):
+        return batch_recursion(recursion, stream), ()
     return recursion, out.coins
 
 
-_STATES: dict[int | str, tuple[Entries, Entries, str]] = {
-    1: ((K,), (K0,), "covariance kernel"),
-    2: (PAIR, PAIR0, "covariance kernel of two inputs"),
-    "masks": ((K, PAIR[1], K), (K0,) * 3, "covariance kernel of two draws of the masks"),
-    "test": (PAIR, (K0,) * 3, "covariance kernel with and without masks"),
+STATES: dict[int | str, tuple[Entries, Entries]] = {
+    1: ((K,), (K0,)),
+    2: (PAIR, PAIR0),
+    "masks": ((K, PAIR[1], K), (K0,) * 3),
+    "test": (PAIR, (K0,) * 3),
 }
-"""State of a kernel recursion, its values at layer 0, and what it is."""
+"""State of a kernel recursion, and its values at layer 0."""
+
+
+def _opening(
+    net: ResNet, inputs: int | str, columns: Columns
+) -> tuple[Signal | BatchSignal, Entries, tuple[sp.Symbol, ...]]:
+    """Return the stream in symbols, its moments at layer 0, and the symbols of its means."""
+    if inputs == "batch":
+        return *batch_stream(net), ()
+    state, initial = STATES[inputs]
+    streams = () if net.is_gaussian else _mean_symbols(state)
+    return _stream(net, state, streams, columns), initial, streams
 
 
 def _stream(net: ResNet, state: Entries, means: Entries, columns: Columns = "inputs") -> Signal:
@@ -229,7 +254,7 @@ def _stream(net: ResNet, state: Entries, means: Entries, columns: Columns = "inp
 
 def _outputs(state: Entries, streams: Entries, read_out: Entries | None) -> tuple[Output, ...]:
     """Return what is read off the kernel recursion."""
-    covariance = _entry_symbols("C", len(state))
+    covariance = entry_symbols("C", [symbol.name[2:] for symbol in state])
     kernels = Output("K", "trajectory", state, meaning="covariance kernel of the stream")
     layers = Output(
         "C",
@@ -248,7 +273,7 @@ def _mean_symbols(state: Entries) -> tuple[sp.Symbol, ...]:
 
 
 def _with_means(
-    state: Entries, factors: tuple[sp.Expr, sp.Expr], out: Signal, streams: Entries
+    state: Entries, factors: tuple[sp.Expr, sp.Expr], out: AnySignal, streams: Entries
 ) -> Entries:
     """Return the update of the kernel, and of the means if the stream has any.
 
@@ -265,13 +290,15 @@ def _with_means(
     return kernels + tuple(skip * m + rho * mean for m, mean in zip(streams, means, strict=True))
 
 
-def _normed(
-    net: ResNet, hyper: Hyperparameters, update: Entries, size: int, columns: Columns
-) -> Entries:
+def _normed(net: ResNet, hyper: Hyperparameters, update: Entries, stream: AnySignal) -> Entries:
     """Return the update of the stream behind the map that follows every block."""
+    size = len(stream.moments)
     means = update[size:]
     for step in net.post:
-        after = _stream(net, update[:size], means, columns).mapped(step, hyper.of_step(step))
+        before = stream.contracted(update)
+        if isinstance(stream, Signal):
+            before = _stream(net, update[:size], means, stream.columns)
+        after = before.mapped(step, hyper.of_step(step))
         update = after.moments + (after.means if means else ())
     return update
 
@@ -295,14 +322,14 @@ def citations_of(net: ResNet) -> tuple[Citation, ...]:
     return tuple(Citation(REFERENCES[key]) for key in dict.fromkeys(keys))
 
 
-def read_out_moment(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries:
+def read_out_moment(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> Entries:
     """Return the second moment of what the read-out acts on: ``phi(h)`` or ``h`` itself."""
     for step in net.head:
         stream = stream.mapped(step, hyper.of_step(step))
     return tuple(averaged(moment, stream.coins) for moment in stream.moments)
 
 
-def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: Signal) -> Entries | None:
+def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> Entries | None:
     """Return the covariance of the read-out, or None if the network has none."""
     if net.read_out is None:
         return None

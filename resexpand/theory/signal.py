@@ -16,7 +16,7 @@ Noise of a whole block stays a symbol of the moments; whoever reads them average
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sympy as sp
@@ -30,17 +30,30 @@ from resexpand.gaussian.expectation import (
     pair_moment,
     second_moment,
 )
+from resexpand.network.batch_norm import require_no_batch
 from resexpand.network.operation import Map, Noise, X
 from resexpand.network.steps import Step
 from resexpand.theory.noise import Columns, Mixture, apart, averaged, fresh, outcomes
 
 Entries = tuple[sp.Expr, ...]
+Values = Mapping[sp.Symbol, sp.Expr]
 Outcome = Mapping[sp.Symbol, sp.Expr]
 Mean = Callable[[int, Outcome], sp.Expr]
 Product = Callable[[tuple[int, int], Outcome, Outcome], sp.Expr]
 ZERO, UNKNOWN = sp.Integer(0), sp.nan
 PLACES = {1: ((0, 0),), 3: ((0, 0), (0, 1), (1, 1))}
 """Inputs that each entry of a second moment belongs to."""
+
+
+def entry_symbols(stem: str, names: Sequence[str]) -> tuple[sp.Symbol, ...]:
+    """Return the symbols of second moments by the inputs they belong to."""
+    return tuple(
+        sp.Symbol(
+            f"{stem}_{name}" if name else stem,
+            **{"positive" if len(set(name)) < 2 else "real": True},
+        )
+        for name in names
+    )
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,12 @@ class Signal:
         self._require_no_coin("a Linear()")
         return Signal.gaussian(covariance, self.columns)
 
-    def mapped(self, step: Step, values: Mapping[sp.Symbol, sp.Expr]) -> Signal:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Inputs that each second moment belongs to."""
+        return ("",) if len(self.moments) == 1 else ("11", "12", "22")
+
+    def mapped(self, step: Step, values: Values) -> Signal:
         """Return what a map makes of the signal, `values` being those of its parameters.
 
         Raises
@@ -92,6 +110,7 @@ class Signal:
         UnsupportedError
             If an average of it is not known from second moments.
         """
+        require_no_batch(step.op, "the theory of single inputs or pairs")
         if step.label is not None:
             self._require_no_coin(repr(step.op))
             return self._activated(step)
@@ -114,9 +133,7 @@ class Signal:
     def _places(self) -> tuple[tuple[int, int], ...]:
         return PLACES[len(self.moments)]
 
-    def _numbers(
-        self, op: Map, p: int, values: Mapping[sp.Symbol, sp.Expr]
-    ) -> dict[sp.Symbol, sp.Expr]:
+    def _numbers(self, op: Map, p: int, values: Values) -> dict[sp.Symbol, sp.Expr]:
         """Return the parameters of a map, and its averages for input p."""
         at = dict(values)
         for symbol, value in op.averages:
@@ -146,9 +163,9 @@ class Signal:
         self, op: Map, numbers: list[dict[sp.Symbol, sp.Expr]], noise: tuple[Noise, ...]
     ) -> Signal:
         masks = tuple(each for each in noise if each.over == "neurons")
-        slope, shift = op.expression.diff(X), op.expression.xreplace({X: ZERO})
-        slopes, coins = self._by_column([slope.xreplace(at) for at in numbers], noise)
-        shifts, _ = self._by_column([shift.xreplace(at) for at in numbers], noise)
+        parts = sp.Tuple(op.expression.diff(X), op.expression.xreplace({X: ZERO}))
+        own, coins = self._by_column([parts.xreplace(at) for at in numbers], noise)
+        slopes, shifts = zip(*own, strict=True)
         means, stays = self.means, self.is_gaussian and op.is_linear
         second, both = apart(masks, self.columns)
 
@@ -173,14 +190,14 @@ class Signal:
             mixture = Mixture(self.moments, (sp.Integer(1),) * len(means))
         elif not stays:
             mixture = self.mixture
-        if mixture is not None and not any(shifts):
-            mixture = mixture.times(slopes, masks)
+        if mixture is not None:
+            mixture = None if any(shifts) else mixture.times(slopes, masks)
         stays = stays and not masks
         return Signal(moments, new, stays, self.columns, mixture, self.coins + coins)
 
     def _by_column(
-        self, values: list[sp.Expr], noise: tuple[Noise, ...]
-    ) -> tuple[list[sp.Expr], tuple[Noise, ...]]:
+        self, values: list[sp.Tuple], noise: tuple[Noise, ...]
+    ) -> tuple[list[sp.Tuple], tuple[Noise, ...]]:
         """Return values with the noise that each input meets, and the coins of both inputs."""
         coins = tuple(each for each in noise if each.over == "block")
         if self.columns == "test":

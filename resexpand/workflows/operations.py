@@ -1,8 +1,9 @@
 """Which theory takes which operation: a table that the code makes by trying.
 
-Every registered operation stands in a branch of its own, ``[operation, identity, Linear]`` at depth
-2, and every theory derives its formulas for it (every sampler writes its text). What refuses says
-why by the package's own error; nothing here knows what any of them can do.
+Every registered operation stands in a branch of its own at depth 2, ``[operation, identity,
+Linear]`` or ``[identity, Linear, operation]``, and every theory derives its formulas for one of
+these (every sampler writes its text). What refuses both says why it does the first by the package's
+own error; nothing here knows what any of them can do.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
     "variance response": response,
     "covariance response": lambda net: response(net, "covariance"),
     "tangent response": lambda net: response(net, "tangent"),
-    "gradient moments": lambda net: gradient_moments(net).tangent,
+    "gradient moments": lambda net: getattr(gradient_moments(net), "tangent", None),
     "growth": growth,
     "implied scale": implied_scale,
     "optimal scale": optimal_scale,
@@ -135,19 +136,22 @@ def operations(names: Iterable[str] | None = None) -> OperationTable:
 def _answers(kind: type[Operation]) -> dict[str, str]:
     """Return the refusals of one operation."""
     try:
-        net = ResNet(_branch(kind), scale=1, depth=2)
+        nets = [ResNet(branch, scale=1, depth=2) for branch in _branches(kind)]
     except ResexpandError as error:
         return dict.fromkeys(ASKED, str(error))
-    return {name: _refusal(ask, net) for name, ask in ASKED.items()}
+    found = {name: [_refusal(ask, net) for net in nets] for name, ask in ASKED.items()}
+    return {name: "" if "" in whys else whys[0] for name, whys in found.items()}
 
 
-def _branch(kind: type[Operation]) -> Branch:
+def _branches(kind: type[Operation]) -> list[Branch]:
+    """Return the branches in which an operation is tried: in front, and behind if it is linear."""
     if kind is Activation:
-        return PLAIN
+        return [PLAIN]
     given = {p.name: EXAMPLE for p in kind.parameters if p.default is None}
     op = kind(**given)
-    bends = not (op.contracts or op.is_linear)  # type: ignore[attr-defined]
-    return Branch(op, Linear(1, 0)) if bends else Branch(op, *PLAIN.ops)
+    if not (op.contracts or op.is_linear):  # type: ignore[attr-defined]
+        return [Branch(op, Linear(1, 0))]
+    return [Branch(op, *PLAIN.ops), Branch(*PLAIN.ops, op)]
 
 
 def _refusal(ask: Callable[[ResNet], object], net: ResNet) -> str:

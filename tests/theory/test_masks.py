@@ -15,6 +15,7 @@ from resexpand import (
     Branch,
     Dropout,
     DropPath,
+    LayerNorm,
     Linear,
     ResNet,
     SharedDropout,
@@ -23,6 +24,7 @@ from resexpand import (
     evaluate,
     exact_moments,
     gated_path_sum,
+    growth,
     kernel,
     mask_correlation,
     one_loop,
@@ -35,8 +37,9 @@ from resexpand import (
     weight_scaling,
 )
 from resexpand.cli import main
-from resexpand.errors import HyperparameterError, ResexpandError, UnsupportedError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.operation import Map, X
+from resexpand.theory.signal import Signal
 
 W, B, RHO, DEPTH, START = 1.7, 0.1, 0.8, 4, 0.7
 PAIR = np.array([[1.0, 0.3], [0.3, 0.7]])
@@ -323,6 +326,9 @@ def test_no_theory_ignores_the_noise() -> None:
         depth=2,
         read_out=Linear(1, 0),
     )
+    inner = Branch(Linear(1, 0), Dropout(0.5), Activation("erf"), Linear(1, 0))
+    last = Branch(LayerNorm(), Activation("erf"), Linear(1, 0), StochasticDepth(0.5))
+    others = [ResNet(branch, scale=1, depth=2) for branch in (inner, last)]
     asks: list[Callable[[ResNet], Any]] = [
         one_loop,
         exact_moments,
@@ -338,9 +344,52 @@ def test_no_theory_ignores_the_noise() -> None:
         depth=2,
         read_out=[Dropout(0.5), Linear(1, 0)],
     )
-    for ask, each in product(asks, (net, head)):
-        with pytest.raises(ResexpandError):
+    for ask, each in product(asks, (net, head, *others)):
+        with pytest.raises(UnsupportedError, match=r"noise|states no law|not differentiable"):
             ask(each)
+    with pytest.raises(UnsupportedError, match="it draws noise"):
+        ResNet(Branch(Linear()), scale=1, depth=1, post_norm=Dropout(0.5))
+
+
+def test_normalised_branches() -> None:
+    """The sheet: ``E K = K0 + r C sum 1/p``, ``Var K = r^2 C^2 sum (1 - p)/p^3``, C/p for masks."""
+    survival = np.array([0.9, 0.7, 0.5, 1.0])
+    ops = (LayerNorm(), Activation("erf"), Dropout(0.8), Linear(W, B))
+    net = ResNet(Branch(*ops, StochasticDepth(survival)), scale=RHO, depth=DEPTH)
+    added = RHO**2 * (W * erf_pair(1, 1, 1) / 0.8 + B)
+    values = evaluate(kernel(net), K0=START)
+    mean = START + added * np.cumsum([0, *(1 / survival)])
+    np.testing.assert_allclose(values["K"], mean, rtol=1e-13)
+    spread = added**2 * np.cumsum([0, *((1 - survival) / survival**3)])
+    np.testing.assert_allclose(values["K_var"], spread, rtol=1e-12)
+    law = growth(ResNet(Branch(*ops, StochasticDepth(0.5)), scale=RHO, depth=DEPTH)).kernel.rhs
+    start, layer = sp.Symbol("K0", positive=True), sp.Symbol("l", integer=True, nonnegative=True)
+    assert float(law.subs({start: START, layer: 3})) == pytest.approx(START + 3 * added / 0.5)
+    # Masks in front of the norm: relu meets two Gaussians, erf other ones than without the norm.
+    moved = ResNet(Branch(Dropout(0.8), LayerNorm(), *ops[1:2], ops[3]), scale=RHO, depth=1)
+    feature = 0.8 * erf_pair(*(1 / 0.8,) * 3)
+    expected = START + RHO**2 * (W * feature + B)
+    assert evaluate(kernel(moved), K0=START)["K"][1] == pytest.approx(expected, rel=1e-12)
+    relu = Branch(LayerNorm(), Activation("relu"), Dropout(0.5), Linear(1, 0))
+    found = mask_correlation(ResNet(relu, scale=1, depth=1))
+    assert found == pytest.approx(SHEET[0.5], abs=1e-6)
+
+
+class Shifted(Map):
+    """``x -> x + 1``."""
+
+    kind = "Shifted"
+    expression = X + 1
+
+
+def test_a_shift_behind_masks_is_no_mixture_of_centred_gaussians() -> None:
+    ops = (Linear(1, 0), Dropout(0.5), Shifted(), Linear(W, B))
+    found = evaluate(kernel(ResNet(Branch(*ops), scale=1, depth=1)), K0=START)["K"][1]
+    assert found == pytest.approx(START + W * (START / 0.5 + 1) + B)
+    signal = Signal.gaussian((sp.Symbol("k", positive=True),))
+    for step in Branch(*ops[1:]).steps[:2]:
+        signal = signal.mapped(step, {Dropout.parameters[0].symbol: sp.Rational(1, 2)})
+    assert signal.mixture is None
 
 
 class Gate(Map):

@@ -7,6 +7,7 @@ is, ``\chi^{l,m} = \prod_{k=m+1}^{l} (...)_{K^{k-1}}``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import sympy as sp
@@ -117,6 +118,8 @@ class _Writer:
     def _output(self, output: Output) -> Iterable[Equation]:
         if output.kind == "propagator":
             yield from self._propagator(output)
+        elif output.kind == "layer" and output.vector:
+            yield from self._way_back(output)
         elif output.kind == "layer" and output.at_end != output.entries:
             labels = ("",) if len(output.at_end) == 1 else tuple(f"_{e}" for e in _ENTRIES)
             for label, value in zip(labels, output.at_end, strict=True):
@@ -130,6 +133,19 @@ class _Writer:
             for entry in output.entries:
                 left = f"{self._head(output.name)}^{{{self._depth()}}}"
                 yield self._equation(left, entry, self._depth(), f"{self._depth()}+1")
+
+    def _way_back(self, output: Output) -> Iterable[Equation]:
+        """Write matrices of the blocks that act on a vector, from the last block to the first."""
+        last = f"{self._depth()}+1"
+        head, size = symbol_latex(output.name), math.isqrt(len(output.entries))
+        ones = ", ".join("1" * size)
+        start = rf"P^{{{self._depth()}}} = {head}^{{{last}}} ({ones})^{{\top}}"
+        line = rf"{head}^{{l}} P^{{l}}, \quad {start}"
+        yield Equation("P^{l-1}", (line,), citations=self.recursion.citations)
+        for entries, at in ((output.entries, ("l-1", "l")), (output.at_end, (self._depth(), last))):
+            for index, entry in enumerate(entries):
+                place = f"{index // size + 1}{index % size + 1}"
+                yield self._equation(f"{head}_{{{place}}}^{{{at[1]}}}", entry, *at)
 
     def _propagator(self, output: Output) -> Iterable[Equation]:
         if output.matrix is None:

@@ -9,12 +9,14 @@ needs three times `columns * width`. On the way back
 
 an activation multiplies by phi'(u) at the u it met, a `Linear` by the transpose of the weights that
 acted on the way forward (`function_space_transpose`, `dense_transpose`; of rotations,
-`weights.haar_columns_transpose`, `weights.haar_householder_transpose`). Left behind are
+`weights.haar_columns_transpose`, `weights.haar_householder_transpose`). Under averages over
+a batch `p_a^l` is the derivative of the sum of the outputs of the batch. Left behind are
 
     gradients    p_a^l . p_b^l                                                       l = 0 ... L
     ntk_layers   sum over the linear operations of block l+1 of C_ab (g_a . g_b),    l = 0 ... L-1
                  g the gradient at its image, C_ab = s x_a . x_b / N + t; the read-out's, l = L
-    pairings     p^l . v^l with the tangent along a random direction; constant by the chain rule
+    pairings     sum_a p_a^l . v_a^l with the tangents along a random direction; constant by the
+                 chain rule
     overlaps     p_a^l . p_b^L
 """
 
@@ -27,14 +29,15 @@ from typing import ClassVar, Self
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
+    refuse_batches,
     refuse_jumps,
     slope_call,
     without_deltas_in,
 )
-from resexpand.montecarlo.groups.maps import MapCall, map_call
+from resexpand.montecarlo.groups.maps import MapCall, batch_loop, map_call
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.weights.law import PRODUCTS
-from resexpand.network.differentials import gradient
+from resexpand.network.differentials import AveragedMap, gradient
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step
@@ -80,7 +83,7 @@ ROOMS = {
     "met": "(depth + 1, laws.shape[0], inputs, length)",
     "acted_on": "(depth + 1, laws.shape[0], weighted, length)",
 }
-TANGENT_ROOMS = {"tangents": "(depth + 1, np.int64(1), length)"}
+TANGENT_ROOMS = {"tangents": "(depth + 1, inputs, length)"}
 
 EPILOGUE = """\
         place = (key0, key1, depth + 1, draw)
@@ -131,7 +134,7 @@ def write_overlaps(gradients, top, width, out):
 
 PAIRING = """\
 {space}if pairings.size:
-{space}    write_pairing(p, tangents[{layer}, 0], width, pairings[n, {layer}])
+{space}    write_pairing(p, tangents[{layer}], width, pairings[n, {layer}])
 """
 
 
@@ -169,8 +172,12 @@ class Gradients(ColumnGroup):
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
-        phi = _turned_back(j, op)
         overlaps = [WRITE_OVERLAPS] if self.overlapped else []
+        if op.over == "batch":
+            count, name = "columns.shape[0]", f"phi_{j}_back"
+            given = (f"gradients_{j}", "kept, columns", count, name, _gradient(op), op)
+            return [*batch_loop(*given, "columns[c, i]", "kept[c, i]", "columns[c, i]"), *overlaps]
+        phi = _turned_back(j, op)
         return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("a")), *overlaps]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
@@ -183,7 +190,7 @@ class Gradients(ColumnGroup):
 
     def reading(self, site: str) -> str:
         """Return the line that keeps the tangent."""
-        kept = "keep(stream[direction : direction + 1], tangents[layer - 1])"
+        kept = "keep(stream[direction : direction + inputs], tangents[layer - 1])"
         return kept if site == "pairings" else ""
 
     def sampler(self, module: str, target: str = "cpu") -> str:
@@ -237,8 +244,11 @@ class Gradients(ColumnGroup):
         )
 
     def require(self, branch: Branch, names: str) -> None:
-        """Refuse activations that jump."""
+        """Refuse activations that jump, and tangent kernels of a batch that is coupled."""
         refuse_jumps(branch, names, "gradient")
+        if "ntk" in names:
+            why = "every output depends on all inputs of the batch, and their sum alone is followed"
+            refuse_batches(branch, names, why)
 
 
 def _turned_back(j: int, op: Map) -> MapCall:
@@ -246,8 +256,12 @@ def _turned_back(j: int, op: Map) -> MapCall:
     if op.is_function:
         slope = slope_call(j, op, "u")
         return replace(slope, value=f"g[i] *= {slope.value}")
-    back = map_call(f"phi_{j}_back", j, op, without_deltas_in(gradient(op)), "u", "g")
+    back = map_call(f"phi_{j}_back", j, op, _gradient(op), "u", "g")
     return replace(back, value=f"g[i] = {back.value}")
+
+
+def _gradient(op: Map) -> AveragedMap:
+    return without_deltas_in(gradient(op))
 
 
 def _line(step: Step) -> str:

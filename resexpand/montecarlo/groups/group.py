@@ -189,11 +189,17 @@ def refuse_jumps(branch: Branch, names: str, what: str) -> None:
     refuse(branch, names, lambda op: f"{op.name}{why}" if op.jumps else "", remedy)
 
 
+def refuse_batches(branch: Branch, names: str, why: str) -> None:
+    """Refuse maps that couple the inputs of a batch."""
+    remedy = "ask for kernel, gradient or directional_derivative"
+    refuse(branch, names, lambda op: why if op.over == "batch" else "", remedy)
+
+
 def refuse_averages(branch: Branch, names: str) -> None:
     """Refuse maps with averages over the neurons, on behalf of columns that cannot follow."""
-    why = "its averages over the neurons couple what these columns take apart"
+    why = "its averages over the {} couple what these columns take apart"
     remedy = "ask for kernels, tangents or gradients, which follow averages"
-    refuse(branch, names, lambda op: why if op.averages else "", remedy)
+    refuse(branch, names, lambda op: why.format(op.over) if op.averages else "", remedy)
 
 
 def without_deltas_in(averaged: AveragedMap) -> AveragedMap:

@@ -8,6 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats, phi_call
+from resexpand.montecarlo.groups.maps import batch_loop
+from resexpand.network.differentials import forward
 from resexpand.network.operation import Map
 
 LOOP = '''
@@ -44,6 +46,10 @@ class Inputs(ColumnGroup):
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi and its loop."""
+        if op.over == "batch":
+            read, written = "source[c, i]", "target[c, i]"
+            given = (f"inputs_{j}", "source, target, count", "count", f"phi_{j}", forward(op), op)
+            return batch_loop(*given, written, read)
         phi = phi_call(j, op, "h")
         return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("c"))]
 

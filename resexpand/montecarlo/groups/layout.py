@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats
 from resexpand.montecarlo.groups.inputs import Inputs
-from resexpand.montecarlo.groups.tangents import PARENTS, Tangents
+from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.input_kernel import triangular_root
 from resexpand.network.resnet import Branch
 
@@ -106,8 +106,8 @@ class Layout:
     def parents(self) -> NDArray[np.int64]:
         """Input to which each tangent belongs."""
         tangents = self.of_kind(Tangents)
-        kinds = tangents.kinds if isinstance(tangents, Tangents) else ()
-        return np.array([PARENTS[kind] for kind in kinds], dtype=np.int64)
+        parents = tangents.parents if isinstance(tangents, Tangents) else ()
+        return np.array(parents, dtype=np.int64)
 
     @cached_property
     def sites(self) -> dict[str, tuple[int, ...]]:

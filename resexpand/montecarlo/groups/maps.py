@@ -6,6 +6,7 @@ that column is mapped. Its derivatives are of the same form (`resexpand.network.
 Noise is made of uniform numbers, drawn into rows of scratch before a column is mapped. They are a
 function of the column that a loop is about, so derivatives of a column and the way back draw those
 of the column again.
+Averages over a batch are taken neuron by neuron, of all columns of a batch at once (`batch_loop`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,28 @@ def {name}({columns}, width{rest}):
         total += {name}_term({entries}{rest})
     return over_lanes(total) / width
 '''
+
+
+BATCH = '''
+@chunk
+def {loop}({arguments}, width, law):
+    """Map the columns of every batch, neuron by neuron."""
+{reads}    size = {count}
+{size}    for first_of in range(0, {count}, size):
+        behind = first_of + size
+        for turn in range(turns(width)):
+            i = entry(turn)
+{averages}            for c in range(first_of, behind):
+                {new} = {value}
+    meet()
+'''
+
+BATCH_MEAN = """\
+            s{k} = 0.0
+            for c in range(first_of, behind):
+                s{k} += {term}
+            s{k} /= size
+"""
 
 
 @dataclass(frozen=True)
@@ -86,39 +109,27 @@ def map_call(name: str, j: int, op: Map, averaged: AveragedMap, *columns: str) -
     *columns : str
         Names in the loop of the column of `X`, and of `OTHER` if there is one.
     """
-    uniforms = [sp.Symbol(f"uniform_{k}", positive=True) for k in range(len(op.noise))]
+    uniforms, noise = _noise(op)
     rows = [f"u{k}" for k in range(len(op.noise))]
-    pairs = zip(op.noise, uniforms, strict=True)
-    noise = [(each.symbol, each.quantile(u)) for each, u in pairs]
-    arguments = [*[X, OTHER][: len(columns)], *uniforms]
+    functions, rests = _scalars(name, op, averaged, len(columns))
     columns = (*columns, *rows)
-    texts = [f"p{k}" for k in range(len(op.parameters))]
-    symbols = [*arguments, *(parameter.symbol for parameter in op.parameters)]
     entries = ", ".join(f"{column}[i]" for column in columns)
-    functions, lines = [], []
-    for k, (symbol, term) in enumerate(averaged.averages):
+    lines = []
+    for k, rest in enumerate(rests[:-1]):
         mean = f"{name}_mean_{k}"
-        rest = "".join(f", {text}" for text in texts)
-        text = scalar_function(f"{mean}_term", symbols, [term], definitions=noise)
-        functions.append(text)
         functions.append(
             MEAN.format(name=mean, columns=", ".join(columns), rest=rest, entries=entries)
         )
         lines.append(f"        s{k} = {mean}({', '.join(columns)}, width{rest})\n")
-        symbols.append(symbol)
-        texts.append(f"s{k}")
-    functions.append(scalar_function(name, symbols, [averaged.value], definitions=noise))
     has_arguments = bool(op.arguments)
-    reads = [f"p{k} = law[{k}]" for k in range(len(op.parameters))]
-    reads += [f"{row} = noise[{k}]" for k, row in enumerate(rows)]
     drawing = ("(key0, key1, layer, draw)", "noise") if op.noise else ()
     return MapCall(
         functions=tuple(functions),
         parameters=(", width, law" if has_arguments else "") + (", place, noise" * bool(op.noise)),
         given=(f", width, laws[{j}]" if has_arguments else "") + "".join(f", {d}" for d in drawing),
-        reads="".join(f"    {line}\n" for line in reads),
+        reads=_reads(op) + "".join(f"    {row} = noise[{k}]\n" for k, row in enumerate(rows)),
         averages="".join(lines),
-        value=f"{name}({', '.join([entries, *texts])})",
+        value=f"{name}({entries}{rests[-1]})",
         noise=tuple(noise),
         uniforms=tuple(uniforms),
         fills=tuple(_fill(each, j, k) for k, each in enumerate(op.noise)),
@@ -131,3 +142,81 @@ def _fill(noise: Noise, j: int, k: int) -> str:
     vector = (MOST_NOISE * j + k) * NOISE_COLUMNS
     column = "0" if noise.shared else "{column}"
     return f"write_uniform{'' if one else 's'}(place, {vector}, {column}, noise[{k}])"
+
+
+def batch_loop(
+    loop: str, arguments: str, count: str, name: str, averaged: AveragedMap, op: Map, *entries: str
+) -> list[str]:
+    """Return the texts of a loop over the columns of batches, and of what it calls.
+
+    Parameters
+    ----------
+    loop, arguments : str
+        Name of the loop, and its arguments in front of the width.
+    count : str
+        Number of inputs, in terms of the arguments.
+    name : str
+        Of the generated functions.
+    averaged : AveragedMap
+        The map itself, or a derivative of it.
+    op : Map
+        The operation.
+    *entries : str
+        Entry ``i`` of column ``c``: what is written, `X`, and `OTHER` if there is one.
+    """
+    new, *read = entries
+    given = ", ".join(read)
+    functions, rests = _scalars(name, op, averaged, len(read))
+    means = (
+        BATCH_MEAN.format(k=k, term=f"{name}_mean_{k}_term({given}{rest})")
+        for k, rest in enumerate(rests[:-1])
+    )
+    place = next((k for k, p in enumerate(op.parameters) if p.symbol == op.group), None)
+    size = "" if place is None else f"    if p{place} > 0.0:\n        size = int(p{place})\n"
+    return [
+        *functions,
+        BATCH.format(
+            loop=loop,
+            arguments=arguments,
+            reads=_reads(op),
+            count=count,
+            size=size,
+            averages="".join(means),
+            new=new,
+            value=f"{name}({given}{rests[-1]})",
+        ),
+    ]
+
+
+def _noise(op: Map) -> tuple[list[sp.Symbol], list[tuple[sp.Symbol, sp.Expr]]]:
+    """Return a uniform number for every noise of a map, and the noise as a function of it."""
+    uniforms = [sp.Symbol(f"uniform_{k}", positive=True) for k in range(len(op.noise))]
+    pairs = zip(op.noise, uniforms, strict=True)
+    return uniforms, [(each.symbol, each.quantile(u)) for each, u in pairs]
+
+
+def _reads(op: Map) -> str:
+    """Return the lines that read the parameters of a map."""
+    return "".join(f"    p{k} = law[{k}]\n" for k in range(len(op.parameters)))
+
+
+def _scalars(
+    name: str, op: Map, averaged: AveragedMap, columns: int
+) -> tuple[list[str], list[str]]:
+    """Return the functions of one neuron: the terms of the averages, and what is computed.
+
+    With them, what each takes behind the entries of the columns.
+    """
+    texts = [f"p{k}" for k in range(len(op.parameters))]
+    uniforms, noise = _noise(op)
+    symbols = [*[X, OTHER][:columns], *uniforms, *(p.symbol for p in op.parameters)]
+    functions, rests = [], []
+    for k, (symbol, term) in enumerate(averaged.averages):
+        functions.append(
+            scalar_function(f"{name}_mean_{k}_term", symbols, [term], definitions=noise)
+        )
+        rests.append("".join(f", {text}" for text in texts))
+        symbols.append(symbol)
+        texts.append(f"s{k}")
+    functions.append(scalar_function(name, symbols, [averaged.value], definitions=noise))
+    return functions, [*rests, "".join(f", {text}" for text in texts)]

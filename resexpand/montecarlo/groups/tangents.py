@@ -6,7 +6,8 @@ layer 0, with `h^0 = z F^T`, `F F^T = K^0` and the normals z held fixed,
 
     variance     v = z dF^T/dK^0          one input:  the derivative with respect to its kernel
     covariance   v = z (dF/dK^0_12)^T     two inputs: the second moves, the first does not
-    direction    v = a direction of its own, independent of the input
+    direction    v = a direction of its own, independent of the input; of several inputs the first
+                 moves, and the others as averages over the batch move them
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from resexpand.errors import KernelError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
     Floats,
+    refuse_batches,
     refuse_jumps,
     slope_call,
     without_deltas_in,
 )
-from resexpand.montecarlo.groups.maps import MapCall, map_call
-from resexpand.network.differentials import tangent
+from resexpand.montecarlo.groups.maps import MapCall, batch_loop, map_call
+from resexpand.network.differentials import AveragedMap, tangent
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
 
@@ -44,6 +46,9 @@ def tangents_{j}(source, target, first, parents{phi.parameters}):
 PARENTS = {"variance": 0, "covariance": 1, "direction": 0}
 """The input at which each kind is a tangent."""
 
+STILL = "still at "
+"""Kind of the tangent of an input that stands still at layer 0, in front of its number."""
+
 
 @dataclass(frozen=True)
 class Tangents(ColumnGroup):
@@ -59,6 +64,22 @@ class Tangents(ColumnGroup):
         """One column per kind."""
         return len(self.kinds)
 
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """Input to which each tangent belongs."""
+        return tuple(
+            int(kind.removeprefix(STILL)) if kind.startswith(STILL) else PARENTS[kind]
+            for kind in self.kinds
+        )
+
+    def at(self, inputs: int) -> Self:
+        """Return the group for D inputs: along a direction, all of them have a tangent."""
+        if "direction" not in self.kinds:
+            return self
+        others = (f"{STILL}{k}" for k in range(1, inputs))
+        rest = (kind for kind in self.kinds if kind != "direction")
+        return type(self)((*rest, "direction", *others))
+
     def joined(self, other: Self) -> Self:
         """Return the tangents of both, each once."""
         return type(self)(tuple(dict.fromkeys((*self.kinds, *other.kinds))))
@@ -73,12 +94,18 @@ class Tangents(ColumnGroup):
         """
         matrix = np.zeros((len(kernel) + 1, self.carried))
         for t, kind in enumerate(self.kinds):
-            column = _START[kind](kernel, root)
+            column = _START[kind](kernel, root) if kind in _START else np.zeros(1)
             matrix[: len(column), t] = column
         return matrix
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
+        if op.over == "batch":
+            first, name = "source, target, first, parents", f"phi_{j}_moved"
+            given = (f"tangents_{j}", first, "parents.size", name, _tangent(op), op)
+            return batch_loop(
+                *given, "target[first + c, i]", "source[c, i]", "source[first + c, i]"
+            )
         phi = _moved(j, op)
         return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("parents[t]"))]
 
@@ -87,8 +114,11 @@ class Tangents(ColumnGroup):
         return f"tangents_{j}({source}, {target}, tangents_at, parents{_moved(j, op).given})"
 
     def require(self, branch: Branch, names: str) -> None:
-        """Refuse activations that jump."""
+        """Refuse activations that jump, and inputs that move by themselves in a batch."""
         refuse_jumps(branch, names, "derivative")
+        if {"variance", "covariance"} & set(self.kinds):
+            why = "they follow one or two inputs, and those of a batch move together"
+            refuse_batches(branch, names, why)
 
 
 def _moved(j: int, op: Map) -> MapCall:
@@ -96,7 +126,11 @@ def _moved(j: int, op: Map) -> MapCall:
     if op.is_function:
         slope = slope_call(j, op, "h")
         return replace(slope, value=f"{slope.value} * v[i]")
-    return map_call(f"phi_{j}_moved", j, op, without_deltas_in(tangent(op)), "h", "v")
+    return map_call(f"phi_{j}_moved", j, op, _tangent(op), "h", "v")
+
+
+def _tangent(op: Map) -> AveragedMap:
+    return without_deltas_in(tangent(op))
 
 
 def _variance(kernel: Floats, root: Floats) -> Floats:

@@ -96,9 +96,11 @@ def direction_of(matrix: NDArray[np.float64]) -> int:
 
 @loop
 def write_pairing(
-    gradients: Columns, tangent: Columns, width: int, out: NDArray[np.float64]
+    gradients: Columns, tangents: Columns, width: int, out: NDArray[np.float64]
 ) -> None:
-    """Write `p_1 . v`, shape (1,)."""
-    product = dot(gradients[0], tangent, width)
+    """Write the sum of `p_a . v_a`, shape (1,)."""
+    product = 0.0
+    for a in range(gradients.shape[0]):
+        product += dot(gradients[a], tangents[a], width)
     if leads():
         out[0] = product

@@ -6,7 +6,7 @@ has no read-out) and `p_a^l = dy_a/dh_a^l`, taken at fixed weights along each ne
     gradient               p_a^l . p_b^l, its diagonal is |dy/dh^l|^2                 l = 0 ... L
     gradient_overlap       p_a^l . p_b^L, so that |p^l - p^L|^2 can be formed         l = 0 ... L
     log_gradient           ln |p_a^l|^2                                               l = 0 ... L
-    directional_derivative p^l . v^l, one input; v^0 a random direction               l = 0 ... L
+    directional_derivative sum_a p_a^l . v_a^l; v_1^0 a random direction              l = 0 ... L
     ntk                    sum over parameters of (dy_a/dtheta)(dy_b/dtheta)
     ntk_layers             the same from the read-in (0), block l, the read-out (L+1), l = 0 ... L+1
 
@@ -20,7 +20,9 @@ gradient g at its image then gives `(s x_a.x_b/N + t) g_a.g_b`, the read-out `s 
 the read-in, `h^0 = W_in x + b_in`, gives `K^0_ab p_a^0.p_b^0`. All parameters are trained; to leave
 some out, subtract their layers in `ntk_layers`.
 
-By the chain rule `p^l . v^l` is the derivative of y along v^0 and does not depend on l.
+By the chain rule `sum_a p_a^l . v_a^l` is the derivative of the outputs along v^0, the first input
+moving, and does not depend on l. Where averages run over a batch, `y_a` depends on all inputs, and
+`p_a^l` is the derivative of the sum of the outputs of the batch.
 
 Source: Jacot, Gabriel & Hongler, arXiv:1806.07572, for the tangent kernel.
 """
@@ -70,7 +72,7 @@ BACKWARD = (
     Observable("gradient_overlap", _gradient_overlap, ("gradients", "overlaps"), OVERLAPPED),
     Observable("log_gradient", _log_gradient, ("gradients",), GRADIENTS),
     Observable(
-        "directional_derivative", _directional_derivative, ("gradients", "pairings"), PAIRED, 1
+        "directional_derivative", _directional_derivative, ("gradients", "pairings"), PAIRED
     ),
     Observable("ntk", _ntk, ("gradients", "ntk_layers"), GRADIENTS),
     Observable("ntk_layers", _ntk_layers, ("gradients", "ntk_layers"), GRADIENTS),

@@ -72,7 +72,7 @@ def pair(each: Check) -> Check:
 
 def _operations(fields: Fields) -> list[str]:
     """Return the operation of every row of `variances`: kind of block by kind, of equal length."""
-    ending = [*fields.get("head", []), *filter(None, [fields.get("post_norm")])]
+    ending = [*fields.get("head", []), *([fields["post_norm"]] if "post_norm" in fields else [])]
     kinds = [[*own, *ending] for own in (fields["branch"], *fields.get("blocks", []))]
     rows = max(map(len, kinds))
     return [op for own in kinds for op in [*own, *[""] * (rows - len(own))]]
@@ -121,6 +121,7 @@ SETTINGS: Mapping[str, Check] = {
     "branch": listed(text, least=1),
     "blocks": listed(listed(text, least=1), least=1),
     "head": listed(text),
+    "post_norm": text,
     "depth": whole(1),
     "scales": either(number(), listed(number(), count=lambda fields: fields.get("depth", 0))),
     "skip": number(),
@@ -133,7 +134,6 @@ SETTINGS: Mapping[str, Check] = {
     "seed": whole(0, 2**64),
     "weights": text,
     "control": text,
-    "post_norm": text,
     "histograms": _edges,
 }
 """Settings of a run."""

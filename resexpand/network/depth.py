@@ -1,8 +1,6 @@
-"""Residual scales and the depth of a network: one for all blocks, one per block, or per kind."""
+"""Residual scales and depth of a network, read from what a user gives."""
 
 from __future__ import annotations
-
-from typing import TypeAlias
 
 import sympy as sp
 
@@ -10,31 +8,31 @@ from resexpand.errors import DescriptionError
 from resexpand.network.numbers import listed
 from resexpand.network.operation import hyperparameter
 
-Scales: TypeAlias = sp.Expr | tuple[sp.Expr, ...]
 
-
-def scales_of(scale: object) -> Scales:
-    """Return one scale, or a tuple of several."""
+def scales_of(scale: object) -> sp.Expr | tuple[sp.Expr, ...]:
+    """Return the residual scale as one expression, or one per block or kind of block."""
     values = listed(scale, "scale")
     if values is None:
         return hyperparameter(scale, "scale")
     return tuple(hyperparameter(value, "scale") for value in values)
 
 
-def per_block(scales: Scales, depth: sp.Expr) -> Scales:
+def scales_per_block(
+    scales: sp.Expr | tuple[sp.Expr, ...], depth: sp.Expr
+) -> sp.Expr | tuple[sp.Expr, ...]:
     """Return one scale per block; those of the kinds of blocks repeat in their cycle."""
     if not isinstance(scales, tuple) or depth == len(scales):
         return scales
     return tuple(scales[block % len(scales)] for block in range(int(depth)))
 
 
-def depth_of(depth: object, scales: Scales, kinds: int) -> sp.Expr:
-    """Return the number of blocks, which fits the scales and the kinds of blocks.
+def depth_from(depth: object, scales: sp.Expr | tuple[sp.Expr, ...], kinds: int) -> sp.Expr:
+    """Return the number of blocks, given or counted from the scales; `kinds` repeat in a cycle.
 
     Raises
     ------
     DescriptionError
-        If it is no positive integer, or there is not one scale per block or kind.
+        If it is no positive integer, or not the number of scales.
     """
     if depth is None:
         if not isinstance(scales, tuple):

@@ -1,0 +1,236 @@
+"""Kernels of batches as numbers: of exchangeable ones compiled, of others block by block.
+
+Where every two inputs of a batch stand alike, the few averages of a `BatchRecursion` are computed
+once, and its routine runs on any grid of hyperparameters. Any other kernel, and eps > 0, is carried
+through the operations of every block as a matrix (`resexpand.numbers.batch_blocks`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.memory import require_memory
+from resexpand.codegen.routine import Target, compile_routine
+from resexpand.codegen.schedule import chosen_outputs
+from resexpand.codegen.values import Values
+from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.gaussian.sphere import gradient_averages
+from resexpand.network.activation import Activation
+from resexpand.network.batch_norm import GHOST, is_running, require_batch
+from resexpand.numbers.batch_blocks import kernels_by_block
+from resexpand.numbers.batch_moments import Psi, is_exchangeable, sphere_averages
+from resexpand.theory.batch import BatchRecursion, Stage
+from resexpand.theory.batch_gradients import FACTORS, SIZE
+
+Array = NDArray[np.float64]
+FEWER = "take a smaller batch, or fewer points at a time"
+LATTICE = "averages over the batch by a lattice rule: relative error of {name} {error:.1g}"
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """A stage with numbers in place of symbols."""
+
+    stage: Stage
+    eps: float
+    psi: Psi
+
+    def size(self, count: int) -> int:
+        """Return how many inputs share their statistics."""
+        return ghost_of(self.stage) or count
+
+
+def ghost_of(stage: Stage) -> int:
+    """Return the inputs of a ghost batch, 0 for all."""
+    return next(int(value) for p, value in stage.op.pairs if p.symbol == GHOST)
+
+
+def evaluate_batch(
+    theory: BatchRecursion,
+    *,
+    target: Target = "cpu",
+    outputs: str | Iterable[str] | None = None,
+    **hyperparameters: Any,
+) -> Values:
+    """Return the kernel of a batch, ``K0`` of shape ``(..., B, B)`` or ``inputs`` of B rows.
+
+    Raises
+    ------
+    HyperparameterError, KernelError
+        If the batch has no statistics to normalise by, or a kernel that is not exchangeable comes
+        with a grid of hyperparameters.
+    UnsupportedError
+        If there is no theory of this kernel.
+    """
+    own = theory.net.free_symbols
+    bindings = {s: value for s, value in theory.bindings if s != value or s in own}
+    layers = dict(theory.layer_bindings)
+    point = bind(theory.net, bindings, layers, hyperparameters, matrix=True)
+    stages = [_numbers(stage, point) for stage in theory.stages]
+    for found in stages:
+        require_batch(found.stage.op, (found.eps, float(ghost_of(found.stage))), point.kernel)
+    count = point.kernel.shape[-1]
+    sizes = {found.size(count) for found in stages}
+    if len(sizes) > 1:
+        raise UnsupportedError(
+            f"ghost batches of {' and '.join(map(str, sorted(sizes)))} in one network",
+            "the kernel is known where all normalisations share their batches",
+            "use one ghost= for all",
+        )
+    size = sizes.pop()
+    if is_exchangeable(point.kernel, count) and not any(found.eps for found in stages):
+        given = {k: v for k, v in hyperparameters.items() if k not in ("K0", "inputs")}
+        return _compiled(theory, target, outputs, given, point, stages, size)
+    return _by_blocks(theory, outputs, point, size)
+
+
+def _numbers(stage: Stage, point: Point) -> _Numbers:
+    at = {}
+    for symbol in (stage.function.free_symbols | stage.eps.free_symbols) & point.values.keys():
+        value = point.values[symbol]
+        if value.ndim:
+            raise _one_by_one(f"{symbol} of shape {value.shape}")
+        at[symbol] = sp.Float(float(value), 17)
+    layered = (stage.function.free_symbols | stage.eps.free_symbols) & point.layer_values.keys()
+    if layered:
+        raise UnsupportedError(
+            f"one {min(map(str, layered))} per block behind a normalisation",
+            "its averages are computed once for all blocks",
+            "give one value, or several kinds of blocks",
+        )
+    function = stage.function.xreplace(at)
+    return _Numbers(stage, float(stage.eps.xreplace(at)), Psi(Activation(function)))
+
+
+def _one_by_one(asked: str) -> HyperparameterError:
+    return HyperparameterError(
+        asked, "averages over the batch are taken for one value", "loop over the values"
+    )
+
+
+def _compiled(
+    theory: BatchRecursion,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+    point: Point,
+    stages: list[_Numbers],
+    size: int,
+) -> Values:
+    """Run the recursion of an exchangeable batch."""
+    errors = [0.0]
+    for own in stages:
+        fine, coarse = (sphere_averages(own.psi, size, r) for r in ("fine", "coarse"))
+        for symbol, name in zip(own.stage.symbols, ("square", "product", "mean"), strict=True):
+            given[str(symbol)] = value = getattr(fine, name)
+            errors.append(abs(value - getattr(coarse, name)) / max(fine.square, 1e-300))
+    names = [o.name for o in chosen_outputs(theory, _without_gradient(outputs))]
+    if FACTORS in (o.name for o in theory.outputs):
+        given |= _slopes(theory, stages, size)
+    across = {"K_13"} & {o.name for o in theory.outputs} if size < point.kernel.shape[-1] else set()
+    wanted = list(dict.fromkeys([*names, *across]))
+    values = compile_routine(theory, target, wanted)(K0=point.kernel[..., :2, :2], **given)
+    for name in names:
+        if theory.output(name).shape == (2, 2):
+            between = values.get("K_13") if name == "K" and not _runs(theory) else None
+            values[name] = _spread(values[name], between, point.kernel.shape[-1], size)
+            values.quadrature_error[name] = max(values.quadrature_error.get(name, 0.0), *errors)
+    for name in across - set(names):
+        del values[name]
+    if FACTORS in names:
+        values["gradient"] = _gradients(values[FACTORS], size)
+    values.notes += point.notes
+    return values
+
+
+def _without_gradient(outputs: str | Iterable[str] | None) -> list[str] | None:
+    """Return the outputs of the recursion: gradients are put together from its factors."""
+    if outputs is None:
+        return None
+    asked = [outputs] if isinstance(outputs, str) else list(outputs)
+    return list(dict.fromkeys(FACTORS if name == "gradient" else name for name in asked))
+
+
+def _slopes(theory: BatchRecursion, stages: list[_Numbers], size: int) -> dict[str, float]:
+    """Return the averages that gradients need, by name."""
+    if size <= 3:
+        raise UnsupportedError(
+            f"the mean of squared gradients of a batch of {size}",
+            "it is infinite: the inverse square of the length of a centred batch has no mean",
+            "give a batch of more than 3 inputs, or sample log_gradient",
+        )
+    found: dict[str, float] = {str(SIZE): float(size)}
+    for own in stages:
+        if own.psi.law.jumps:
+            raise UnsupportedError(
+                f"gradients through {own.psi.law!r}", "it jumps", "use a continuous activation"
+            )
+        both = gradient_averages(own.psi.slope, own.psi.kinks, size)
+        found |= {str(own.stage.centred): both[0], str(own.stage.common): both[1]}
+    bound = {s.name for s, _ in theory.bindings}
+    return {name: value for name, value in found.items() if name in bound}
+
+
+def _gradients(factors: Array, size: int) -> Array:
+    """Return the second moments of gradients at layers 0 ... L, shape (..., L + 1, B, B)."""
+    depth = factors.shape[-2]
+    matrices = factors.reshape(*factors.shape[:-1], 2, 2)
+    found = np.empty((*factors.shape[:-1], 2))
+    moment = np.ones((*factors.shape[:-2], 2))
+    for layer in reversed(range(depth)):
+        moment = (matrices[..., layer, :, :] @ moment[..., None])[..., 0]
+        found[..., layer, :] = moment
+    pair = np.stack([found, found[..., ::-1]], axis=-2)
+    return _spread(pair, None, size, size)
+
+
+def _runs(theory: BatchRecursion) -> bool:
+    return any(is_running(stage.op) for stage in theory.stages)
+
+
+def _spread(pair: Array, between: Array | None, count: int, size: int) -> Array:
+    """Return the kernel of a batch from that of two inputs, and of two in different groups."""
+    shape = (*pair.shape[:-2], count, count)
+    require_memory(f"kernels of {count} inputs", 8 * math.prod(shape), FEWER)
+    same = np.arange(count) // size
+    whole = np.broadcast_to(pair[..., :1, 1:], shape).copy()
+    if between is not None:
+        apart = same[:, None] != same
+        whole[..., apart] = between[..., None]
+    own = np.arange(count)
+    whole[..., own, own] = pair[..., :1, 0]
+    return whole
+
+
+def _by_blocks(
+    theory: BatchRecursion, outputs: str | Iterable[str] | None, point: Point, size: int
+) -> Values:
+    """Carry the kernel of a batch through every block as a matrix."""
+    if _runs(theory):
+        raise UnsupportedError(
+            "running statistics of this batch",
+            "they are known for exchangeable inputs and eps = 0",
+            'give K0 with one variance and one covariance, or mode="train"',
+        )
+    if point.grid:
+        raise _one_by_one(f"a grid of shape {point.grid} of kernels that are not exchangeable")
+    names = {o.name for o in chosen_outputs(theory, outputs)} & {"K", "C"}
+    kernels = kernels_by_block(theory.net, point, size)
+    arrays, errors, notes = {}, {}, list(point.notes)
+    for name in sorted(names):
+        repeated = kernels[name]
+        arrays[name] = repeated.mean(axis=1)
+        if repeated.shape[1] > 1:
+            scale = np.abs(arrays[name]).max(axis=(1, 2), keepdims=True)
+            spread = repeated.std(axis=1, ddof=1) / np.sqrt(repeated.shape[1])
+            errors[name] = 3 * float((spread / scale).max())
+            notes.append(LATTICE.format(name=name, error=errors[name]))
+    return Values(arrays, point.depth, (), errors, theory.citations, "cpu", tuple(notes))

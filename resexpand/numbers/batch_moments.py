@@ -1,0 +1,205 @@
+r"""Second moments of normalised batches, ``E psi(x) psi(x)^T`` of ``x = BN(u)``, ``u ~ N(0, S)``.
+
+With G = 1 - 11^T/B and ``S_G = G S G``:
+
+- exchangeable S, every psi: averages over a sphere, `resexpand.gaussian.sphere`; for eps > 0 the
+  sphere has the radius ``sqrt(B) s``, ``s^2 = a R^2/(a R^2 + B eps)``, a the variance over the
+  population and ``R^2`` chi-squared of B - 1 degrees of freedom;
+- any S, psi linear on either side of zero: with ``1/q = int_0^inf exp(-s q) ds`` for the squared
+  length the Gaussian average is one of another covariance, and
+
+      E psi psi^T = int_0^inf ds e^(-s eps) det(1 + 2 s S_G/B)^(-1/2) V(S_G (1 + 2 s S_G/B)^(-1)),
+
+  V the moment of psi without normalisation; the trapezoidal rule in ln s converges geometrically;
+- any other S and psi: randomly shifted lattice rules over R^B, whose spread is the error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from resexpand.activations.traits import is_homogeneous
+from resexpand.expressions.numeric import value_at
+from resexpand.gaussian.sphere import BatchAverages, batch_averages
+from resexpand.network.activation import Activation
+from resexpand.network.operation import X
+
+Array = NDArray[np.float64]
+
+ROUNDING = 1e-12
+"""Relative difference of entries that count as equal."""
+
+SHIFTS, POINTS, GENERATOR = 8, 16381, 4021
+"""Lattice rules: random shifts, points (a prime), and what Korobov's vectors are powers of."""
+
+STEP, REACH = 0.3, 38.0
+"""Of the trapezoidal rule in ln s, and e-folds until its terms are below rounding."""
+
+RADII = 96
+
+
+@dataclass(frozen=True)
+class Psi:
+    """The maps behind a normalisation, as one function."""
+
+    law: Activation
+
+    def __call__(self, x: Array) -> Array:
+        """Return the function of an array."""
+        values = value_at(self.law.expression, {X: np.asarray(x, dtype=np.float64)})
+        return np.broadcast_to(values, np.shape(x))
+
+    def slope(self, x: Array) -> Array:
+        """Return its derivative, where it exists."""
+        derivative = self.law.derivative(1).replace(sp.DiracDelta, lambda *_: sp.Integer(0))
+        return np.broadcast_to(value_at(derivative, {X: np.asarray(x)}), np.shape(x))
+
+    @cached_property
+    def kinks(self) -> tuple[float, ...]:
+        """Where it is not smooth, jumps included."""
+        return tuple(float(k) for k in (*self.law.kinks, *self.law.jumps))
+
+    @cached_property
+    def is_homogeneous(self) -> bool:
+        """Whether it is linear on either side of zero, and zero there."""
+        return is_homogeneous(self.law.expression)
+
+
+def is_exchangeable(kernel: Array, size: int) -> bool:
+    """Whether inputs are alike: one variance, one covariance within groups, one between them."""
+    count = kernel.shape[-1]
+    same = np.arange(count) // size
+    own, within = np.eye(count, dtype=bool), same[:, None] == same
+    for mask in (own, within & ~own, ~within):
+        entries = kernel[..., mask]
+        if entries.size and np.ptp(entries, axis=-1).max() > ROUNDING * np.abs(kernel).max():
+            return False
+    return True
+
+
+def sphere_averages(psi: Psi, size: int, resolution: str = "fine") -> BatchAverages:
+    """Return V_B, J_B and mu_B without eps."""
+    return batch_averages(psi, psi.kinks, size, resolution)
+
+
+def moments_of(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Array:
+    """Return the second moments of normalised batches.
+
+    Parameters
+    ----------
+    psi : Psi
+    kernels : ndarray, shape (n, B, B)
+        One kernel, or one for each of `SHIFTS` repetitions.
+    eps : float
+    size : int
+        Inputs that share statistics.
+    seed : int
+        Of the random shifts; each normalisation of a network has its own.
+
+    Returns
+    -------
+    ndarray, shape (n, B, B)
+        With `SHIFTS` repetitions where a lattice rule was used.
+    """
+    count = kernels.shape[-1]
+    if is_exchangeable(kernels[0], size) and len(kernels) == 1:
+        return _exchangeable(psi, kernels[0], eps, size)[None]
+    if size == count and psi.is_homogeneous:
+        return np.stack([_homogeneous(psi, kernel, eps) for kernel in kernels])
+    repeated = np.broadcast_to(kernels, (SHIFTS, count, count))
+    shifts = np.random.default_rng(seed).random((SHIFTS, 1, count + count % 2))
+    pairs = zip(repeated, shifts, strict=True)
+    return np.stack([_by_lattice(psi, kernel, eps, size, shift) for kernel, shift in pairs])
+
+
+def _exchangeable(psi: Psi, kernel: Array, eps: float, size: int) -> Array:
+    count = len(kernel)
+    spread = kernel[0, 0] - kernel[0, 1]
+    averages = [sphere_averages(psi, size)]
+    weights = np.ones(1)
+    if eps:
+        shrink, weights = _shrinking(spread, eps, size)
+        if psi.is_homogeneous:
+            one, of = averages[0], (float(weights @ shrink**2), float(weights @ shrink))
+            averages = [BatchAverages(one.square * of[0], one.product * of[0], one.mean * of[1])]
+            weights = np.ones(1)
+        else:
+            averages = [_shrunk(psi, s, size) for s in shrink]
+    square, product, mean = (
+        float(weights @ np.array([getattr(a, name) for a in averages]))
+        for name in ("square", "product", "mean")
+    )
+    same = np.arange(count) // size
+    found = np.where(same[:, None] == same, product, mean**2)
+    np.fill_diagonal(found, square)
+    return found
+
+
+def _shrunk(psi: Psi, shrink: float, size: int) -> BatchAverages:
+    kinks = [k / shrink for k in psi.kinks]
+    return batch_averages(lambda u: psi(shrink * u), kinks, size, "coarse")
+
+
+def _shrinking(spread: float, eps: float, size: int) -> tuple[Array, Array]:
+    """Return the shrinkage by eps, over the lengths of a centred batch, and weights."""
+    middle = np.sqrt(size - 1)
+    low, high = max(middle - 8, 0.0), middle + 8
+    x, weights = np.polynomial.legendre.leggauss(RADII)
+    radius = (high + low) / 2 + (high - low) / 2 * x
+    exponent = (size - 2) * np.log(radius) - radius**2 / 2
+    weights = weights * np.exp(exponent - exponent.max())
+    square = spread * radius**2
+    return np.sqrt(square / (square + size * eps)), weights / weights.sum()
+
+
+def _centred(kernel: Array) -> tuple[Array, Array]:
+    """Return eigenvalues, rounding set to zero, and eigenvectors of a centred kernel."""
+    centring = np.eye(len(kernel)) - 1 / len(kernel)
+    values, vectors = np.linalg.eigh(centring @ kernel @ centring)
+    return np.where(values > 1e-14 * values[-1], values, 0.0), vectors
+
+
+def _homogeneous(psi: Psi, kernel: Array, eps: float) -> Array:
+    values, vectors = _centred(kernel)
+    positive = values[values > 0]
+    first = -np.log(2 * positive[-1] / len(kernel)) - REACH
+    last = -np.log(2 * positive[0] / len(kernel)) + 2 * REACH / positive.size
+    s = np.exp(np.arange(first, last, STEP))[:, None]
+    grown = 1 + 2 * s * values / len(kernel)
+    weights = STEP * s[:, 0] * np.exp(-0.5 * np.log(grown).sum(axis=1) - eps * s[:, 0])
+    shrunk = np.einsum("ik,sk,jk->sij", vectors, values / grown, vectors)
+    return np.asarray(np.tensordot(weights, _pair_moments(psi, shrunk), 1))
+
+
+def _pair_moments(psi: Psi, covariance: Array) -> Array:
+    """Return ``<psi psi>`` of a function ``p x + q |x|``."""
+    up, down = (float(v) for v in psi(np.array([1.0, -1.0])))
+    even, odd = (up + down) / 2, (up - down) / 2
+    lengths = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0))
+    scale = lengths[:, :, None] * lengths[:, None, :]
+    ratio = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+    ratio = np.clip(ratio, -1, 1)
+    folded = scale * (np.sqrt(1 - ratio**2) + ratio * np.arcsin(ratio)) * 2 / np.pi
+    return np.asarray(odd**2 * covariance + even**2 * folded)
+
+
+def _by_lattice(psi: Psi, kernel: Array, eps: float, size: int, shift: Array) -> Array:
+    """Return the moment by a lattice of points, Gaussian by Box and Muller's transform."""
+    count, dimension = len(kernel), shift.shape[-1]
+    powers = [pow(GENERATOR, k, POINTS) for k in range(dimension)]
+    places = (np.arange(POINTS)[:, None] * np.array(powers) % POINTS) / POINTS
+    u = (places + shift) % 1.0
+    radius, angle = np.sqrt(-2 * np.log1p(-u[:, ::2])), 2 * np.pi * u[:, 1::2]
+    normals = np.hstack([radius * np.cos(angle), radius * np.sin(angle)])[:, :count]
+    values, vectors = np.linalg.eigh(kernel)
+    x = normals @ (vectors * np.sqrt(np.maximum(values, 0))).T
+    groups = x.reshape(POINTS, -1, size)
+    groups = groups - groups.mean(axis=2, keepdims=True)
+    groups = groups / np.sqrt((groups**2).mean(axis=2, keepdims=True) + eps)
+    y = psi(groups.reshape(POINTS, count))
+    return np.asarray(y.T @ y / POINTS)
