@@ -81,16 +81,17 @@ def growth_claim(net: ResNet, runs: Runs, scale: Scale) -> Claim:
     """Test the closed law of growth, which holds at every width."""
     layers = np.arange(scale.depth + 1)
     law = growth(net).kernel.lambdify("l", "K0")(layers, 1.0)
-    tests = [compare({"K": k}, runs[0], neglected=0.0) for k in (law, 2.0**layers)]
-    return Claim("growth", "a pre-LN stream grows by a constant per block", *tests, "doubling")
+    right, control = (compare({"K": k}, runs[0], neglected=0.0) for k in (law, 2.0**layers))
+    statement = "a pre-LN stream grows by a constant per block"
+    return Claim("growth", statement, right, control, "doubling")
 
 
 def profile_claim(name: str, net: ResNet, runs: Runs, wrong: Any, scale: Scale) -> Claim:
     """Test the gradients at all layers against a profile that is wrong."""
-    right = evaluate(gradient_moments(net), K0=1.0)["gradient"]
-    profiles = (right, right[-1] * wrong[0])
-    tests = [compare({"gradient": p}, runs, resolve=scale.resolve) for p in profiles]
-    return Claim(name, f"gradients of {name} are as derived", *tests, wrong[1])
+    theory = evaluate(gradient_moments(net), K0=1.0)["gradient"]
+    profiles = (theory, theory[-1] * wrong[0])
+    right, control = (compare({"gradient": p}, runs, resolve=scale.resolve) for p in profiles)
+    return Claim(name, f"gradients of {name} are as derived", right, control, wrong[1])
 
 
 def mean_claim(scale: Scale) -> Claim:
@@ -101,8 +102,9 @@ def mean_claim(scale: Scale) -> Claim:
     ]
     runs = drawn(nets[0], ["kernel"], scale, 70, PAIR)
     theories = [evaluate(kernel(net, 2), K0=PAIR)["K"] for net in nets]
-    tests = [compare({"K": k}, runs, resolve=scale.resolve) for k in theories]
-    return Claim("mean", "LayerNorm behind relu removes the mean", *tests, "the mean is left in")
+    right, control = (compare({"K": k}, runs, resolve=scale.resolve) for k in theories)
+    statement = "LayerNorm behind relu removes the mean"
+    return Claim("mean", statement, right, control, "the mean is left in")
 
 
 def figure(nets: Sequence[ResNet], runs: Sequence[Runs], wrong: Any, out: Path) -> None:
@@ -110,7 +112,7 @@ def figure(nets: Sequence[ResNet], runs: Sequence[Runs], wrong: Any, out: Path) 
     for net, run, (profile, words), name in zip(nets, runs, wrong, ("pre", "post"), strict=True):
         found = extrapolate_all(run)["gradient"]
         right = evaluate(gradient_moments(net), K0=1.0)["gradient"]
-        layers = np.arange(len(right))
+        layers = np.arange(len(right), dtype=float)
         curves = {"infinite width": right, words: right[-1] * profile}
         subtitle = rf"{name}-LN, relu, $L = {len(right) - 1}$, samples at $N \to \infty$"
         samples = Sampled(layers, found.mean, found.stderr)
@@ -124,6 +126,8 @@ def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dic
     wrong = [(np.ones(scale.depth + 1), "a flat profile"), ((2 / 3) ** back, "2/3 per block")]
     nets = [make(scale.depth, read_out=FINAL) for make in (pre_ln, post_ln)]
     runs = [drawn(net, ["kernel", "gradient"], scale, 100 + 10 * k) for k, net in enumerate(nets)]
+    if chosen.out is not None:
+        figure(nets, runs, wrong, chosen.out)
     claims = [
         growth_claim(nets[0], runs[0], scale),
         profile_claim("pre_ln", nets[0], runs[0], wrong[0], scale),

@@ -96,11 +96,8 @@ def _network(parser: argparse.ArgumentParser) -> None:
         help="operations of the branch in data-flow order, such as "
         "'Linear(1, 0.1); tanh; Linear(1.2, 0)'; instead of activation and variances",
     )
-    group.add_argument(
-        "--post-norm",
-        metavar="OP",
-        help="normalisation of the stream behind every block, such as 'LayerNorm(eps=1e-5)'",
-    )
+    behind = "norm behind every block, 'RMSNorm(0.1)'"
+    group.add_argument("--post-norm", metavar="OP", help=behind)
     branch.add_argument(
         "--activation",
         metavar="NAME",
