@@ -176,7 +176,10 @@ def implied(scale: Scale) -> dict[str, dict[str, list[float]]]:
 
 def figure(scale: Scale, path: Any) -> None:
     """Draw growth with and without normalisation, and gradients."""
-    size, (left, right) = scale.batches[-1], plt.subplots(1, 2, figsize=(8, 3.2), sharex=True)[1]
+    size, (left, right) = (
+        scale.batches[-1],
+        plt.subplots(1, 2, figsize=(8, 3.2), sharex=True, layout="constrained")[1],
+    )
     for model in MODELS:
         for name, values in growth(network(model, scale.depth), size).items():
             left.plot(values, label=f"{model}, {name.replace('_', ' ')}")

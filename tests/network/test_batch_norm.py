@@ -84,7 +84,7 @@ def test_a_store_resumes_it(tmp_path: Path) -> None:
 
 def test_commands_take_it(capsys: pytest.CaptureFixture[str]) -> None:
     ops = "BatchNorm(eps=0.1, ghost=2, mode=train); relu; Linear(2, 0)"
-    options = ["--branch", ops, "--depth", "2", "--K0", "1 .5; .5 1"]
+    options = ["--branch", ops, "--depth", "2", "--K0", "1,.5;.5,1"]
     draws = ["--width", "16", "--draws", "20"]
     assert main(["sample", *options, *draws]) == 0
     assert "kernel" in capsys.readouterr().out
