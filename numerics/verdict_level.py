@@ -5,11 +5,16 @@ a comparison together, also where draws are few, skewed, heavy-tailed, rare or c
 here has a known mean. Three claims:
 
 - level: the share of right theories that are rejected, over independent runs of every law. Control:
-  the same verdicts without skewness, effective draws and health of the sample.
+  Student's statistic alone.
 - power: theories that are off by 8 and by 20 standard errors are rejected, on laws that are well
   behaved; shares for 5 standard errors, and on the other laws, are in the record. Control: theories
-  that are off by one.
+  that are off by one. A hundred normal draws are not among them: what an event never seen may
+  change (`resexpand.agreement.verdict`) takes more than five standard errors there.
 - decisions: on laws that are well behaved right theories agree. Control: the laws that are not.
+
+The constants of the verdict were chosen on the laws of networks, "log-normal", "Student, 3", "few",
+"rare", "uniform" and "normal". The others it has not been fitted to, except "rare component", which
+asked for the rule of events never seen.
 
 Usage: ``python numerics/verdict_level.py [--scale smoke|full] [--out FOLDER]``. Exit code 0 if all
 claims agree, 1 if one disagrees (or a control slips through), 2 if undecided.
@@ -29,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand import Activation, Branch, Linear, ResNet, compare, evaluate, exact_moments
+from resexpand.agreement.tails import student_tail
 from resexpand.montecarlo.engine import make_sampler
 from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.estimate import Estimate
@@ -53,13 +59,13 @@ SHIFTS = (1, 5, 8, 20)
 class Scale:
     """How much is sampled: independent runs of every law."""
 
-    runs: int = 2_000
-    shifted_runs: int = 200
+    runs: int = 1_000
+    shifted_runs: int = 100
     laws: tuple[str, ...] = ()
 
 
 SETTINGS = {
-    "smoke": Scale(1_000, 100, ("relu", "log-normal", "uniform")),
+    "smoke": Scale(laws=("relu", "log-normal", "uniform")),
     "full": Scale(),
 }
 
@@ -113,11 +119,29 @@ def laws() -> dict[str, Callable[[], Law]]:
         "rare": lambda: independent(
             lambda rng, size: (rng.random(size) < 0.01).astype(float), 0.01, 200
         ),
+        "rare component": lambda: independent(
+            lambda rng, size: rng.standard_normal(size) + 10 * (rng.random(size) < 0.02), 0.2, 150
+        ),
+        "log-normal, 2": lambda: independent(
+            lambda rng, size: np.exp(2 * rng.standard_normal(size)), math.exp(2), 30
+        ),
+        "Pareto, 2.5": lambda: independent(
+            lambda rng, size: 1 + rng.pareto(2.5, size), 5 / 3, 1_000
+        ),
+        "products": lambda: independent(
+            lambda rng, size: np.prod(rng.standard_normal((2, *size)) ** 2, axis=0), 1.0, 60
+        ),
         "few": lambda: independent(lambda rng, size: rng.standard_exponential(size), 1.0, 30),
         "wide": lambda: network(linear(0.3, 10), 256, 2_000, tame=True),
         "uniform": lambda: independent(lambda rng, size: rng.random(size), 0.5, 400, tame=True),
+        "Laplace": lambda: independent(
+            lambda rng, size: rng.laplace(2, 1, size), 2, 400, tame=True
+        ),
         "normal": lambda: independent(
-            lambda rng, size: 1 + 0.1 * rng.standard_normal(size), 1.0, 100, tame=True
+            lambda rng, size: 1 + 0.1 * rng.standard_normal(size), 1.0, 300, tame=True
+        ),
+        "normal, 100": lambda: independent(
+            lambda rng, size: 1 + 0.1 * rng.standard_normal(size), 1.0, 100
         ),
     }
 
@@ -125,23 +149,14 @@ def laws() -> dict[str, Callable[[], Law]]:
 # --- verdicts -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Bare:
-    """Mean and standard error of an estimate, and nothing of the law of its draws."""
-
-    name: str
-    mean: Array
-    stderr: Array
-    variance: Array
-    n: int
-    width: int
-    status: str = "ok"
-    flags: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, e: Estimate) -> Bare:
-        """Return what is left of an estimate."""
-        return cls(e.name, e.mean, e.stderr, e.variance, e.n, e.width)
+def is_off(theory: dict[str, Array], run: dict[str, Estimate]) -> bool:
+    """Judge by Student's statistic alone, with Bonferroni's factor."""
+    names = {"kernel": "kernel", "G_mean": "kernel", "C_mean": "layer_covariance"}
+    pairs = [(theory[name], run[of]) for name, of in names.items() if name in theory]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.concatenate([np.abs(e.mean - values) / e.stderr for values, e in pairs])
+    t = t[np.isfinite(t)]
+    return bool(np.any(2 * t.size * student_tail(t, pairs[0][1].n - 1) < LEVEL))
 
 
 def runs_of(law: Law, count: int) -> Iterator[dict[str, Estimate]]:
@@ -187,7 +202,7 @@ def examine(law: Law, scale: Scale) -> Shares:
     kept, sums = [], []
     for run in runs_of(law, scale.runs):
         verdicts.append(verdict_of(law.theory, run))
-        bare.append(verdict_of(means, {name: Bare.of(e) for name, e in run.items()}))
+        bare.append(is_off(means, run))
         sums.append(run["kernel"].mean)
         if len(kept) < scale.shifted_runs:
             kept.append(run)
@@ -203,7 +218,7 @@ def examine(law: Law, scale: Scale) -> Shares:
         found[shift] = rejected / len(kept)
     count = len(verdicts)
     rejected, open_ = (verdicts.count(name) / count for name in ("disagrees", "inconclusive"))
-    return Shares(count, rejected, open_, bare.count("disagrees") / count, found)
+    return Shares(count, rejected, open_, sum(bare) / count, found)
 
 
 # --- claims -------------------------------------------------------------------------------------

@@ -20,19 +20,24 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
     from resexpand.network.batch_norm import BatchNorm
+    from resexpand.network.dropout import Dropout, SharedDropout
     from resexpand.network.layer_norm import LayerNorm
     from resexpand.network.linear import Linear
     from resexpand.network.ready_made import mlp, post_ln, pre_ln
     from resexpand.network.resnet import Branch, ResNet
     from resexpand.network.rms_norm import RMSNorm
     from resexpand.network.scale import Scale
+    from resexpand.network.stochastic_depth import DropPath, StochasticDepth
+    from resexpand.numbers.coin_average import coin_average
     from resexpand.numbers.evaluation import evaluate
+    from resexpand.numbers.mask_correlation import mask_correlation
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
     from resexpand.theory.gated_paths import gated_path_sum
     from resexpand.theory.gradients import gradient_moments
     from resexpand.theory.growth import growth, implied_scale
+    from resexpand.theory.masks import weight_scaling
     from resexpand.theory.mean_field import kernel
     from resexpand.theory.one_loop import one_loop
     from resexpand.theory.optimal_scale import optimal_scale
@@ -48,13 +53,18 @@ _HOMES = {
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
     "LayerNorm": "resexpand.network.layer_norm",
+    "DropPath": "resexpand.network.stochastic_depth",
+    "Dropout": "resexpand.network.dropout",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
     "Observable": "resexpand.montecarlo.observables.observable",
     "RMSNorm": "resexpand.network.rms_norm",
     "ResNet": "resexpand.network.resnet",
     "Scale": "resexpand.network.scale",
+    "SharedDropout": "resexpand.network.dropout",
+    "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
+    "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
     "doctor": "resexpand.workflows.doctor.examine",
@@ -66,6 +76,7 @@ _HOMES = {
     "implied_scale": "resexpand.theory.growth",
     "kernel": "resexpand.theory.mean_field",
     "majorant_of": "resexpand.theory.remainder",
+    "mask_correlation": "resexpand.numbers.mask_correlation",
     "measure_orders": "resexpand.measure.orders",
     "measure_paths": "resexpand.measure.paths",
     "mlp": "resexpand.network.ready_made",
@@ -81,12 +92,15 @@ _HOMES = {
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
     "to_latex": "resexpand.export.latex.to_latex",
+    "weight_scaling": "resexpand.theory.masks",
 }
 
 __all__ = [
     "Activation",
     "BatchNorm",
     "Branch",
+    "DropPath",
+    "Dropout",
     "LayerNorm",
     "Linear",
     "Majorant",
@@ -94,8 +108,11 @@ __all__ = [
     "RMSNorm",
     "ResNet",
     "Scale",
+    "SharedDropout",
+    "StochasticDepth",
     "__version__",
     "cite",
+    "coin_average",
     "compare",
     "compile_routine",
     "doctor",
@@ -107,6 +124,7 @@ __all__ = [
     "implied_scale",
     "kernel",
     "majorant_of",
+    "mask_correlation",
     "measure_orders",
     "measure_paths",
     "mlp",
@@ -122,6 +140,7 @@ __all__ = [
     "response",
     "sample",
     "to_latex",
+    "weight_scaling",
 ]
 
 

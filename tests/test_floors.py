@@ -21,6 +21,7 @@ FLOORS = {
     "errors": 0,
     "conventions": 0,
     "references": 0,
+    "progress": 0,
     "expressions": 0,
     "gaussian": 1,
     "activations": 1,
@@ -44,6 +45,7 @@ FLOORS = {
 NEIGHBOURS = {
     ("conventions", "errors"),
     ("references", "errors"),
+    ("progress", "errors"),
     ("expressions", "errors"),
     ("expressions", "conventions"),
     ("activations", "gaussian"),

@@ -16,7 +16,7 @@ from itertools import pairwise
 import sympy as sp
 
 from resexpand.activations.activation_law import X
-from resexpand.activations.singularities import breakpoints
+from resexpand.activations.singularities import SWITCHES, breakpoints
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Piece:
 @cache
 def linear_pieces(expression: sp.Expr) -> tuple[Piece, ...] | str:
     """Return the pieces of a function of `X` from left to right, or words on one that is curved."""
+    if any(node.free_symbols - {X} for node in expression.atoms(*SWITCHES)):
+        return "it switches where a parameter says"
     breaks = breakpoints(expression, X)
     pieces: list[Piece] = []
     ends = pairwise((-sp.oo, *breaks, sp.oo))

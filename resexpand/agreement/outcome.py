@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from resexpand.agreement.budget import Budget
-from resexpand.agreement.table import Row, html_table, text_table
+from resexpand.agreement.table import Row, html_table, paired, text_table
 from resexpand.agreement.tails import Array
 from resexpand.agreement.verdict import Entries, Judgement, judge
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.shown import Card, listed
 
 EXIT_CODES = {"agrees": 0, "disagrees": 1, "inconclusive": 2}
 
@@ -132,7 +133,11 @@ class Agreement:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def __repr__(self) -> str:
-        return f"Agreement({self.verdict!r}, {len(self.rows)} entries, p_value={self.p_value:.3g})"
+        entries = len(self.judgement.z)
+        heading = f"Agreement: {self.verdict}, {entries} entries, p = {self.p_value:.3g}"
+        facts = (("names", listed(self.positions)), ("largest", _row_text(self.worst)))
+        options = ("level", f"{self.level:g}, to resolve {self.resolve:g}")
+        return str(Card(heading, (("reason", self.reason), *facts, options)))
 
     def _repr_html_(self) -> str:
         return html_table(self.rows, self.heading, self.verdict, self.reason)
@@ -171,6 +176,11 @@ def assemble(
     }
     judgement = judge(entries, level=level, resolve=resolve)
     return Agreement(entries, judgement, positions, level, resolve, heading, notes)
+
+
+def _row_text(row: Row) -> str:
+    theory, estimate = paired(row.theory, row.estimate, row.stderr)
+    return f"{row.label}: theory {theory}, estimate {estimate}, z = {row.z:+.2f}"
 
 
 def _finite(value: object) -> object:

@@ -8,11 +8,19 @@ anywhere in `[-b, b]`. Its largest tail probability, at the edge of the interval
 
 the two-sided Student tail at `b = 0`, `T` straightened where the draws are skewed
 (`resexpand.agreement.tails.cautious`) and with the degrees of freedom that their kurtosis leaves
-(`resexpand.agreement.shape`). An observable that is the same in all `n` draws has no error, yet an
-event of probability `q` may have been missed: it stays unseen with probability `(1 - q)^n`, and
-moves the mean by `d - b` if it changes the observable by `(d - b)/q`. With at most `UNSEEN` times
-its size for such a change, `p = exp(-n (d - b)/(UNSEEN size))`; where every draw is zero there is
-no such size and `p = 1`. What that leaves open is *inconclusive*.
+(`resexpand.agreement.shape`).
+
+No sample tells of what it has not seen (R. R. Bahadur and L. J. Savage, Ann. Math. Statist. 27
+(1956) 1115: over all laws with a variance, no test has level and power). An event of probability
+`q` stays unseen in `n` draws with probability `(1 - q)^n`, and moves the mean by `d - b` if it
+changes the observable by `J = (d - b)/q`. Changes up to a bound on `J` are reckoned with, so that
+
+    p >= exp(-n (d - b)/J),
+
+with `J` of `UNSEEN_SPREADS` standard deviations of a draw: no restriction for a thousand draws, and
+most of the error for thirty. An observable that is the same in all draws has no such deviation, and
+`J` is `UNSEEN` times its size; where every draw is zero there is no size either and `p = 1`. What
+that leaves open is *inconclusive*.
 
 Holm's procedure bounds the probability of one or more false rejections by `level` under *any*
 dependence of the entries; layers of one network are strongly correlated, which makes it
@@ -22,7 +30,9 @@ conservative. (Sidak's step would need an assumption and gains a fraction `level
 at every entry the test had power: a theory off by `resolve` times its magnitude would have been
 rejected with probability 0.95, even if what it neglects pulled the sample towards it,
 
-    2 b + (t_crit + t_0.95) s <= resolve * magnitude.
+    2 b + (t_crit + t_0.95) s <= resolve * magnitude,
+
+with `t_crit` at least what an unseen event explains, `J log(1/p)/(n s)`.
 
 *Inconclusive*: everything else. A wide budget therefore can never produce agreement.
 """
@@ -54,6 +64,7 @@ MISSED = (
 AGREES, DISAGREES, INCONCLUSIVE = "agrees", "disagrees", "inconclusive"
 POWER_TAIL = 0.05  # a deviation counts as detectable when it is seen with probability 0.95
 UNSEEN = 20.0  # largest change of a constant observable, in its size, by an event never seen
+UNSEEN_SPREADS = 9.0  # the same of one that varies, in standard deviations of a draw
 FEWEST_DRAWS = 16  # below, neither the standard error nor Student's law can be relied upon
 
 
@@ -196,11 +207,17 @@ def _tails(entries: Entries) -> Array:
             )
             for to in (1.0, -1.0)
         )
-        unseen = np.exp(-entries.draws * (distance - bound) / (UNSEEN * entries.size))
-    unseen = np.where(entries.constant > 0.0, np.where(entries.estimate == 0.0, 1.0, unseen), 0.0)
+        unseen = np.exp(-entries.draws * (distance - bound) / _largest_change(entries))
+    unseen = np.where(_within(entries), 1.0, unseen)
     exact = (entries.stderr == 0.0) | (entries.constant > 0.0)
-    certain = np.where(_within(entries), 1.0, unseen)
-    return np.where(exact, certain, np.minimum(1.0, low + high))
+    return np.where(exact, unseen, np.minimum(1.0, np.maximum(low + high, unseen)))
+
+
+def _largest_change(entries: Entries) -> Array:
+    """Return by how much an event never seen may change the observable."""
+    size = np.where(entries.estimate == 0.0, np.inf, UNSEEN * entries.size)
+    constant = np.where(entries.constant > 0.0, size, 0.0)
+    return np.maximum(constant, UNSEEN_SPREADS * entries.stderr * np.sqrt(entries.draws))
 
 
 def _skew(entries: Entries) -> tuple[Array, Array]:
@@ -229,11 +246,15 @@ def _noise_factor(entries: Entries, tested: Mask, level: float) -> Array:
     """Return the deviation, in standard errors, that is detected with probability 0.95."""
     tail = level / (2.0 * max(1, int(tested.sum())))
     skew = [part[tested] for part in _skew(entries)]
-    found = np.zeros(entries.dof.shape)
-    for of_tail in (tail, POWER_TAIL):
+
+    def reached(of_tail: float) -> Array:
         quantiles = student_quantile(of_tail, entries.dof[tested])
         sides = [convincing(quantiles, np.array(side), *skew) for side in (1.0, -1.0)]
-        found[tested] += np.maximum(*sides)
+        return np.asarray(np.maximum(*sides))
+
+    unseen = UNSEEN_SPREADS * math.log(0.5 / tail) / np.sqrt(entries.draws[tested])
+    found = np.zeros(entries.dof.shape)
+    found[tested] = np.maximum(reached(tail), unseen) + reached(POWER_TAIL)
     return found
 
 

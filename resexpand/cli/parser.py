@@ -11,6 +11,7 @@ import argparse
 from typing import Any, NoReturn
 
 from resexpand.cli.doctor_command import add_doctor
+from resexpand.cli.formula_options import add_expand, add_latex, kind_of_response
 from resexpand.cli.output import remark, write
 from resexpand.cli.runs_options import OBSERVABLES, add_runs, carrying_out
 
@@ -45,11 +46,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     commands.required = True
     theories = (_kernel, _response, _optimal_scale, _one_loop, _order_profile)
-    for add in (_validate, _expand, *theories, _sample):
+    _validate(commands)
+    add_expand(commands, _command)
+    for add in (*theories, _sample):
         add(commands)
     add_runs(commands, _command)
-    _latex(commands)
+    add_latex(commands, _command)
     add_doctor(commands, _command)
+    _operations(commands)
     return parser
 
 
@@ -133,65 +137,6 @@ def _network(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _expand(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "expand",
-        "expand_command",
-        "Expansion of a network in its scales: terms, counts, and a bound of what is neglected.",
-        network=False,
-    )
-    parser.add_argument("--order", metavar="K", default="3", help="highest order (default 3)")
-    parser.add_argument(
-        "--blocks",
-        metavar="N",
-        help="number of blocks, or expressions in x such as 'sin(x); x**2/2' "
-        "(default: the symbol n, one term per tree)",
-    )
-    parser.add_argument(
-        "--scales",
-        "--scale",
-        metavar="LIST",
-        help="one for all or one per block: numbers, expressions in n such as 1/sqrt(n), or a name "
-        "(default: symbols)",
-    )
-    parser.add_argument(
-        "--depth", metavar="N", help="count the terms of this many blocks: a number, list or range"
-    )
-    parser.add_argument(
-        "--family",
-        choices=("analytic", "entire"),
-        default="analytic",
-        help="bounds M m!/R^m or M/R^m on the m-th derivatives of the blocks (default: analytic)",
-    )
-    parser.add_argument("--bounds", metavar="M,R", help="their numbers (default: symbols)")
-    parser.add_argument(
-        "--basis",
-        choices=("taylor", "paths"),
-        default="taylor",
-        help="powers of the scales, or gated paths for piecewise-linear blocks (default: taylor)",
-    )
-    parser.add_argument(
-        "--activation", metavar="NAME", help="with --basis paths: the activation (default: relu)"
-    )
-    parser.add_argument("--latex", action="store_true", help="print LaTeX instead of text")
-    parser.add_argument(
-        "--style",
-        choices=("equation", "aligned", "document"),
-        default="aligned",
-        help="with --latex; document compiles by itself (default: aligned)",
-    )
-    parser.add_argument(
-        "--out", metavar="FILE", help="write a picture (.svg .pdf .png) or a document (.tex)"
-    )
-    parser.add_argument(
-        "--figure",
-        choices=("trees", "counts"),
-        default="trees",
-        help="the picture: terms beside their trees, or their number over depth (default: trees)",
-    )
-
-
 def _kernel(commands: Any) -> None:
     parser = _command(
         commands,
@@ -209,7 +154,7 @@ def _response(commands: Any) -> None:
         "theory_commands",
         "Response function: how a change of the input kernel travels.",
     )
-    _kind(parser)
+    kind_of_response(parser)
     _target(parser)
 
 
@@ -220,7 +165,7 @@ def _optimal_scale(commands: Any) -> None:
         "theory_commands",
         "Residual scale at which the response is largest, or why there is none.",
     )
-    _kind(parser)
+    kind_of_response(parser)
     _target(parser)
 
 
@@ -270,12 +215,13 @@ def _order_profile(commands: Any) -> None:
     )
 
 
-def _kind(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--kind",
-        choices=("variance", "covariance", "tangent"),
-        default="variance",
-        help="which response (default: variance)",
+def _operations(commands: Any) -> None:
+    _command(
+        commands,
+        "operations",
+        "operations_command",
+        "Which theory and which sampler takes which operation, found by trying.",
+        network=False,
     )
 
 
@@ -344,29 +290,6 @@ def _sample(commands: Any) -> None:
         help="draw part I = 0 ... N-1 of N, each into a store of its own; 'runs merge' joins them",
     )
     carrying_out(group)
-
-
-def _latex(commands: Any) -> None:
-    parser = _command(
-        commands, "latex", "latex_command", "Formulas as LaTeX; what is not given stays a symbol."
-    )
-    parser.add_argument(
-        "--of",
-        choices=("kernel", "pair-kernel", "response", "optimal-scale"),
-        default="response",
-        help="which derivation (default: response)",
-    )
-    _kind(parser)
-    parser.add_argument(
-        "--style",
-        choices=("equation", "aligned", "document"),
-        default="aligned",
-        help="document compiles by itself (default: aligned)",
-    )
-    parser.add_argument(
-        "--closed", action="store_true", help="averages in closed form, where one is known"
-    )
-    parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
 
 
 def _validate(commands: Any) -> None:

@@ -48,9 +48,9 @@ def why_unsafe(folder: Path) -> str:
     return ""
 
 
-def remove_broken(module: Path) -> bool:
-    """Remove the machine code of a module if a file of it is cut off; return whether one was."""
-    kept = sorted((module.parent / SUBFOLDER).glob(f"{module.stem}.*.nb[ic]"))
+def remove_broken(folder: Path, stem: str) -> bool:
+    """Remove machine code of files that begin with a stem if one is cut off; return whether so."""
+    kept = sorted(folder.glob(f"{stem}*.nb[ic]"))
     if all(map(_is_whole, kept)):
         return False
     for path in kept:

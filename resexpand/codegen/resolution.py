@@ -18,6 +18,7 @@ from resexpand.activations.singularities import branch_points
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.separation import map_parts
 from resexpand.expressions.arrays import array_values
+from resexpand.gaussian.panel_sums import Resolved
 from resexpand.gaussian.panels import panel_edges, running_size
 
 Array = NDArray[np.float64]
@@ -35,17 +36,8 @@ OUTSIDE = 1e300
 """Ends of every list of edges, beyond all arguments."""
 
 
-def resolution(quadratures: Sequence[Quadrature]) -> tuple[Array, ...]:
-    """Return on which panels all integrands are resolved, and how large they are.
-
-    Returns
-    -------
-    edges, points : ndarray
-        Edges and singular points, sorted and symmetric around zero.
-    places, sizes : ndarray
-        Arguments, ascending, and the logarithm of the largest value of an integrand up to each,
-        all variables being the same.
-    """
+def resolution(quadratures: Sequence[Quadrature]) -> Resolved:
+    """Return on which panels all integrands are resolved, and how large they are."""
     factors: dict[sp.Expr, None] = {}
     wholes: dict[sp.Expr, None] = {}
     for quadrature in quadratures:
@@ -61,7 +53,20 @@ def resolution(quadratures: Sequence[Quadrature]) -> tuple[Array, ...]:
         integrand = quadrature.integrand.xreplace(others)
         map_parts(integrand, frozenset(quadrature.variables), note)
         wholes[integrand.xreplace(dict.fromkeys(quadrature.variables, X))] = None
-    return (*_resolved(tuple(factors)), *_sizes(tuple(wholes)))
+    return resolution_of(tuple(factors), tuple(wholes))
+
+
+def resolution_of(factors: tuple[sp.Expr, ...], wholes: tuple[sp.Expr, ...]) -> Resolved:
+    """Return panels and sizes of functions of `X`.
+
+    Parameters
+    ----------
+    factors : tuple of sympy.Expr
+        Functions that the panels resolve.
+    wholes : tuple of sympy.Expr
+        Integrands, all variables being the same, whose size tells where sums may end.
+    """
+    return Resolved(*_resolved(factors), *_sizes(wholes))
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ The generated source is kept as a file under its content hash; a second process 
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -35,9 +36,11 @@ from resexpand.codegen.results import Buffers, Pairs, allocate, assembled, requi
 from resexpand.codegen.schedule import Schedule, chosen_outputs, diagonal_slot, schedule
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
+from resexpand.codegen.track import stages
 from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH, detached
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.gaussian.quadrature import Resolution
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.recursion import Recursion
@@ -49,8 +52,8 @@ CUDA_ASKED = "target='cuda'"
 FEWER_OUTPUTS = "name those that are needed, such as outputs=['K'], or take fewer points at a time"
 
 
-@dataclass(frozen=True)
-class Routine:
+@dataclass(frozen=True, repr=False)
+class Routine(Shown):
     """A compiled recursion.
 
     Attributes
@@ -75,6 +78,24 @@ class Routine:
     plan: Schedule
     source: str
     operations: int
+
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        return Card(
+            f"Routine: {self.recursion.title}, {self.place}",
+            (
+                ("network", repr(self.recursion.net)),
+                ("call", f"routine({listed(f'{name}=' for name in self.signature)})"),
+                ("outputs", listed(output.name for output in self.plan.outputs)),
+                ("work", f"{self.operations} operations per point and layer"),
+                ("quadratures", str(len(self.plan.quadratures) or "")),
+                ("source", f"{self.source.count(chr(10))} lines in .source"),
+            ),
+        )
+
+    def _repr_html_(self) -> str:
+        code = f"<details><summary>source</summary><pre>{html.escape(self.source)}</pre></details>"
+        return self.card().page + code
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -133,10 +154,11 @@ class Routine:
         if on_device:
             return self._on_device(point, pairs)
         self._require_memory(point, pairs)
-        fine = self.run(point, pairs, "fine")
+        rules: tuple[Resolution, Resolution] = ("fine", "coarse")
+        resolutions = rules[: 1 + bool(self.plan.quadratures)]
+        fine, *others = (self.run(point, pairs, resolutions[k]) for k in stages(len(resolutions)))
         quadrature: dict[str, float] = {}
-        if self.plan.quadratures:
-            coarse = self.run(point, pairs, "coarse")
+        for coarse in others:
             runs = fine.slots, coarse.slots
             with np.errstate(all="ignore"):
                 quadrature = quadrature_errors(self.plan, *runs, pairs=matrix, depth=point.depth)

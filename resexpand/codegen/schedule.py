@@ -251,9 +251,10 @@ def with_equal_inputs(recursion: Recursion) -> Recursion:
     """Give the covariance of equal inputs the very number of their variance, entry by entry.
 
     The two are computed by different formulas; of their rounding errors, an angle would make its
-    root. A recursion without both variances stays as it is.
+    root. A recursion without both variances stays as it is, and so does one of a network that draws
+    noise of its own for each input: equal inputs do not stay equal there.
     """
-    if not {PAIR[0], PAIR[2]} <= set(recursion.state):
+    if not {PAIR[0], PAIR[2]} <= set(recursion.state) or recursion.net.parts_equal_inputs:
         return recursion
     update = _merged(dict(zip(recursion.state, recursion.update, strict=True)))
     return replace(

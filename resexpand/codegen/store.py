@@ -155,7 +155,7 @@ def _written(source: str) -> Path:
         path = _private_folder(asked, reason(error)) / name
         with contextlib.suppress(OSError):  # no disk has room: nothing is kept
             _ensure(path, source)
-    if remove_broken(path):
+    if remove_broken(path.parent / SUBFOLDER, f"{path.stem}."):
         warnings.warn(
             f"compiled code in {str(path.parent)!r} was cut off and is compiled again",
             CacheWarning,

@@ -15,6 +15,7 @@ asked for, so that whoever computes on the CPU neither needs nor loads what driv
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -22,7 +23,9 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
+from resexpand.codegen.callee import Callee
 from resexpand.codegen.elementary import bits
+from resexpand.codegen.library_cache import LibraryCache
 from resexpand.codegen.store import warn_unkept
 from resexpand.codegen.target import Function, Plain, Target
 from resexpand.errors import UnsupportedError
@@ -30,6 +33,7 @@ from resexpand.errors import UnsupportedError
 __all__ = ["OPTIONS", "Cpu", "Plain", "Target", "cpu", "plain"]
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
+ELEMENTARY = bits.__name__.rpartition(".")[0]
 
 
 def _reinterpreted(source: Any, result: Any) -> Any:
@@ -47,22 +51,34 @@ def _reinterpreted(source: Any, result: Any) -> Any:
 class Cpu(Target):
     """Compiled by Numba for the processor; loops over inlined functions become packed."""
 
+    def __init__(self, name: str, exchanged: Mapping[Function, Any]) -> None:
+        super().__init__(name, exchanged)
+        # The foundation of every key of the store is the digest of these functions.
+        self._library = LibraryCache(lambda: "elementary functions")
+
     def scalar(self, function: Function) -> Any:
         """Compile a function of doubles that is inlined into its callers."""
-        return numba.njit(forceinline=True, **OPTIONS)(function)
+        compiled = Callee(function, forceinline=True, **OPTIONS)
+        is_elementary = function.__module__.startswith(ELEMENTARY)
+        return self._library.add(compiled) if is_elementary else compiled
+
+    def elementary(self) -> dict[str, Any]:
+        """Return every elementary function by name, kept on disk."""
+        self._library.open()
+        return super().elementary()
 
     def chunk(self, function: Function) -> Any:
         """Compile a piece of a long expression: called, never inlined."""
-        return numba.njit(**OPTIONS)(function)
+        return Callee(function, **OPTIONS)
 
     def reduction(self, function: Function) -> Any:
         """Compile a sum of many terms, which may be added in any order."""
         options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
-        return numba.njit(**options)(function)
+        return Callee(function, **options)
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""
-        options = {"nogil": True, **OPTIONS}
+        options = {"nogil": True, "no_cfunc_wrapper": True, **OPTIONS}
         try:
             return Kept(numba.njit(cache=True, **options)(function))
         except RuntimeError:  # Numba finds no folder to keep it in

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from resexpand.codegen.track import done
+
 SHARES_PER_THREAD = 4
 """Pieces of work per thread, so that a thread that is held up does not hold up the rest."""
 
@@ -54,6 +56,7 @@ def run_tiles(run: Callable[..., None], tiles: int, work: int, arguments: tuple[
     """
     if tiles * work < WORTH_A_THREAD:
         run(0, tiles, *arguments)
+        done(1, 1)
         return
     threads = thread_count()
     shares = max(threads * SHARES_PER_THREAD, tiles * work // LONGEST_SHARE)
@@ -80,9 +83,11 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
     """
     pool = ThreadPoolExecutor(min(thread_count(), max(len(items), 1)))
     try:
-        first = [pool.submit(function, item).result() for item in items[:1]]
-        calls = [pool.submit(function, item) for item in items[1:]]
-        results = [*first, *(call.result() for call in calls)]
+        results = [pool.submit(function, item).result() for item in items[:1]]
+        for call in [pool.submit(function, item) for item in items[1:]]:
+            done(len(results), len(items))
+            results.append(call.result())
+        done(1, 1)
     except BaseException:
         # Waiting for what has begun would keep the caller from hearing the interrupt.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.expressions.shown import Card, Tabled, numbers
 from resexpand.network.quantities import quantity_of
 from resexpand.references import Citation
 
 
-class Values(dict[str, NDArray[np.float64]]):
+class Values(Tabled, dict[str, NDArray[np.float64]]):
     """Arrays by output name, with their health.
 
     Attributes
@@ -60,10 +61,19 @@ class Values(dict[str, NDArray[np.float64]]):
             raise KeyError(name)
         return self[known]
 
-    def __repr__(self) -> str:
-        # A problem must be seen by whoever only looks at the numbers.
-        said = [*(f"\n! {text}" for text in self.problems), *(f"\n* {text}" for text in self.notes)]
-        return super().__repr__() + "".join(said)
+    def card(self) -> Card:
+        """Return what they say about themselves: a problem must be seen beside the numbers."""
+        state = "see below" if self.problems else "ok"
+        width = f", width {self.width}" if self.width else ""
+        error = max(self.quadrature_error.values(), default=0.0)
+        return Card(
+            f"Values: depth {self.depth}{width}, {self.target}, {state}",
+            (
+                *((name, numbers(array)) for name, array in self.items()),
+                ("error", f"at most {error:.1e} relative, of the quadrature" if error else ""),
+            ),
+            (*(f"* {text}" for text in self.notes), *(f"! {text}" for text in self.problems)),
+        )
 
     @property
     def status(self) -> str:

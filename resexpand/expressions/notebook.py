@@ -13,3 +13,9 @@ def in_notebook(result: Any) -> str:
     """
     shown: str = import_module("resexpand.export.notebook").notebook_latex(result)
     return shown
+
+
+def as_page(result: Any) -> str:
+    """Return words and formulas of a derivation, or of one of its steps, as HTML."""
+    shown: str = import_module("resexpand.export.notebook").notebook_page(result)
+    return shown

@@ -27,6 +27,8 @@ from typing import Any
 import sympy as sp
 from sympy.core.function import ArgumentIndexError
 
+from resexpand.errors import UnsupportedError
+
 
 class Nonlinearity(sp.Function):
     """The ``order``-th derivative of an activation at ``x``: ``Nonlinearity(label, order, x)``.
@@ -187,6 +189,17 @@ class GaussianExpectation(sp.Expr):
         return GaussianExpectation(
             self.base.subs(old, new), self.variables, covariance, self.orders
         )
+
+    def _refused(self, printer: Any) -> str:
+        """Refuse to be written as code: SymPy's lambdify has no name for an average."""
+        raise UnsupportedError(
+            f"code of the average {self}",
+            "it is formal, and SymPy does not know its activation",
+            "use Formula.lambdify(...), Formula.evalf(...), or evaluate(); Formula.closed() is "
+            "plain SymPy where a closed form is known",
+        )
+
+    _numpycode = _mpmathcode = _pythoncode = _refused
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         body = printer.doprint(self.integrand)

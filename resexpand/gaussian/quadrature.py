@@ -12,13 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-CUTOFF = 8.6
-"""Half-width of a range in ``z``; the Gaussian weight beyond is below 1e-17."""
+ORDER = {"fine": 16, "coarse": 12, "lower": 11, "lowest": 9}
+"""Nodes of a panel. Sums over four variables take the lower ones."""
 
-ORDER = {"fine": 16, "coarse": 12}
-"""Nodes of a panel."""
-
-Resolution = Literal["fine", "coarse"]
+Resolution = Literal["fine", "coarse", "lower", "lowest"]
 
 
 def panel_rule(

@@ -22,7 +22,8 @@ from resexpand.montecarlo.groups.control import ControlNetwork
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
-from resexpand.montecarlo.groups.power_of_two import in_true_units
+from resexpand.montecarlo.groups.power_of_two import in_true_size
+from resexpand.montecarlo.jit import library
 from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
 from resexpand.montecarlo.observables.observable import (
     GRAMS,
@@ -38,7 +39,7 @@ from resexpand.montecarlo.observables.registry import (
     needed_sites,
 )
 from resexpand.montecarlo.random.philox import split_seed
-from resexpand.montecarlo.random.streams import LARGEST_BRANCH
+from resexpand.montecarlo.random.streams import LARGEST_BRANCH, MOST_NOISE
 from resexpand.montecarlo.runs.plan import Chunk, together
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.sampler import sampler_source
@@ -149,7 +150,7 @@ class Sampler:
         if exponents is None or not exponents.any():
             return Record(self.net, self.layout, self.kernel, recorded)
         with np.errstate(over="ignore"):
-            true = Sites(in_true_units(recorded, exponents), sites)
+            true = Sites(in_true_size(recorded, exponents), sites)
         return Record(self.net, self.layout, self.kernel, true, recorded, exponents)
 
     @cached_property
@@ -231,6 +232,10 @@ def make_sampler(spec: SamplerSpec) -> Sampler:
         raise UnsupportedError(
             f"a branch of {blocks.longest} operations", f"at most {LARGEST_BRANCH} can be sampled"
         )
+    if blocks.most_noise > MOST_NOISE:
+        raise UnsupportedError(
+            f"an operation with {blocks.most_noise} noises", f"at most {MOST_NOISE} can be sampled"
+        )
     ending = Branch(*(step.op for step in blocks.head), Linear())
     between = (Branch(step.op, Linear()) for step in blocks.post)
     branches = tuple(dict.fromkeys((*spec.kinds, ending, *between)))
@@ -244,6 +249,7 @@ def make_sampler(spec: SamplerSpec) -> Sampler:
         layout.require(each, _askers(spec.observables))
     kernel = np.array(spec.kernel)
     layout.matrix(kernel)  # a kernel at which a group cannot start is refused now
+    library.open()
     return Sampler(
         spec,
         layout,

@@ -11,17 +11,23 @@
     a loop made by a factory, around a function that the factory is given.
 
 All use NumPy's error model (a division by zero is inf or nan, not an exception: exceptions would
-keep loops scalar) and release the interpreter lock. None writes to Numba's on-disk cache, since
-that cache does not notice when a function called from another file changes; the generated
-samplers, whose text carries a digest of this folder, are the ones cached.
+keep loops scalar) and release the interpreter lock. Machine code is kept on disk: that of the
+generated samplers, whose text carries the digest of this library, and that of the loops
+(`resexpand.codegen.library_cache`), save those that a factory makes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from importlib import resources
 from typing import Any, TypeVar, cast
 
-from numba import njit
+import numpy as np
+
+from resexpand.codegen.callee import Callee
+from resexpand.codegen.library_cache import LibraryCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,23 +36,48 @@ ORDERED = {"contract", "nsz"}
 
 SUMMED = ORDERED | {"reassoc"}
 
+LIBRARY = ("random", "loops", "weights")
+"""Rooms whose files the text of a sampler calls; beside them stand the lanes and their compiler."""
+
+
+@cache
+def library_digest() -> str:
+    """Return the digest of the library files that the text of a sampler calls."""
+    folder = resources.files("resexpand.montecarlo")
+    rooms = (file for name in LIBRARY for file in folder.joinpath(name).iterdir())
+    shared = (folder.joinpath(name) for name in ("jit.py", "lanes.py", "cuda/lanes.py"))
+    files = sorted((f for f in (*rooms, *shared) if f.name.endswith(".py")), key=str)
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+library = LibraryCache(library_digest)
+"""The loops, whose machine code is kept once it is opened."""
+
+
+def whole(number: int) -> int:
+    """Return a number that loops are given as a constant: a literal of Python is a type of its own.
+
+    For each literal Numba would compile a function once more.
+    """
+    return cast(int, np.int64(number))
+
 
 def inlined(function: Function) -> Function:
     """Compile a scalar function that is always inlined."""
     options = {"forceinline": True, "error_model": "numpy", "fastmath": ORDERED}
-    return cast(Function, njit(**options)(function))
+    return cast(Function, library.add(Callee(function, **options)))
 
 
 def loop(function: Function) -> Function:
     """Compile a loop over arrays."""
     options = {"nogil": True, "error_model": "numpy", "fastmath": ORDERED}
-    return cast(Function, njit(**options)(function))
+    return cast(Function, library.add(Callee(function, **options)))
 
 
 def reduction(function: Function) -> Function:
     """Compile a loop that sums over arrays."""
     options = {"nogil": True, "error_model": "numpy", "fastmath": SUMMED}
-    return cast(Function, njit(**options)(function))
+    return cast(Function, library.add(Callee(function, **options)))
 
 
 def loop_for(argument: Callable[..., Any]) -> Callable[[Function], Function]:

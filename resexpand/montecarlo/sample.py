@@ -31,7 +31,6 @@ from resexpand.montecarlo.observables.registry import (
     with_histograms,
 )
 from resexpand.montecarlo.runs.plan import Plan, Work
-from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of, unregistered
 from resexpand.montecarlo.runs.settings import CONTROL, settings_of
 from resexpand.montecarlo.runs.sums import Sums
@@ -43,6 +42,7 @@ from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.batch_norm import is_running, require_batch
 from resexpand.network.numbers import whole_number
 from resexpand.network.resnet import ResNet, require_plain
+from resexpand.progress import Progress
 
 LARGEST_COUNT = 2**31
 """Widths and draws are counter words of the random numbers."""

@@ -88,9 +88,22 @@ class Branch:
 
     @property
     def is_gaussian(self) -> bool:
-        """Whether what it adds to the stream is a centred Gaussian at infinite width."""
+        """Whether what it adds to the stream is a centred Gaussian at infinite width.
+
+        Given the noise: see `is_mixture`.
+        """
+        return all(step.op.is_linear for step in self._ending)
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether masks of the neurons make a mixture of Gaussians of what it adds."""
+        return any(step.op.masks_neurons for step in self._ending)
+
+    @property
+    def _ending(self) -> tuple[Step, ...]:
+        """The maps behind the last contraction."""
         last = max(step.position for step in self.steps if step.contracts)
-        return all(step.op.is_linear for step in self.steps[last + 1 :])
+        return self.steps[last + 1 :]
 
     def __repr__(self) -> str:
         return f"Branch({', '.join(map(repr, self.ops))})"

@@ -8,6 +8,8 @@ A network is a program over columns (one per input) of which three instructions 
 - **averages** ``s = (1/N) sum_i f(x_i; p, s')``, common to all neurons, each made of those before;
   or, with ``over = "batch"``, at every neuron the averages over the inputs of a batch.
 
+A map may also hold fresh **noise** (`Noise`), such as the mask of a dropout.
+
 An operation is a class with a name (`kind`), its `parameters` and, for a map, `expression` and
 `averages` as SymPy expressions in `X`, the symbols of the parameters and those of the averages:
 
@@ -40,7 +42,16 @@ from resexpand.activations.singularities import SWITCHES, find_singularities
 from resexpand.conventions import exact
 from resexpand.errors import DescriptionError, UnsupportedError
 
-__all__ = ["Contraction", "Map", "Operation", "Parameter", "X", "hyperparameter"]
+__all__ = [
+    "Contraction",
+    "Map",
+    "Noise",
+    "Operation",
+    "Parameter",
+    "X",
+    "bernoulli",
+    "hyperparameter",
+]
 
 
 def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> sp.Expr:
@@ -91,6 +102,8 @@ class Parameter:
         Value if none is given; without one it must be.
     neutral : number, optional
         Value at which it does nothing: formulas leave it out there.
+    above, maximum : int, optional
+        Bound that no value may reach, and largest allowed value.
     words : tuple of (object, int)
         Words that stand for a number, ``("running", 1)``, which is what is kept.
     """
@@ -100,11 +113,23 @@ class Parameter:
     minimum: int | None = None
     default: Any = None
     neutral: int | None = None
+    above: int | None = None
+    maximum: int | None = None
     words: tuple[tuple[object, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Take the name of the symbol where none is given."""
         object.__setattr__(self, "name", self.name or self.symbol.name)
+
+    def breach(self, lowest: Any, highest: Any) -> tuple[Any, str, str] | None:
+        """Return the value out of range, why, and what would be in it; None if all are."""
+        if self.minimum is not None and lowest < self.minimum:
+            return lowest, f"must not be below {self.minimum}", f">= {self.minimum}"
+        if self.above is not None and lowest <= self.above:
+            return lowest, f"must be above {self.above}", f"> {self.above}"
+        if self.maximum is not None and highest > self.maximum:
+            return highest, f"must not be above {self.maximum}", f"<= {self.maximum}"
+        return None
 
 
 Value: TypeAlias = sp.Expr | tuple[sp.Expr, ...]
@@ -113,13 +138,65 @@ Value: TypeAlias = sp.Expr | tuple[sp.Expr, ...]
 
 def _checked(value: Any, parameter: Parameter) -> Value:
     """Return the value of a parameter; a list or array holds one per block."""
-    name, minimum = parameter.name, parameter.minimum
     value = next(
         (n for word, n in parameter.words if type(word) is type(value) and word == value), value
     )
     if isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1:
-        return tuple(hyperparameter(v, name, minimum=minimum) for v in value)
-    return hyperparameter(value, name, minimum=minimum)
+        return tuple(_in_range(v, parameter) for v in value)
+    return _in_range(value, parameter)
+
+
+def _in_range(value: Any, parameter: Parameter) -> sp.Expr:
+    name = parameter.name
+    found = hyperparameter(value, name)
+    if found.is_number and (breach := parameter.breach(found, found)):
+        _, why, range_ = breach
+        raise DescriptionError(f"{name} = {found}", f"it {why}", f"give a {name} {range_}")
+    return found
+
+
+Outcomes: TypeAlias = tuple[tuple[sp.Expr, sp.Expr], ...]
+"""Values of a random number and their probabilities, which add up to one."""
+
+
+def bernoulli(probability: sp.Expr) -> Outcomes:
+    """Return the law of a number that is 1 with a probability and 0 otherwise."""
+    return (sp.Integer(1), probability), (sp.Integer(0), 1 - probability)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A random number that a map draws afresh in every block of every network.
+
+    Attributes
+    ----------
+    symbol : sympy.Symbol
+        What the expression of the map calls it.
+    outcomes : tuple of (sympy.Expr, sympy.Expr)
+        Its values and their probabilities, made of the parameters.
+    over : {"neurons", "block"}
+        Whether every neuron has its own, or all neurons of the block one.
+    shared : bool
+        Whether the columns of all inputs share it. Otherwise every input has its own; derivatives
+        of a column always share that of the column.
+    """
+
+    symbol: sp.Symbol
+    outcomes: Outcomes
+    over: Literal["neurons", "block"] = "neurons"
+    shared: bool = False
+
+    def mean(self) -> sp.Expr:
+        """Return its expectation."""
+        return sp.Add(*(value * probability for value, probability in self.outcomes))
+
+    def quantile(self, uniform: sp.Expr) -> sp.Expr:
+        """Return it as a function of a number that is uniform between 0 and 1."""
+        below, cases = sp.Integer(0), []
+        for value, probability in self.outcomes[:-1]:
+            below += probability
+            cases.append((value, uniform < below))
+        return sp.Piecewise(*cases, (self.outcomes[-1][0], True))
 
 
 class Operation:
@@ -166,6 +243,7 @@ class Operation:
     def with_values(self, values: tuple[Value, ...]) -> Self:
         """Return the same operation with other values of its parameters."""
         other = copy(self)
+        other.__dict__.pop("_singularities", None)
         other._set(values)
         return other
 
@@ -215,6 +293,8 @@ class Map(Operation):
         ``"batch"``.
     group : sympy.Symbol or None
         Parameter that says how many inputs make a batch; all of them where it is zero.
+    noise : tuple of Noise
+        Random numbers that the expression holds; averages do not.
     law : ActivationLaw or None
         Closed Gaussian averages of a function of `X` alone, the ground of the orders in 1/N.
     """
@@ -222,6 +302,7 @@ class Map(Operation):
     contracts = False
     expression: ClassVar[sp.Expr]
     averages: ClassVar[tuple[tuple[sp.Symbol, sp.Expr], ...]] = ()
+    noise: ClassVar[tuple[Noise, ...]] = ()
     over: ClassVar[Literal["neurons", "batch"]] = "neurons"
     group: ClassVar[sp.Symbol | None] = None
     law: ActivationLaw | None = None
@@ -236,6 +317,44 @@ class Map(Operation):
     def arguments(self) -> tuple[sp.Symbol, ...]:
         """Symbols of the parameters and of the averages."""
         return (*(p.symbol for p in self.parameters), *(symbol for symbol, _ in self.averages))
+
+    @property
+    def mean_expression(self) -> sp.Expr:
+        """The expression where noise takes its mean."""
+        return self.expression.xreplace({noise.symbol: noise.mean() for noise in self.noise})
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it is a function of the neuron's own value alone."""
+        return not (self.arguments or self.noise)
+
+    @property
+    def certain(self) -> dict[sp.Symbol, sp.Expr]:
+        """Noise that always takes one value, such as the mask of a dropout that keeps all."""
+        outcomes = ((n.symbol, value, chance) for n in self.noise for value, chance in n.outcomes)
+        at = self._common
+        return {symbol: value for symbol, value, chance in outcomes if chance.xreplace(at) == 1}
+
+    @property
+    def _common(self) -> dict[sp.Symbol, sp.Expr]:
+        """Values of the parameters that are the same in all blocks."""
+        pairs = zip(self.parameters, self.values, strict=True)
+        return {p.symbol: value for p, value in pairs if not isinstance(value, tuple)}
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves everything as it is, such as a dropout that keeps all."""
+        return bool(self.expression.xreplace({**self._common, **self.certain}) == X)
+
+    @property
+    def random(self) -> tuple[Noise, ...]:
+        """The noise that may take several values."""
+        return tuple(noise for noise in self.noise if noise.symbol not in self.certain)
+
+    @property
+    def masks_neurons(self) -> bool:
+        """Whether neurons draw noise of their own, so that a Gaussian becomes a mixture."""
+        return any(noise.over == "neurons" for noise in self.random)
 
     @property
     def kinks(self) -> tuple[sp.Expr, ...]:
@@ -268,7 +387,7 @@ class Map(Operation):
 
     @property
     def is_linear(self) -> bool:
-        """Whether it multiplies a centred Gaussian by a number at infinite width.
+        """Whether it multiplies what is centred by a number, or by noise, at infinite width.
 
         Averages of odd functions vanish there.
         """

@@ -12,11 +12,13 @@ from resexpand.errors import DescriptionError
 from resexpand.expressions import parse_expression
 from resexpand.network.activation import Activation
 from resexpand.network.batch_norm import BatchNorm
+from resexpand.network.dropout import Dropout, SharedDropout
 from resexpand.network.layer_norm import LayerNorm
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Contraction, Map, Operation
 from resexpand.network.rms_norm import RMSNorm
 from resexpand.network.scale import Scale
+from resexpand.network.stochastic_depth import DropPath, StochasticDepth
 
 OPERATIONS: dict[str, type[Operation]] = {
     Activation.kind: Activation,
@@ -25,6 +27,10 @@ OPERATIONS: dict[str, type[Operation]] = {
     LayerNorm.kind: LayerNorm,
     RMSNorm.kind: RMSNorm,
     Scale.kind: Scale,
+    Dropout.kind: Dropout,
+    SharedDropout.kind: SharedDropout,
+    StochasticDepth.kind: StochasticDepth,
+    DropPath.kind: DropPath,
 }
 """Every kind of operation by name: the one place to add another."""
 
@@ -57,7 +63,11 @@ def register(operation: type[Operation]) -> type[Operation]:
 def _check_symbols(operation: type[Map]) -> None:
     """Raise if an expression holds a symbol that is neither argument, parameter nor average."""
     known = {operation.variable, *(p.symbol for p in operation.parameters)}
-    named = [*operation.averages, (None, operation.expression)]
+    named = [
+        *operation.averages,
+        *((noise.symbol, noise.quantile(operation.variable)) for noise in operation.noise),
+        (None, operation.expression),
+    ]
     for symbol, value in named:
         stray = sorted(map(str, value.free_symbols - known))
         if stray:
@@ -65,7 +75,7 @@ def _check_symbols(operation: type[Map]) -> None:
                 f"the operation {operation.kind}",
                 f"{', '.join(stray)} in {value} is neither its argument X nor a parameter or an "
                 "average stated before",
-                "state it under parameters or averages",
+                "state it under parameters, averages or noise",
             )
         known.add(symbol)
 

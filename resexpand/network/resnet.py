@@ -10,7 +10,7 @@ the operations of a branch are listed in the order in which data flows through t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 
@@ -19,11 +19,18 @@ import sympy as sp
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.network.branch import Branch, is_many
+from resexpand.network.depth import depth_from, scales_of, scales_per_block
 from resexpand.network.linear import Linear
-from resexpand.network.numbers import listed
 from resexpand.network.operation import Map, Operation, Parameter, X, hyperparameter
 from resexpand.network.shapes import Shapes, named, shapes_of
-from resexpand.network.steps import Step, head_of, opening_of, require_laws
+from resexpand.network.steps import (
+    Step,
+    head_of,
+    opening_of,
+    require_laws,
+    require_no_noise,
+    without_noise,
+)
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
@@ -100,11 +107,11 @@ scale=3/10, depth=20)
         for name, op in (("read_in", read_in), ("read_out", last)):
             if op is not None and not isinstance(op, Linear):
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
-        scales = _scales(scale)
-        blocks = _depth(depth, scales, len(branches))
+        scales = scales_of(scale)
+        blocks = depth_from(depth, scales, len(branches))
         set_field = object.__setattr__
         set_field(self, "branches", branches)
-        set_field(self, "scale", _per_block(scales, blocks))
+        set_field(self, "scale", scales_per_block(scales, blocks))
         set_field(self, "depth", blocks)
         set_field(self, "read_in", read_in)
         set_field(self, "read_out", last)
@@ -193,6 +200,11 @@ scale=3/10, depth=20)
         op = self.post_norm
         return () if op is None else (Step(0, op, 1, "_post", None),)
 
+    @property
+    def is_mixture(self) -> bool:
+        """Whether masks make a mixture of Gaussians of the stream at infinite width."""
+        return any(branch.is_mixture for branch in self.kinds)
+
     @cached_property
     def head(self) -> tuple[Step, ...]:
         """The maps in front of the read-out."""
@@ -203,6 +215,12 @@ scale=3/10, depth=20)
     def has_own_head(self) -> bool:
         """Whether the read-out reads anything else than the `Linear` of a further block would."""
         return self.head != opening_of(self.next_steps)
+
+    @property
+    def parts_equal_inputs(self) -> bool:
+        """Whether every input draws noise of its own, so that equal ones do not stay equal."""
+        ops = (*(op for branch in self.kinds for op in branch.maps), *(self.head_ops or ()))
+        return any(not noise.shared for op in ops for noise in getattr(op, "random", ()))
 
     def with_scale(self, scale: object, depth: object = None) -> ResNet:
         """Return the same network with another residual scale, and depth if given."""
@@ -215,6 +233,28 @@ scale=3/10, depth=20)
             skip=self.skip,
             post_norm=self.post_norm,
         )
+
+    def evaluation(self) -> ResNet:
+        """Return the network in evaluation: every noise is replaced by its mean.
+
+        Dropout and stochastic depth keep the mean, so the operations are left out.
+
+        Raises
+        ------
+        UnsupportedError
+            If an operation with noise is not the identity in the mean.
+        """
+        branches = tuple(Branch(*without_noise(branch.ops)) for branch in self.branches)
+        head = None if self.head_ops is None else without_noise(self.head_ops)
+        return self.altered(branches=branches, head_ops=head)
+
+    def altered(self, **changes: object) -> ResNet:
+        """Return the network with other values of some attributes, which are not checked."""
+        other = object.__new__(type(self))
+        for field in fields(self):
+            value = changes.get(field.name, getattr(self, field.name))
+            object.__setattr__(other, field.name, value)
+        return other
 
     @property
     def parameters(self) -> tuple[tuple[Parameter, sp.Expr], ...]:
@@ -289,6 +329,8 @@ def _check_post_norm(op: object) -> None:
     if op.expression.diff(X).has(X):
         why = "the stream of the next block would not be Gaussian at infinite width"
         raise UnsupportedError(asked, why, remedy)
+    if op.noise:
+        raise UnsupportedError(asked, "it draws noise of its own", remedy)
     if any(map(is_many, op.values)):
         raise UnsupportedError(asked, "it has one value per block", "give one for all blocks")
 
@@ -322,8 +364,9 @@ def require_sums(net: ResNet, asked: str) -> None:
     Raises
     ------
     UnsupportedError
-        If the stream has a factor or a normalisation.
+        If the stream has a factor or a normalisation, or operations draw noise.
     """
+    require_no_noise((*(step for branch in net.kinds for step in branch.steps), *net.head), asked)
     if net.skip != 1 or net.post_norm is not None:
         setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
         raise UnsupportedError(
@@ -350,37 +393,3 @@ def _check_names(net: ResNet) -> None:
             "a value is given by name, and they differ in their assumptions",
             "use one SymPy symbol for both (the defaults are in resexpand.conventions)",
         )
-
-
-def _scales(scale: object) -> sp.Expr | tuple[sp.Expr, ...]:
-    values = listed(scale, "scale")
-    if values is None:
-        return hyperparameter(scale, "scale")
-    return tuple(hyperparameter(value, "scale") for value in values)
-
-
-def _per_block(
-    scales: sp.Expr | tuple[sp.Expr, ...], depth: sp.Expr
-) -> sp.Expr | tuple[sp.Expr, ...]:
-    """Return one scale per block; those of the kinds of blocks repeat in their cycle."""
-    if not isinstance(scales, tuple) or depth == len(scales):
-        return scales
-    return tuple(scales[block % len(scales)] for block in range(int(depth)))
-
-
-def _depth(depth: object, scales: sp.Expr | tuple[sp.Expr, ...], kinds: int) -> sp.Expr:
-    if depth is None:
-        if not isinstance(scales, tuple):
-            raise DescriptionError("a network without depth", "", "give depth=")
-        depth = len(scales)
-    value = hyperparameter(depth, "depth", minimum=1)
-    if value.is_number and not value.is_Integer:
-        raise DescriptionError(f"depth = {depth}", "it is not an integer", "give a whole number")
-    per_kind = isinstance(scales, tuple) and len(scales) == kinds > 1 and value.is_Integer
-    if isinstance(scales, tuple) and value != len(scales) and not per_kind:
-        raise DescriptionError(
-            f"{len(scales)} scales for depth {value}",
-            "there must be one scale per block",
-            f"give {value} scales, or one for all",
-        )
-    return value

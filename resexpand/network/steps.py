@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 
 from resexpand.errors import UnsupportedError
-from resexpand.network.operation import Operation
+from resexpand.network.operation import Map, Operation, X
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,44 @@ def head_of(
             taken += label == fresh
         found.append(Step(len(steps) + number - 1, op, number, "_out", label))
     return tuple(found)
+
+
+def without_noise(ops: Sequence[Operation]) -> tuple[Operation, ...]:
+    """Return the operations in evaluation: those that are the identity in the mean are left out.
+
+    Raises
+    ------
+    UnsupportedError
+        If an operation with noise is not the identity in the mean.
+    """
+    kept = []
+    for op in ops:
+        if not (isinstance(op, Map) and op.noise):
+            kept.append(op)
+        elif sp.simplify(op.mean_expression - X) != 0:
+            raise UnsupportedError(
+                f"{op!r} in evaluation",
+                "it is not the identity where its noise takes the mean",
+                "describe the network in evaluation by itself",
+            )
+    return tuple(kept)
+
+
+def require_no_noise(steps: Sequence[Step], asked: str) -> None:
+    """Raise the one error of theories of operations that are the same in every draw.
+
+    Raises
+    ------
+    UnsupportedError
+        If a map draws noise, such as the masks of a dropout.
+    """
+    for step in steps:
+        if not step.contracts and step.op.noise:
+            raise UnsupportedError(
+                f"{asked} of a branch with {step.op!r}",
+                f"it is derived without the noise that {step.op.kind} draws",
+                "kernel(), response() and sample() take it; net.evaluation() has no noise",
+            )
 
 
 def require_laws(steps: Sequence[Step], asked: str) -> None:

@@ -131,15 +131,17 @@ def _same_letters(name: str, names: Mapping[str, sp.Symbol]) -> sp.Symbol | None
 
 
 def _check_ranges(net: ResNet, values: Symbols) -> None:
-    """Refuse parameters of operations below their minimum, as far as they have values."""
+    """Refuse parameters of operations out of their range, as far as they have values."""
     for parameter, value in set(net.parameters):
-        if parameter.minimum is not None and value.free_symbols <= values.keys():
-            lowest = value_of(value, values).min(initial=np.inf)
-            if lowest < parameter.minimum:
+        if value.free_symbols <= values.keys():
+            numbers = value_of(value, values)
+            breach = parameter.breach(numbers.min(initial=np.inf), numbers.max(initial=-np.inf))
+            if breach:
+                outside, why, range_ = breach
                 raise HyperparameterError(
-                    f"{value} = {lowest}",
-                    f"{parameter.name.replace('_', ' ')} must not be below {parameter.minimum}",
-                    f"give one >= {parameter.minimum}",
+                    f"{value} = {outside}",
+                    f"{parameter.name.replace('_', ' ')} {why}",
+                    f"give one {range_}",
                 )
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from resexpand.codegen.routine import Target, compile_routine
+from resexpand.codegen.track import tracked, untracked
 from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH
 from resexpand.errors import KernelError, UnsupportedError
 from resexpand.numbers.batch import evaluate_batch
 from resexpand.numbers.one_loop import evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
+from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.one_loop import OneLoop
@@ -28,6 +30,7 @@ def evaluate(
     *,
     target: Target = "cpu",
     outputs: str | Iterable[str] | None = None,
+    progress: Progress = None,
     **hyperparameters: Any,
 ) -> Values:
     """Compile and evaluate a result of the theory.
@@ -42,6 +45,11 @@ def evaluate(
     outputs : str or iterable of str, optional
         Names of what to compute; everything by default. Only these are computed and filled: the
         response between all layers, ``chi``, takes ``8 (L + 1)^2`` bytes per point.
+    progress : callable, bool or None, optional
+        A function is called with the parts of the work that are done and all of them, 1000. True
+        shows a bar on a terminal or in a notebook, and lines elsewhere, once a second has passed;
+        False nothing; None does as True after three seconds on a terminal or in a notebook. How
+        long the search for an optimal scale takes is not known before it ends.
     **hyperparameters
         ``K0`` (the kernel at layer 0) or ``inputs`` (with a `read_in`), ``depth`` unless the
         network has a number, and every symbol of the network by name. Arrays broadcast. A
@@ -78,8 +86,19 @@ def evaluate(
     >>> evaluate(kernel(net), K0=1.0)["K"]
     array([1., 2., 4., 8.])
     """
+    with tracked(progress):
+        return _evaluated(theory, target, outputs, hyperparameters)
+
+
+def _evaluated(
+    theory: Recursion | OptimalScale | OneLoop | GradientMoments,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    hyperparameters: dict[str, Any],
+) -> Values:
     if isinstance(theory, OptimalScale):
-        return evaluate_optimal_scale(theory, target=target, outputs=outputs, **hyperparameters)
+        with untracked():
+            return evaluate_optimal_scale(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, OneLoop):
         if target not in ("cpu", "auto"):
             raise UnsupportedError(

@@ -24,14 +24,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import sympy as sp
 
 from resexpand.conventions import PAIR0
 from resexpand.errors import UnsupportedError
 from resexpand.network.batch_norm import EPS, is_running
-from resexpand.network.operation import Map, Operation, X
+from resexpand.network.operation import Map, Noise, Operation, X
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
@@ -112,13 +112,14 @@ class BatchSignal:
     stages: list[Stage]
     means: Entries = (sp.Integer(0), sp.Integer(0))
     is_gaussian: bool = True
+    coins: ClassVar[tuple[Noise, ...]] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Inputs that each second moment belongs to."""
         return tuple(self.entries)
 
-    def gaussian_of(self, covariance: Entries) -> BatchSignal:
+    def contracted(self, covariance: Entries) -> BatchSignal:
         """Return the centred Gaussian of a covariance."""
         return BatchSignal(covariance, self.stages)
 
@@ -139,6 +140,8 @@ class BatchSignal:
             moments = (self.entries[own[0]], self.entries[entry], self.entries[own[1]])
             given = tuple(self.means[variance == "44"] for variance in own)
             out = Signal(moments, given, self.is_gaussian).mapped(step, values)
+            if out.coins:
+                raise _noisy(step.op, "a batch")
             at |= dict(zip((own[0], entry, own[1]), out.moments, strict=True))
             means |= dict(zip(own, out.means, strict=True))
         return replace(
@@ -176,24 +179,27 @@ class Normalised:
     function: sp.Expr
     test: Signal | None
     is_gaussian: bool = False
+    coins: ClassVar[tuple[Noise, ...]] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Inputs that each second moment belongs to."""
         return self.before.names
 
-    def gaussian_of(self, covariance: Entries) -> BatchSignal:
+    def contracted(self, covariance: Entries) -> BatchSignal:
         """Return the centred Gaussian of a covariance."""
-        return self.before.gaussian_of(covariance)
+        return self.before.contracted(covariance)
 
     def mapped(self, step: Step, values: Values) -> Normalised:
         """Return what a further map makes of the entries."""
-        if step.op.averages:
+        if step.op.averages or step.op.noise:
             raise UnsupportedError(
                 f"the theory of {step.op!r} behind {self.norm.op!r}",
-                "it averages what is not Gaussian at infinite width",
+                "its averages or masks meet what is not Gaussian at infinite width",
                 "put a Linear() between them; sample() takes it",
             )
+        if step.op.noise:
+            raise _noisy(step.op, repr(self.norm.op))
         own = step.op.expression.xreplace(dict(values))
         test = None if self.test is None else self.test.mapped(step, values)
         return replace(self, function=own.xreplace({X: self.function}), test=test)
@@ -230,6 +236,14 @@ class Normalised:
         """Means of an input of a batch, and of a test input."""
         test = sp.Integer(0) if self.test is None else self.test.means[0]
         return self.stage.mean, test
+
+
+def _noisy(op: Map, behind: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"the theory of {op!r} behind {behind}",
+        "its noise is not averaged over there",
+        "put a Linear() between them; sample() takes it",
+    )
 
 
 AnySignal: TypeAlias = Signal | BatchSignal | Normalised

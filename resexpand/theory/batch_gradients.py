@@ -93,7 +93,7 @@ def _back(hyper: Hyperparameters, steps: tuple[Step, ...], stream: BatchSignal) 
             weight, bias = hyper.variances(step.op, step.suffix)
             factor = sp.eye(2) * weight
             moments = tuple(weight * moment + bias for moment in signal.moments)
-            out: BatchSignal | Normalised = signal.gaussian_of(moments)
+            out: BatchSignal | Normalised = signal.contracted(moments)
         else:
             out = signal.mapped(step, hyper.of_step(step))
             factor = _of_map(step, signal, out)

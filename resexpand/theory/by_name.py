@@ -8,13 +8,50 @@ a symbol is what its name says, and a name that does not occur is an error.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import sympy as sp
 
 from resexpand.conventions import exact
 from resexpand.errors import HyperparameterError
+
+
+class Symbols(Mapping[str, sp.Symbol]):
+    """Symbols by name, as attributes: ``recursion.symbols.K``.
+
+    Also a mapping, for names that are no identifiers. Where two symbols share a name, neither has
+    it here.
+    """
+
+    def __init__(self, symbols: Iterable[sp.Symbol], where: str) -> None:
+        self._known, self._where = sorted(set(symbols), key=sp.default_sort_key), where
+
+    def __getitem__(self, name: str) -> sp.Symbol:
+        try:
+            return symbol_of(name, self._known, self._where)
+        except HyperparameterError as error:
+            raise KeyError(str(error)) from None
+
+    def __getattr__(self, name: str) -> sp.Symbol:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return symbol_of(name, self._known, self._where)
+        except HyperparameterError as error:
+            raise AttributeError(str(error)) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(symbol.name for symbol in self._known))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __dir__(self) -> list[str]:
+        return [*self]
+
+    def __repr__(self) -> str:
+        return f"<Symbols: {', '.join(self)}>"
 
 
 def symbol_of(wanted: Any, symbols: Iterable[sp.Symbol], where: str) -> sp.Symbol:

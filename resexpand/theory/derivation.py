@@ -17,6 +17,9 @@ from typing import Any, TypeAlias
 import sympy as sp
 
 from resexpand.errors import ResexpandError
+from resexpand.expressions.notebook import as_page
+from resexpand.expressions.shown import Card
+from resexpand.expressions.shown import Shown as Showing
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
 from resexpand.theory.recursion import Recursion
@@ -54,7 +57,7 @@ class Verified:
         return f"{plain(self.what)}: {found}" if self.what else found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """One step of a derivation.
 
@@ -75,9 +78,15 @@ class Step:
     equations: tuple[tuple[str, Shown], ...]
     verified: tuple[Verified, ...]
 
+    def __repr__(self) -> str:
+        return _step_text(self)
 
-@dataclass
-class Derivation:
+    def _repr_html_(self) -> str:
+        return as_page(self)
+
+
+@dataclass(repr=False)
+class Derivation(Showing):
     """A derivation that grows step by step.
 
     Parameters
@@ -155,6 +164,15 @@ class Derivation:
                 "correct the equation or the check",
             )
         return Verified(what, how, result)
+
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        checks = sum(len(step.verified) for step in self.steps)
+        steps = tuple((str(step.number), plain(step.text)) for step in self.steps)
+        return Card(f"Derivation: {self.title}, {len(steps)} steps, {checks} checks hold", steps)
+
+    def _repr_html_(self) -> str:
+        return as_page(self)
 
     def report(self) -> str:
         """Return the derivation as text."""

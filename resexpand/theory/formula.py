@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from resexpand.errors import HyperparameterError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.numeric import value_at
+from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.network.numbers import real_array
 from resexpand.references import Citation
-from resexpand.theory.by_name import symbol_of, values_of
+from resexpand.theory.by_name import Symbols, symbol_of, values_of
 from resexpand.theory.closure import Laws, close_elementary
 
 
-@dataclass(frozen=True)
-class Formula:
+@dataclass(frozen=True, repr=False)
+class Formula(Shown):
     """One exact equation with what it neglects and where it stands.
 
     Attributes
@@ -34,7 +35,9 @@ class Formula:
         Short name, used as a key and a label.
     lhs, rhs : sympy.Expr
         Left side (what is defined) and exact right side. For a condition, ``rhs`` is what the
-        left side must equal.
+        left side must equal. They are plain SymPy: ``rhs.diff("K")`` is zero, since SymPy makes a
+        symbol without assumptions of the name. Write ``formula.diff("K")``, or
+        ``rhs.diff(formula.symbols.K)``.
     meaning : str
         One sentence for the reader.
     neglects : str
@@ -57,6 +60,22 @@ class Formula:
     def free_symbols(self) -> set[sp.Symbol]:
         """Symbols of the right side."""
         return {s for s in self.rhs.free_symbols if isinstance(s, sp.Symbol)}
+
+    @property
+    def symbols(self) -> Symbols:
+        """Symbols of both sides, each as the attribute of its name.
+
+        Examples
+        --------
+        >>> from resexpand import Activation, Branch, Linear, ResNet, optimal_scale
+        >>> net = ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=1, depth=3)
+        >>> formula = optimal_scale(net).constant
+        >>> formula.symbols
+        <Symbols: K0, K_star, c>
+        >>> formula.symbols.K_star.is_positive
+        True
+        """
+        return Symbols(self.free_symbols | self.lhs.free_symbols, self.name)
 
     def closed(self) -> sp.Expr:
         """Return the right side with every average in closed form, where one is known."""
@@ -149,6 +168,18 @@ class Formula:
                 f"{', '.join(missing)} has no value",
                 f"give {', '.join(missing)}",
             )
+
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        return Card(
+            f"Formula: {self.name}",
+            (
+                (str(self.lhs), f"= {self.rhs}"),
+                ("meaning", self.meaning),
+                ("neglects", self.neglects),
+                ("from", listed(self.citations)),
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.lhs} = {self.rhs}"

@@ -24,9 +24,11 @@ from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.theory.closure import close_elementary
+from resexpand.theory.coins import VARIANCE
 from resexpand.theory.formula import Formula
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.mean_field import Chain, kernel, stream_of
+from resexpand.theory.noise import averaged
 from resexpand.theory.notation import Written
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.response import response
@@ -49,7 +51,7 @@ class Growth:
     Attributes
     ----------
     kernel : Formula
-        ``K^l``; of a normalised stream for ``l >= 1``.
+        ``K^l``; of a normalised stream for ``l >= 1``. With stochastic depth its mean over coins.
     share : Formula or None
         ``(K^l - skip^2 K^{l-1}) / K^l`` for ``l >= 1``.
     mean_share : Formula or None
@@ -57,7 +59,7 @@ class Growth:
     scale : Formula or None
         Residual scale of block l without its normalisations (`implied_scale`).
     gradient : Formula or None
-        ``P^l / P^L``; of a normalised stream for ``l >= 1``.
+        ``P^l / P^L``; of a normalised stream for ``l >= 1``. None with stochastic depth.
     """
 
     kernel: Formula
@@ -99,7 +101,7 @@ def growth(net: ResNet) -> Growth:
     (K0 + l, 1/(K0 + l))
     """
     base = kernel(net)
-    if base.layer_bindings or len(base.state) > 1:
+    if base.layer_bindings or not {*base.state} <= {K, VARIANCE}:
         raise _not_linear(net, "its blocks differ" if base.layer_bindings else "it has a mean")
     step = sp.expand(_closed(base, base.flat_update[0]))
     factor = sp.simplify(step.diff(K))
@@ -117,7 +119,7 @@ def growth(net: ResNet) -> Growth:
         _named(formula, "share", share, "part of the kernel that block $l$ added"),
         _mean_share(formula, factor, added, net),
         _scale(formula, net, before),
-        _gradient(formula, net, (factor, added)),
+        None if VARIANCE in base.state else _gradient(formula, net, (factor, added)),
     )
 
 
@@ -240,7 +242,8 @@ def implied_scale(net: ResNet) -> Recursion:
 def _square(net: ResNet, hyper: Hyperparameters, base: Recursion) -> sp.Expr:
     """Return the second moment of what the branch of a block makes of the stream."""
     chain = Chain(net, hyper)
-    moment = chain.through_block(stream_of(base)).moments[0]
+    branch = chain.through_block(stream_of(base))
+    moment = averaged(branch.moments[0], branch.coins)
     for symbol, value in reversed(chain.definitions):
         moment = moment.xreplace({symbol: value})
     return moment

@@ -12,7 +12,7 @@ an activation, the stream acquires a mean ``m^l`` and the cross term ``2 rho m <
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
 import sympy as sp
@@ -20,6 +20,7 @@ import sympy as sp
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.conventions import K0, PAIR, PAIR0, K
 from resexpand.errors import HyperparameterError
+from resexpand.network.operation import Noise
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
@@ -30,13 +31,17 @@ from resexpand.theory.batch import (
     batch_recursion,
     batch_stream,
 )
+from resexpand.theory.coins import over_coins
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.noise import Columns, averaged
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import Entries, Signal, entry_symbols
 
 TITLES = {
     1: "covariance kernel",
     2: "covariance kernel of two inputs",
+    "masks": "covariance kernel of two draws of the masks",
+    "test": "covariance kernel with and without masks",
     "batch": "covariance kernel of an exchangeable batch",
 }
 
@@ -73,7 +78,8 @@ class Chain:
         outs = [signal for signal, _ in found]
         moments = _selected(selector, [signal.moments for signal in outs])
         means = _selected(selector, [signal.means for signal in outs])
-        return Signal(moments, means, is_gaussian=all(signal.is_gaussian for signal in outs))
+        coins = tuple(coin for signal in outs for coin in signal.coins)
+        return Signal(moments, means, all(s.is_gaussian for s in outs), coins=coins)
 
     def through_branch(
         self, signal: AnySignal, steps: tuple[Step, ...], shape: str
@@ -98,7 +104,7 @@ class Chain:
             (symbol, weight * moment + bias)
             for symbol, moment in zip(symbols, signal.moments, strict=True)
         ]
-        return signal.gaussian_of(symbols)
+        return signal.contracted(symbols)
 
 
 def _selected(selector: sp.Symbol, options: list[Entries]) -> Entries:
@@ -125,19 +131,20 @@ def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> 
 @overload
 def kernel(net: ResNet, inputs: Literal["batch"]) -> BatchRecursion: ...
 @overload
-def kernel(net: ResNet, inputs: int = 1) -> Recursion: ...
-def kernel(net: ResNet, inputs: int | Literal["batch"] = 1) -> Recursion:
+def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion: ...
+def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursion:
     """Derive the covariance-kernel recursion at infinite width.
 
     Parameters
     ----------
     net : ResNet
         The network; any hyperparameter may be symbolic.
-    inputs : int or "batch"
+    inputs : int, "masks" or "batch"
         1 for the kernel of one input, 2 for the 2 x 2 kernel of a pair. The pair recursion also
-        serves any number of inputs: their kernel is determined pair by pair. ``"batch"`` for
-        networks with averages over a batch: the recursion is that of exchangeable inputs
-        (`resexpand.theory.batch`), and `evaluate` takes any kernel of a batch.
+        serves any number of inputs: their kernel is determined pair by pair. ``"masks"`` is the
+        2 x 2 kernel of one input under two independent draws of all noise (dropout masks).
+        ``"batch"`` is for networks with averages over a batch: the recursion is that of
+        exchangeable inputs (`resexpand.theory.batch`), and `evaluate` takes any kernel of a batch.
 
     Returns
     -------
@@ -146,13 +153,19 @@ def kernel(net: ResNet, inputs: int | Literal["batch"] = 1) -> Recursion:
         last `Linear` of the branch, layers ``1 .. L + 1``; the last entry belongs to the read-out
         if the network has one, else to the block that would come next); for one input and a
         branch that ends in an activation also ``m``, the mean of the stream; for a batch ``K_13``,
-        the covariance with an input of another batch. Its value is exact up to O(1/N).
+        the covariance with an input of another batch. Its value is exact up to O(1/N). With
+        stochastic depth the kernel is random at infinite width: `K` and `C` are means over the
+        coins, and for one input ``K_var`` is the variance of `K`.
 
     Raises
     ------
     HyperparameterError
-        If `inputs` is none of these, or a symbol of the network has the name of a quantity of
-        the formulas, such as ``K``.
+        If `inputs` is none of these, or a symbol of the network has the name of a quantity of the
+        formulas, such as ``K``.
+    UnsupportedError
+        If an activation would act on what is not Gaussian at infinite width, such as a stream to
+        which masked Gaussians were added; or if the mean over the coins of blocks does not obey a
+        recursion of its own, because the kernel enters a block in a nonlinear way.
 
     References
     ----------
@@ -165,29 +178,42 @@ def kernel(net: ResNet, inputs: int | Literal["batch"] = 1) -> Recursion:
     >>> print(kernel(net).definitions[0][1])
     sigma_b2 + sigma_w2*<phi(x)**2>_[K]
     """
-    if inputs not in (1, 2, "batch"):
+    if inputs not in (1, 2, "masks", "batch"):
         raise HyperparameterError(
             f"a kernel recursion for {inputs} inputs",
             "the recursion closes on pairs",
             "use inputs=2: it serves any number of inputs",
         )
+    recursion, coins = conditional_kernel(net, "masks" if inputs == "masks" else "inputs", inputs)
+    return over_coins(recursion, coins) if coins else recursion
+
+
+def conditional_kernel(
+    net: ResNet, columns: Columns, inputs: int | str = 2
+) -> tuple[Recursion, tuple[Noise, ...]]:
+    """Derive the kernel given the coins of every block, and return these; see `kernel`.
+
+    `columns` tells how the noise of two columns goes together.
+    """
     hyper = Hyperparameters(net)
     rho = hyper.scale()
     chain = Chain(net, hyper)
-    stream, initial, streams = _opening(net, inputs)
+    stream, initial, streams = _opening(net, inputs, columns)
     state: Any = stream.moments
     out = chain.through_block(stream)
     update = _with_means(state, (hyper.skip(), rho), out, streams)
     update = _normed(net, hyper, update, stream)
     hyper.input_kernel(PAIR0 if inputs == "batch" else initial)
     read_out = read_out_covariance(net, hyper, stream) or _next_covariance(net, hyper, stream)
-    found = Recursion(
+    # Two draws of the masks have one variance, which comes first and last.
+    kept = len(set(state))
+    recursion = Recursion(
         title=TITLES[inputs],
         net=net,
-        inputs=1 if inputs == 1 else 2,
-        state=state + streams,
-        initial=initial + (sp.Integer(0),) * len(streams),
-        update=update,
+        inputs=1 if len(set(initial)) == 1 else 2,
+        state=state[:kept] + streams,
+        initial=initial[:kept] + (sp.Integer(0),) * len(streams),
+        update=update[:kept] + update[len(state) :],
         definitions=tuple(chain.definitions),
         outputs=_outputs(state, streams, read_out),
         bindings=tuple(hyper.bindings.items()),
@@ -195,20 +221,35 @@ def kernel(net: ResNet, inputs: int | Literal["batch"] = 1) -> Recursion:
         laws=laws_of(net),
         citations=citations_of(net),
     )
-    if not isinstance(stream, BatchSignal):
-        return found
-    return batch_recursion(found, stream)
+    if isinstance(stream, BatchSignal):
+        return batch_recursion(recursion, stream), ()
+    return recursion, out.coins
+
+
+STATES: dict[int | str, tuple[Entries, Entries]] = {
+    1: ((K,), (K0,)),
+    2: (PAIR, PAIR0),
+    "masks": ((K, PAIR[1], K), (K0,) * 3),
+    "test": (PAIR, (K0,) * 3),
+}
+"""State of a kernel recursion, and its values at layer 0."""
 
 
 def _opening(
-    net: ResNet, inputs: int | str
+    net: ResNet, inputs: int | str, columns: Columns
 ) -> tuple[Signal | BatchSignal, Entries, tuple[sp.Symbol, ...]]:
     """Return the stream in symbols, its moments at layer 0, and the symbols of its means."""
     if inputs == "batch":
         return *batch_stream(net), ()
-    state, initial = ((K,), (K0,)) if inputs == 1 else (PAIR, PAIR0)
-    streams = () if net.is_gaussian else _mean_symbols(1 if inputs == 1 else 2)
-    return _stream(state, streams), initial, streams
+    state, initial = STATES[inputs]
+    streams = () if net.is_gaussian else _mean_symbols(state)
+    return _stream(net, state, streams, columns), initial, streams
+
+
+def _stream(net: ResNet, state: Entries, means: Entries, columns: Columns = "inputs") -> Signal:
+    if means:
+        return Signal(state, means, is_gaussian=False, columns=columns)
+    return replace(Signal.gaussian(state, columns), is_gaussian=not net.is_mixture)
 
 
 def _outputs(state: Entries, streams: Entries, read_out: Entries | None) -> tuple[Output, ...]:
@@ -226,8 +267,8 @@ def _outputs(state: Entries, streams: Entries, read_out: Entries | None) -> tupl
     return (kernels, layers, *(means if len(streams) == 1 else []))
 
 
-def _mean_symbols(inputs: int) -> tuple[sp.Symbol, ...]:
-    names = ("m",) if inputs == 1 else ("m_1", "m_2")
+def _mean_symbols(state: Entries) -> tuple[sp.Symbol, ...]:
+    names = ("m",) if len(state) == 1 else ("m_1", "m_2")
     return tuple(sp.Symbol(name, real=True) for name in names)
 
 
@@ -254,7 +295,9 @@ def _normed(net: ResNet, hyper: Hyperparameters, update: Entries, stream: AnySig
     size = len(stream.moments)
     means = update[size:]
     for step in net.post:
-        before = _stream(update[:size], means) if means else stream.gaussian_of(update)
+        before = stream.contracted(update)
+        if isinstance(stream, Signal):
+            before = _stream(net, update[:size], means, stream.columns)
         after = before.mapped(step, hyper.of_step(step))
         update = after.moments + (after.means if means else ())
     return update
@@ -283,7 +326,7 @@ def read_out_moment(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> E
     """Return the second moment of what the read-out acts on: ``phi(h)`` or ``h`` itself."""
     for step in net.head:
         stream = stream.mapped(step, hyper.of_step(step))
-    return stream.moments
+    return tuple(averaged(moment, stream.coins) for moment in stream.moments)
 
 
 def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> Entries | None:
@@ -294,11 +337,8 @@ def read_out_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) 
     return tuple(weight * moment + bias for moment in read_out_moment(net, hyper, stream))
 
 
-def stream_of(base: Recursion) -> Signal:
+def stream_of(base: Recursion, columns: Columns = "inputs") -> Signal:
     """Return the signal that the state of a kernel recursion describes."""
     size = len(base.output("K").entries)
-    return _stream(base.state[:size], base.state[size:])
-
-
-def _stream(moments: Entries, means: Entries) -> Signal:
-    return Signal(moments, means, is_gaussian=False) if means else Signal.gaussian(moments)
+    means = () if base.net.is_gaussian else base.state[size:]
+    return _stream(base.net, base.state[:size], means, columns)

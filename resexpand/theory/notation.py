@@ -30,6 +30,7 @@ _HEADS = {
     "dK_drho": (r"\partial_\rho K", False),
     "dln_chi_drho": (r"\partial_\rho \ln \chi", True),
     "rho_eff": (r"\rho_{\mathrm{eff}}", False),
+    "K_var": (r"\mathrm{Var}\, K", False),
     "G_mean": (r"\mathrm{E}\, G", False),
     "G_var": (r"\mathrm{Var}\, G", False),
     "G_cov": (r"\mathrm{Cov}\, G", False),

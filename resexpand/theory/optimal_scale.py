@@ -26,6 +26,7 @@ from resexpand.activations.arcsine import reduce_area
 from resexpand.conventions import K0, PAIR, RHO, K
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
+from resexpand.expressions.shown import Card, Shown
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.network.resnet import ResNet, require_plain
 from resexpand.references import REFERENCES, Citation
@@ -50,8 +51,8 @@ NEGLECTED = {"constant": "O(1/L)", "simpson": r"O(\ln^5(K^*/K^0))"}
 Trend = Literal["interior", "increasing", "vanishing"]
 
 
-@dataclass(frozen=True)
-class OptimalScale:
+@dataclass(frozen=True, repr=False)
+class OptimalScale(Shown):
     """Conditions and formulas for the optimal residual scale of one response function.
 
     Attributes
@@ -102,6 +103,20 @@ class OptimalScale:
     slope: Recursion
     trend: Trend
     citations: tuple[Citation, ...]
+
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        star, square = self.kernel_star, self.closed_constant
+        return Card(
+            f"OptimalScale: largest {self.kind} response",
+            (
+                ("network", repr(self.net)),
+                ("K*", str(star.rhs) if star else f"where {self.condition.lhs} = 0"),
+                ("c^2", str((square or self.constant).rhs)),
+                ("rho*", "c / sqrt(L)" if not self.reason else ""),
+                ("trend", self.reason or "an optimum is possible"),
+            ),
+        )
 
     def _repr_latex_(self) -> str:
         return in_notebook(self)

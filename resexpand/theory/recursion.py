@@ -17,14 +17,18 @@ import sympy as sp
 
 from resexpand.errors import HyperparameterError
 from resexpand.expressions.notebook import in_notebook
+from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
-from resexpand.theory.by_name import values_of
+from resexpand.theory.by_name import Symbols, values_of
 from resexpand.theory.closure import Laws, close_elementary
 
 OutputKind = Literal["trajectory", "layer", "final", "propagator"]
 Bindings = tuple[tuple[sp.Symbol, sp.Expr], ...]
 Definitions = Sequence[tuple[sp.Symbol, sp.Expr]]
+
+SHOWN = 3
+"""Definitions, and quantities of the state, whose equations a recursion shows of itself."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,8 @@ def symmetric(entries: Sequence[sp.Expr]) -> sp.Expr | sp.Matrix:
     return sp.Matrix(size, size, lambda i, j: at[min(i, j), max(i, j)])
 
 
-@dataclass(frozen=True)
-class Recursion:
+@dataclass(frozen=True, repr=False)
+class Recursion(Shown):
     """A recursion over the layers of a network, exact and formal.
 
     Attributes
@@ -208,6 +212,46 @@ class Recursion:
             if output.name == name:
                 return output
         raise KeyError(f"{name!r} is not among the outputs {[o.name for o in self.outputs]}")
+
+    @property
+    def free_symbols(self) -> set[sp.Symbol]:
+        """Hyperparameters that need a value, the kernel at layer 0 among them."""
+        own = {s for s, value in self.bindings if s == value}
+        return self.net.free_symbols | own
+
+    @property
+    def symbols(self) -> Symbols:
+        """Every symbol of the equations and of the network, as the attribute of its name.
+
+        Examples
+        --------
+        >>> from resexpand import Activation, Branch, Linear, ResNet, kernel
+        >>> recursion = kernel(ResNet(Branch(Activation("erf"), Linear()), scale=1, depth=3))
+        >>> recursion.update[0].diff(recursion.symbols.rho)
+        2*C*rho
+        """
+        pairs = (*self.constants, *self.definitions, *self.bindings)
+        written = [*self.initial, *self.update, *(side for pair in pairs for side in pair)]
+        found = set(self.state).union(*(e.free_symbols for e in written))
+        return Symbols(found | self.net.free_symbols, self.title)
+
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        news = [
+            (f"next {symbol}", str(update))
+            for symbol, update in zip(self.state, self.update, strict=True)
+        ]
+        return Card(
+            f"Recursion: {self.title}",
+            (
+                ("network", repr(self.net)),
+                *((str(symbol), str(value)) for symbol, value in self.definitions[:SHOWN]),
+                *news[:SHOWN],
+                ("outputs", listed(f"{o.name} ({o.kind})" for o in self.outputs)),
+                ("free", listed(sorted(s.name for s in self.free_symbols))),
+                ("neglects", self.neglects),
+            ),
+        )
 
     def _repr_latex_(self) -> str:
         return in_notebook(self)

@@ -7,7 +7,8 @@ Three responses are derived by differentiating the kernel recursion with Price's
 - ``covariance``: ``chi^{l,m} = dK_12^l/dK_12^m`` for two inputs, factors
   ``1 + rho^2 sigma_w2 <phi'(x_1) phi'(x_2)>``.
 - ``tangent``: the same at coinciding inputs, which is the growth of the squared norm of a tangent
-  vector, factors ``1 + rho^2 sigma_w2 <phi'^2>``.
+  vector v independent of the input, ``h.v / N = 0`` at all layers; factors
+  ``1 + rho^2 sigma_w2 <phi'^2>``, behind a normalisation ``.. <phi'^2> / (K + eps)``.
 
 The output response is ``eta = d(sigma_out2 <phi phi>_{K^L}) / dK^0``.
 """
@@ -25,6 +26,7 @@ from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.coins import require_constant
 from resexpand.theory.differentiation import (
     differentiate,
     jacobian,
@@ -32,7 +34,8 @@ from resexpand.theory.differentiation import (
     vanishing_tangents,
 )
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import kernel, read_out_moment, stream_of
+from resexpand.theory.mean_field import conditional_kernel, kernel, read_out_moment, stream_of
+from resexpand.theory.noise import averaged
 from resexpand.theory.recursion import Output, Recursion
 
 ResponseKind = Literal["variance", "covariance", "tangent"]
@@ -110,10 +113,13 @@ def _responding(base: Recursion, component: int, title: str) -> Recursion:
 
 def _tangent(net: ResNet) -> Recursion:
     """Derive the covariance response at coinciding inputs, on the kernel of one input."""
-    base, pair = kernel(net, inputs=1), kernel(net, inputs=2)
-    factor = coincide(pair.flat_update[1].diff(PAIR[1]))
+    # A tangent meets the masks of its input.
+    base, (pair, coins) = kernel(net, inputs=1), conditional_kernel(net, "same")
+    factor = coincide(averaged(pair.flat_update[1], coins).diff(PAIR[1]))
+    if coins:
+        require_constant(factor, base)
     hyper = Hyperparameters(net, dict(base.bindings))
-    moment = read_out_moment(net, hyper, stream_of(pair))[1]
+    moment = read_out_moment(net, hyper, stream_of(pair, "same"))[1]
     growth = sp.Symbol("chi_K", real=True)
     eta = _read_out_amplitude(net, hyper) * coincide(moment.diff(PAIR[1])) * growth
     moving = replace(

@@ -62,9 +62,9 @@ def test_a_right_theory_is_rarely_rejected(name: str) -> None:
 def test_what_is_well_behaved_is_decided() -> None:
     rng, runs = np.random.default_rng(18), 150
     found: dict[float, Counter[str]] = {shift: Counter() for shift in (0.0, 5.0, 8.0, -20.0)}
-    for rows in 1 + 0.1 * rng.standard_normal((runs, 200, 1)):
+    for rows in 1 + 0.1 * rng.standard_normal((runs, 400, 1)):
         for shift, counts in found.items():
-            counts[judged(rows, 1 + shift * 0.1 / math.sqrt(200)).verdict] += 1
+            counts[judged(rows, 1 + shift * 0.1 / math.sqrt(400)).verdict] += 1
     assert found[0.0]["agrees"] >= runs - 3
     assert found[5.0]["disagrees"] > 0.9 * runs
     assert found[8.0]["disagrees"] == found[-20.0]["disagrees"] == runs

@@ -499,6 +499,6 @@ def test_every_activation_is_covered() -> None:
 
 def test_a_problem_is_seen_by_who_only_looks() -> None:
     healthy = Values({"K": np.ones(2)}, 1)
-    assert repr(healthy) == repr(dict(healthy))
+    assert repr(healthy) == "<Values: depth 1, cpu, ok>\n  K  1, 1"
     ailing = Values({"K": np.ones(2)}, 1, ("K is wrong",))
     assert repr(ailing).endswith("! K is wrong")

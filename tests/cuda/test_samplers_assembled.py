@@ -17,6 +17,7 @@ REPRESENTATIVE = (
     "one column, W erf",
     "dense, uniform weights",
     "function-space, W relu, backward",
+    "function-space, masks, backward",
 )
 OTHERS = [name for name in REGISTRY if name not in REPRESENTATIVE]
 

@@ -18,6 +18,7 @@ REPRESENTATIVE = (
     "one column, W relu",
     "function-space, W relu, pair",
     "dense, uniform weights",
+    "function-space, masks, backward",
 )
 OTHERS = [name for name in REGISTRY if name not in REPRESENTATIVE]
 RELATIVE = 1e-11

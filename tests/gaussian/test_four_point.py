@@ -14,7 +14,7 @@ from resexpand.gaussian import four_point_kinked, four_point_sign
 from resexpand.gaussian import two_point_closed as closed
 from resexpand.gaussian.orthant_moments import orthant_moment, orthant_probability
 from resexpand.numbers.one_loop.four_point import Average, four_point
-from resexpand.numbers.one_loop.four_point_quadrature import cumulants
+from resexpand.numbers.one_loop.panel_averages import covariances
 
 EARLY = np.array([[0.9, 0.3], [0.3, 1.2]])
 LATE = EARLY + np.array([[0.2, 0.05], [0.05, 0.4]])
@@ -101,16 +101,18 @@ def test_error_functions_against_quadrature(order) -> None:
     sigma, same = chosen(order), (order[0] == order[1], order[2] == order[3])
     labels = tuple(str(n) for n in order)
     exact, _ = four_point(ACTIVATIONS["erf"], Average(sigma, labels, True))
-    found, error = cumulants(ACTIVATIONS["erf"], sigma, same, slopes=True)
-    np.testing.assert_allclose(found, exact, atol=1e-11)
-    assert error < 1e-7
+    found, error = covariances(ACTIVATIONS["erf"], sigma, same, slopes=True)
+    np.testing.assert_allclose(found, exact, atol=1e-13)
+    assert error < 1e-9
     assert np.abs(found - 1.001 * exact).max() > 1e-6
 
 
 def test_lines_are_wick() -> None:
     exact, _ = four_point(None, Average(chosen((0, 1, 2, 3)), tuple("abcd"), True))
-    found, _ = cumulants(ACTIVATIONS["identity"], chosen((0, 1, 2, 3)), (False, False), slopes=True)
-    np.testing.assert_allclose(found[0], exact[0], rtol=1e-10)
+    found, _ = covariances(
+        ACTIVATIONS["identity"], chosen((0, 1, 2, 3)), (False, False), slopes=True
+    )
+    np.testing.assert_allclose(found[0], exact[0], rtol=1e-13)
 
 
 def test_signs_of_one_variable_are_constant() -> None:

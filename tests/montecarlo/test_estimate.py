@@ -148,7 +148,8 @@ def test_estimates_are_a_mapping() -> None:
     assert both["kernel"].n == both.settings["draws"] == 80
     assert both["kernel"].seeds == (0, 1)
     assert both.flags == {}
-    assert "<Estimate kernel" in repr(both)
+    assert repr(both).startswith("<Estimates: draws 80>\n  kernel  ")
+    assert "<Estimate kernel: 80 draws" in repr(both["kernel"])
 
 
 def test_estimates_travel_to_another_process() -> None:

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from resexpand.montecarlo.runs import progress as module
-from resexpand.montecarlo.runs.progress import duration, reporting, sentence
+from resexpand import progress as module
+from resexpand.progress import duration, reporting, sentence
 
 
 class Terminal(io.StringIO):
@@ -53,9 +53,13 @@ def test_a_pipe_gets_few_plain_lines(monkeypatch, clock) -> None:
     assert lines[-1] == "100 of 100 networks (100%), 1 per second, 0 s left"
 
 
-def test_a_notebook_gets_lines_of_a_long_run(monkeypatch, clock) -> None:
-    lines = shown(monkeypatch, clock, io.StringIO(), None, notebook=True).splitlines()
-    assert lines[0].startswith("3 of 100 networks (3%)")
+def test_a_notebook_gets_a_bar_outside_the_red_of_its_errors(monkeypatch, clock) -> None:
+    page = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", page)
+    assert shown(monkeypatch, clock, io.StringIO(), None, notebook=True) == ""
+    first, *_, blanks, end = page.getvalue().split("\r")[1:]
+    assert "] 3 of 100 networks (3%)" in first
+    assert (blanks.strip(), end) == ("", "")
 
 
 def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch, clock) -> None:

@@ -105,5 +105,5 @@ def test_theories_of_single_inputs_refuse_it() -> None:
     with pytest.raises(UnsupportedError, match="use one mode for all"):
         kernel(mixed, "batch")
     double = ResNet(Branch(BatchNorm(), LayerNorm(), Linear(1, 0)), scale=1, depth=2)
-    with pytest.raises(UnsupportedError, match="it averages what is not Gaussian"):
+    with pytest.raises(UnsupportedError, match="meet what is not Gaussian"):
         kernel(double, "batch")

@@ -10,7 +10,7 @@ import sympy as sp
 
 from resexpand import Activation, Branch, Linear, ResNet, kernel, residual_expansion, response
 from resexpand.conventions import SIGMA_B2, SIGMA_W2, K
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.formula import Formula
 
@@ -111,3 +111,31 @@ def test_unrolled_expressions_with_values() -> None:
             THEORY.unroll(2, wrong)
     with pytest.raises(HyperparameterError, match="no such depth"):
         THEORY.unroll(True)
+
+
+def test_symbols_are_attributes_of_what_they_stand_in() -> None:
+    symbols = THEORY.symbols
+    assert symbols.K is K
+    assert symbols["sigma_w2"] is SIGMA_W2
+    assert VALUE.diff(symbols.K) == FORMULA.diff("K") != 0
+    assert {"C", "K", "K0", "L", "rho", "sigma_b2", "sigma_w2"} == set(symbols) == set(dir(symbols))
+    assert set(FORMULA.symbols) == {"C", "K", "sigma_b2", "sigma_w2"}
+    assert repr(FORMULA.symbols) == "<Symbols: C, K, sigma_b2, sigma_w2>"
+    with pytest.raises(AttributeError, match="did you mean sigma_w2"):
+        _ = symbols.sigma_w
+    with pytest.raises(KeyError, match="it does not occur there"):
+        _ = symbols["gamma"]
+    assert not hasattr(symbols, "gamma")
+    assert not hasattr(symbols, "_repr_html_")
+
+
+@pytest.mark.parametrize("modules", ["numpy", "mpmath", "math", ["scipy", "numpy"]])
+def test_lambdify_of_a_formal_average_names_the_call_that_does(modules: Any) -> None:
+    symbols = sorted(VALUE.free_symbols, key=str)
+    with pytest.raises(UnsupportedError, match=r"Formula\.lambdify"):
+        sp.lambdify(symbols, VALUE, modules=modules)
+    # In closed form it is SymPy's own.
+    own = sp.lambdify(symbols, FORMULA.closed(), modules="math")
+    assert own(0.3, 1.0, 1.2) == pytest.approx(
+        float(FORMULA.evalf(subs=dict(zip(symbols, (0.3, 1.0, 1.2), strict=True)))), rel=1e-14
+    )

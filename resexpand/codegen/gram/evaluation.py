@@ -28,6 +28,7 @@ from resexpand.codegen.results import Buffers, Pairs
 from resexpand.codegen.schedule import Schedule, schedule, with_equal_inputs
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
+from resexpand.codegen.track import stages, untracked
 from resexpand.codegen.values import relative_difference
 from resexpand.conventions import PAIR0
 from resexpand.errors import UnsupportedError
@@ -92,8 +93,9 @@ def gram_arrays(
     _require_memory(plan, point)
     single = compile_single(plan.gram.single)
     is_inexact = bool(plan.pair.quadratures or single.plan.quadratures)
-    fine = _run(plan, source, point, single, "fine")
-    coarse = _run(plan, source, point, single, "coarse") if is_inexact else fine
+    resolutions: tuple[Resolution, ...] = ("fine", "coarse") if is_inexact else ("fine",)
+    runs = [_run(plan, source, point, single, resolutions[k]) for k in stages(len(resolutions))]
+    fine, coarse = runs[0], runs[-1]
     arrays, error = {}, {}
     for name in names:
         value, scale = fine[name]
@@ -145,9 +147,11 @@ def _run(
 ) -> dict[str, tuple[Array, Scale]]:
     """Return every output with the scale of its error; None where that is its own size."""
     own = np.diagonal(point.kernel, axis1=-2, axis2=-1)
-    sides = [
-        _of_singles(single, point, variances, resolution) for variances in point.variances or (own,)
-    ]
+    with untracked():
+        sides = [
+            _of_singles(single, point, variances, resolution)
+            for variances in point.variances or (own,)
+        ]
     outputs = {o.name: np.empty(_shape(o, point)) for o in plan.pair.outputs}
     _fill(plan, source, point, (sides[0], sides[-1]), resolution, outputs)
     return {
@@ -193,7 +197,7 @@ def _fill(
     work = CLOSED_WORK
     if pair.quadratures:
         work = SERIES_WORK if plan.is_series else QUADRATURE_WORK
-    for layer in range(point.depth + 1):
+    for layer in stages(point.depth + 1):
         last = layer == point.depth
         loop = module.finish_run if last and plan.is_finished else module.run
         block = min(layer, point.depth - 1)

@@ -85,7 +85,7 @@ def response_figure(
         limit = panels.sigma_panel(sigma, _joined([p.z for p in points]))
         for series in points:
             look = {"colour": tones[series.depth], "marker": markers[series.sampler]}
-            _errorbars(main, series.rho, series.eta, series.error, **look)
+            panels.errorbars(main, series.rho, series.eta, series.error, **look)
             _scores(sigma, series.rho, series, limit, **look)
         main.margins(x=0.02)
         _mark_optima(main, curves, optima, asymptote, tones)
@@ -95,7 +95,7 @@ def response_figure(
         names = [f"$L = {curve.depth}$" for curve in curves]
         panels.label_ends(main, ends, names, [tones[curve.depth] for curve in curves])
         keys = _response_keys(markers, bool(optima), asymptote is not None)
-        _legend(figure, keys + _score_keys(points))
+        panels.legend(figure, keys + _score_keys(points))
         panels.headline(figure, main, agreement, subtitle)
     return figure
 
@@ -125,8 +125,6 @@ def kernel_figure(
     HyperparameterError
         If there is no profile.
     """
-    from matplotlib.ticker import MaxNLocator
-
     if not profiles:
         raise HyperparameterError("a figure of no profile", "nothing to draw", "pass one or more")
     with house_style():
@@ -136,17 +134,18 @@ def kernel_figure(
         for index, profile in enumerate(profiles):
             look = {"colour": colour(index), "marker": SAMPLER_MARKERS[index % 4]}
             main.plot(profile.layer, profile.theory, color=look["colour"], zorder=2)
-            _errorbars(main, profile.layer, profile.mean, profile.error, **look)
+            panels.errorbars(main, profile.layer, profile.mean, profile.error, **look)
             _scores(sigma, profile.layer, profile, limit, **look)
         main.margins(x=0.02)
-        sigma.set_xlabel(r"layer  $l$")
-        sigma.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels.count_layers(sigma)
         main.set_ylabel(quantity)
         if len(profiles) > 1:
             ends = [float(p.theory[-1]) for p in profiles]
             tones = [colour(index) for index in range(len(profiles))]
             panels.label_ends(main, ends, [p.label for p in profiles], tones)
-        _legend(figure, _kernel_keys() + _score_keys(profiles))
+        dot = panels.key("Monte Carlo", color=FAINT, ls="none", marker="o", ms=4.2)
+        keys = [panels.key("theory", color=FAINT), dot]
+        panels.legend(figure, keys + _score_keys(profiles))
         panels.headline(figure, main, agreement, subtitle)
     return figure
 
@@ -226,13 +225,6 @@ def _joined(arrays: Sequence[Array]) -> Array:
     return np.concatenate(arrays) if arrays else np.empty(0)
 
 
-def _errorbars(axes: Axes, x: Array, y: Array, error: Array, *, colour: str, marker: str) -> None:
-    axes.errorbar(
-        x, y, yerr=error, color=colour, ls="none", marker=marker, ms=4.2, mec="white", mew=0.5,
-        ecolor=colour, elinewidth=0.9, capsize=0.0, zorder=3,
-    )  # fmt: skip
-
-
 def _scores(axes: Axes, x: Array, series: Any, limit: float, *, colour: str, marker: str) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         allowance = np.where(series.neglected > 0.0, series.neglected / series.error, 0.0)
@@ -270,26 +262,19 @@ def _mark_optima(
 
 def _response_keys(markers: dict[str, str], optima: bool, asymptote: bool) -> list[Any]:
     """Return the legend entries, in neutral grey since colour means depth."""
-    keys = [_key("theory", color=FAINT)]
+    keys = [panels.key("theory", color=FAINT)]
     for sampler, marker in markers.items():
-        keys.append(_key(sampler, color=FAINT, ls="none", marker=marker, ms=4.2))
+        keys.append(panels.key(sampler, color=FAINT, ls="none", marker=marker, ms=4.2))
     if optima:
-        keys.append(_key("optimum", mfc=FAINT, mec=INK, mew=0.6, ls="none", marker="*", ms=10.0))
+        keys.append(
+            panels.key("optimum", mfc=FAINT, mec=INK, mew=0.6, ls="none", marker="*", ms=10.0)
+        )
     if asymptote:
         label = r"$c/\sqrt{L}$"
-        keys.append(_key(label, mfc="white", mec=FAINT, mew=1.1, ls="none", marker="D", ms=5.0))
+        keys.append(
+            panels.key(label, mfc="white", mec=FAINT, mew=1.1, ls="none", marker="D", ms=5.0)
+        )
     return keys
-
-
-def _kernel_keys() -> list[Any]:
-    dot = _key("Monte Carlo", color=FAINT, ls="none", marker="o", ms=4.2)
-    return [_key("theory", color=FAINT), dot]
-
-
-def _key(label: str, **look: Any) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], label=label, **look)
 
 
 def _score_keys(series: Sequence[Any]) -> list[Any]:
@@ -300,13 +285,6 @@ def _score_keys(series: Sequence[Any]) -> list[Any]:
     if any(np.any(item.neglected > 0.0) for item in series):
         keys.append(Patch(facecolor=BAR, label="neglected order"))
     return keys
-
-
-def _legend(figure: Figure, keys: Sequence[Any]) -> None:
-    figure.legend(
-        handles=list(keys), loc="outside lower center", ncols=4 if len(keys) > 5 else len(keys),
-        handlelength=1.4, handletextpad=0.5, columnspacing=1.4, borderaxespad=0.2,
-    )  # fmt: skip
 
 
 __all__ = [

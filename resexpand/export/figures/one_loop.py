@@ -119,7 +119,7 @@ def fluctuation_figure(
         panels.log_if_wide(main, [p.limit for p in profiles])
         _finish(figure, main, below, quantity, subtitle)
         below.set_ylabel("relative shift")
-        _legend(figure, _fluctuation_keys(profiles, bool(samples)))
+        panels.legend(figure, _fluctuation_keys(profiles, bool(samples)), columns=3)
     return figure
 
 
@@ -175,12 +175,14 @@ def terms_figure(
                 sigma, samples.layer, scores[name], np.zeros_like(samples.layer), bound,
                 colour=tone, marker=MARKERS[index % len(MARKERS)],
             )  # fmt: skip
-        _errorbars(main, samples.layer, samples.mean, samples.error, INK)
+        panels.errorbars(main, samples.layer, samples.mean, samples.error, colour=INK)
         _finish(figure, main, sigma, quantity, subtitle)
         keys = [
-            _key(name, color=colour(k), ls=DASHES[k % len(DASHES)]) for k, name in enumerate(curves)
+            panels.key(name, color=colour(k), ls=DASHES[k % len(DASHES)])
+            for k, name in enumerate(curves)
         ]
-        _legend(figure, [*keys, _key("Monte Carlo", color=INK, ls="none", marker="o", ms=4.0)])
+        dot = panels.key("Monte Carlo", color=INK, ls="none", marker="o", ms=4.2)
+        panels.legend(figure, [*keys, dot], columns=3)
     return figure
 
 
@@ -209,53 +211,30 @@ def _line(axes: Axes, profile: Fluctuation, values: Array, index: int) -> None:
 
 def _points(main: Axes, below: Axes, profile: Fluctuation, sampled: Sampled, index: int) -> None:
     limit = np.interp(sampled.layer, profile.layer, profile.limit)
-    _errorbars(main, sampled.layer, sampled.mean, sampled.error, colour(index))
+    panels.errorbars(main, sampled.layer, sampled.mean, sampled.error, colour=colour(index))
     scale = np.where(limit > 0, limit, 1.0)
     shift, error = (sampled.mean - limit) / scale, sampled.error / scale
-    _errorbars(below, sampled.layer, shift, error, colour(index))
-
-
-def _errorbars(axes: Axes, x: Array, y: Array, error: Array, tone: str) -> None:
-    axes.errorbar(
-        x, y, yerr=error, color=tone, ls="none", marker="o", ms=4.0, mec="white", mew=0.5,
-        ecolor=tone, elinewidth=0.9, capsize=0.0, zorder=4,
-    )  # fmt: skip
+    panels.errorbars(below, sampled.layer, shift, error, colour=colour(index))
 
 
 def _finish(figure: Figure, main: Axes, below: Axes, quantity: str, subtitle: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     main.margins(x=0.02)
     main.set_ylabel(quantity)
-    below.set_xlabel(r"layer  $l$")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels.count_layers(below)
     panels.headline(figure, main, None, subtitle)
 
 
 def _fluctuation_keys(profiles: Sequence[Fluctuation], sampled: bool) -> list[Any]:
     from matplotlib.patches import Patch
 
-    keys = [_key(r"$N = \infty$", color=INK, lw=0.9, ls=(0, (4, 2)))]
-    keys += [_key(f"$N = {p.width}$", color=colour(k)) for k, p in enumerate(profiles)]
+    keys = [panels.key(r"$N = \infty$", color=INK, lw=0.9, ls=(0, (4, 2)))]
+    keys += [panels.key(f"$N = {p.width}$", color=colour(k)) for k, p in enumerate(profiles)]
     keys.append(Patch(facecolor=FAINT, alpha=PALE, label=r"$\pm$ one standard deviation"))
     if any((p.valid <= 0).any() for p in profiles):
-        keys.append(_key("expansion fails", color=FAINT, ls=(0, (1, 1.6)), lw=1.0))
+        keys.append(panels.key("expansion fails", color=FAINT, ls=(0, (1, 1.6)), lw=1.0))
     if sampled:
-        keys.append(_key("Monte Carlo", color=FAINT, ls="none", marker="o", ms=4.0))
+        keys.append(panels.key("Monte Carlo", color=FAINT, ls="none", marker="o", ms=4.0))
     return keys
-
-
-def _key(label: str, **look: Any) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], label=label, **look)
-
-
-def _legend(figure: Figure, keys: Sequence[Any]) -> None:
-    figure.legend(
-        handles=list(keys), loc="outside lower center", ncols=min(len(keys), 3),
-        handlelength=1.8, handletextpad=0.5, columnspacing=1.4, borderaxespad=0.2,
-    )  # fmt: skip
 
 
 __all__ = ["Fluctuation", "Sampled", "fluctuation_figure", "terms_figure"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +87,40 @@ def sigma_panel(axes: Axes, scores: Array) -> float:
     axes.set_yticks([-SIGMA_BAND, 0.0, SIGMA_BAND], ["−3", "0", "3"])
     axes.set_ylabel(r"$z$  $(\sigma)$")
     return limit
+
+
+def errorbars(
+    axes: Axes, x: Array, y: Array, error: Array, *, colour: str, marker: str = "o"
+) -> None:
+    """Draw points with their standard errors."""
+    axes.errorbar(
+        x, y, yerr=error, color=colour, ls="none", marker=marker, ms=4.2, mec="white", mew=0.5,
+        ecolor=colour, elinewidth=0.9, capsize=0.0, zorder=4,
+    )  # fmt: skip
+
+
+def count_layers(axes: Axes) -> None:
+    """Let an x axis count layers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel(r"layer  $l$")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def key(label: str, **look: Any) -> Any:
+    """Return an entry of the legend: a line or a marker."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **look)
+
+
+def legend(figure: Figure, keys: Sequence[Any], columns: int = 5) -> None:
+    """Draw the legend below the figure; one row of up to so many entries, else of four."""
+    figure.legend(
+        handles=list(keys), loc="outside lower center",
+        ncols=len(keys) if len(keys) <= columns else min(columns, 4),
+        handlelength=1.6, handletextpad=0.5, columnspacing=1.4, borderaxespad=0.2,
+    )  # fmt: skip
 
 
 def draw_scores(

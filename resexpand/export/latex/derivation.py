@@ -28,9 +28,13 @@ def _step(step: Step, closed: bool) -> list[Text | Equation]:
     parts: list[Text | Equation] = [
         Text(rf"\par\medskip\textbf{{{step.number}.}} {prose(step.text)}")
     ]
-    for name, shown in step.equations:
-        parts += _shown(name, shown, closed)
+    parts += step_equations(step, closed)
     return parts + [Text(_verified(verified)) for verified in step.verified]
+
+
+def step_equations(step: Step, closed: bool) -> tuple[Equation, ...]:
+    """Return the equations of a step."""
+    return tuple(e for name, shown in step.equations for e in _shown(name, shown, closed))
 
 
 def _shown(name: str, shown: Shown, closed: bool) -> tuple[Equation, ...]:

@@ -38,6 +38,9 @@ FUNCTIONS = {
 }
 """Functions that LaTeX knows; any other name of more than one letter is set upright."""
 
+LONGEST, DECIMALS = 10**10, 6
+"""Numerator and denominator beyond which a fraction is written as a decimal, and its digits."""
+
 _HALF = sp.Rational(1, 2)
 _TALL = (r"\frac", r"\sqrt", r"\left", r"\int", r"\begin")
 _RANK_OF_FUNCTIONS, _RANK_OF_SUMS, _RANK_OF_RESPONSES = 20, 50, 60
@@ -98,8 +101,14 @@ class FormulaPrinter(LatexPrinter):
     def _print_NumberSymbol(self, expr: sp.Expr) -> str:
         return {"pi": r"\pi", "E": "e"}.get(str(expr)) or str(sp.latex(expr))
 
+    def _print_Float(self, expr: sp.Float) -> str:
+        digits, _, power = f"{float(expr):.{DECIMALS}g}".partition("e")
+        return rf"{digits} \cdot 10^{{{int(power)}}}" if power else digits
+
     def _print_Rational(self, expr: sp.Rational) -> str:
         sign = "- " if expr < 0 else ""
+        if _is_long(expr):
+            return sign + self.text(sp.Float(abs(expr)))
         return rf"{sign}\frac{{{abs(int(expr.p))}}}{{{int(expr.q)}}}"
 
     def _print_Mul(self, expr: sp.Mul) -> str:
@@ -130,7 +139,9 @@ class FormulaPrinter(LatexPrinter):
             base, exponent = base_and_exponent(factor)
             inverse = exponent.is_Rational and exponent < 0
             (below if inverse else above).append(base**-exponent if inverse else factor)
-        if coefficient.is_Rational:
+        if coefficient.is_Rational and _is_long(coefficient):
+            above.append(sp.Float(coefficient))
+        elif coefficient.is_Rational:
             above += [sp.Integer(coefficient.p)] if abs(coefficient.p) != 1 else []
             below += [sp.Integer(coefficient.q)] if coefficient.q != 1 else []
         elif coefficient != 1:
@@ -242,6 +253,11 @@ class FormulaPrinter(LatexPrinter):
             return str(self.pair_names[entries])
         a, b, c = map(self.text, entries)
         return rf"\left(\begin{{smallmatrix}} {a} & {b} \\ {b} & {c} \end{{smallmatrix}}\right)"
+
+
+def _is_long(number: sp.Rational) -> bool:
+    """Whether a fraction is that of a floating-point number with all its digits, or made of one."""
+    return bool(min(abs(number.p), number.q) > LONGEST)
 
 
 def _function_name(name: str) -> str:

@@ -7,7 +7,7 @@ the same sections. Texts inside sections are LaTeX; `prose` makes it from plain 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from resexpand.activations.activation_law import ActivationLaw
 from resexpand.export.latex.layout import PAGE, Equation, broken, width
 from resexpand.export.latex.printer import FormulaPrinter
 from resexpand.export.latex.tidy import closed_form, formal
-from resexpand.network.operation import Value
+from resexpand.network.operation import Noise, Value
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import Citation
@@ -231,7 +231,21 @@ def _definition(step: Step) -> Equation:
     for symbol, value in step.op.averages:
         over = "^{B}" if step.op.over == "batch" else ""
         printer.names[symbol] = rf"\overline{{{printer.text(value.xreplace(at))}}}{over}"
-    return equation(f"{_head(step)}(x)", step.op.expression.xreplace(at), printer=printer)
+    for noise in step.op.noise:
+        index = "_{i}" if noise.over == "neurons" else "^{l}"
+        printer.names[noise.symbol] = f"{symbol_latex(noise.symbol.name)}{index}"
+    laws = ", ".join(_chances(noise, at, printer) for noise in step.op.noise)
+    value = step.op.expression.xreplace(at)
+    return equation(f"{_head(step)}(x)", value, printer=printer, remark=laws)
+
+
+def _chances(noise: Noise, at: Mapping[sp.Symbol, sp.Expr], printer: FormulaPrinter) -> str:
+    """Return the probabilities of all outcomes of a noise but the last."""
+    name = printer.names[noise.symbol]
+    return ", ".join(
+        rf"P({name} = {printer.text(value)}) = {printer.text(chance.xreplace(at))}"
+        for value, chance in noise.outcomes[:-1]
+    )
 
 
 def _where(net: ResNet, shape: int) -> str:

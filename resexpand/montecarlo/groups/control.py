@@ -1,15 +1,16 @@
-r"""The infinite-width twin: i.i.d. neurons driven by the normals of the network itself.
+r"""The control network: i.i.d. neurons at infinite width, driven by the normals of the network.
 
 The function-space sampler writes the image of the features under a `Linear` as `Z R`, with i.i.d.
-normals Z and the triangular factor `R^T R = C` of the covariance of this network. The twin of the
+normals Z and the triangular factor `R^T R = C` of the covariance of this network. Its control
 network uses the same Z with the factor of the covariance at infinite width,
 
     network   g = Z R,       R^T R = C = s A^T A/N + t            (fluctuates, A: features)
-    twin      g = Z R_oo,    R_oo^T R_oo = C_oo = s <F> + t       (a number)
+    control   g = Z R_oo,    R_oo^T R_oo = C_oo = s <F> + t       (a number)
 
 and starts from the same h^0. Its neurons are therefore independent, with exactly the law of a
 neuron at infinite width, and follow those of the network closely: what fluctuates in one fluctuates
-in the other (`resexpand.montecarlo.statistics.first_order`). It costs no random numbers.
+in the other (`resexpand.montecarlo.statistics.first_order`). It costs no random numbers. Generated
+text calls it the twin.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class ControlNetwork(ColumnGroup):
         return {"twin_features": (self.linears, self.count, self.count)}
 
     def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return F^T: the twin starts at h^0."""
+        """Return F^T: the control network starts at h^0."""
         return np.vstack([root.T, np.zeros((1, self.count))])
 
     def functions(self, j: int, op: Map) -> list[str]:

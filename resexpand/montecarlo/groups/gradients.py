@@ -48,7 +48,7 @@ def gradients_{j}(kept, columns{phi.parameters}):
     """Multiply gradients by phi'(u)."""
 {phi.reads}    for a in range(columns.shape[0]):
         u, g = kept[a], columns[a]
-{phi.averages}        for turn in range(turns(g.size)):
+{drawn}{phi.averages}        for turn in range(turns(g.size)):
             i = entry(turn)
             {phi.value}
     meet()
@@ -105,7 +105,7 @@ LINEAR = """\
             law, source = (laws[{j}, 0], laws[{j}, 1]), acted_on[layer - 1, {k}]
             if ntk_layers.size:
                 add_tangent_kernel(source, g, width, law, ntk_layers[n, layer - 1])
-            transposed(source, g, biased, width, law, place, {j}, back)"""
+            transposed(source, g, biased, width, law, place, np.int64({j}), back)"""
 
 SKIP = """\
             for a in range(inputs):
@@ -178,7 +178,7 @@ class Gradients(ColumnGroup):
             given = (f"gradients_{j}", "kept, columns", count, name, _gradient(op), op)
             return [*batch_loop(*given, "columns[c, i]", "kept[c, i]", "columns[c, i]"), *overlaps]
         phi = _turned_back(j, op)
-        return [*phi.functions, LOOP.format(j=j, phi=phi), *overlaps]
+        return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("a")), *overlaps]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the line that keeps what the activation meets."""
@@ -253,7 +253,7 @@ class Gradients(ColumnGroup):
 
 def _turned_back(j: int, op: Map) -> MapCall:
     """Return the call of what a map makes of a gradient, `value` being the whole statement."""
-    if not op.arguments:
+    if op.is_function:
         slope = slope_call(j, op, "u")
         return replace(slope, value=f"g[i] *= {slope.value}")
     back = map_call(f"phi_{j}_back", j, op, _gradient(op), "u", "g")

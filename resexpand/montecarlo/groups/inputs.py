@@ -18,7 +18,7 @@ def inputs_{j}(source, target, count{phi.parameters}):
     """Write phi(h) for the inputs."""
 {phi.reads}    for c in range(count):
         h, new = source[c], target[c]
-{phi.averages}        for turn in range(turns(h.size)):
+{drawn}{phi.averages}        for turn in range(turns(h.size)):
             i = entry(turn)
             new[i] = {phi.value}
     meet()
@@ -51,7 +51,7 @@ class Inputs(ColumnGroup):
             given = (f"inputs_{j}", "source, target, count", "count", f"phi_{j}", forward(op), op)
             return batch_loop(*given, written, read)
         phi = phi_call(j, op, "h")
-        return [*phi.functions, LOOP.format(j=j, phi=phi)]
+        return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("c"))]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""

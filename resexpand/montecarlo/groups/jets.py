@@ -36,7 +36,7 @@ LOOP = '''
 @chunk
 def jets_{j}(source, target, first{phi.parameters}):
     """Write the Taylor coefficients of phi(h) from those of h."""
-{phi.reads}{rows}    for turn in range(turns(h0.size)):
+{phi.reads}{drawn}{rows}    for turn in range(turns(h0.size)):
         i = entry(turn)
         {news} = phi_{j}_jet({olds}{rest})
     meet()
@@ -54,16 +54,19 @@ class Jets(Powers):
         """Return the map of Taylor coefficients and its loop."""
         jet = jet_assignments(op.expression, op.variable, self.order - 1)
         name = f"phi_{j}_jet"
-        symbols = (*jet.inputs, *op.arguments)
-        text = scalar_function(name, symbols, jet.outputs, definitions=jet.assignments)
+        phi = phi_call(j, op, "h")
+        symbols = (*jet.inputs, *op.arguments, *phi.uniforms)
+        steps = (*phi.noise, *jet.assignments)
+        text = scalar_function(name, symbols, jet.outputs, definitions=steps)
         orders = range(self.order)
         rows = "".join(
             f"    h{m}, x{m} = source[first + {m}], target[first + {m}]\n" for m in orders
         )
         news, olds = (", ".join(f"{v}{m}[i]" for m in orders) for v in "xh")
         rest = "".join(f", p{k}" for k in range(len(op.parameters)))
-        phi = phi_call(j, op, "h")
-        return [text, LOOP.format(j=j, rows=rows, news=news, olds=olds, rest=rest, phi=phi)]
+        rest += "".join(f", u{k}[i]" for k in range(len(op.noise)))
+        texts = {"rows": rows, "news": news, "olds": olds, "rest": rest}
+        return [text, LOOP.format(j=j, phi=phi, drawn=phi.drawn("0", indent=4), **texts)]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""

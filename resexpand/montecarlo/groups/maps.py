@@ -3,6 +3,9 @@
 A map of a neuron's own value alone is one function. One with parameters reads them from the row
 `laws[j]` of its operation; one with averages takes each of them over the neurons of a column before
 that column is mapped. Its derivatives are of the same form (`resexpand.network.differentials`).
+Noise is made of uniform numbers, drawn into rows of scratch before a column is mapped. They are a
+function of the column that a loop is about, so derivatives of a column and the way back draw those
+of the column again.
 Averages over a batch are taken neuron by neuron, of all columns of a batch at once (`batch_loop`).
 """
 
@@ -10,9 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import sympy as sp
+
 from resexpand.codegen.source import scalar_function
+from resexpand.montecarlo.random.streams import MOST_NOISE, NOISE_COLUMNS
 from resexpand.network.differentials import OTHER, AveragedMap
-from resexpand.network.operation import Map, X
+from resexpand.network.operation import Map, Noise, X
 
 MEAN = '''
 @reduction
@@ -64,6 +70,12 @@ class MapCall:
         Lines that take the averages of a column.
     value : str
         What a neuron computes.
+    noise : tuple of (sympy.Symbol, sympy.Expr)
+        Every noise as a function of a uniform number.
+    uniforms : tuple of sympy.Symbol
+        These numbers.
+    fills : tuple of str
+        Calls that draw them, with a place for the column that they belong to.
     """
 
     functions: tuple[str, ...]
@@ -72,6 +84,13 @@ class MapCall:
     reads: str
     averages: str
     value: str
+    noise: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
+    uniforms: tuple[sp.Symbol, ...] = ()
+    fills: tuple[str, ...] = ()
+
+    def drawn(self, column: str, indent: int = 8) -> str:
+        """Return the lines that draw the noise of a column, given as text."""
+        return "".join(f"{'':{indent}}{fill.format(column=column)}\n" for fill in self.fills)
 
 
 def map_call(name: str, j: int, op: Map, averaged: AveragedMap, *columns: str) -> MapCall:
@@ -90,8 +109,11 @@ def map_call(name: str, j: int, op: Map, averaged: AveragedMap, *columns: str) -
     *columns : str
         Names in the loop of the column of `X`, and of `OTHER` if there is one.
     """
-    entries = ", ".join(f"{column}[i]" for column in columns)
+    uniforms, noise = _noise(op)
+    rows = [f"u{k}" for k in range(len(op.noise))]
     functions, rests = _scalars(name, op, averaged, len(columns))
+    columns = (*columns, *rows)
+    entries = ", ".join(f"{column}[i]" for column in columns)
     lines = []
     for k, rest in enumerate(rests[:-1]):
         mean = f"{name}_mean_{k}"
@@ -100,14 +122,26 @@ def map_call(name: str, j: int, op: Map, averaged: AveragedMap, *columns: str) -
         )
         lines.append(f"        s{k} = {mean}({', '.join(columns)}, width{rest})\n")
     has_arguments = bool(op.arguments)
+    drawing = ("(key0, key1, layer, draw)", "noise") if op.noise else ()
     return MapCall(
         functions=tuple(functions),
-        parameters=", width, law" if has_arguments else "",
-        given=f", width, laws[{j}]" if has_arguments else "",
-        reads=_reads(op),
+        parameters=(", width, law" if has_arguments else "") + (", place, noise" * bool(op.noise)),
+        given=(f", width, laws[{j}]" if has_arguments else "") + "".join(f", {d}" for d in drawing),
+        reads=_reads(op) + "".join(f"    {row} = noise[{k}]\n" for k, row in enumerate(rows)),
         averages="".join(lines),
         value=f"{name}({entries}{rests[-1]})",
+        noise=tuple(noise),
+        uniforms=tuple(uniforms),
+        fills=tuple(_fill(each, j, k) for k, each in enumerate(op.noise)),
     )
+
+
+def _fill(noise: Noise, j: int, k: int) -> str:
+    """Return the call that draws a noise of operation j, with a place for the column."""
+    one = noise.over == "block"
+    vector = (MOST_NOISE * j + k) * NOISE_COLUMNS
+    column = "0" if noise.shared else "{column}"
+    return f"write_uniform{'' if one else 's'}(place, {vector}, {column}, noise[{k}])"
 
 
 def batch_loop(
@@ -154,6 +188,13 @@ def batch_loop(
     ]
 
 
+def _noise(op: Map) -> tuple[list[sp.Symbol], list[tuple[sp.Symbol, sp.Expr]]]:
+    """Return a uniform number for every noise of a map, and the noise as a function of it."""
+    uniforms = [sp.Symbol(f"uniform_{k}", positive=True) for k in range(len(op.noise))]
+    pairs = zip(op.noise, uniforms, strict=True)
+    return uniforms, [(each.symbol, each.quantile(u)) for each, u in pairs]
+
+
 def _reads(op: Map) -> str:
     """Return the lines that read the parameters of a map."""
     return "".join(f"    p{k} = law[{k}]\n" for k in range(len(op.parameters)))
@@ -167,12 +208,15 @@ def _scalars(
     With them, what each takes behind the entries of the columns.
     """
     texts = [f"p{k}" for k in range(len(op.parameters))]
-    symbols = [*[X, OTHER][:columns], *(parameter.symbol for parameter in op.parameters)]
+    uniforms, noise = _noise(op)
+    symbols = [*[X, OTHER][:columns], *uniforms, *(p.symbol for p in op.parameters)]
     functions, rests = [], []
     for k, (symbol, term) in enumerate(averaged.averages):
-        functions.append(scalar_function(f"{name}_mean_{k}_term", symbols, [term]))
+        functions.append(
+            scalar_function(f"{name}_mean_{k}_term", symbols, [term], definitions=noise)
+        )
         rests.append("".join(f", {text}" for text in texts))
         symbols.append(symbol)
         texts.append(f"s{k}")
-    functions.append(scalar_function(name, symbols, [averaged.value]))
+    functions.append(scalar_function(name, symbols, [averaged.value], definitions=noise))
     return functions, [*rests, "".join(f", {text}" for text in texts)]

@@ -34,7 +34,7 @@ LOOP = '''
 @chunk
 def paths_{j}(source, target, first, count{phi.parameters}):
     """Write phi'(h) p_k, and to k = 0 also phi(h) - phi'(h) h."""
-{phi.reads}    h = source[0]
+{phi.reads}{drawn}    h = source[0]
     for k in range(count):
         p, new = source[first + k], target[first + k]
         for turn in range(turns(h.size)):
@@ -58,7 +58,8 @@ class Paths(Powers):
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi, phi' and their loop."""
         phi, slope = phi_call(j, op, "h"), slope_call(j, op, "h")
-        return [*phi.functions, *slope.functions, LOOP.format(j=j, phi=phi, slope=slope)]
+        loop = LOOP.format(j=j, phi=phi, slope=slope, drawn=phi.drawn("0", indent=4))
+        return [*phi.functions, *slope.functions, loop]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""

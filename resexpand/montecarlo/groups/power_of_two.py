@@ -1,4 +1,4 @@
-r"""Units: networks that outgrow float64, propagated in units of a power of two.
+r"""Rescaling: networks that outgrow float64, divided by powers of two as they grow.
 
 Where every activation of the branch is positively homogeneous, `phi(c x) = c phi(x)` for c > 0
 (identity, relu, leaky_relu, abs, and what is made of two slopes that meet at 0), all columns of the
@@ -6,14 +6,14 @@ stream may be divided by one number without a change of anything else, if later 
 
     h -> 2^-k h,        t -> 4^-k t  (bias variances).
 
-Multiplying by powers of two is exact, so a network drawn in other units is the same network bit by
+Multiplying by powers of two is exact, so a rescaled network is the same network bit by
 bit, until a number falls below the smallest normal one. Before layer l is read off, the stream is
 brought back whenever a squared norm over N exceeds `LARGEST`, and `exponents[l]` keeps the sum E of
 all k so far: Gram matrices are then in units of `4^E`, outputs in `2^E`. Logarithms and ratios of
 the stream stay finite at any depth; a kernel beyond the range of float64 is infinite, as it should.
 
-Other activations have no such units: their networks overflow, and the estimates say so. Networks
-that are propagated with gradients or with a twin are in none either.
+Other activations cannot be rescaled: their networks overflow, and the estimates say so. Nor are
+networks that are propagated with gradients or with a control network.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class PowerOfTwoRescaling(ColumnGroup):
         return {SITE: ()}
 
     def prologue(self) -> str:
-        """Return the units of the first network."""
+        """Return the exponent of the first network: none."""
         return PROLOGUE
 
     def reading(self, site: str) -> str:
@@ -68,8 +68,8 @@ def is_rescalable(branch: Branch) -> bool:
     )
 
 
-def in_true_units(sites: Mapping[str, Floats], exponents: Floats) -> dict[str, Floats]:
-    """Return what a sampler left behind without its units; infinite beyond the range of float64.
+def in_true_size(sites: Mapping[str, Floats], exponents: Floats) -> dict[str, Floats]:
+    """Return what a sampler left behind in true size; infinite beyond the range of float64.
 
     Parameters
     ----------

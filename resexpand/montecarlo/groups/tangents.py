@@ -37,7 +37,7 @@ def tangents_{j}(source, target, first, parents{phi.parameters}):
     """Write phi'(h) v for the tangents."""
 {phi.reads}    for t in range(parents.size):
         h, v, new = source[parents[t]], source[first + t], target[first + t]
-{phi.averages}        for turn in range(turns(h.size)):
+{drawn}{phi.averages}        for turn in range(turns(h.size)):
             i = entry(turn)
             new[i] = {phi.value}
     meet()
@@ -107,7 +107,7 @@ class Tangents(ColumnGroup):
                 *given, "target[first + c, i]", "source[c, i]", "source[first + c, i]"
             )
         phi = _moved(j, op)
-        return [*phi.functions, LOOP.format(j=j, phi=phi)]
+        return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("parents[t]"))]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
@@ -123,7 +123,7 @@ class Tangents(ColumnGroup):
 
 def _moved(j: int, op: Map) -> MapCall:
     """Return the call of what a map makes of a tangent."""
-    if not op.arguments:
+    if op.is_function:
         slope = slope_call(j, op, "h")
         return replace(slope, value=f"{slope.value} * v[i]")
     return map_call(f"phi_{j}_moved", j, op, _tangent(op), "h", "v")

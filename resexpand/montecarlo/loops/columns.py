@@ -19,7 +19,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.jit import inlined, loop, reduction
+from resexpand.montecarlo.jit import inlined, loop, reduction, whole
 from resexpand.montecarlo.lanes import entry, leads, meet, over_lanes, turns
 from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import DIRECTION, INPUT, stream_word
@@ -31,6 +31,7 @@ Place = tuple[np.uint64, np.uint64, int, np.uint64]
 Biased = tuple[int, ...]
 """Columns that stand for inputs, so that biases are added: up to the first, and the others."""
 
+INPUT_LAYER = whole(0)
 LANES = 32
 DEPENDENT = 1e-14
 """Share of its length below which the rest of a column counts as rounding error."""
@@ -204,8 +205,8 @@ def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: 
     for k in range(last + 1):
         if not has_entries(matrix[k]):
             continue
-        stream = DIRECTION if k == last else INPUT
-        fill_normals(key0, key1, np.uint64(k), stream_word(0, stream), draw, normals, normals.size)
+        word = stream_word(INPUT_LAYER, DIRECTION if k == last else INPUT)
+        fill_normals(key0, key1, np.uint64(k), word, draw, normals, normals.size)
         for c in range(columns.shape[0]):
             subtract(columns[c], -matrix[k, c], normals, normals.size)
 

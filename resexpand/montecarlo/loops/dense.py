@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.jit import inlined, loop, loop_for
+from resexpand.montecarlo.jit import inlined, loop, loop_for, whole
 from resexpand.montecarlo.lanes import entry, leads, meet, turns
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, meets_bias
 from resexpand.montecarlo.loops.function_space import Law
@@ -33,11 +33,13 @@ from resexpand.montecarlo.weights.products import TILE, products_by_tiles
 Linear = Callable[..., None]
 ReadOut = Callable[..., None]
 
+ROWS, SINGLE = whole(2), whole(1)
+
 
 @inlined
 def workspace(count: int, length: int) -> tuple[int, int]:
     """Return the shape of scratch space: two rows of a network, or one tile of weights."""
-    return 2, max(length, BLOCK * TILE)
+    return ROWS, max(length, BLOCK * TILE)
 
 
 @loop
@@ -123,7 +125,7 @@ def dense_sampler(
         weights, bias = scratch[0], scratch[1]
         zero, word = np.uint64(0), stream_word(layer, READ_OUT_WEIGHTS)
         fill_vector(key0, key1, zero, word, draw, weights, width)
-        fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, 1)
+        fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, SINGLE)
         for a in range(inputs):
             product = dot(source[a], weights, width)
             if leads():

@@ -9,6 +9,8 @@ only the input `h^0`.
     1         the random direction of a tangent
     2, 3      read-out weights, read-out bias
     4         function space: what the read-out weights are beyond their action on its columns
+    5         noise of maps; word 1 is `(4 j + k) 2^24 + column`, k the number of the noise in
+              operation j, and both samplers share it
     16 + 2j   function space: the normals that stand for W and b of operation j of the branch
     17 + 2j   function space: those that stand for the transpose of W beyond that; of rotations
               the bias, and from index 1 on those
@@ -19,12 +21,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from resexpand.montecarlo.jit import inlined
+from resexpand.montecarlo.jit import inlined, whole
 
-INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS, READ_OUT_TRANSPOSED = 0, 1, 2, 3, 4
-FUNCTION_SPACE_FIRST, TRANSPOSED_FIRST, DENSE_FIRST = 16, 17, 130
+INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS, READ_OUT_TRANSPOSED, NOISE = map(whole, range(6))
+FUNCTION_SPACE_FIRST, TRANSPOSED_FIRST, DENSE_FIRST = map(whole, (16, 17, 130))
 LARGEST_BRANCH = 56
 """Most operations in a branch: their streams must fit below 256 and below each other."""
+
+MOST_NOISE = 4
+"""Random numbers that one operation may draw at a neuron."""
+NOISE_COLUMNS = 2**24
 
 STREAMS_PER_LAYER = 256
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from resexpand.montecarlo.engine import make_sampler
 from resexpand.montecarlo.runs.chunk_store import ChunkStore, writing
 from resexpand.montecarlo.runs.plan import Plan
-from resexpand.montecarlo.runs.progress import Meter, Progress, reporting
 from resexpand.montecarlo.runs.sums import InOrder, Sums
 from resexpand.montecarlo.runs.worker_pool import make_pool
 from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.stopping import Until
+from resexpand.progress import Meter, Progress, reporting
 
 
 def run_plan(
@@ -51,7 +51,7 @@ def run_plan(
     wait : bool
         Whether to wait for another process that uses the store.
     progress : callable, bool or None
-        See `resexpand.montecarlo.runs.progress.reporting`.
+        See `resexpand.progress.reporting`.
     enough : Until, optional
         Asked after each chunk, in the order of the draws; True ends the run there.
 

@@ -1,7 +1,8 @@
 """What each field of the plan in a store may hold.
 
 A digest says that a plan is as it was written; whether that was by this package it cannot say. What
-is read from a file is therefore checked field by field before anything is made of it.
+is read from a file is therefore checked field by field before anything is made of it. A check takes
+a field and all of them, of which the lengths of some depend on others.
 """
 
 from __future__ import annotations
@@ -17,108 +18,130 @@ LARGEST = 2**31
 LONGEST = 4096
 """Characters of a text: expressions and labels."""
 
-Check: TypeAlias = Callable[[Any, Mapping[str, Any]], bool]
+Fields: TypeAlias = Mapping[str, Any]
+Check: TypeAlias = Callable[[Any, Fields], bool]
 """Says of a field, and of all of them, whether the field is possible."""
 
 
-def _whole(value: Any, low: int, high: int = LARGEST) -> bool:
-    return type(value) is int and low <= value < high
-
-
-def _text(value: Any) -> bool:
+def text(value: Any, _: Fields) -> bool:
+    """Whether it is a text of a sensible length."""
     return isinstance(value, str) and 0 < len(value) <= LONGEST
 
 
-def _texts(value: Any, least: int) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) >= least
-        and all(map(_text, value))
-        and len(set(value)) == len(value)
-    )
+def whole(low: int, high: int = LARGEST) -> Check:
+    """Whether it is a whole number, ``low <= value < high``."""
+    return lambda value, _: type(value) is int and low <= value < high
 
 
-def _number(value: Any, low: float = -math.inf) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value >= low
+def number(low: float = -math.inf) -> Check:
+    """Whether it is a finite number that is not below a bound."""
+    return lambda value, _: type(value) in (int, float) and math.isfinite(value) and value >= low
 
 
-def _numbers(value: Any, count: int, low: float = -math.inf) -> bool:
-    return isinstance(value, list) and len(value) == count and all(_number(v, low) for v in value)
+def listed(each: Check, least: int = 0, count: Callable[[Fields], int] | None = None) -> Check:
+    """Whether it is a list of at least, or exactly, so many fields of one kind."""
+
+    def check(value: Any, fields: Fields) -> bool:
+        if not isinstance(value, list) or len(value) < least:
+            return False
+        right = count is None or len(value) == count(fields)
+        return right and all(each(entry, fields) for entry in value)
+
+    return check
 
 
-def _scales(value: Any, fields: Mapping[str, Any]) -> bool:
-    return _number(value) or _numbers(value, fields.get("depth", 0))
+def distinct(check: Check) -> Check:
+    """Whether the entries of a list differ as well."""
+    return lambda value, fields: check(value, fields) and len(set(value)) == len(value)
 
 
-def _variances(value: Any, fields: Mapping[str, Any]) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == len(fields.get("branch", ()))
-        and all(_numbers(pair, 2, 0.0) for pair in value)
-    )
+def either(*checks: Check) -> Check:
+    """Whether one of several checks holds."""
+    return lambda value, fields: any(check(value, fields) for check in checks)
 
 
-def _kernel(value: Any, _: Mapping[str, Any]) -> bool:
-    return (
-        isinstance(value, list) and len(value) > 0 and all(_numbers(r, len(value)) for r in value)
-    )
+def nothing(value: Any, _: Fields) -> bool:
+    """Whether there is no value."""
+    return value is None
 
 
-def _edges(value: Any, _: Mapping[str, Any]) -> bool:
+def pair(each: Check) -> Check:
+    """Whether it is a list of two."""
+    return listed(each, count=lambda _: 2)
+
+
+def _operations(fields: Fields) -> list[str]:
+    """Return the operation of every row of `variances`: kind of block by kind, of equal length."""
+    ending = [*fields.get("head", []), *([fields["post_norm"]] if "post_norm" in fields else [])]
+    kinds = [[*own, *ending] for own in (fields["branch"], *fields.get("blocks", []))]
+    rows = max(map(len, kinds))
+    return [op for own in kinds for op in [*own, *[""] * (rows - len(own))]]
+
+
+def _parameters(value: Any, fields: Fields) -> bool:
+    """Whether every operation has its numbers, and a linear one variances."""
+    try:
+        ops = _operations(fields)
+    except (KeyError, TypeError):
+        return False
+    if not listed(listed(number(), least=2))(value, fields) or len(value) != len(ops):
+        return False
+    variances = [row for op, row in zip(ops, value, strict=True) if op == "Linear"]
+    return len(set(map(len, value))) == 1 and all(min(row) >= 0 for row in variances)
+
+
+def _kernel(value: Any, fields: Fields) -> bool:
+    size = len(value) if isinstance(value, list) else 0
+    return listed(listed(number(), count=lambda _: size), least=1)(value, fields)
+
+
+def _edges(value: Any, fields: Fields) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(edges, list)
-        and all(map(_number, edges))
-        and all(low < high for low, high in pairwise(edges))
+        listed(number())(edges, fields) and all(low < high for low, high in pairwise(edges))
         for edges in value.values()
     )
 
 
-def _parts(value: Any, _: Mapping[str, Any]) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) > 0
-        and all(
-            isinstance(part, list)
-            and len(part) == 2
-            and _whole(part[1], 1)
-            and _whole(part[0], 0, part[1])
-            for part in value
-        )
-    )
+def _part(value: Any, fields: Fields) -> bool:
+    return pair(whole(0))(value, fields) and value[0] < value[1]
 
 
 PLAN: Mapping[str, Check] = {
-    "identity": lambda value, _: _text(value),
+    "identity": text,
     "settings": lambda value, _: isinstance(value, dict),
-    "chunk": lambda value, _: _whole(value, 1, LARGEST + 1),
-    "draws": lambda value, _: _whole(value, 1),
-    "unregistered": lambda value, _: _texts(value, 0),
-    "shards": _parts,
-    "until": lambda value, _: value is None or (_number(value) and value > 0),
+    "chunk": whole(1, LARGEST + 1),
+    "draws": whole(1),
+    "unregistered": distinct(listed(text)),
+    "shards": listed(_part, least=1),
+    "until": either(nothing, lambda value, fields: number(0.0)(value, fields) and value > 0),
 }
 """Fields of the table, in order; texts of JSON already read."""
 
 SETTINGS: Mapping[str, Check] = {
-    "branch": lambda value, _: isinstance(value, list) and bool(value) and all(map(_text, value)),
-    "depth": lambda value, _: _whole(value, 1),
-    "scales": _scales,
-    "variances": _variances,
-    "read_out": lambda value, _: value is None or _numbers(value, 2, 0.0),
-    "observables": lambda value, _: _texts(value, 1),
+    "branch": listed(text, least=1),
+    "blocks": listed(listed(text, least=1), least=1),
+    "head": listed(text),
+    "post_norm": text,
+    "depth": whole(1),
+    "scales": either(number(), listed(number(), count=lambda fields: fields.get("depth", 0))),
+    "skip": number(),
+    "variances": _parameters,
+    "read_out": either(nothing, pair(number(0.0))),
+    "observables": distinct(listed(text, least=1)),
     "K0": _kernel,
-    "width": lambda value, _: _whole(value, 1),
-    "method": lambda value, _: _text(value),
-    "seed": lambda value, _: _whole(value, 0, 2**64),
-    "weights": lambda value, _: _text(value),
-    "control": lambda value, _: _text(value),
+    "width": whole(1),
+    "method": text,
+    "seed": whole(0, 2**64),
+    "weights": text,
+    "control": text,
     "histograms": _edges,
 }
 """Settings of a run."""
 
-OPTIONAL = ("weights", "control", "histograms")
+OPTIONAL = ("blocks", "head", "post_norm", "skip", "weights", "control", "histograms")
 
 
-def wrong_field(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> str:
+def wrong_field(fields: Fields, checks: Mapping[str, Check]) -> str:
     """Return the name of the first field that is missing or impossible, empty if there is none."""
     for name, check in checks.items():
         if name not in fields:

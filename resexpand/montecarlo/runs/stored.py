@@ -28,13 +28,13 @@ from resexpand.errors import StoreError
 from resexpand.montecarlo.runs.chunk_store import ChunkStore, reading, writing
 from resexpand.montecarlo.runs.file_format import Header, changed, is_store
 from resexpand.montecarlo.runs.plan import Chunk, Plan, name_of
-from resexpand.montecarlo.runs.progress import Progress
 from resexpand.montecarlo.runs.results import drawn, estimates_of
 from resexpand.montecarlo.runs.settings import spec_of
 from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.montecarlo.statistics.stopping import Until, checked_until
 from resexpand.network.numbers import whole_number
+from resexpand.progress import Progress
 
 PathLike = str | os.PathLike[str]
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.engine import make_sampler
+from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.runs.plan import NUMBERS_VERSION, Chunk
 from resexpand.montecarlo.runs.sums import Sums
-from resexpand.montecarlo.source.sampler import library_digest
 from resexpand.montecarlo.spec import SamplerSpec
 
 

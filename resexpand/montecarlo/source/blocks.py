@@ -95,6 +95,11 @@ class Blocks:
         """Positions of operations lie below this number."""
         return max(step.position for step in self.steps) + 1
 
+    @property
+    def most_noise(self) -> int:
+        """Most random numbers that an operation draws at a neuron."""
+        return max((len(step.op.noise) for step in self.steps if not step.contracts), default=0)
+
     def selection(self) -> str:
         """Return the lines that find shape and row of the block of a layer."""
         if self.one_kind:

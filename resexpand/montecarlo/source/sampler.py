@@ -20,10 +20,7 @@ observable is read off these (`resexpand.montecarlo.observables.registry`).
 
 from __future__ import annotations
 
-import hashlib
 import textwrap
-from functools import cache
-from importlib import resources
 
 from resexpand.codegen.literals import comment
 from resexpand.codegen.source import module_source
@@ -31,15 +28,13 @@ from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.origin import Origin
 from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
+from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.single_column import is_single, single_source
 from resexpand.montecarlo.source.target import with_bindings
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
-
-LIBRARY = ("random", "loops", "weights")
-"""Rooms whose files the text of a sampler calls; beside them stand the lanes and their compiler."""
 
 AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
 """Import of what maps with averages sum with."""
@@ -49,6 +44,8 @@ MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
 
 KEEP = "from resexpand.montecarlo.loops.backward import keep"
 """Import of what a map of the stream is written back with."""
+UNIFORM = "from resexpand.montecarlo.random.noise import write_uniform, write_uniforms"
+"""Import of what maps with noise draw with."""
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
@@ -140,9 +137,10 @@ FEATURES = """\
             if layer > depth:
                 break"""
 
+# A literal is a type of its own, for which Numba would compile `linear` or `room` again.
 LINEAR = """\
             law = (laws[{j}, 0], {shrink}laws[{j}, 1])
-            linear({source}, {target}, biased, width, law, place, {j}, scratch)"""
+            linear({source}, {target}, biased, width, law, place, np.int64({j}), scratch)"""
 
 CLOSING = """\
             add_scaled(stream, scales[layer - 1], {source}, added_to)"""
@@ -151,12 +149,14 @@ CLOSING = """\
 LINEAR_CLOSING = """\
             law, scale = (laws[{j}, 0], {shrink}laws[{j}, 1]), scales[layer - 1]
             add_linear(
-                {source}, stream, scale, added_to, biased, width, law, place, {j}, scratch
+                {source}, stream, scale, added_to, biased, width, law, place, np.int64({j}), scratch
             )"""
 
 TWIN_LINEAR = """\
             law, root = (laws[{j}, 0], {shrink}laws[{j}, 1]), twin_roots[layer - 1, {k}]
-            linear_with_twin({source}, {target}, biased, width, law, root, place, {j}, scratch)"""
+            linear_with_twin(
+                {source}, {target}, biased, width, law, root, place, np.int64({j}), scratch
+            )"""
 
 
 def sampler_source(
@@ -212,19 +212,14 @@ def sampler_source(
 
 def _imports(blocks: Blocks) -> list[str]:
     """Return the import lines that the operations of a network need."""
-    averages = any(not step.contracts and step.op.averages for step in blocks.steps)
-    named = [(averages, AVERAGES), (not blocks.skips, MULTIPLE), (bool(blocks.post), KEEP)]
-    return [line for is_needed, line in named if is_needed]
-
-
-@cache
-def library_digest() -> str:
-    """Return the digest of the library files that the text calls."""
-    folder = resources.files("resexpand.montecarlo")
-    rooms = (file for name in LIBRARY for file in folder.joinpath(name).iterdir())
-    shared = (folder.joinpath(name) for name in ("jit.py", "lanes.py", "cuda/lanes.py"))
-    files = sorted((f for f in (*rooms, *shared) if f.name.endswith(".py")), key=str)
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    maps = [step.op for step in blocks.steps if not step.contracts]
+    needed = {
+        AVERAGES: any(op.averages for op in maps),
+        MULTIPLE: not blocks.skips,
+        KEEP: bool(blocks.post),
+        UNIFORM: any(op.noise for op in maps),
+    }
+    return [line for line, is_needed in needed.items() if is_needed]
 
 
 def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
@@ -258,7 +253,9 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
     results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
-        rooms["y"] = "(0, length)"
+        rooms["y"] = "(np.int64(0), length)"
+    if noise := blocks.most_noise:
+        rooms["noise"] = f"(np.int64({noise}), length)"
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),

@@ -101,7 +101,7 @@ def draw_networks(
     for n in range(group(), draws, groups()):
         draw = np.uint64(first + n)
         clear(h)
-        word, factor = stream_word(0, INPUT), matrix[0, 0]
+        word, factor = stream_word(np.int64(0), INPUT), matrix[0, 0]
         for layer in range(1, depth + 2):
             image, square = advance(h, normals, width, word, draw, key0, key1, factor)
             if states.size and leads():
@@ -116,7 +116,7 @@ def draw_networks(
                 factor = scales[layer - 1] * length
         if outputs.size:
             word = stream_word(depth + 1, READ_OUT_WEIGHTS)
-            fill_normals(key0, key1, np.uint64(0), word, draw, normals, 1)
+            fill_normals(key0, key1, np.uint64(0), word, draw, normals, np.int64(1))
             length = math.sqrt(read_out_law[0] / width * image + read_out_law[1])
             if leads():
                 outputs[n, 0] = length * normals[0]
@@ -128,7 +128,7 @@ def is_single(blocks: Blocks, method: str, layout: Layout, law: WeightLaw) -> bo
     alone = layout.groups == (Inputs(1),)
     plain = blocks.one_kind and blocks.skips and not (blocks.has_own_head or blocks.post)
     shape = [step.contracts for step in blocks.shapes[0]]
-    plain = plain and shape == [False, True] and not blocks.shapes[0][0].op.arguments
+    plain = plain and shape == [False, True] and blocks.shapes[0][0].op.is_function
     return alone and plain and method == "function-space" and law == GAUSSIAN
 
 

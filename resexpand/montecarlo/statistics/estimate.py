@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.expressions.shown import Card, Tabled, listed, numbers
 from resexpand.montecarlo.statistics.histogram import Histogram
 from resexpand.montecarlo.statistics.intervals import student, unskewed
 from resexpand.montecarlo.statistics.moments import Floats, Moments
@@ -49,8 +50,8 @@ LOGARITHMS: Mapping[str, str] = MappingProxyType(
 """What to ask for where the mean of an observable is carried by a few draws."""
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Estimate(Tabled):
     """Ensemble average of one observable.
 
     Attributes
@@ -263,12 +264,17 @@ class Estimate:
             )
         return f"use a smaller residual scale, variance or depth{self._alternative()}"
 
-    def __repr__(self) -> str:
-        mean = np.array2string(self.mean, precision=4, threshold=6, edgeitems=2)
-        sizes = f"{self.n} draws, width {self.width}"
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        sizes = f"{self.n} draws, width {self.width}, depth {self.depth}, {self.method}"
         if self.uncontrolled is not None and np.isfinite(self.gain).any():
             sizes += f", gain {np.median(self.gain[np.isfinite(self.gain)]):.3g}"
-        return f"<Estimate {self.name}: mean {mean}, {sizes}, {self.status}>"
+        state = listed(self.flags) or "ok"
+        return Card(
+            f"Estimate {self.name}: {sizes}, {state}",
+            (("mean", numbers(self.mean)), ("stderr", numbers(self.stderr))),
+            (f"! {self.status}",) if self.flags else (),
+        )
 
 
 def _unscaled(values: Floats, exponent: Any) -> Floats:
@@ -288,8 +294,8 @@ def _overflow_sentence(overflowed: Floats, n: int, remedy: str) -> str:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Estimates(Mapping[str, Estimate]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Estimates(Tabled, Mapping[str, Estimate]):
     """Estimates by the name of their observable, with the settings that produced them.
 
     Attributes
@@ -356,5 +362,13 @@ class Estimates(Mapping[str, Estimate]):
         }
         return Estimates(shared, settings)
 
-    def __repr__(self) -> str:
-        return "\n".join(["<Estimates", *(f"  {e!r}" for e in self.values()), ">"])
+    def card(self) -> Card:
+        """Return what they say about themselves."""
+        shared = ("width", "depth", "draws", "seed", "method")
+        settings = listed(f"{k} {self.settings[k]}" for k in shared if k in self.settings)
+        facts = []
+        for name, e in self.items():
+            error = np.max(e.stderr, initial=0.0, where=np.isfinite(e.stderr))
+            facts.append((name, f"{numbers(e.mean)}  (stderr up to {error:.2g})"))
+        said = {f"! {name}: {e.status}" for name, e in self.items() if e.flags}
+        return Card(f"Estimates: {settings or f'{len(self)} observables'}", tuple(facts), (*said,))

@@ -1,19 +1,19 @@
-r"""The first-order fluctuation of a network, read off its infinite-width twin: a control variate.
+r"""The first-order fluctuation of a network, read off its control network.
 
 Number the linear operations a of all layers in the order of computation. Each acts on features
 whose Gram matrix F_a fluctuates around its average <F_a>, and its covariance C_a = s_a F_a + t_a
 carries the fluctuation on, because the law of later features depends on it. To first order in
-1/sqrt(N), with the twin's neurons u in place of the network's,
+1/sqrt(N), with the neurons u of the control network in place of the network's,
 
     dC_a = s_a ( [mean_i F(u_a,i) - <F_a>] + T_a dK_a ),     dK_a = sum_{c < a} M_ac^2 dC_c,
 
 where K_a is the covariance of the argument of the features and T_a = d<F_a>/dK_a (Price), so that
 dC = (1 - s T M^2)^{-1} s (F(u) - <F>): the response of all that follows is summed.
 
-The neurons of the twin are i.i.d. with exactly the law over which the averages are taken, so each
-bracket has expectation zero at every width. What is linear in brackets may be subtracted from C
-without moving its mean, whatever the coefficients; with these coefficients it takes away all that
-fluctuates at first order, and the variance falls from 1/N to 1/N^2.
+The neurons of the control network are i.i.d. with exactly the law over which the averages are
+taken, so each bracket has expectation zero at every width. What is linear in brackets may be
+subtracted from C without moving its mean, whatever the coefficients; with these coefficients it
+takes away all that fluctuates at first order, and the variance falls from 1/N to 1/N^2.
 
 For the kernel the sampler uses the exact E G^l = K^0 + sum_{m <= l} rho_m^2 E C^m beside it (given
 h^{l-1}, what block l adds to h is independent of h): each G^l is replaced by that sum over its
@@ -98,7 +98,7 @@ class FirstOrder:
         return np.array([[triangular_root(s.covariance).T for s in b] for b in self.blocks])
 
     def fluctuations(self, features: Floats, read_outs: Floats) -> Floats:
-        """Return dC^1 ... dC^{L+1} of n networks from the Gram matrices of their twins.
+        """Return dC^1 ... dC^{L+1} of n networks from the Gram matrices of their control networks.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ def first_order(
             kernels.append(kernels[-1] + scale**2 * blocks[-1][-1].covariance)
         if not np.isfinite(kernels[-1]).all():
             raise UnsupportedError(
-                "the infinite-width twin of this network",
+                "the control network of infinite width",
                 f"its kernel exceeds float64 in layer {len(blocks)}",
                 "use a smaller scale, variance or depth, or sample without control",
             )

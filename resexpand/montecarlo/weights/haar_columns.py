@@ -22,7 +22,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.jit import inlined, loop, whole
 from resexpand.montecarlo.lanes import clear, leads, shaped
 from resexpand.montecarlo.loops.columns import (
     Biased,
@@ -42,6 +42,8 @@ from resexpand.montecarlo.random.streams import (
     READ_OUT_WEIGHTS,
     stream_word,
 )
+
+SINGLE = whole(1)
 
 
 @inlined
@@ -126,7 +128,7 @@ def read_out(
     weights, bias = scratch[0], scratch[1]
     zero = np.uint64(0)
     fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_WEIGHTS), draw, weights, width)
-    fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, 1)
+    fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, SINGLE)
     unit = math.sqrt(law[0] / dot(weights, weights, width))
     for a in range(inputs):
         product = dot(source[a], weights, width)

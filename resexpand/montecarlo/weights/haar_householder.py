@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.jit import inlined, loop, whole
 from resexpand.montecarlo.lanes import entry, leads, meet, turns
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, subtract
 from resexpand.montecarlo.loops.function_space import Law
@@ -31,11 +31,13 @@ from resexpand.montecarlo.weights.haar_columns import add_bias
 
 read_out = haar_columns.read_out
 
+ROWS = whole(2)
+
 
 @inlined
 def workspace(count: int, length: int) -> tuple[int, int]:
     """Return the shape of scratch space: two rows of a network."""
-    return 2, length
+    return ROWS, length
 
 
 @loop

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from resexpand.montecarlo.jit import inlined, loop
+from resexpand.montecarlo.jit import inlined, loop, whole
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, write_multiple
 from resexpand.montecarlo.loops.function_space import Law
 from resexpand.montecarlo.random.normals import fill_normals
@@ -21,11 +21,13 @@ from resexpand.montecarlo.weights.haar_householder import reflect
 
 read_out_transposed = haar_columns_transpose.read_out_transposed
 
+ROWS = whole(1)
+
 
 @inlined
 def transpose_workspace(count: int, inputs: int, length: int) -> tuple[int, int]:
     """Return the shape of scratch space: one row of normals."""
-    return 1, length
+    return ROWS, length
 
 
 @loop

@@ -22,6 +22,7 @@ from resexpand.codegen.memory import require_memory
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.threads import in_threads
+from resexpand.codegen.track import untracked
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array, whole_number
@@ -124,7 +125,8 @@ def evaluate_one_loop(
             require_averages(draw.law)
     names = chosen_names(outputs, _names(theory, width, excess), "the order 1/N here")
     kept = {*names, "validity"} | (AT_A_WIDTH if width else set())
-    batches, mean_field_error = _tables(theory, problem, point)
+    with untracked():
+        batches, mean_field_error = _tables(theory, problem, point)
 
     def of(tables: Tables) -> Expansion:
         # What may overflow is a setting of every thread.

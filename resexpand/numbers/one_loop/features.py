@@ -1,4 +1,4 @@
-"""The feature ``f = phi^2`` of an activation as compiled functions of arrays."""
+"""Activations as compiled functions of arrays, and the panels on which averages of them run."""
 
 from __future__ import annotations
 
@@ -9,34 +9,45 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw, X
+from resexpand.codegen.exponentials import stable_exponentials
+from resexpand.codegen.resolution import resolution_of
 from resexpand.codegen.source import module_source, scalar_function
 from resexpand.codegen.store import load
+from resexpand.gaussian.panel_sums import Resolved
 
 Array = NDArray[np.float64]
 
 LOOP = '''@driver
-def features(x, square, bent):
-    """Write f and f''/2 of every argument."""
+def features(x, out):
+    """Rows of out: phi, phi', phi''/2."""
     for i in range(x.size):
-        square[i], bent[i] = feature(x[i])
+        out[0, i], out[1, i], out[2, i] = feature(x[i])
 '''
+
+
+@cache
+def _expressions(law: ActivationLaw) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
+    phi, slope, bend = (stable_exponentials(law.derivative(n), (X,)) for n in range(3))
+    return phi, slope, bend / 2
 
 
 @cache
 def features_source(law: ActivationLaw) -> str:
     """Return the text of the module with the routine ``features``."""
-    phi, slope, bend = (law.derivative(order) for order in range(3))
-    smooth = [_without_deltas(e) for e in (phi**2, slope**2 + phi * bend)]
-    return module_source([scalar_function("feature", [X], smooth), LOOP])
+    return module_source([scalar_function("feature", [X], _expressions(law)), LOOP])
 
 
-def _without_deltas(expression: sp.Expr) -> sp.Expr:
-    return expression.replace(sp.DiracDelta, lambda *args: sp.Integer(0))
-
-
-def features(law: ActivationLaw, x: Array) -> tuple[Array, Array]:
-    """Return ``f`` and ``f''/2`` (where it exists) of an array."""
+def features(law: ActivationLaw, x: Array) -> Array:
+    """Return ``phi, phi', phi''/2`` (where they exist) of an array, shape ``(3, *x.shape)``."""
     flat = np.ascontiguousarray(x, dtype=np.float64).reshape(-1)
-    square, bent = np.empty_like(flat), np.empty_like(flat)
-    load(features_source(law)).features(flat, square, bent)
-    return square.reshape(x.shape), bent.reshape(x.shape)
+    out = np.empty((3, flat.size))
+    load(features_source(law)).features(flat, out)
+    return out.reshape((3, *x.shape))
+
+
+@cache
+def resolved_features(law: ActivationLaw) -> Resolved:
+    """Return panels that resolve products of four features, or of derivatives of two of them."""
+    phi, slope, bend = _expressions(law)
+    wholes = (phi**4, (phi * slope) ** 2, phi**3 * bend)
+    return resolution_of((phi, slope, bend, phi**2, *wholes), wholes)

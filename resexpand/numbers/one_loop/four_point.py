@@ -8,7 +8,6 @@ feature are the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import sympy as sp
@@ -17,9 +16,7 @@ from numpy.typing import NDArray
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian import four_point_kinked, four_point_sign
-from resexpand.gaussian.two_point_quadrature import covariances
-from resexpand.numbers.one_loop.features import features
-from resexpand.numbers.one_loop.four_point_quadrature import cumulants
+from resexpand.numbers.one_loop.panel_averages import covariances
 from resexpand.numbers.one_loop.tables import entry_index, entry_pairs
 from resexpand.numbers.one_loop.two_point import closed_form
 
@@ -51,9 +48,6 @@ class Average:
         return self.labels[0] == self.labels[1], self.labels[2] == self.labels[3]
 
 
-REACH = 1e24
-"""Variance from which on quadrature is not tried: its averages leave double precision."""
-
 Found = tuple[Array, float]
 """Rows: covariance, derivatives with respect to S_11, S_12, S_22; and the relative error. For one
 and the same later variable the derivative with respect to its variance stands for that of S_12."""
@@ -78,26 +72,9 @@ def four_point(law: ActivationLaw | None, asked: Average) -> Found:
         return float(amplitude**4) * _of_signs(asked, noise), 0.0
     if law.ends is not None:
         return _of_kinked(asked, *map(float, law.ends)), 0.0
-    if all(asked.same) and (asked.sigma[:, 0, 2] == asked.sigma[:, 2, 2]).all():
-        return _of_increments(law, asked)
-    require_averages(law)
-    return cumulants(law, asked.sigma, asked.same, slopes=asked.slopes)
-
-
-def _of_increments(law: ActivationLaw, asked: Average) -> Found:
-    """Return averages of one input at two layers of a stream of increments."""
-    breaks = [float(point) for point in (*law.kinks, *law.jumps)]
-    function = partial(features, law)
-    late, early = asked.sigma[:, 0, 0], asked.sigma[:, 2, 2]
-    reached = late < REACH
-    values, error = np.where(reached, np.zeros((4, late.size)), np.nan), 0.0
-    for variance in np.unique(early[reached]):
-        at = reached & (early == variance)
-        values[0, at], values[2, at], wrong = covariances(
-            function, float(variance), late[at], breaks
-        )
-        error = max(error, wrong)
-    return values, error
+    if not all(asked.same):
+        require_averages(law)
+    return covariances(law, asked.sigma, asked.same, slopes=asked.slopes)
 
 
 def require_averages(law: ActivationLaw | None) -> None:

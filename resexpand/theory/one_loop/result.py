@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from resexpand.expressions.notebook import in_notebook
+from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
@@ -18,8 +20,8 @@ from resexpand.theory.one_loop.weight_laws import STATEMENTS, Statement, weight_
 from resexpand.theory.recursion import Recursion
 
 
-@dataclass(frozen=True)
-class OneLoop:
+@dataclass(frozen=True, repr=False)
+class OneLoop(Shown):
     """The order 1/N of a network.
 
     Attributes
@@ -47,6 +49,23 @@ class OneLoop:
     layers: Recursion
     neglects: str = "O(1/N^2)"
     citations: tuple[Citation, ...] = ()
+
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        draws = len(self.process.draws)
+        return Card(
+            f"OneLoop: order 1/N, {self.inputs} input{'s' * (self.inputs > 1)}",
+            (
+                ("network", repr(self.net)),
+                ("draws", f"{draws} of every block" + ", a read-out" * bool(self.process.read_out)),
+                ("layers", listed(o.name for o in self.layers.outputs)),
+                ("neglects", self.neglects),
+                ("next", "evaluate(..., K0=...), .formulas, to_latex"),
+            ),
+        )
+
+    def _repr_latex_(self) -> str:
+        return in_notebook(self)
 
     @property
     def formulas(self) -> tuple[Formula, ...]:

@@ -252,6 +252,9 @@ class RemainderBound:
             return " + ".join(f"|{scale}|" for scale in scales)
         return str(self.time)
 
+    def __repr__(self) -> str:
+        return f"<RemainderBound {self}>"
+
     def _repr_latex_(self) -> str:
         return in_notebook(self)
 

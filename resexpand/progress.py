@@ -1,9 +1,9 @@
 """How a long run shows that it is alive: a bar on a terminal, lines elsewhere, or a callback.
 
-A terminal gets a bar with rate and time left, written again in its line. A notebook or a pipe (the
-log of a batch job) gets a plain line at most every `LINE_SECONDS`, and one at the end. Times are
-taken from a clock that never jumps. Networks found in the store count as done, not towards the
-rate.
+A terminal gets a bar with rate and time left, written again in its line, and so does a notebook,
+outside the red of its errors. A pipe (the log of a batch job) gets a plain line at most every
+`LINE_SECONDS`, and one at the end. Times are taken from a clock that never jumps. What was known
+before counts as done, not towards the rate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from contextlib import contextmanager
 from resexpand.errors import HyperparameterError
 
 Report = Callable[[int, int], object]
-"""Called with the number of networks done and wanted."""
+"""Called with how much is done and wanted: networks, or parts of the work."""
+
+Words = Callable[[int, int, float, float], str]
+"""Says how much is done and wanted, how much per second, and the seconds left."""
 
 Progress = Report | bool | None
 
@@ -31,7 +34,9 @@ BAR_WIDTH = 30
 
 
 @contextmanager
-def reporting(progress: Progress) -> Iterator[Report]:
+def reporting(
+    progress: Progress, words: Words | None = None, patience: float = 0.0
+) -> Iterator[Report]:
     """Yield the function to call after each chunk.
 
     Parameters
@@ -39,6 +44,10 @@ def reporting(progress: Progress) -> Iterator[Report]:
     progress : callable, bool or None
         A callable is used as it is. True shows a bar on a terminal and lines elsewhere, False
         nothing; None does as True after `LONG_SECONDS` on a terminal or in a notebook.
+    words : callable, optional
+        `sentence` by default.
+    patience : float
+        Seconds in which True shows nothing.
     """
     if callable(progress):
         yield progress
@@ -52,7 +61,9 @@ def reporting(progress: Progress) -> Iterator[Report]:
     if progress is False or (progress is None and not (terminal or notebook)):
         yield lambda done, total: None
         return
-    meter = Meter(0.0 if progress else LONG_SECONDS, terminal=terminal)
+    meter = Meter(
+        patience if progress else LONG_SECONDS, words or sentence, bar=terminal or notebook
+    )
     try:
         yield meter
     finally:
@@ -60,13 +71,15 @@ def reporting(progress: Progress) -> Iterator[Report]:
 
 
 class Meter:
-    """Measures the rate, and shows it on standard error from time to time.
+    """Measures the rate, and shows it from time to time.
 
     Parameters
     ----------
     patience : float
         Seconds before anything is shown.
-    terminal : bool
+    words : callable
+        What is said.
+    bar : bool
         Whether a bar is shown in place of lines.
 
     Attributes
@@ -75,10 +88,10 @@ class Meter:
         Networks that were in the store: done, but not in this time.
     """
 
-    def __init__(self, patience: float, *, terminal: bool) -> None:
+    def __init__(self, patience: float, words: Words, *, bar: bool) -> None:
         self._begun = time.monotonic()
         self._next = self._begun + patience
-        self._terminal = terminal
+        self._words, self._bars = words, bar
         self._last = (0, 0)
         self._shown = False
         self._length = 0
@@ -89,12 +102,12 @@ class Meter:
         now = time.monotonic()
         self._last = done, total
         if now >= self._next:
-            self._next = now + (BAR_SECONDS if self._terminal else LINE_SECONDS)
+            self._next = now + (BAR_SECONDS if self._bars else LINE_SECONDS)
             self._show(now)
 
     def _show(self, now: float) -> None:
-        text = sentence(*self._last, *self._pace(now))
-        self._write(self._bar(text) if self._terminal else f"{text}\n")
+        text = self._words(*self._last, *self._pace(now))
+        self._write(self._bar(text) if self._bars else f"{text}\n")
 
     def _bar(self, text: str) -> str:
         """Return a line as long as the last one, with a bar where the terminal has room for it."""
@@ -109,10 +122,13 @@ class Meter:
     def _write(self, text: str) -> None:
         self._shown = True
         # A run goes on where its progress cannot be written.
-        if sys.stderr is not None:
+        stream = sys.stderr
+        if self._bars and not (stream and stream.isatty()):
+            stream = sys.stdout  # of a notebook, which paints the other red
+        if stream is not None:
             with contextlib.suppress(OSError, ValueError):
-                sys.stderr.write(text)
-                sys.stderr.flush()
+                stream.write(text)
+                stream.flush()
 
     def _pace(self, now: float) -> tuple[float, float]:
         """Return networks per second and seconds left; NaN while unknown."""
@@ -124,7 +140,7 @@ class Meter:
 
     def close(self) -> None:
         """Remove the bar, or write the last line, if there was one before."""
-        if self._shown and self._terminal:
+        if self._shown and self._bars:
             self._write(f"\r{' ' * self._length}\r")
         elif self._shown:
             self._show(time.monotonic())
@@ -136,6 +152,12 @@ def sentence(done: int, total: int, rate: float, left: float) -> str:
     if math.isnan(rate):
         return share
     return f"{share}, {rate:.4g} per second, {duration(left)} left"
+
+
+def percent(done: int, total: int, rate: float, left: float) -> str:
+    """Return what there is to say of work without a unit."""
+    share = f"{done / max(total, 1):.0%}"
+    return share if math.isnan(rate) else f"{share}, {duration(left)} left"
 
 
 def duration(seconds: float) -> str:

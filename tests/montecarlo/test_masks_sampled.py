@@ -1,0 +1,234 @@
+"""Masks and coins in both samplers, against networks written down in NumPy.
+
+The oracle draws masks with NumPy's generator and propagates columns, tangents and gradients through
+weights stored as arrays. Laws are exact at every width, so it is small.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from heavier import left_to_slow
+from resexpand.montecarlo.runs.sampler_spec import recipe_of
+from scipy import special
+
+from resexpand import (
+    Activation,
+    Branch,
+    Dropout,
+    DropPath,
+    Linear,
+    ResNet,
+    SharedDropout,
+    StochasticDepth,
+    evaluate,
+    kernel,
+    sample,
+)
+from resexpand.errors import UnsupportedError
+from resexpand.montecarlo.random.noise import write_uniform, write_uniforms
+from resexpand.montecarlo.random.philox import philox4x32
+from resexpand.network.operation import Map, X
+
+DRAWS, WIDTH, DEPTH, RHO, S, T, S_OUT = 6_000, 6, 2, 0.9, 1.4, 0.3, 0.7
+BEFORE, AFTER, SURVIVAL = 0.8, 0.6, 0.7
+PAIR = np.array([[1.1, 0.5], [0.5, 0.8]])
+LIMIT = 4.8
+"""Largest deviation in standard errors; there are fewer than a hundred entries."""
+
+
+def network(
+    mask: Any = Dropout, coin: Any = StochasticDepth, name: str = "erf", scale: float = RHO
+) -> ResNet:
+    ops = (mask(BEFORE), Activation(name), mask(AFTER), Linear(S, T), coin(SURVIVAL))
+    branch = Branch(*ops)
+    read_out = branch.followed_by(Linear(S_OUT, 0))
+    return ResNet(branch, scale=scale, depth=DEPTH, read_out=read_out)
+
+
+def in_numpy(
+    K0: np.ndarray,
+    mask_shared: bool = False,
+    coin_shared: bool = True,
+    amplified: bool = True,
+    in_front: bool = True,
+) -> dict[str, np.ndarray]:
+    """Return the observables of networks with erf, one row each; `chi` is of the first input."""
+    random, count = np.random.default_rng(99), len(K0)
+    z = random.normal(size=(DRAWS, WIDTH, count))
+    root = np.linalg.cholesky(K0)
+    h, met = z @ root.T, []
+    v = z[..., 0] / (2 * root[0, 0])
+    gram = lambda x: np.einsum("nia,nib->nab", x, x)  # noqa: E731
+    states, chi = [gram(h) / WIDTH], [2 * np.mean(h[..., 0] * v, axis=1)]
+
+    def drawn(p: float, shape: tuple[int, ...]) -> np.ndarray:
+        return (random.random(shape) < p) / (p if amplified else 1)
+
+    columns, coins = (1 if mask_shared else count), (1 if coin_shared else count)
+
+    def masks() -> tuple[np.ndarray, np.ndarray]:
+        first, second = (drawn(p, (DRAWS, WIDTH, columns)) for p in (BEFORE, AFTER))
+        return (first, second) if in_front else (np.ones_like(first), first * second)
+
+    for _ in range(DEPTH):
+        first, second = masks()
+        coin = drawn(SURVIVAL, (DRAWS, 1, coins))
+        weights = random.normal(size=(DRAWS, WIDTH, WIDTH)) * np.sqrt(S / WIDTH)
+        biases = random.normal(size=(DRAWS, WIDTH, 1)) * np.sqrt(T)
+        slope = second * 2 / np.sqrt(np.pi) * np.exp(-((first * h) ** 2)) * first
+        met.append((slope, weights, coin))
+        step = np.einsum("nij,nj->ni", weights, slope[..., 0] * v)
+        h = h + RHO * coin * (weights @ (second * special.erf(first * h)) + biases)
+        v = v + RHO * coin[..., 0] * step
+        states.append(gram(h) / WIDTH)
+        chi.append(2 * np.mean(h[..., 0] * v, axis=1))
+    row = random.normal(size=(DRAWS, WIDTH, 1)) * np.sqrt(S_OUT / WIDTH)
+    first, second = masks()
+    y = np.sum(row * second * special.erf(first * h), axis=1)
+    p = row * second * 2 / np.sqrt(np.pi) * np.exp(-((first * h) ** 2)) * first
+    gradients = [gram(p)]
+    for slope, weights, coin in reversed(met):
+        p = p + RHO * slope * (np.swapaxes(weights, 1, 2) @ (coin * p))
+        gradients.insert(0, gram(p))
+    return {
+        "kernel": np.stack(states, 1),
+        "output_squared": y[:, :, None] * y[:, None, :],
+        "gradient": np.stack(gradients, 1),
+        "chi": np.stack(chi, 1),
+    }
+
+
+def worst(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the largest |z| of the differences of means and of second moments."""
+    scores = []
+    for power in (1, 2):
+        a, b = first**power, second**power
+        error = np.sqrt((a.var(axis=0) + b.var(axis=0)) / DRAWS)
+        scores.append(np.abs(a.mean(axis=0) - b.mean(axis=0)) / error)
+    return float(np.max(scores))
+
+
+SHARINGS = [(Dropout, StochasticDepth), (SharedDropout, DropPath)]
+METHODS = ["function-space", "dense"]
+CASES = [(sharing, method) for sharing in SHARINGS for method in METHODS]
+PAIRED = ("kernel", "output_squared", "gradient")
+
+
+@pytest.mark.parametrize(("sharing", "method"), left_to_slow(CASES, [(SHARINGS[1], METHODS[1])]))
+def test_two_inputs(sharing: tuple[Any, Any], method: str, make) -> None:
+    shared = {"mask_shared": sharing[0] is SharedDropout, "coin_shared": sharing[1] is not DropPath}
+    rows = make(network(*sharing), PAIRED, WIDTH, K0=PAIR, method=method).rows(0, DRAWS)
+    expected = in_numpy(PAIR, **shared)
+    for name in PAIRED:
+        assert worst(rows[name], expected[name]) < LIMIT, name
+    for wrong in (
+        {**shared, "mask_shared": not shared["mask_shared"]},
+        {**shared, "coin_shared": not shared["coin_shared"]},
+        {**shared, "amplified": False},
+        {**shared, "in_front": False},
+    ):
+        other = in_numpy(PAIR, **wrong)
+        assert max(worst(rows[name], other[name]) for name in PAIRED) > LIMIT, wrong
+
+
+def test_derivatives_share_the_masks_of_their_column(make) -> None:
+    names = ("kernel", "chi", "directional_derivative", "order_remainder(6)")
+    rows = make(network(), names, WIDTH, K0=0.8).rows(0, DRAWS)
+    expected = in_numpy(np.array([[0.8]]))
+    assert worst(rows["chi"], expected["chi"]) < LIMIT
+    assert worst(rows["chi"], 1.2 * expected["chi"]) > LIMIT
+    product = rows["directional_derivative"]
+    np.testing.assert_allclose(product, product[:, :1] + np.zeros(DEPTH + 1), rtol=1e-9, atol=1e-12)
+    # At a small scale the Taylor series converges to the network with these masks.
+    small = make(network(scale=0.02), names, WIDTH, K0=0.8).rows(0, 50)["order_remainder"]
+    assert small[:, -1, -1].max() < 1e-15 < 1e-6 < small[:, -1, 0].mean()
+
+
+def test_paths_share_the_masks_of_their_column(make) -> None:
+    rows = make(network(name="relu"), ("path_remainder(2)", "kernel"), WIDTH, K0=0.8).rows(0, 200)
+    assert np.abs(rows["path_remainder"][:, :, -1]).max() < 1e-24
+    assert np.abs(rows["path_remainder"][:, -1, 0]).max() > 1e-3
+
+
+class Same(Map):
+    """``x -> x``."""
+
+    kind = "Same"
+    expression = X
+
+
+LINEAR = [0.3, 0.8, 1.0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_linear_networks_are_exact_at_every_width(method: str, make, z_score) -> None:
+    for p in LINEAR:
+        net = ResNet(Branch(Dropout(p), Linear(S, T)), scale=RHO, depth=3)
+        rows = make(net, ["kernel"], WIDTH, K0=np.ones((2, 2)), method=method).rows(0, 4_000)
+        theory = evaluate(kernel(net, inputs="masks"), K0=1.0)["K"]
+        z = z_score(rows["kernel"][:, :, *np.triu_indices(2)], theory[:, *np.triu_indices(2)])
+        assert np.abs(z).max() < LIMIT
+        if p < 1:
+            assert np.abs(z_score(rows["kernel"][:, 1:, 0, 1], theory[1:, 0, 0])).min() > LIMIT
+        else:
+            same = ResNet(Branch(Same(), Linear(S, T)), scale=RHO, depth=3)
+            plain = make(same, ["kernel"], WIDTH, K0=np.ones((2, 2)), method=method)
+            assert plain.rows(0, 50)["kernel"].tobytes() == rows["kernel"][:50].tobytes()
+
+
+def test_the_kernel_of_wide_networks() -> None:
+    """Before and behind the activation, at the width where the limit holds to the error."""
+    for before, after in ((0.5, 1.0), (1.0, 0.5)):
+        ops = (Dropout(before), Activation("erf"), Dropout(after), Linear(S, T))
+        net = ResNet(Branch(*ops, StochasticDepth(1)), scale=RHO, depth=DEPTH)
+        found = sample(net, "kernel", 300, 300, K0=PAIR, seed=4)["kernel"]
+        theory = evaluate(kernel(net, inputs=2), K0=PAIR)["K"]
+        assert np.abs((found.mean - theory) / found.stderr).max() < LIMIT
+        swapped = Branch(Dropout(after), ops[1], Dropout(before), ops[3])
+        wrong = evaluate(kernel(ResNet(swapped, scale=RHO, depth=DEPTH), inputs=2), K0=PAIR)["K"]
+        assert np.abs((found.mean - wrong) / found.stderr).max() > 2 * LIMIT
+
+
+def test_noise_is_a_function_of_its_place() -> None:
+    place, out = (np.uint64(7), np.uint64(9), 3, np.uint64(5)), np.zeros(64)
+    write_uniforms(place, 2**24, 1, out)
+    for i in (0, 15, 16, 63):
+        counter = (np.uint64(i % 16), np.uint64(2**24 + 1), np.uint64(3 * 256 + 5), np.uint64(5))
+        word = philox4x32(*counter, np.uint64(7), np.uint64(9))[i // 16]
+        assert out[i] == (int(word) + 0.5) / 2**32
+    one = np.zeros(64)
+    write_uniform(place, 2**24, 1, one)
+    np.testing.assert_array_equal(one, out[0])
+    many = np.zeros(40_000)
+    write_uniforms(place, 0, 0, many)
+    frequency = np.histogram(many, bins=20, range=(0, 1))[0]
+    assert ((frequency - 2000) ** 2 / 2000).sum() < 50
+    write_uniforms(place, 0, 1, other := np.zeros(40_000))
+    assert abs(np.corrcoef(many, other)[0, 1]) < 0.025
+
+
+def test_stores_resume_masks(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    cycle = [
+        Branch(SharedDropout(0.7), Linear(1, 0)),
+        Branch(Linear(1, 0), DropPath([1, 0.6, 0.5])),
+    ]
+    net = ResNet(cycle, scale=0.5, depth=3, read_out=[Dropout(0.8), Linear(1, 0)])
+    names = ["kernel", "output_squared"]
+    whole = sample(net, names, 16, 60, K0=PAIR, seed=4)
+    sample(net, names, 16, 30, K0=PAIR, seed=4, store=path)
+    resumed = sample(net, names, 16, 60, K0=PAIR, seed=4, store=path, workers=2)
+    for name in names:
+        assert resumed[name].mean.tobytes() == whole[name].mean.tobytes()
+    rows = recipe_of(dict(resumed.settings), "a run").sampler().rows(0, 60)
+    np.testing.assert_allclose(rows["kernel"].mean(axis=0), whole["kernel"].mean, rtol=1e-12)
+    assert resumed.settings["branch"] == ["SharedDropout", "Linear"]
+
+
+def test_no_twin_with_masks() -> None:
+    with pytest.raises(UnsupportedError, match="states no law for it"):
+        sample(network(), "kernel", 16, 10, K0=1.0, control="infinite-width")
