@@ -34,8 +34,8 @@ def loaded(path: Path) -> ModuleType:
 
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
-        *("dherin_2025", "finite_width", "fischer_2023", "interval_coverage", "sampler_laws"),
-        *("verdict_level", "xiong_2020"),
+        *("desmith_2020", "dherin_2025", "finite_width", "fischer_2023", "interval_coverage"),
+        *("sampler_laws", "verdict_level", "xiong_2020"),
     ]
 
 

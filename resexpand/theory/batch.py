@@ -192,10 +192,10 @@ class Normalised:
 
     def mapped(self, step: Step, values: Values) -> Normalised:
         """Return what a further map makes of the entries."""
-        if step.op.averages:
+        if step.op.averages or step.op.noise:
             raise UnsupportedError(
                 f"the theory of {step.op!r} behind {self.norm.op!r}",
-                "it averages what is not Gaussian at infinite width",
+                "its averages or masks meet what is not Gaussian at infinite width",
                 "put a Linear() between them; sample() takes it",
             )
         if step.op.noise:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from resexpand import Activation, Branch, Dropout, Linear, ResNet, StochasticDepth
+from resexpand import Activation, BatchNorm, Branch, Dropout, Linear, ResNet, StochasticDepth
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.spec import SamplerSpec
@@ -14,6 +14,7 @@ from resexpand.montecarlo.weights.quantile import weight_law
 
 W, V = Linear(1.4, 0.3), Linear(0.8, 0.0)
 ONE, PAIR = 0.8, ((1.2, 0.5), (0.5, 0.9))
+TRIPLE = ((1.2, 0.5, 0.1), (0.5, 0.9, 0.2), (0.1, 0.2, 0.7))
 FUNCTION_SPACE, DENSE = "function-space", "dense"
 BRANCHES = {
     "W erf": Branch(Activation("erf"), W),
@@ -22,6 +23,7 @@ BRANCHES = {
     "relu W": Branch(W, Activation("relu")),
 }
 MASKED = Branch(Dropout(0.6), Activation("relu"), W, StochasticDepth(0.7))
+BATCH = Branch(BatchNorm(), Activation("relu"), W)
 READ = ("kernel", "layer_covariance", "output", "output_squared", "output_variance")
 DERIVED = ("chi", "response")
 GROWTH = ("tangent", "distance", "distance_squared", "residual_ratio", "residual_share")
@@ -69,6 +71,8 @@ def _registry() -> Iterator[tuple[str, Case]]:
             ("backward", (*BACKWARD, *PATHS, "tangent"), ONE),
         ):
             yield f"{method}, masks, {columns}", Case("masks", names, K0, method)
+        coupled = ("kernel", "gradient", "directional_derivative")
+        yield f"{method}, batch", Case("batch", coupled, TRIPLE, method)
     for law in ("uniform", "rademacher", "log(u/(1 - u))"):
         yield f"dense, {law} weights", Case("W erf", ("kernel", "ntk"), ONE, DENSE, law)
     for columns, K0 in (("one", ONE), ("pair", PAIR)):
@@ -81,7 +85,7 @@ REGISTRY = dict(_registry())
 def sampler(name: str, width: int, target: str, depth: int = 2) -> Sampler:
     """Return the sampler of a case."""
     case = REGISTRY[name]
-    branch = {**BRANCHES, "masks": MASKED}[case.branch]
+    branch = {**BRANCHES, "masks": MASKED, "batch": BATCH}[case.branch]
     net = ResNet(branch, scale=0.6, depth=depth, read_out=branch.followed_by(Linear(1.1, 0.2)))
     how = {"method": case.method, "control": case.control, "law": weight_law(case.weights)}
     kernel = input_kernel(case.K0, None, None)

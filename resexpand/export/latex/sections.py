@@ -221,7 +221,7 @@ def _head(step: Step) -> str:
 
 
 def _definition(step: Step) -> Equation:
-    """Return what a map does to a neuron; averages over the neurons are written with a bar."""
+    """Return what a map does to a neuron; averages are written with a bar, of a batch with a B."""
     if step.label is not None:
         return equation(f"{_head(step)}(x)", law_expression(step.op.law))
     values = {p.symbol: v for p, v in zip(step.op.parameters, step.op.values, strict=True)}
@@ -229,7 +229,8 @@ def _definition(step: Step) -> Equation:
     at = {symbol: v for symbol, v in values.items() if symbol not in listed}
     printer = FormulaPrinter(listed)
     for symbol, value in step.op.averages:
-        printer.names[symbol] = rf"\overline{{{printer.text(value.xreplace(at))}}}"
+        over = "^{B}" if step.op.over == "batch" else ""
+        printer.names[symbol] = rf"\overline{{{printer.text(value.xreplace(at))}}}{over}"
     for noise in step.op.noise:
         index = "_{i}" if noise.over == "neurons" else "^{l}"
         printer.names[noise.symbol] = f"{symbol_latex(noise.symbol.name)}{index}"
