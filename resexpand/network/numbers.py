@@ -16,7 +16,7 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.conventions import exact, unwrapped
-from resexpand.errors import HyperparameterError
+from resexpand.errors import DescriptionError, HyperparameterError
 
 Array = NDArray[np.float64]
 
@@ -171,3 +171,35 @@ def _refused(name: str, value: Any, why: str, remedy: str = "give real numbers")
     shown = repr(value)
     shown = f"{shown[:57]}..." if len(shown) > 60 else shown
     return HyperparameterError(f"{name} = {shown}", why, remedy)
+
+
+def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> sp.Expr:
+    """Return a hyperparameter as an exact SymPy expression, or say why it cannot be one.
+
+    Parameters
+    ----------
+    value : number or sympy.Expr
+        Numbers become exact rationals.
+    name : str
+        How the error message calls it.
+    minimum : int, optional
+        Smallest allowed value of a number.
+
+    Raises
+    ------
+    DescriptionError
+        If the value is not a finite real number or symbol, or is below the minimum.
+    """
+    try:
+        expression = exact(value)
+    except TypeError as error:
+        raise DescriptionError(
+            f"{name} = {value!r}", str(error), "give a number or symbol"
+        ) from None
+    if expression.is_number and not (expression.is_real and expression.is_finite):
+        raise DescriptionError(f"{name} = {value}", "it is not a finite real number", "give one")
+    if minimum is not None and expression.is_number and expression < minimum:
+        raise DescriptionError(
+            f"{name} = {value}", f"it must not be below {minimum}", f"give a {name} >= {minimum}"
+        )
+    return expression

@@ -39,9 +39,9 @@ import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.activations.singularities import SWITCHES, find_singularities
-from resexpand.conventions import exact
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.network.noise import Noise, bernoulli
+from resexpand.network.numbers import hyperparameter
 
 __all__ = [
     "Contraction",
@@ -53,38 +53,6 @@ __all__ = [
     "bernoulli",
     "hyperparameter",
 ]
-
-
-def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> sp.Expr:
-    """Return a hyperparameter as an exact SymPy expression, or say why it cannot be one.
-
-    Parameters
-    ----------
-    value : number or sympy.Expr
-        Numbers become exact rationals.
-    name : str
-        How the error message calls it.
-    minimum : int, optional
-        Smallest allowed value of a number.
-
-    Raises
-    ------
-    DescriptionError
-        If the value is not a finite real number or symbol, or is below the minimum.
-    """
-    try:
-        expression = exact(value)
-    except TypeError as error:
-        raise DescriptionError(
-            f"{name} = {value!r}", str(error), "give a number or symbol"
-        ) from None
-    if expression.is_number and not (expression.is_real and expression.is_finite):
-        raise DescriptionError(f"{name} = {value}", "it is not a finite real number", "give one")
-    if minimum is not None and expression.is_number and expression < minimum:
-        raise DescriptionError(
-            f"{name} = {value}", f"it must not be below {minimum}", f"give a {name} >= {minimum}"
-        )
-    return expression
 
 
 @dataclass(frozen=True)
