@@ -29,6 +29,7 @@ ARXIV_NUMBERS = {
     "2510.03470",
     "2305.07715",
     "2206.06929",
+    "1902.08129",
     "2002.10444",
     "2302.06112",
     "2404.04900",
@@ -46,7 +47,7 @@ DOIS = {
 def test_registry_holds_every_paper_the_theory_names():
     assert {r.arxiv for r in REFERENCES.values() if r.arxiv} == ARXIV_NUMBERS
     assert {r.doi for r in REFERENCES.values() if r.doi} == DOIS
-    assert len(REFERENCES) == 14
+    assert len(REFERENCES) == 15
     with pytest.raises(TypeError):
         REFERENCES["new"] = REFERENCES["price1958"]
 

@@ -107,9 +107,8 @@ Value: TypeAlias = sp.Expr | tuple[sp.Expr, ...]
 
 def _checked(value: Any, parameter: Parameter) -> Value:
     """Return the value of a parameter; a list or array holds one per block."""
-    value = next(
-        (n for word, n in parameter.words if type(word) is type(value) and word == value), value
-    )
+    if value is None or isinstance(value, str):
+        value = dict(parameter.words).get(value, value)
     if isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1:
         return tuple(_in_range(v, parameter) for v in value)
     return _in_range(value, parameter)
@@ -154,12 +153,8 @@ class Operation:
                 "give each once",
             )
         found = {**dict(zip(names, given, strict=False)), **named}
-        values = []
-        for parameter in self.parameters:
-            name = parameter.name
-            value = found.get(name, parameter.default) if name not in found else found[name]
-            values.append(_checked(value, parameter))
-        self._set(tuple(values))
+        values = ((found.get(p.name, p.default), p) for p in self.parameters)
+        self._set(tuple(_checked(value, parameter) for value, parameter in values))
 
     def _set(self, values: tuple[Value, ...]) -> None:
         names = (parameter.name for parameter in self.parameters)
@@ -214,8 +209,7 @@ class Map(Operation):
     averages : tuple of (sympy.Symbol, sympy.Expr)
         Averages, each a function of `X`, parameters and averages before it.
     over : str
-        What its averages run over: the ``"neurons"`` of an input, or at each neuron the inputs of a
-        ``"batch"``.
+        Whether its averages run over the ``"neurons"``, or at each of them over a ``"batch"``.
     group : sympy.Symbol or None
         Parameter that says how many inputs make a batch; all of them where it is zero.
     noise : tuple of Noise

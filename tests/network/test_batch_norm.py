@@ -79,7 +79,7 @@ def test_a_store_resumes_it(tmp_path: Path) -> None:
     resumed = sample(NET, "kernel", 16, 60, K0=START, seed=4, store=path)
     assert resumed["kernel"].mean.tobytes() == whole.tobytes()
     assert resumed.settings["branch"][0] == "BatchNorm"
-    assert resumed.settings["variances"][0] == [0.1, 2.0, 0.0]
+    assert list(resumed.settings["variances"][0]) == [0.1, 2.0, 0.0]
 
 
 def test_commands_take_it(capsys: pytest.CaptureFixture[str]) -> None:
