@@ -57,7 +57,7 @@ class BatchNorm(Map):
 
     def __init__(self, *given: object, **named: object):
         mode = given[2] if len(given) > 2 else named.get("mode", 0)
-        if mode not in (0, 1, "train", "running"):
+        if not isinstance(mode, int | str | sp.Integer) or mode not in (0, 1, "train", "running"):
             raise DescriptionError(
                 f"mode = {mode!r}", "there is no such mode", 'use "train" or "running"'
             )

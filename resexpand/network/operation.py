@@ -110,6 +110,10 @@ def _checked(value: Any, parameter: Parameter) -> Value:
     if value is None or isinstance(value, str):
         value = dict(parameter.words).get(value, value)
     if isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1:
+        if len(value) == 0:
+            raise DescriptionError(
+                f"no {parameter.name}", "the list is empty", "give one per block"
+            )
         return tuple(_in_range(v, parameter) for v in value)
     return _in_range(value, parameter)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from resexpand.errors import DescriptionError
 from resexpand.network.activation import Activation
 from resexpand.network.branch import Branch
 from resexpand.network.layer_norm import LayerNorm
@@ -139,5 +140,16 @@ def post_ln(
 def _feed_forward(activation: object, weights: Any, biases: Any) -> tuple[Operation, ...]:
     """Return two linear maps with an activation in between."""
     phi = activation if isinstance(activation, Map) else Activation(activation)
-    (w, v), (b, c) = (x if isinstance(x, tuple) else (x, x) for x in (weights, biases))
+    (w, v), (b, c) = map(_of_each, (weights, biases))
     return (Linear(w, b), phi, Linear(v, c))
+
+
+def _of_each(given: Any) -> tuple[Any, Any]:
+    """Return a variance for each of two linear maps."""
+    if not isinstance(given, tuple):
+        return given, given
+    if len(given) != 2:
+        raise DescriptionError(
+            f"the variances {given}", "a block has two linear maps", "give one, or a pair"
+        )
+    return given

@@ -298,6 +298,10 @@ def _split(read_out: object) -> tuple[tuple[Operation, ...] | None, object]:
             raise DescriptionError(
                 f"{op!r} in front of the read-out", "it is no map", "give [Activation, Linear]"
             )
+    for op in filter(lambda op: any(map(is_many, getattr(op, "values", ()))), read_out):
+        raise DescriptionError(
+            f"{op!r} in a read-out", "it has one value per block", "give one: it is no block"
+        )
     return tuple(head), last
 
 
@@ -331,6 +335,8 @@ def _check_post_norm(op: object) -> None:
         raise UnsupportedError(asked, why, remedy)
     if op.noise:
         raise UnsupportedError(asked, "it draws noise of its own", remedy)
+    if op.over == "batch":
+        raise UnsupportedError(asked, "it couples the inputs of a batch", remedy)
     if any(map(is_many, op.values)):
         raise UnsupportedError(asked, "it has one value per block", "give one for all blocks")
 

@@ -51,6 +51,8 @@ def test_stores_hold_numbers(op: BatchNorm) -> None:
         ({"ghost": 2.5}, "at least two inputs"),
         ({"ghost": sp.Symbol("g")}, "at least two inputs"),
         ({"mode": "test"}, "there is no such mode"),
+        ({"mode": np.array([1, 0])}, "there is no such mode"),
+        ({"eps": []}, "the list is empty"),
         ({"momentum": 0.1}, "its parameters are eps, ghost, mode"),
     ],
 )

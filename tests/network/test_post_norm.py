@@ -11,6 +11,7 @@ import pytest
 
 from resexpand import (
     Activation,
+    BatchNorm,
     Branch,
     LayerNorm,
     Linear,
@@ -155,6 +156,8 @@ def test_what_cannot_be() -> None:
         ResNet(Branch(RELU, OUT), scale=1, depth=2, post_norm=Linear(1, 0))  # type: ignore[arg-type]
     with pytest.raises(UnsupportedError, match="would not be Gaussian"):
         ResNet(Branch(RELU, OUT), scale=1, depth=2, post_norm=RELU)
+    with pytest.raises(UnsupportedError, match="couples the inputs of a batch"):
+        ResNet(Branch(RELU, OUT), scale=1, depth=2, post_norm=BatchNorm())
     with pytest.raises(UnsupportedError, match="or a shift of the stream"):
         ResNet(Branch(RELU, OUT), scale=1, depth=2, post_norm=LayerNorm(bias=0.3))
     for ask in (one_loop, lambda net: order_profile(net, 2)):

@@ -12,6 +12,7 @@ from heavier import left_to_slow
 from resexpand import (
     Activation,
     Branch,
+    LayerNorm,
     Linear,
     ResNet,
     evaluate,
@@ -145,6 +146,8 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "two linears": ([END, END], DescriptionError, "it is no map"),
     "no linear": ([RELU], DescriptionError, "it is not linear"),
     "empty": ([], DescriptionError, "it is not linear"),
+    "values": ([LayerNorm([0, 1]), END], DescriptionError, "one value per block"),
+    "no values": ([Linear([1, 2], 0)], DescriptionError, "one value per block"),
     "two activations": ([RELU, RELU, END], UnsupportedError, "not Gaussian at infinite width"),
 }
 
