@@ -19,7 +19,7 @@ from resexpand.errors import UnsupportedError
 from resexpand.gaussian import four_point_kinked
 from resexpand.numbers.one_loop.chain import counts
 from resexpand.numbers.one_loop.four_point import joint
-from resexpand.numbers.one_loop.four_point_quadrature import cumulants
+from resexpand.numbers.one_loop.panel_averages import covariances
 from resexpand.numbers.one_loop.tables import entry_pairs
 
 Array = NDArray[np.float64]
@@ -103,7 +103,7 @@ def directions(
             for table, factor in ((scaled, X), (drift, sp.Integer(1))):
                 if factor == 1 and law.is_odd:
                     continue
-                found, wrong = cumulants(_along(law, factor), sigma, same, slopes=True)
+                found, wrong = covariances(_along(law, factor), sigma, same, slopes=True)
                 error = max(error, wrong)
                 # Of one variable the derivative stands in the second place.
                 places = (2,) if same[0] else (1, 3)
