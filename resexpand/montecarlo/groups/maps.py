@@ -16,9 +16,14 @@ from dataclasses import dataclass
 import sympy as sp
 
 from resexpand.codegen.source import scalar_function
-from resexpand.montecarlo.random.streams import MOST_NOISE, NOISE_COLUMNS
 from resexpand.network.differentials import OTHER, AveragedMap
 from resexpand.network.operation import Map, Noise, X
+
+MOST_NOISE = 4
+"""Random numbers that one operation may draw at a neuron."""
+
+NOISE_COLUMNS = 2**24
+"""Columns that each of them has room for among the vectors of `random.streams.NOISE`."""
 
 MEAN = '''
 @reduction
