@@ -180,7 +180,7 @@ class Sampler:
     def _memory(self) -> int:
         """Numbers that a network takes in memory."""
         matrix, _, _, added_to, width, scales, laws, _, twin_roots = self._given
-        shapes = on_host(self.text.rooms)(matrix, added_to, width, scales, laws, twin_roots)
+        shapes = on_host(self.text.buffers)(matrix, added_to, width, scales, laws, twin_roots)
         return memory_for(0, shapes)[1]
 
     @cached_property

@@ -48,10 +48,10 @@ def gradients_{j}(kept, columns{phi.parameters}):
     """Multiply gradients by phi'(u)."""
 {phi.reads}    for a in range(columns.shape[0]):
         u, g = kept[a], columns[a]
-{drawn}{phi.averages}        for turn in range(turns(g.size)):
-            i = entry(turn)
+{drawn}{phi.averages}        for turn in range(lane_share(g.size)):
+            i = lane_entry(turn)
             {phi.value}
-    meet()
+    barrier()
 '''
 
 IMPORTS = """\
@@ -94,7 +94,8 @@ EPILOGUE = """\
 {opening}        write_products(p, width, gradients[n, depth])
 {last_overlap}{last_pairing}        for layer in range(depth, 0, -1):
             place = (key0, key1, layer, draw)
-            p, g, back, met, acted_on = again(p), again(g), again(back), again(met), again(acted_on)
+            p, g, back = opaque(p), opaque(g), opaque(back)
+            met, acted_on = opaque(met), opaque(acted_on)
 {post}            scaled(p, scales[layer - 1], g)
 {block}
 {skip}            add_gradients(g, p)
@@ -128,7 +129,7 @@ def write_overlaps(gradients, top, width, out):
     for a in range(out.shape[0]):
         for b in range(out.shape[0]):
             value = dot(gradients[a], top[b], width)
-            if leads():
+            if is_leader():
                 out[a, b] = value
 '''
 
@@ -213,7 +214,7 @@ class Gradients(ColumnGroup):
         return f"{text}\n{factory}" if module == "loops.dense" else text
 
     @property
-    def rooms(self) -> Mapping[str, str]:
+    def buffers(self) -> Mapping[str, str]:
         """Where gradients and columns are kept."""
         tops = {"top": "(inputs, length)"} if self.overlapped else {}
         return {**ROOMS, **(TANGENT_ROOMS if self.paired else {}), **tops}

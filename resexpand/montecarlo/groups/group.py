@@ -118,7 +118,7 @@ class ColumnGroup:
         return ""
 
     @property
-    def rooms(self) -> Mapping[str, str]:
+    def buffers(self) -> Mapping[str, str]:
         """Arrays that a network needs beside its columns: shapes, as text, by name."""
         return {}
 

@@ -25,8 +25,8 @@ MEAN = '''
 def {name}({columns}, width{rest}):
     """Return an average over the neurons."""
     total = 0.0
-    for turn in range(turns(width)):
-        i = entry(turn)
+    for turn in range(lane_share(width)):
+        i = lane_entry(turn)
         total += {name}_term({entries}{rest})
     return over_lanes(total) / width
 '''
@@ -39,11 +39,11 @@ def {loop}({arguments}, width, law):
 {reads}    size = {count}
 {size}    for first_of in range(0, {count}, size):
         behind = first_of + size
-        for turn in range(turns(width)):
-            i = entry(turn)
+        for turn in range(lane_share(width)):
+            i = lane_entry(turn)
 {averages}            for c in range(first_of, behind):
                 {new} = {value}
-    meet()
+    barrier()
 '''
 
 BATCH_MEAN = """\

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, reduction, whole
-from resexpand.montecarlo.lanes import entry, leads, meet, over_lanes, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share, over_lanes
 from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import DIRECTION, INPUT, stream_word
 
@@ -59,8 +59,8 @@ def meets_bias(c: int, biased: Biased) -> bool:
 def dot(x: Columns, y: Columns, n: int) -> float:
     """Return the scalar product of the first n entries."""
     total = 0.0
-    for turn in range(turns(n)):
-        i = entry(turn)
+    for turn in range(lane_share(n)):
+        i = lane_entry(turn)
         total += x[i] * y[i]
     return over_lanes(total)
 
@@ -70,10 +70,10 @@ def clear_rows(rows: Columns) -> None:
     """Write zeros."""
     for c in range(rows.shape[0]):
         row = rows[c]
-        for turn in range(turns(row.size)):
-            i = entry(turn)
+        for turn in range(lane_share(row.size)):
+            i = lane_entry(turn)
             row[i] = 0.0
-    meet()
+    barrier()
 
 
 @loop
@@ -88,19 +88,19 @@ def has_entries(row: Columns) -> bool:
 @loop
 def write_multiple(target: Columns, factor: float, source: Columns, n: int) -> None:
     """Write factor times the first n entries of a column; it may be the target itself."""
-    for turn in range(turns(n)):
-        i = entry(turn)
+    for turn in range(lane_share(n)):
+        i = lane_entry(turn)
         target[i] = factor * source[i]
-    meet()
+    barrier()
 
 
 @loop
 def subtract(x: Columns, factor: float, y: Columns, n: int) -> None:
     """Subtract factor * y from x in place."""
-    for turn in range(turns(n)):
-        i = entry(turn)
+    for turn in range(lane_share(n)):
+        i = lane_entry(turn)
         x[i] -= factor * y[i]
-    meet()
+    barrier()
 
 
 @loop
@@ -109,10 +109,10 @@ def gram(columns: Columns, width: int, out: NDArray[np.float64]) -> None:
     for a in range(columns.shape[0]):
         for b in range(a + 1):
             value = dot(columns[a], columns[b], width) / width
-            if leads():
+            if is_leader():
                 out[a, b] = value
                 out[b, a] = value
-    meet()
+    barrier()
 
 
 @loop
@@ -140,7 +140,7 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
                 for i in range(j):
                     if triangle[i, i] != 0.0:
                         share = dot(columns[i], column, n)
-                        if leads():
+                        if is_leader():
                             triangle[i, j] += share
                         subtract(column, share, columns[i], n)
                 rest = math.sqrt(dot(column, column, n))
@@ -148,13 +148,13 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
                     break
             if rest < DEPENDENT * length:
                 rest = 0.0
-        if leads():
+        if is_leader():
             triangle[j, j] = rest
         if rest != 0.0 and j + 1 < count:
-            for turn in range(turns(n)):
-                i = entry(turn)
+            for turn in range(lane_share(n)):
+                i = lane_entry(turn)
                 column[i] /= rest
-        meet()
+        barrier()
 
 
 @loop
@@ -165,23 +165,23 @@ def combine(columns: Columns, matrix: NDArray[np.float64], j: int, normals: Colu
         factor = matrix[j, c]
         target = columns[c]
         if j == 0:
-            for turn in range(turns(normals.size)):
-                i = entry(turn)
+            for turn in range(lane_share(normals.size)):
+                i = lane_entry(turn)
                 target[i] = factor * normals[i]
         elif factor != 0.0:
-            for turn in range(turns(normals.size)):
-                i = entry(turn)
+            for turn in range(lane_share(normals.size)):
+                i = lane_entry(turn)
                 target[i] += factor * normals[i]
-    meet()
+    barrier()
 
 
 @loop
 def add_piece(target: Columns, factor: float, piece: Columns) -> None:
     """Add factor times the first entries of a piece to a target that may be shorter."""
-    for turn in range(turns(target.size)):
-        i = entry(turn)
+    for turn in range(lane_share(target.size)):
+        i = lane_entry(turn)
         target[i] += factor * piece[i]
-    meet()
+    barrier()
 
 
 @loop
@@ -216,10 +216,10 @@ def add_scaled(stream: Columns, scale: float, branch: Columns, added_to: NDArray
     """Close a residual block, `h += scale * branch(h)`, in place: column c into added_to[c]."""
     for c in range(branch.shape[0]):
         x, step = stream[added_to[c]], branch[c]
-        for turn in range(turns(x.size)):
-            i = entry(turn)
+        for turn in range(lane_share(x.size)):
+            i = lane_entry(turn)
             x[i] += scale * step[i]
-    meet()
+    barrier()
 
 
 @loop
@@ -237,14 +237,14 @@ def remainders(
     differences are formed neuron by neuron: from a Gram matrix they would be lost in rounding.
     `rest` is scratch.
     """
-    for turn in range(turns(width)):
-        i = entry(turn)
+    for turn in range(lane_share(width)):
+        i = lane_entry(turn)
         rest[i] = stream[0, i]
     column = first
     for k in range(out.size):
         subtract(rest, 1.0, stream[column], width)
         square = dot(rest, rest, width)
-        if leads():
+        if is_leader():
             out[k] = square / width
         if k + 1 < out.size:
             column = added_to[first + k]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import loop
-from resexpand.montecarlo.lanes import leads, meet, shaped
+from resexpand.montecarlo.lanes import barrier, is_leader, shaped
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, combine, padded
 from resexpand.montecarlo.loops.function_space import Law, feature_factor
 from resexpand.montecarlo.random.normals import fill_normals
@@ -44,13 +44,13 @@ def linear_with_twin(
     triangle = shaped(scratch[weighted + 1], (weighted, weighted))
     feature_factor(source[:weighted], biased, width, law, scratch, triangle)
     matrix = shaped(scratch[weighted + 2], (weighted, count))
-    if leads():
+    if is_leader():
         for j in range(weighted):
             for c in range(weighted):
                 matrix[j, c] = triangle[j, c]
             for c in range(twins):
                 matrix[j, weighted + c] = factor[j, c] if j < twins else 0.0
-    meet()
+    barrier()
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     normals = scratch[weighted, : padded(width)]
     for j in range(weighted):

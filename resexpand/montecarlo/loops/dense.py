@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, loop_for, whole
-from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, meets_bias
 from resexpand.montecarlo.loops.function_space import Law
 from resexpand.montecarlo.random.normals import BLOCK, fill_normals
@@ -60,10 +60,10 @@ def write_bias(
         fill_normals(key0, key1, np.uint64(0), word, draw, bias, width)
     for c in range(target.shape[0]):
         drawn = meets_bias(c, biased) and constant > 0.0
-        for turn in range(turns(target.shape[1])):
-            i = entry(turn)
+        for turn in range(lane_share(target.shape[1])):
+            i = lane_entry(turn)
             target[c, i] = constant * bias[i] if drawn and i < width else 0.0
-    meet()
+    barrier()
 
 
 @loop
@@ -71,9 +71,9 @@ def clear_from(columns: Columns, width: int) -> None:
     """Write zeros behind the first entries: they meet weights that are not used."""
     for c in range(columns.shape[0]):
         row = columns[c]
-        for turn in range(turns(row.size - width)):
-            row[width + entry(turn)] = 0.0
-    meet()
+        for turn in range(lane_share(row.size - width)):
+            row[width + lane_entry(turn)] = 0.0
+    barrier()
 
 
 def dense_sampler(
@@ -128,7 +128,7 @@ def dense_sampler(
         fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, SINGLE)
         for a in range(inputs):
             product = dot(source[a], weights, width)
-            if leads():
+            if is_leader():
                 out[a] = math.sqrt(law[0] / width) * product + math.sqrt(law[1]) * bias[0]
 
     return linear, read_out

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import at_once, leads, meet, shaped
+from resexpand.montecarlo.lanes import at_once, barrier, is_leader, shaped
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -59,9 +59,9 @@ def write_columns(source: Columns, basis: Columns, biased: Biased, width: int, l
     unit, constant = math.sqrt(law[0] / width), math.sqrt(law[1])
     for c in range(source.shape[0]):
         write_multiple(basis[c], unit, source[c], width)
-        if leads():
+        if is_leader():
             basis[c, width] = constant if meets_bias(c, biased) else 0.0
-    meet()
+    barrier()
 
 
 @loop
@@ -77,9 +77,9 @@ def feature_factor(
     count = source.shape[0]
     if count == 1:  # R is the length of the one column: no need to form it
         square = law[0] / width * dot(source[0], source[0], width) + law[1]
-        if leads():
+        if is_leader():
             triangle[0, 0] = math.sqrt(square)
-        meet()
+        barrier()
         return
     basis = scratch[:count]
     write_columns(source, basis, biased, width, law)
@@ -185,9 +185,9 @@ def read_out(
     normals = scratch[inputs]
     word = stream_word(layer, READ_OUT_WEIGHTS)
     fill_normals(key0, key1, np.uint64(0), word, draw, normals, inputs)
-    if leads():
+    if is_leader():
         for a in range(inputs):
             out[a] = 0.0
             for j in range(a + 1):
                 out[a] += triangle[j, a] * normals[j]
-    meet()
+    barrier()

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import entry, meet, shaped, turns
+from resexpand.montecarlo.lanes import barrier, lane_entry, lane_share, shaped
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -68,10 +68,10 @@ def orthonormal(
     # The last column is not normalised there, since R does not need it.
     last = source.shape[0] - 1
     if triangle[last, last] != 0.0:
-        for turn in range(turns(width + 1)):
-            i = entry(turn)
+        for turn in range(lane_share(width + 1)):
+            i = lane_entry(turn)
             basis[last, i] /= triangle[last, last]
-    meet()
+    barrier()
 
 
 @loop

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import loop
-from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Columns
 
 LARGEST = 2.0**256
@@ -33,7 +33,7 @@ def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> 
     top = 0.0
     for c in range(gram.shape[0]):
         top = max(top, gram[c, c])
-    meet()
+    barrier()
     if not LARGEST < top < np.inf:
         return exponent
     factor = 1.0
@@ -42,12 +42,12 @@ def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> 
         exponent += 1
     for c in range(columns.shape[0]):
         x = columns[c]
-        for turn in range(turns(x.size)):
-            i = entry(turn)
+        for turn in range(lane_share(x.size)):
+            i = lane_entry(turn)
             x[i] *= factor
-    if leads():
+    if is_leader():
         for a in range(gram.shape[0]):
             for b in range(gram.shape[1]):
                 gram[a, b] *= factor * factor
-    meet()
+    barrier()
     return exponent

@@ -52,7 +52,7 @@ HEADER = """\
 # Branch: {branch}. Columns: {groups}.
 from resexpand.montecarlo.loops.columns import add_scaled, gram, padded, remainders, start
 from resexpand.montecarlo.lanes import (
-    again, entry, group, groups, leads, meet, memories, room, turns,
+    barrier, buffer, group, groups, is_leader, lane_entry, lane_share, memories, opaque,
 )
 from resexpand.montecarlo.loops.readings import write_distances, write_squares
 {imports}
@@ -61,7 +61,7 @@ from resexpand.montecarlo.loops.power_of_two import in_new_units
 """
 
 DRIVER = '''
-def rooms(matrix, added_to, width, scales, laws, twin_roots):
+def buffers(matrix, added_to, width, scales, laws, twin_roots):
     """Return the shapes of the arrays that a network takes, in this order."""
 {sizes}    return (
 {shapes}    )
@@ -81,21 +81,21 @@ def draw_networks(
     Results of size zero are not wanted. blocks is L, or L+1 to read the branch once more.
     """
 {sizes}{places}    biased = ({biased},)
-    near, far = memories(memory)
-{rooms}    h = stream[:carried]
+    shared, remote = memories(memory)
+{buffers}    h = stream[:carried]
 {prologue}    for n in range(group(), draws, groups()):
         draw = np.uint64(first + n)
         start(stream, matrix, (key0, key1, 0, draw), scratch[0, :length])
         for layer in range(1, depth + 2):
-            stream, h, x, y = again(stream), again(h), again(x), again(y)
-            scratch = again(scratch)
+            stream, h, x, y = opaque(stream), opaque(h), opaque(x), opaque(y)
+            scratch = opaque(scratch)
             if states.size:
                 gram(stream, width, states[n, layer - 1])
 {readings}{head}            if layer > blocks:
                 break
             place = (key0, key1, layer, draw)
 {block}
-{again}        if outputs.size:
+{repeat}        if outputs.size:
             place = (key0, key1, depth + 1, draw)
             law = (read_out_law[0], {shrink}read_out_law[1])
             read_out({behind}, (inputs, width), law, place, scratch, outputs[n])
@@ -108,13 +108,13 @@ SIZES = """\
     length = padded(width + 1)
 """
 
-ROOMS = {
+BUFFERS = {
     "stream": "(columns, length)",
     "x": "(carried, length)",
     "y": "(carried, length)",
     "scratch": "workspace(carried, length)",
 }
-"""The arrays of every network: those that are used most come first, to be near."""
+"""The arrays of every network: those that are used most come first, to lie in shared memory."""
 
 HEAD = """\
             if read_outs.size:
@@ -137,7 +137,7 @@ FEATURES = """\
             if layer > depth:
                 break"""
 
-# A literal is a type of its own, for which Numba would compile `linear` or `room` again.
+# A literal is a type of its own, for which Numba would compile `linear` or `buffer` again.
 LINEAR = """\
             law = (laws[{j}, 0], {shrink}laws[{j}, 1])
             linear({source}, {target}, biased, width, law, place, np.int64({j}), scratch)"""
@@ -225,14 +225,14 @@ def _imports(blocks: Blocks) -> list[str]:
 def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     """Return the text of `draw_networks`."""
     # The activation that opens the branch also stands behind the last block, before the read-out;
-    # if the branch is read once more there, `again` repeats it for the read-out.
+    # if the branch is read once more there, `repeat` does so for the read-out.
     maps, behind = _maps(layout, blocks.head)
     before, inside = maps, ""
-    again = f"        if blocks > depth:\n{maps}" if maps else ""
+    repeat = f"        if blocks > depth:\n{maps}" if maps else ""
     openings = [""] * len(blocks.shapes)
     if blocks.has_own_head:
         openings = [_maps(layout, opening_of(steps))[0] for steps in blocks.shapes]
-        again = textwrap.indent(textwrap.dedent(maps), " " * 8)
+        repeat = textwrap.indent(textwrap.dedent(maps), " " * 8)
         before, inside = blocks.selection(), textwrap.indent(maps, " " * 4)
     head = f"{before}{HEAD.format(maps=inside, behind=behind)}"
     posts = [_post(layout, step) for step in blocks.post] or [""] * len(blocks.shapes)
@@ -243,7 +243,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         ]
     )
     names = [group.name for group in layout.groups]
-    rooms = {**ROOMS, **{k: v for group in layout.groups for k, v in group.rooms.items()}}
+    buffers = {**BUFFERS, **{k: v for group in layout.groups for k, v in group.buffers.items()}}
     readings = [
         READING.format(site=site, line=line) + "\n"
         for group in layout.groups
@@ -253,9 +253,9 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
     results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
-        rooms["y"] = "(np.int64(0), length)"
+        buffers["y"] = "(np.int64(0), length)"
     if noise := blocks.most_noise:
-        rooms["noise"] = f"(np.int64({noise}), length)"
+        buffers["noise"] = f"(np.int64({noise}), length)"
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),
@@ -269,12 +269,13 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         behind=behind,
         block=block,
         shrink=_shrink(layout),
-        again=again,
+        repeat=repeat,
         sizes=SIZES,
-        rooms="".join(
-            f"    {name}, near, far = room(near, far, {shape})\n" for name, shape in rooms.items()
+        buffers="".join(
+            f"    {name}, shared, remote = buffer(shared, remote, {shape})\n"
+            for name, shape in buffers.items()
         ),
-        shapes="".join(f"        {shape},\n" for shape in rooms.values()),
+        shapes="".join(f"        {shape},\n" for shape in buffers.values()),
         prologue="".join(group.prologue() for group in layout.groups),
         epilogue="".join(group.epilogue(blocks, behind) for group in layout.groups),
     )
