@@ -1,4 +1,4 @@
-"""docs/operations.rst: the page renders, examples print what they print, no operation is missing."""
+"""docs/operations.rst: the page renders, examples run as printed, no operation is missing."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from resexpand.montecarlo.concrete import ConcreteNet
 from resexpand.montecarlo.groups.control import ControlNetwork
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.maps import MOST_NOISE
 from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
 from resexpand.montecarlo.groups.power_of_two import in_true_size
 from resexpand.montecarlo.jit import library
@@ -39,7 +40,7 @@ from resexpand.montecarlo.observables.registry import (
     needed_sites,
 )
 from resexpand.montecarlo.random.philox import split_seed
-from resexpand.montecarlo.random.streams import LARGEST_BRANCH, MOST_NOISE
+from resexpand.montecarlo.random.streams import LARGEST_BRANCH
 from resexpand.montecarlo.runs.plan import Chunk, together
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.sampler import sampler_source

@@ -16,9 +16,16 @@ from dataclasses import dataclass
 import sympy as sp
 
 from resexpand.codegen.source import scalar_function
-from resexpand.montecarlo.random.streams import MOST_NOISE, NOISE_COLUMNS
 from resexpand.network.differentials import OTHER, AveragedMap
 from resexpand.network.operation import Map, Noise, X
+
+# Layout of the counters of noise (`resexpand.montecarlo.random.streams`). The numbers stand here
+# because that module loads Numba, and texts of samplers are written without it.
+MOST_NOISE = 4
+"""Random numbers that one operation may draw at a neuron."""
+
+NOISE_COLUMNS = 2**24
+"""Columns that a noise of one operation may have."""
 
 MEAN = '''
 @reduction
