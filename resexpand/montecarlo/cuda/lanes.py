@@ -1,4 +1,4 @@
-"""What the primitives of `resexpand.montecarlo.lanes` are on a GPU: threads of one block.
+"""GPU versions of the functions of `resexpand.montecarlo.lanes`: lanes are threads of one block.
 
 Sums over lanes go through shared memory in the order of a binary tree, which is the same every
 time; the number of lanes is a power of two. Warp shuffles would save steps, but the simulator has
@@ -25,11 +25,11 @@ from resexpand.montecarlo import lanes
 from resexpand.montecarlo.random import philox
 
 SUMS = 2
-"""Sums that are formed at a time: so many numbers per lane open the shared memory of a block."""
+"""Sums formed at a time; their numbers, one per lane, lie first in the shared memory of a block."""
 
 
 def lane_share(n: int) -> int:
-    """Return how many of n entries fall to the thread; a shift, the number of lanes being 2^k."""
+    """Return the number of entries of this thread; a shift, since the number of lanes is 2^k."""
     count = cuda.blockDim.x
     return int(np.uint32(n + count - 1 - cuda.threadIdx.x) >> np.uint32(31 - cuda.clz(count)))
 
@@ -37,7 +37,7 @@ def lane_share(n: int) -> int:
 def lane_entry(turn: int) -> int:
     """Return the entry of a turn: neighbouring threads take neighbouring entries.
 
-    Unsigned on the way, so that no index has to be looked at for being negative.
+    The index is unsigned in between, so that the compiler emits no test for negative indices.
     """
     return int(np.uint32(cuda.threadIdx.x + turn * cuda.blockDim.x))
 
@@ -98,18 +98,18 @@ def group_count() -> int:
 
 
 def at_once(size: int, cached: int) -> int:
-    """Return all: what a block works on is not cut into pieces."""
+    """Return the whole size: the loops of a block are not cut into pieces."""
     return max(size, 1)
 
 
 def memories(memory: Any) -> Any:
-    """Return what sums leave of the shared memory, and the block's row of the global one."""
+    """Return the shared memory behind that of the sums, and the block's row of global memory."""
     shared = cuda.shared.array(0, types.float64)
     return shared[SUMS * cuda.blockDim.x :], memory[cuda.blockIdx.x]
 
 
 def _typed_opaque(typing_context: Any, array: Any) -> Any:
-    """Hide where an array comes from: addresses kept over the layers would fill registers."""
+    """Force a reload of the address: addresses kept over the layers would fill registers."""
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         view = context.make_array(array)(context, builder, arguments[0])
@@ -138,7 +138,7 @@ def _typed_product(typing_context: Any, a: Any, b: Any) -> Any:
 
 
 def _typed_fresh(typing_context: Any, word: Any) -> Any:
-    """Hide where a number comes from: the ten keys that follow from one would fill registers."""
+    """Make a number opaque: the ten keys derived from it would otherwise fill registers."""
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         wide = ir.IntType(64)

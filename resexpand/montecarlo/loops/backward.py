@@ -1,7 +1,7 @@
-"""Loops of the way back that both samplers share: what is kept, multiplied and read off.
+"""Loops of back-propagation that both samplers share.
 
-A network keeps, by layer and operation, the columns that met it (`groups.gradients`); gradients
-`p_a = dy_a/dh_a` of one output are rows like columns, one per input.
+A network keeps the columns in front of every operation of every layer (`groups.gradients`).
+Gradients `p_a = dy_a/dh_a` of one output are rows like columns, one per input.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def scaled(gradients: Columns, scale: float, out: Columns) -> None:
 
 @loop
 def add_gradients(step: Columns, gradients: Columns) -> None:
-    """Close a block on the way back, `p += (what came back through the branch)`."""
+    """Add the gradients that came back through the branch, `p += g`."""
     for a in range(step.shape[0]):
         g, p = step[a], gradients[a]
         for turn in range(lane_share(p.size)):
@@ -74,7 +74,7 @@ def write_covariance(source: Columns, width: int, law: Law, out: NDArray[np.floa
 def add_tangent_kernel(
     source: Columns, gradients: Columns, width: int, law: Law, out: NDArray[np.float64]
 ) -> None:
-    """Add what the parameters of one linear operation give, `(s x_a . x_b / N + t) g_a . g_b`."""
+    """Add the share of one linear operation, `(s x_a . x_b / N + t) g_a . g_b`."""
     for a in range(out.shape[0]):
         for b in range(a + 1):
             covariance = law[0] / width * dot(source[a], source[b], width) + law[1]

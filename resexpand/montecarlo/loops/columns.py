@@ -1,10 +1,9 @@
 """The columns of one network, and the few loops over them that every sampler needs.
 
 A network of width `N` is propagated as columns of neurons: the states `h_1 ... h_D` of its inputs,
-then other groups such as tangents or jets (`resexpand.montecarlo.groups.layout` says which column
-is what). Arrays of columns have shape `(C, P)`, one contiguous row per column, with `P > N` a
-multiple of `LANES` so that vector loops have no remainder. Entries from `N` on are finite and
-without meaning.
+then other groups such as tangents or jets, in the order of `resexpand.montecarlo.groups.layout`.
+Arrays of columns have shape `(C, P)`, one contiguous row per column, with `P > N` a multiple of
+`LANES` so that vector loops have no remainder. Entries from `N` on are finite and without meaning.
 
 `triangular_factor` is the Gram-Schmidt process. It differs from the textbook: a column that shrank
 is orthogonalised a second time ("twice is enough", Giraud, Langou & Rozloznik 2005), and one that
@@ -26,10 +25,10 @@ from resexpand.montecarlo.random.streams import DIRECTION, INPUT, stream_word
 
 Columns = NDArray[np.float64]
 Place = tuple[np.uint64, np.uint64, int, np.uint64]
-"""Key words 0 and 1, layer, and draw: what random numbers depend on besides stream and index."""
+"""Key words 0 and 1, layer, and draw, on which random numbers depend beside stream and index."""
 
 Biased = tuple[int, ...]
-"""Columns that stand for inputs, so that biases are added: up to the first, and the others."""
+"""Columns that receive biases: all up to the first of these numbers, and the others."""
 
 INPUT_LAYER = whole(0)
 LANES = 32
@@ -132,6 +131,7 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
     clear_rows(triangle)
     for j in range(count):
         column = columns[j]
+        # Gram-Schmidt against the columns before, once more if cancellation left too few digits.
         length = math.sqrt(dot(column, column, n))
         rest = length
         if j > 0:
@@ -233,9 +233,8 @@ def remainders(
 ) -> None:
     """Write `|h - (x_0 + ... + x_k)|^2 / N` for k = 0, 1, ... to out, h being column 0.
 
-    The x_k are a group in which each column is added to the next; `first` is the place of x_0. The
-    differences are formed neuron by neuron: from a Gram matrix they would be lost in rounding.
-    `rest` is scratch.
+    Each x_k passes through the branch into x_{k+1}; `first` is the place of x_0. Differences are
+    formed neuron by neuron, because a Gram matrix would lose them in rounding. `rest` is scratch.
     """
     for turn in range(lane_share(width)):
         i = lane_entry(turn)

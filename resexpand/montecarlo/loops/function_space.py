@@ -1,4 +1,4 @@
-"""Function-space sampler: draws the action of the weights on the few columns that meet them.
+"""Function-space sampler: draws the action of the weights on the few columns of a network.
 
 A weight matrix W with i.i.d. entries `N(0, s/N)` and a bias b with entries `N(0, t)` act on the
 columns `x_1 ... x_C` of one network. Written as one matrix, rows of `[W x_1 + b, ..., W x_C]` (no
@@ -75,7 +75,7 @@ def feature_factor(
 ) -> None:
     """Write R of the columns a_c, shape (C, C)."""
     count = source.shape[0]
-    if count == 1:  # R is the length of the one column: no need to form it
+    if count == 1:  # R is the length of the column; Q is not needed
         square = law[0] / width * dot(source[0], source[0], width) + law[1]
         if is_leader():
             triangle[0, 0] = math.sqrt(square)
@@ -104,7 +104,7 @@ def linear(
     source, target : ndarray, shape (C, P)
         Columns before and after; not the same array.
     biased : tuple of int
-        Which columns meet the bias: all up to the first of these, and the others.
+        Columns that receive the bias: all up to the first of these, and the others.
     width : int
         Number N of neurons.
     law : tuple
@@ -161,6 +161,7 @@ def add_linear(
     for first in range(0, length, pieces):
         size = min(pieces, length - first)
         for j in range(count):
+            # A zero pivot marks a dependent column: it takes no normals of its own.
             if triangle[j, j] != 0.0:
                 fill_piece(key0, key1, first // BLOCK, np.uint64(j), word, draw, normals, size)
                 for c in range(j, count):

@@ -1,4 +1,4 @@
-"""The loop that brings a stream of columns back to its units (see `groups.units`)."""
+"""The loop that rescales columns by powers of two (`resexpand.montecarlo.groups.power_of_two`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_shar
 from resexpand.montecarlo.loops.columns import Columns
 
 LARGEST = 2.0**256
-"""Largest squared norm over N that is left as it is: its square still fits."""
+"""Largest squared norm over N that is not rescaled; its square is still a double."""
 
 
 @loop
@@ -36,6 +36,7 @@ def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> 
     barrier()
     if not LARGEST < top < np.inf:
         return exponent
+    # Powers of two change exponents alone, so that no digit of the network changes.
     factor = 1.0
     while top * (factor * factor) > 4.0:
         factor *= 0.5

@@ -1,7 +1,7 @@
-"""Loops that read a number off columns which the Gram matrices of the stream do not hold.
+"""Loops that compute distances and norms of columns beside the Gram matrices of the stream.
 
-Differences of columns are formed neuron by neuron: formed from a Gram matrix, what is small against
-the columns themselves would be lost in rounding.
+Differences of columns are formed neuron by neuron, because a Gram matrix would lose small ones in
+rounding.
 """
 
 from __future__ import annotations

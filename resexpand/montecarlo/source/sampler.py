@@ -8,14 +8,14 @@ over neurons and random numbers come from `resexpand.montecarlo.loops.columns` a
 form is kept on disk by Numba; it carries a digest of the library it calls, so that a changed
 library is a new file.
 
-What a network leaves behind are Gram matrices `x_a . x_b / N` of its columns, by site and layer:
+A network records Gram matrices `x_a . x_b / N` of its columns, by site and layer:
 
     states     of the S columns of the stream, l = 0 ... L
     features   of the F columns on which the last Linear of the branch acts, l = 1 ... L+1
     read_outs  of the F columns on which the read-out acts if placed behind layer l, l = 0 ... L
 
-then the outputs, and what a group reads off its own columns, at layers 0 ... L. Everything
-observable is read off these (`resexpand.montecarlo.observables.registry`).
+then the outputs, and the records of groups of columns at layers 0 ... L. Observables are
+functions of these (`resexpand.montecarlo.observables.registry`).
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
 
 AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
-"""Import of what maps with averages sum with."""
+"""Import for maps with averages."""
 
 MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
-"""Import of what multiplies the stream."""
+"""Import for networks whose stream has a factor."""
 
 KEEP = "from resexpand.montecarlo.loops.backward import keep"
-"""Import of what a map of the stream is written back with."""
+"""Import for a map of the stream behind every block."""
+
 UNIFORM = "from resexpand.montecarlo.random.noise import write_uniform, write_uniforms"
-"""Import of what maps with noise draw with."""
+"""Import for maps with noise."""
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
@@ -72,13 +73,13 @@ def draw_networks(
     first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
     twin_roots, memory, blocks, states, features, read_outs, outputs{sites},
 ):
-    """Draw networks first ... first + draws - 1 and write what they leave behind.
+    """Draw networks first ... first + draws - 1 and write their records.
 
     matrix (D+1, S) makes the columns of the stream at layer 0; at (G, 2): first column and
     number of carried columns of each group;
     added_to (F,): column of the stream that receives the image of a carried column; tangent t
-    belongs to input parents[t]; twin_roots (L+1, linears, D, D): what makes a twin of normals.
-    Results of size zero are not wanted. blocks is L, or L+1 to read the branch once more.
+    belongs to input parents[t]; twin_roots (L+1, linears, D, D): roots of the covariances of the
+    twin. Results of size zero are not computed. blocks is L, or L+1 to read the branch once more.
     """
 {sizes}{places}    biased = ({biased},)
     shared, remote = memories(memory)
@@ -114,14 +115,14 @@ BUFFERS = {
     "y": "(carried, length)",
     "scratch": "workspace(carried, length)",
 }
-"""The arrays of every network: those that are used most come first, to lie in shared memory."""
+"""The arrays of every network; the most used come first, to lie in shared memory."""
 
 HEAD = """\
             if read_outs.size:
 {maps}                gram({behind}, width, read_outs[n, layer - 1])
 """
 
-# Every column that the network adds to goes with the stream; the origin stands still.
+# The factor of the stream multiplies every column except the origin, which stays at layer 0.
 SKIP = """\
             for c in range(columns):
                 {moves}write_multiple(stream[c], laws[laws.shape[0] - 1, 0], stream[c], length)
@@ -137,7 +138,7 @@ FEATURES = """\
             if layer > depth:
                 break"""
 
-# A literal is a type of its own, for which Numba would compile `linear` or `buffer` again.
+# np.int64: for a literal, a type of its own, Numba would compile `linear` or `buffer` again.
 LINEAR = """\
             law = (laws[{j}, 0], {shrink}laws[{j}, 1])
             linear({source}, {target}, biased, width, law, place, np.int64({j}), scratch)"""
@@ -145,7 +146,7 @@ LINEAR = """\
 CLOSING = """\
             add_scaled(stream, scales[layer - 1], {source}, added_to)"""
 
-# Where nobody reads the branch by itself, its normals are added without being written down.
+# If no observable reads the branch by itself, its normals are added without being stored.
 LINEAR_CLOSING = """\
             law, scale = (laws[{j}, 0], {shrink}laws[{j}, 1]), scales[layer - 1]
             add_linear(

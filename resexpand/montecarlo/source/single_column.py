@@ -5,8 +5,8 @@ are `sqrt(s |phi(h)|^2/N + t)` times fresh normals (`resexpand.montecarlo.loops.
 
     h^l = h^(l-1) + rho_l sqrt(s/N |phi(h^(l-1))|^2 + t) z_l,        h^0 = F z_0 .
 
-Nothing but `|h|^2` and `|phi(h)|^2` is read off, so nobody asks which neuron stands where. The
-column therefore lies in memory as its normals are made, quarter by quarter within pieces
+Only `|h|^2` and `|phi(h)|^2` are read off, so the order of the neurons does not matter. The column
+lies in memory in the order in which its normals are made, quarter by quarter within pieces
 (`add_in_quarters`), which spares the vector units the sorting; each piece is finished, sums
 included, while it is in the first-level cache. The networks are those of the text for several
 columns, up to the order of the sums.
@@ -41,7 +41,7 @@ SCRATCH = {scratch}
 """
 
 SCRATCH = {"cpu": "PIECE", "cuda": "LANES"}
-"""What `add_in_quarters` may write its random words to: on a GPU they stay in registers."""
+"""Scratch of `add_in_quarters` for random words; on a GPU they stay in registers."""
 
 LOOPS = '''
 @reduction
@@ -89,9 +89,9 @@ def draw_networks(
     first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
     twin_roots, memory, blocks, states, features, read_outs, outputs,
 ):
-    """Draw networks first ... first + draws - 1 and write what they leave behind.
+    """Draw networks first ... first + draws - 1 and write their records.
 
-    matrix[0, 0] makes the column at layer 0. Results of size zero are not wanted. blocks is L, or
+    matrix[0, 0] makes the column at layer 0. Results of size zero are not computed. blocks is L, or
     L+1 to read the branch once more. The other arguments matter where there are more columns.
     """
     depth = scales.size
