@@ -239,22 +239,10 @@ scale=3/10, depth=20)
 
         Dropout and stochastic depth keep the mean, so the operations are left out.
 
-        Returns
-        -------
-        ResNet
-            The network without the operations that draw noise.
-
         Raises
         ------
         UnsupportedError
             If an operation with noise is not the identity in the mean.
-
-        Examples
-        --------
-        >>> from resexpand import Activation, Branch, Dropout, Linear, ResNet
-        >>> branch = Branch(Activation("relu"), Dropout(0.5), Linear(2, 0))
-        >>> print(ResNet(branch, scale=1, depth=2).evaluation().branch)
-        Branch(Activation("relu"), Linear(weight_variance=2, bias_variance=0))
         """
         branches = tuple(Branch(*without_noise(branch.ops)) for branch in self.branches)
         head = None if self.head_ops is None else without_noise(self.head_ops)
