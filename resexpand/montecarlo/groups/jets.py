@@ -36,10 +36,10 @@ LOOP = '''
 @chunk
 def jets_{j}(source, target, first{phi.parameters}):
     """Write the Taylor coefficients of phi(h) from those of h."""
-{phi.reads}{drawn}{rows}    for turn in range(turns(h0.size)):
-        i = entry(turn)
+{phi.reads}{drawn}{rows}    for turn in range(lane_share(h0.size)):
+        i = lane_entry(turn)
         {news} = phi_{j}_jet({olds}{rest})
-    meet()
+    barrier()
 '''
 
 

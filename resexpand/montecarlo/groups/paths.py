@@ -37,14 +37,14 @@ def paths_{j}(source, target, first, count{phi.parameters}):
 {phi.reads}{drawn}    h = source[0]
     for k in range(count):
         p, new = source[first + k], target[first + k]
-        for turn in range(turns(h.size)):
-            i = entry(turn)
+        for turn in range(lane_share(h.size)):
+            i = lane_entry(turn)
             new[i] = {slope.value} * p[i]
     new = target[first]
-    for turn in range(turns(h.size)):
-        i = entry(turn)
+    for turn in range(lane_share(h.size)):
+        i = lane_entry(turn)
         new[i] += {phi.value} - {slope.value} * h[i]
-    meet()
+    barrier()
 '''
 
 

@@ -69,7 +69,7 @@ def is_rescalable(branch: Branch) -> bool:
 
 
 def in_true_size(sites: Mapping[str, Floats], exponents: Floats) -> dict[str, Floats]:
-    """Return what a sampler left behind in true size; infinite beyond the range of float64.
+    """Return the records of a sampler in true size; infinite beyond the range of float64.
 
     Parameters
     ----------

@@ -37,10 +37,10 @@ def tangents_{j}(source, target, first, parents{phi.parameters}):
     """Write phi'(h) v for the tangents."""
 {phi.reads}    for t in range(parents.size):
         h, v, new = source[parents[t]], source[first + t], target[first + t]
-{drawn}{phi.averages}        for turn in range(turns(h.size)):
-            i = entry(turn)
+{drawn}{phi.averages}        for turn in range(lane_share(h.size)):
+            i = lane_entry(turn)
             new[i] = {phi.value}
-    meet()
+    barrier()
 '''
 
 PARENTS = {"variance": 0, "covariance": 1, "direction": 0}
