@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point
 from resexpand.codegen.routine import compile_routine
-from resexpand.network.activation import Activation
 from resexpand.network.batch_norm import EPS
 from resexpand.network.linear import Linear
+from resexpand.network.noise import Outcomes
 from resexpand.network.operation import Operation, X
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.network.values import value_of
 from resexpand.numbers.batch_moments import Psi, moments_of
 from resexpand.theory.mean_field import kernel
+from resexpand.theory.noise import images
 
 Array = NDArray[np.float64]
 
@@ -106,11 +107,11 @@ def _contracted(op: Operation, moments: Array) -> Array:
 @lru_cache(maxsize=64)
 def _composed(ops: tuple[Operation, ...]) -> Psi:
     """Return maps one behind the other as one function."""
-    function: sp.Expr = X
+    functions: Outcomes = ((X, sp.Integer(1)),)
     for op in ops:
         at = {p.symbol: value for p, value in op.pairs}
-        function = op.expression.xreplace(at).xreplace({X: function})  # type: ignore[attr-defined]
-    return Psi(Activation(function))
+        functions = images(op, functions, at)  # type: ignore[arg-type]
+    return Psi.of(functions)
 
 
 def _plain(ops: tuple[Operation, ...], kernels: Array) -> Array:
