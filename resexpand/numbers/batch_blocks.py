@@ -54,7 +54,7 @@ def kernels_by_block(net: ResNet, point: Point, size: int) -> dict[str, Array]:
             ops: tuple[Operation, ...] = (*(step.op for step in net.head), net.read_out)
         else:
             ops = (net.next_block if last else net.block(block)).ops
-        numbers = tuple(_with_numbers(op, point) for op in ops)
+        numbers = tuple(with_numbers(op, point) for op in ops)
         covariance, out = _through(numbers, stream, size, block)
         covariances.append(covariance)
         if not last:
@@ -63,7 +63,8 @@ def kernels_by_block(net: ResNet, point: Point, size: int) -> dict[str, Array]:
     return {"K": _stacked(found), "C": _stacked(covariances)}
 
 
-def _with_numbers(op: Operation, point: Point) -> Operation:
+def with_numbers(op: Operation, point: Point) -> Operation:
+    """Return an operation with numbers in place of symbols."""
     numbers = (sp.Float(float(value_of(v, point.symbols)), 17) for v in op.values)
     return op.with_values(tuple(numbers)) if op.values else op
 
