@@ -8,8 +8,8 @@ network with its gates held fixed is a sum over the blocks that a path passes:
 
 Block l adds the image of `p_k` under the branch to `p_{k+1}`: an activation maps `p_k` to `D p_k`,
 the intercept goes to k = 0; a `Linear` acts on every column, its bias on k = 0. No series is cut
-off: the sum over k = 0 ... L is h^L to rounding, for every scale. Intercepts and biases of block l start
-a path there, which counts as one of length one.
+off: the sum over k = 0 ... L is h^L to rounding, for every scale. Intercepts and biases of block l
+start a path there, which counts as one of length one.
 
 Source: Dherin & Munn, arXiv:2510.03470, section on piecewise-linear blocks.
 """
