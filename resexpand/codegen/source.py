@@ -80,7 +80,7 @@ def scalar_function(
     name : str
         Name of the function.
     inputs : sequence of sympy.Symbol
-        Its arguments, in order; `argument_names` tells what they are called in the text.
+        Its arguments, in order; `argument_names` returns their names in the text.
     outputs : sequence or mapping of sympy.Expr
         Results: one value, or a tuple in the order given.
     helpers : mapping, optional

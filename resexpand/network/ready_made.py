@@ -75,7 +75,7 @@ def pre_ln(
     norm: Map | None = None,
     **further: Any,
 ) -> ResNet:
-    """Describe feed-forward blocks that normalise what they read, as GPT-2's.
+    """Describe feed-forward blocks that normalise their input, as GPT-2's.
 
     Parameters
     ----------

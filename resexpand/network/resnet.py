@@ -57,7 +57,7 @@ class ResNet:
     read_out : Linear or sequence of Operation, optional
         Map behind the last block: ``Linear(...)`` acts on ``h^L`` itself, ``[Activation("relu"),
         Linear(...)]`` on ``relu(h^L)``. Without one, quantities of a read-out are those of unit
-        weights on what the `Linear` of a further block would read.
+        weights on the argument of the `Linear` of a further block.
     skip : number or sympy.Expr, optional
         Factor in front of the stream in every block, ``h^l = skip h^{l-1} + rho (...)``; 0 is a
         plain network without skip connections. With `post_norm` it is the alpha of DeepNorm (Wang
@@ -145,7 +145,7 @@ scale=3/10, depth=20)
         Raises
         ------
         UnsupportedError
-            If there are several kinds: the one error of what is known for one kind alone.
+            If there are several kinds of blocks; the common error of theories of one kind.
         """
         if len(self.kinds) > 1:
             raise UnsupportedError(

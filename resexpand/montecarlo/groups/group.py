@@ -44,7 +44,7 @@ class ColumnGroup:
     rank : int
         Place among the groups.
     shift : int
-        0 if a column receives what the branch makes of it, 1 if the next column does.
+        0 if a column receives its own image under the branch, 1 if the next column does.
     biased : bool
         Whether its first column (of the inputs: each) stands for an input, so that biases are
         added to the image.
@@ -106,15 +106,15 @@ class ColumnGroup:
         return ""
 
     def before_linear(self, site: str, k: int, source: str) -> str:
-        """Return the line that writes to a site what the k-th `Linear` acts on, or ""."""
+        """Return the line that records the argument of the k-th `Linear`, or ""."""
         return ""
 
     def closing(self, site: str, result: str) -> str:
-        """Return the line that writes to a site what the branch gives before it is added, or ""."""
+        """Return the line that records the image of the branch before it is added, or ""."""
         return ""
 
     def sampler(self, module: str, target: str = "cpu") -> str:
-        """Return what the texts of the group need with the sampler in a module, or ""."""
+        """Return the imports of the group for the sampler in a module, or ""."""
         return ""
 
     @property

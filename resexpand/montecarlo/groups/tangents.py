@@ -122,7 +122,7 @@ class Tangents(ColumnGroup):
 
 
 def _moved(j: int, op: Map) -> MapCall:
-    """Return the call of what a map makes of a tangent."""
+    """Return the call that maps a tangent."""
     if op.is_function:
         slope = slope_call(j, op, "h")
         return replace(slope, value=f"{slope.value} * v[i]")

@@ -79,6 +79,7 @@ def add_tangent_kernel(
         for b in range(a + 1):
             covariance = law[0] / width * dot(source[a], source[b], width) + law[1]
             value = covariance * dot(gradients[a], gradients[b], width)
+            # Behind `dot` all lanes hold the same sum; one of them adds it.
             if is_leader():
                 out[a, b] += value
                 if a != b:

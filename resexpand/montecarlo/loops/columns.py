@@ -57,6 +57,7 @@ def meets_bias(c: int, biased: Biased) -> bool:
 @reduction
 def dot(x: Columns, y: Columns, n: int) -> float:
     """Return the scalar product of the first n entries."""
+    # A sum per lane first: LLVM may split it into vector lanes, since it is a reduction.
     total = 0.0
     for turn in range(lane_share(n)):
         i = lane_entry(turn)
@@ -78,6 +79,7 @@ def clear_rows(rows: Columns) -> None:
 @loop
 def has_entries(row: Columns) -> bool:
     """Return whether an entry is not zero."""
+    # Without a break, so that every lane takes the same branches.
     found = False
     for i in range(row.size):
         found = found or row[i] != 0.0
@@ -138,6 +140,7 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
             for _ in range(2):
                 before = rest
                 for i in range(j):
+                    # A column without a pivot is rounding error, and no direction.
                     if triangle[i, i] != 0.0:
                         share = dot(columns[i], column, n)
                         if is_leader():
@@ -164,6 +167,7 @@ def combine(columns: Columns, matrix: NDArray[np.float64], j: int, normals: Colu
     for c in range(j, columns.shape[0]):
         factor = matrix[j, c]
         target = columns[c]
+        # The first normals overwrite the target, which saves a pass that clears it.
         if j == 0:
             for turn in range(lane_share(normals.size)):
                 i = lane_entry(turn)
@@ -203,6 +207,7 @@ def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: 
     clear_rows(columns)
     last = matrix.shape[0] - 1
     for k in range(last + 1):
+        # Unused rows draw no normals: counters, not an order, decide what the others are.
         if not has_entries(matrix[k]):
             continue
         word = stream_word(INPUT_LAYER, DIRECTION if k == last else INPUT)
@@ -239,7 +244,7 @@ def remainders(
     for turn in range(lane_share(width)):
         i = lane_entry(turn)
         rest[i] = stream[0, i]
-    column = first
+    column = first  # columns of a group are linked by added_to, not adjacent
     for k in range(out.size):
         subtract(rest, 1.0, stream[column], width)
         square = dot(rest, rest, width)

@@ -55,7 +55,7 @@ def write_bias(
     """Write a fresh bias to the biased columns, and zeros elsewhere; `bias` is scratch."""
     key0, key1, layer, draw = place
     constant = math.sqrt(variance)
-    if constant > 0.0:
+    if constant > 0.0:  # without biases no normals are spent
         word = stream_word(layer, DENSE_FIRST + 2 * operation + 1)
         fill_normals(key0, key1, np.uint64(0), word, draw, bias, width)
     for c in range(target.shape[0]):
@@ -105,6 +105,7 @@ def dense_sampler(
         """
         key0, key1, layer, draw = place
         unit = math.sqrt(law[0] / width)
+        # Weights come in blocks of four; zeros make those beyond N harmless.
         clear_from(source, width)
         write_bias(target, biased, width, law[1], place, operation, scratch[1])
         word = stream_word(layer, DENSE_FIRST + 2 * operation)

@@ -57,6 +57,7 @@ def workspace(count: int, length: int) -> tuple[int, int]:
 def write_columns(source: Columns, basis: Columns, biased: Biased, width: int, law: Law) -> None:
     """Write the columns a_c."""
     unit, constant = math.sqrt(law[0] / width), math.sqrt(law[1])
+    # The last row of the basis is the bias, the weight of one more neuron.
     for c in range(source.shape[0]):
         write_multiple(basis[c], unit, source[c], width)
         if is_leader():
@@ -123,6 +124,7 @@ def linear(
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     normals = scratch[count, :length]
     for j in range(count):
+        # The first column is written even if its pivot is zero, since it clears the target.
         if j == 0 or triangle[j, j] != 0.0:
             fill_normals(key0, key1, np.uint64(j), word, draw, normals, length)
             combine(target, triangle, j, normals)
@@ -152,7 +154,7 @@ def add_linear(
     triangle = shaped(scratch[count + 1], (count, count))
     feature_factor(source, biased, width, law, scratch, triangle)
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
-    if count == 1:
+    if count == 1:  # normals go straight into the stream, without a row of their own
         factor = scale * triangle[0, 0]
         add_normals(key0, key1, np.uint64(0), word, draw, stream[added_to[0]], length, factor)
         return
@@ -186,6 +188,7 @@ def read_out(
     normals = scratch[inputs]
     word = stream_word(layer, READ_OUT_WEIGHTS)
     fill_normals(key0, key1, np.uint64(0), word, draw, normals, inputs)
+    # One output component needs one normal per input: D numbers, for one lane.
     if is_leader():
         for a in range(inputs):
             out[a] = 0.0

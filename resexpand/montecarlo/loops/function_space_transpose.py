@@ -117,10 +117,12 @@ def transposed(
     triangle = shaped(scratch[last + 1], (count, count))
     other_triangle = shaped(scratch[last + 2], (inputs, inputs))
     orthonormal(source, basis, biased, width, law, triangle)
+    # A copy of the gradients: the factorisation overwrites them, and Y^T P needs them below.
     for a in range(inputs):
         write_multiple(others[a], 1.0, gradients[a], width)
     triangular_factor(others, width, other_triangle)
     clear_rows(result)
+    # The action beyond the span of Q: fresh normals, projected onto its complement.
     word = stream_word(layer, TRANSPOSED_FIRST + 2 * operation)
     for k in range(inputs):
         if other_triangle[k, k] != 0.0:
@@ -128,6 +130,7 @@ def transposed(
             project_out(normals, basis, triangle, width + 1)
             for a in range(k, inputs):
                 subtract(result[a], -other_triangle[k, a], normals, width)
+    # The normals Y of the forward pass, from the same counters.
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     for c in range(count):
         if triangle[c, c] != 0.0:

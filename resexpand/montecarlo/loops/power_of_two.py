@@ -30,10 +30,12 @@ def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> 
     int
         The exponent from now on. It does not change for columns that are infinite or NaN.
     """
+    # The stream is rescaled by its largest column, so that ratios of columns stay exact.
     top = 0.0
     for c in range(gram.shape[0]):
         top = max(top, gram[c, c])
     barrier()
+    # NaN fails both comparisons, so that broken networks keep their exponent.
     if not LARGEST < top < np.inf:
         return exponent
     # Powers of two change exponents alone, so that no digit of the network changes.

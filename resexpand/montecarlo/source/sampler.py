@@ -173,7 +173,7 @@ def sampler_source(
     ----------
     branch : Branch or Blocks
         Its operations and activations matter, its variances do not. `Blocks` may be of several
-        kinds, and say what the read-out reads.
+        kinds, and hold the maps in front of the read-out.
     method : str
         ``"function-space"`` or ``"dense"``.
     layout : Layout
@@ -341,7 +341,7 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
 
 
 def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, ...]) -> list[str]:
-    """Return what is read in front of a linear operation."""
+    """Return the lines that record columns in front of a linear operation."""
     k = step.number - 1
     lines = [
         READING.format(site=site, line=line)
