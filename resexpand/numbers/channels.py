@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 WIDEST = 9.0
 """Standard deviations beyond which a normal density is below rounding."""
 
-PANELS, NODES = 6, 16
+PANELS, NODES = 12, 16
 """Of Gauss-Legendre rules over the batch, between two kinks."""
 
 FIRST, SECOND = (24, 8), (12, 8)
