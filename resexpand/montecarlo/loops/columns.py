@@ -79,7 +79,6 @@ def clear_rows(rows: Columns) -> None:
 @loop
 def has_entries(row: Columns) -> bool:
     """Return whether an entry is not zero."""
-    # Without a break, so that every lane takes the same branches.
     found = False
     for i in range(row.size):
         found = found or row[i] != 0.0

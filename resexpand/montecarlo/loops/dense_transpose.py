@@ -56,7 +56,7 @@ def dense_transpose(
         key0, key1, layer, draw = place
         inputs = gradients.shape[0]
         unit = math.sqrt(law[0] / width)
-        # Rows come in tiles; zeros make those beyond N harmless.
+        # Rows are rounded up to full vectors; zeros make those beyond N harmless.
         clear_from(gradients, width)
         result = scratch[:inputs]
         clear_rows(result)

@@ -57,7 +57,7 @@ def workspace(count: int, length: int) -> tuple[int, int]:
 def write_columns(source: Columns, basis: Columns, biased: Biased, width: int, law: Law) -> None:
     """Write the columns a_c."""
     unit, constant = math.sqrt(law[0] / width), math.sqrt(law[1])
-    # The last row of the basis is the bias, the weight of one more neuron.
+    # Entry N of a column belongs to the bias, the weight of one more neuron.
     for c in range(source.shape[0]):
         write_multiple(basis[c], unit, source[c], width)
         if is_leader():

@@ -30,7 +30,7 @@ def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> 
     int
         The exponent from now on. It does not change for columns that are infinite or NaN.
     """
-    # The stream is rescaled by its largest column, so that ratios of columns stay exact.
+    # The largest column decides on one factor for all, so that ratios of columns do not change.
     top = 0.0
     for c in range(gram.shape[0]):
         top = max(top, gram[c, c])
