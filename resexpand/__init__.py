@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from resexpand.network.scale import Scale
     from resexpand.network.stochastic_depth import DropPath, StochasticDepth
     from resexpand.numbers.coin_average import coin_average
+    from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
+    from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
@@ -87,11 +89,13 @@ _HOMES = {
     "post_ln": "resexpand.network.ready_made",
     "pre_ln": "resexpand.network.ready_made",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
+    "rank_positions": "resexpand.numbers.dropout_positions",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
     "to_latex": "resexpand.export.latex.to_latex",
+    "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
 }
 
@@ -135,11 +139,13 @@ __all__ = [
     "post_ln",
     "pre_ln",
     "quantile_law",
+    "rank_positions",
     "remainder_bound",
     "residual_expansion",
     "response",
     "sample",
     "to_latex",
+    "variance_shift",
     "weight_scaling",
 ]
 

@@ -72,15 +72,21 @@ def batch_averages(
 
 
 def gradient_averages(
-    slope: Function, kinks: Sequence[float], size: int, resolution: str = "fine"
+    slope: Function,
+    kinks: Sequence[float],
+    size: int,
+    resolution: str = "fine",
+    square: Function | None = None,
 ) -> tuple[float, float]:
     """Return ``kappa_B`` and ``tau_B`` of a function's derivative, B above 3.
 
-    They are what `resexpand.theory.batch_gradients` says.
+    They are what `resexpand.theory.batch_gradients` says. For a function that masks draw, `slope`
+    is the mean of its derivative and `square` that of the derivative's square.
     """
     u, weights = entry_rule(size, kinks, NODES[resolution])
     first, second, of_pair = pair_rule(size, kinks, NODES[resolution])
-    own = float(weights @ (slope(u) ** 2 * (1 - 1 / size - u**2 / size)))
+    squares = slope(u) ** 2 if square is None else square(u)
+    own = float(weights @ (squares * (1 - 1 / size - u**2 / size)))
     products = slope(first) * slope(second) * (1 + first * second)
     both = -float(of_pair @ products) / size
     factor = size / (size - 3)

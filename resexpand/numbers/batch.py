@@ -23,7 +23,6 @@ from resexpand.codegen.schedule import chosen_outputs
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.sphere import gradient_averages
-from resexpand.network.activation import Activation
 from resexpand.network.batch_norm import GHOST, is_running, require_batch
 from resexpand.numbers.batch_blocks import kernels_by_block
 from resexpand.numbers.batch_moments import Psi, is_exchangeable, sphere_averages
@@ -94,20 +93,19 @@ def evaluate_batch(
 
 def _numbers(stage: Stage, point: Point) -> _Numbers:
     at = {}
-    for symbol in (stage.function.free_symbols | stage.eps.free_symbols) & point.values.keys():
+    for symbol in stage.open_symbols & point.values.keys():
         value = point.values[symbol]
         if value.ndim:
             raise _one_by_one(f"{symbol} of shape {value.shape}")
         at[symbol] = sp.Float(float(value), 17)
-    layered = (stage.function.free_symbols | stage.eps.free_symbols) & point.layer_values.keys()
-    if layered:
+    if layered := stage.open_symbols & point.layer_values.keys():
         raise UnsupportedError(
             f"one {min(map(str, layered))} per block behind a normalisation",
             "its averages are computed once for all blocks",
             "give one value, or several kinds of blocks",
         )
-    function = stage.function.xreplace(at)
-    return _Numbers(stage, float(stage.eps.xreplace(at)), Psi(Activation(function)))
+    functions = tuple((f.xreplace(at), chance.xreplace(at)) for f, chance in stage.functions)
+    return _Numbers(stage, float(stage.eps.xreplace(at)), Psi.of(functions))
 
 
 def _one_by_one(asked: str) -> HyperparameterError:
@@ -169,11 +167,12 @@ def _slopes(theory: BatchRecursion, stages: list[_Numbers], size: int) -> dict[s
         )
     found: dict[str, float] = {str(SIZE): float(size)}
     for own in stages:
-        if own.psi.law.jumps:
+        if any(law.jumps for law in (own.psi.law, *(one for one, _ in own.psi.draws))):
             raise UnsupportedError(
                 f"gradients through {own.psi.law!r}", "it jumps", "use a continuous activation"
             )
-        both = gradient_averages(own.psi.slope, own.psi.kinks, size)
+        psi = own.psi
+        both = gradient_averages(psi.slope, psi.kinks, size, square=psi.squared_slope)
         found |= {str(own.stage.centred): both[0], str(own.stage.common): both[1]}
     bound = {s.name for s, _ in theory.bindings}
     return {name: value for name, value in found.items() if name in bound}

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point
 from resexpand.codegen.routine import compile_routine
-from resexpand.network.activation import Activation
 from resexpand.network.batch_norm import EPS
 from resexpand.network.linear import Linear
+from resexpand.network.noise import Outcomes
 from resexpand.network.operation import Operation, X
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.network.values import value_of
 from resexpand.numbers.batch_moments import Psi, moments_of
 from resexpand.theory.mean_field import kernel
+from resexpand.theory.noise import images
 
 Array = NDArray[np.float64]
 
@@ -53,7 +54,7 @@ def kernels_by_block(net: ResNet, point: Point, size: int) -> dict[str, Array]:
             ops: tuple[Operation, ...] = (*(step.op for step in net.head), net.read_out)
         else:
             ops = (net.next_block if last else net.block(block)).ops
-        numbers = tuple(_with_numbers(op, point) for op in ops)
+        numbers = tuple(with_numbers(op, point) for op in ops)
         covariance, out = _through(numbers, stream, size, block)
         covariances.append(covariance)
         if not last:
@@ -62,7 +63,8 @@ def kernels_by_block(net: ResNet, point: Point, size: int) -> dict[str, Array]:
     return {"K": _stacked(found), "C": _stacked(covariances)}
 
 
-def _with_numbers(op: Operation, point: Point) -> Operation:
+def with_numbers(op: Operation, point: Point) -> Operation:
+    """Return an operation with numbers in place of symbols."""
     numbers = (sp.Float(float(value_of(v, point.symbols)), 17) for v in op.values)
     return op.with_values(tuple(numbers)) if op.values else op
 
@@ -106,11 +108,11 @@ def _contracted(op: Operation, moments: Array) -> Array:
 @lru_cache(maxsize=64)
 def _composed(ops: tuple[Operation, ...]) -> Psi:
     """Return maps one behind the other as one function."""
-    function: sp.Expr = X
+    functions: Outcomes = ((X, sp.Integer(1)),)
     for op in ops:
         at = {p.symbol: value for p, value in op.pairs}
-        function = op.expression.xreplace(at).xreplace({X: function})  # type: ignore[attr-defined]
-    return Psi(Activation(function))
+        functions = images(op, functions, at)  # type: ignore[arg-type]
+    return Psi.of(functions)
 
 
 def _plain(ops: tuple[Operation, ...], kernels: Array) -> Array:

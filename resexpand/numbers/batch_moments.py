@@ -12,11 +12,15 @@ With G = 1 - 11^T/B and ``S_G = G S G``:
 
   V the moment of psi without normalisation; the trapezoidal rule in ln s converges geometrically;
 - any other S and psi: randomly shifted lattice rules over R^B, whose spread is the error.
+
+Where masks draw psi for every input by itself, entries off the diagonal are those of its mean, and
+those on the diagonal an average over the draws.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -27,7 +31,9 @@ from resexpand.activations.traits import is_homogeneous
 from resexpand.expressions.numeric import value_at
 from resexpand.gaussian.sphere import BatchAverages, batch_averages
 from resexpand.network.activation import Activation
+from resexpand.network.noise import Outcomes
 from resexpand.network.operation import X
+from resexpand.theory.noise import mean_function
 
 Array = NDArray[np.float64]
 
@@ -45,9 +51,31 @@ RADII = 96
 
 @dataclass(frozen=True)
 class Psi:
-    """The maps behind a normalisation, as one function."""
+    """The maps behind a normalisation, as one function.
+
+    Attributes
+    ----------
+    law : Activation
+        The function, or its mean over masks.
+    draws : tuple of (Activation, float)
+        What masks make of it and how likely, if there are any.
+    constant : float
+        Mean square of the draws that are constants, such as zero.
+    """
 
     law: Activation
+    draws: tuple[tuple[Activation, float], ...] = ()
+    constant: float = 0.0
+
+    @classmethod
+    def of(cls, functions: Outcomes) -> Psi:
+        """Return functions of `X` that are drawn with probabilities, which are numbers, as one."""
+        if len(functions) == 1:
+            return cls(Activation(functions[0][0]))
+        moving = [(f, float(chance)) for f, chance in functions if f.has(X)]
+        still = (float(f**2 * chance) for f, chance in functions if not f.has(X))
+        draws = tuple((Activation(function), chance) for function, chance in moving)
+        return cls(Activation(mean_function(functions)), draws, sum(still))
 
     def __call__(self, x: Array) -> Array:
         """Return the function of an array."""
@@ -59,10 +87,20 @@ class Psi:
         derivative = self.law.derivative(1).replace(sp.DiracDelta, lambda *_: sp.Integer(0))
         return np.broadcast_to(value_at(derivative, {X: np.asarray(x)}), np.shape(x))
 
+    def squared_slope(self, x: Array) -> Array:
+        """Return the square of its derivative, averaged over masks."""
+        slopes = ((chance, Psi(one).slope(x)) for one, chance in self.draws or ((self.law, 1.0),))
+        return np.asarray(sum(chance * slope**2 for chance, slope in slopes))
+
+    def over_draws(self, average: Callable[[Psi], Array]) -> Array:
+        """Return the average over masks of mean squares, computed for one function at a time."""
+        return np.asarray(self.constant + sum(c * average(Psi(one)) for one, c in self.draws))
+
     @cached_property
     def kinks(self) -> tuple[float, ...]:
         """Where it is not smooth, jumps included."""
-        return tuple(float(k) for k in (*self.law.kinks, *self.law.jumps))
+        laws = (self.law, *(one for one, _ in self.draws))
+        return tuple({float(k) for law in laws for k in (*law.kinks, *law.jumps)})
 
     @cached_property
     def is_homogeneous(self) -> bool:
@@ -84,7 +122,14 @@ def is_exchangeable(kernel: Array, size: int) -> bool:
 
 def sphere_averages(psi: Psi, size: int, resolution: str = "fine") -> BatchAverages:
     """Return V_B, J_B and mu_B without eps."""
-    return batch_averages(psi, psi.kinks, size, resolution)
+    found = batch_averages(psi, psi.kinks, size, resolution)
+    if not psi.draws:
+        return found
+
+    def square(one: Psi) -> Array:
+        return np.asarray(batch_averages(one, one.kinks, size, resolution).square)
+
+    return replace(found, square=float(psi.over_draws(square)))
 
 
 def moments_of(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Array:
@@ -106,7 +151,18 @@ def moments_of(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Ar
     ndarray, shape (n, B, B)
         With `SHIFTS` repetitions where a lattice rule was used.
     """
-    count = kernels.shape[-1]
+    found = _moments(psi, kernels, eps, size, seed)
+    if psi.draws:
+        own = np.arange(kernels.shape[-1])
+        found[:, own, own] = psi.over_draws(
+            lambda one: _moments(one, kernels, eps, size, seed)[:, own, own]
+        )
+    return found
+
+
+def _moments(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Array:
+    """Return the moments of one function; of its mean, if masks draw it."""
+    psi, count = Psi(psi.law), kernels.shape[-1]
     if is_exchangeable(kernels[0], size) and len(kernels) == 1:
         return _exchangeable(psi, kernels[0], eps, size)[None]
     if size == count and psi.is_homogeneous:

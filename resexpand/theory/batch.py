@@ -7,13 +7,16 @@ A batch of B exchangeable inputs has one variance ``K_11`` and one covariance ``
                                       <psi(x_1) psi(x_3)> = mu_B^2,
 
 numbers of B and psi alone where eps = 0, psi being the maps between the normalisation and the next
-`Linear` (`resexpand.gaussian.sphere`). Centring removes the part that two batches have in common.
+`Linear` (`resexpand.gaussian.sphere`). Masks of a dropout among them draw psi, for every input by
+itself: ``V_B`` is the average of its square, ``J_B`` and ``mu_B`` are those of the mean over masks.
+Centring removes the part that two batches have in common.
 So the kernel grows by the same in every block: ``K_11`` by ``rho^2 (sigma_w^2 V_B + sigma_b^2)``,
 the biased variance over the batch, ``(1 - 1/B) (K_11 - K_12)``, by ``rho^2 sigma_w^2 (1 - 1/B) (V_B
 - J_B)``.
 
-With running statistics, inputs 4 and 5 are normalised by the mean and variance of training batches
-at the same weights: they stay Gaussian, with the covariance
+With running statistics, inputs 4 and 5 are those of an evaluation: they meet no masks, but the
+mean and variance of training batches, masked, at the same weights. They stay Gaussian, with the
+covariance
 
     q_45 = (K_45 - 2 K_14 + K_13) / (K_11 - K_12 + eps).
 
@@ -31,10 +34,12 @@ import sympy as sp
 from resexpand.conventions import PAIR0
 from resexpand.errors import UnsupportedError
 from resexpand.network.batch_norm import EPS, is_running
+from resexpand.network.noise import Outcomes
 from resexpand.network.operation import Map, Noise, Operation, X
 from resexpand.network.resnet import ResNet
-from resexpand.network.steps import Step
+from resexpand.network.steps import Step, without_noise
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.noise import Columns, images
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import Entries, Signal, Values, entry_symbols
 
@@ -53,8 +58,9 @@ class Stage:
     ----------
     op : Map
         The normalisation.
-    function : sympy.Expr
-        What the maps make of a normalised entry `X`, in the symbols of their parameters.
+    functions : Outcomes
+        What the maps make of a normalised entry `X`, in the symbols of their parameters, and how
+        likely: one function for each outcome of their masks.
     spread : sympy.Expr
         Variance over the population of the batch, ``K_11 - K_12`` of what is normalised.
     eps : sympy.Expr
@@ -66,7 +72,7 @@ class Stage:
     """
 
     op: Map
-    function: sp.Expr
+    functions: Outcomes
     spread: sp.Expr
     eps: sp.Expr
     square: sp.Expr
@@ -79,6 +85,13 @@ class Stage:
     def symbols(self) -> tuple[sp.Expr, ...]:
         """What has to be known of it."""
         return self.square, self.product, self.mean
+
+    @property
+    def open_symbols(self) -> set[sp.Symbol]:
+        """Symbols that need a number before the averages can be taken."""
+        return set().union(
+            self.eps.free_symbols, *(e.free_symbols for p in self.functions for e in p)
+        )
 
 
 @dataclass(frozen=True)
@@ -139,9 +152,12 @@ class BatchSignal:
                 continue
             moments = (self.entries[own[0]], self.entries[entry], self.entries[own[1]])
             given = tuple(self.means[variance == "44"] for variance in own)
-            out = Signal(moments, given, self.is_gaussian).mapped(step, values)
+            columns: Columns = "test" if entry == "14" else "inputs"
+            if entry == "45" and step.op.noise:
+                columns = "evaluation"
+            out = Signal(moments, given, self.is_gaussian, columns).mapped(step, values)
             if out.coins:
-                raise _noisy(step.op, "a batch")
+                raise _noisy(step.op, "a batch", "it draws one coin for all neurons of a block")
             at |= dict(zip((own[0], entry, own[1]), out.moments, strict=True))
             means |= dict(zip(own, out.means, strict=True))
         return replace(
@@ -165,7 +181,7 @@ class BatchSignal:
             variance, shift = spread + eps, e["13"] - 2 * e["14"]
             moments = ((e["44"] + shift) / variance, (e["45"] + shift) / variance)
             test = Signal.gaussian((*moments, moments[0]))
-        return Normalised(self, step, spread, eps, X, test)
+        return Normalised(self, step, spread, eps, ((X, sp.Integer(1)),), test)
 
 
 @dataclass(frozen=True)
@@ -176,7 +192,7 @@ class Normalised:
     norm: Step
     spread: sp.Expr
     eps: sp.Expr
-    function: sp.Expr
+    functions: Outcomes
     test: Signal | None
     is_gaussian: bool = False
     coins: ClassVar[tuple[Noise, ...]] = ()
@@ -192,17 +208,15 @@ class Normalised:
 
     def mapped(self, step: Step, values: Values) -> Normalised:
         """Return what a further map makes of the entries."""
-        if step.op.averages or step.op.noise:
-            raise UnsupportedError(
-                f"the theory of {step.op!r} behind {self.norm.op!r}",
-                "its averages or masks meet what is not Gaussian at infinite width",
-                "put a Linear() between them; sample() takes it",
-            )
-        if step.op.noise:
-            raise _noisy(step.op, repr(self.norm.op))
-        own = step.op.expression.xreplace(dict(values))
-        test = None if self.test is None else self.test.mapped(step, values)
-        return replace(self, function=own.xreplace({X: self.function}), test=test)
+        if step.op.averages:
+            raise _noisy(step.op, repr(self.norm.op), "its averages meet what is not Gaussian")
+        if any(each.shared or each.over == "block" for each in step.op.noise):
+            raise _noisy(step.op, repr(self.norm.op), "two batches draw the same noise")
+        test = self.test
+        # In evaluation there are no masks.
+        if test is not None and without_noise((step.op,)):
+            test = test.mapped(step, values)
+        return replace(self, functions=images(step.op, self.functions, values), test=test)
 
     @cached_property
     def stage(self) -> Stage:
@@ -216,7 +230,7 @@ class Normalised:
             functions = (sp.Function(f"{name}_B{suffix}") for name in ("V", "J", "mu"))
             averages = tuple(function(self.spread, self.eps) for function in functions)
         back = (sp.Symbol(f"{name}_B{suffix}", real=True) for name in ("kappa", "tau"))
-        found = Stage(op, self.function, self.spread, self.eps, *averages, *back)
+        found = Stage(op, self.functions, self.spread, self.eps, *averages, *back)
         if not any(stage.symbols == averages for stage in self.before.stages):
             self.before.stages.append(found)
         return found
@@ -238,12 +252,9 @@ class Normalised:
         return self.stage.mean, test
 
 
-def _noisy(op: Map, behind: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"the theory of {op!r} behind {behind}",
-        "its noise is not averaged over there",
-        "put a Linear() between them; sample() takes it",
-    )
+def _noisy(op: Map, behind: str, why: str) -> UnsupportedError:
+    remedy = "put a Linear() between them; sample() takes it"
+    return UnsupportedError(f"the theory of {op!r} behind {behind}", why, remedy)
 
 
 AnySignal: TypeAlias = Signal | BatchSignal | Normalised
@@ -259,7 +270,7 @@ def batch_stream(net: ResNet) -> tuple[BatchSignal, Entries]:
         If nothing is averaged over a batch, or only some of what is has running statistics.
     """
     norms = [op for branch in net.kinds for op in (*branch.maps, *(net.head_ops or ())) if _is(op)]
-    if not norms or not net.is_gaussian:
+    if not norms or not net.is_gaussian or net.is_mixture:
         raise UnsupportedError(
             'inputs="batch" of this network',
             "nothing in it is averaged over a batch"
@@ -305,7 +316,7 @@ def batch_recursion(base: Recursion, stream: BatchSignal) -> BatchRecursion:
     pairs = (replace(o, entries=_shown(o.entries), at_end=_shown(o.at_end)) for o in base.outputs)
     used = set(PAIR0).union(*(s.free_symbols for s in sp.flatten([base.update, base.initial])))
     used |= set().union(*(e.free_symbols for _, e in base.definitions))
-    used |= set().union(*(o.free_symbols for s in stream.stages for o in (s.function, s.eps)))
+    used |= set().union(*(stage.open_symbols for stage in stream.stages))
     used |= set().union(*(e.free_symbols for o in base.outputs for e in o.at_end))
     fields |= {
         "outputs": (*pairs, *across),

@@ -19,12 +19,13 @@ from typing import Literal
 
 import sympy as sp
 
-from resexpand.network.operation import Noise
+from resexpand.network.noise import Outcomes
+from resexpand.network.operation import Map, Noise, X
 
-Columns = Literal["inputs", "same", "masks", "test"]
+Columns = Literal["inputs", "same", "masks", "test", "evaluation"]
 """How the noise of two columns goes together: as that of two inputs of a network, which share what
-is declared shared; the same; independent, two draws of the noise for one input; or noise in the
-first column, its mean in the second."""
+is declared shared; the same; independent, two draws of the noise for one input; noise in the first
+column, its mean in the second; or its mean in both."""
 
 Law = Mapping[sp.Expr, sp.Expr]
 
@@ -88,3 +89,24 @@ def fresh(noise: Sequence[Noise], values: Law) -> tuple[Noise, ...]:
         )
         for each in noise
     )
+
+
+def images(op: Map, functions: Outcomes, values: Law) -> Outcomes:
+    """Return what a map makes of functions of `X` that are drawn with probabilities.
+
+    Every outcome of its noise makes one of each; `values` are those of its parameters.
+    """
+    at_parameters = {**values, **op.certain}
+    drawn = []
+    for at, chance in outcomes(op.random):
+        image = op.expression.xreplace({**at, **at_parameters})
+        drawn += [
+            (image.xreplace({X: function}), chance.xreplace(dict(values)) * before)
+            for function, before in functions
+        ]
+    return tuple(drawn)
+
+
+def mean_function(functions: Outcomes) -> sp.Expr:
+    """Return the average of functions over their draw."""
+    return sp.Add(*(chance * function for function, chance in functions))

@@ -200,9 +200,10 @@ class Signal:
     ) -> tuple[list[sp.Tuple], tuple[Noise, ...]]:
         """Return values with the noise that each input meets, and the coins of both inputs."""
         coins = tuple(each for each in noise if each.over == "block")
-        if self.columns == "test":
+        if self.columns in ("test", "evaluation"):
             at_mean = {each.symbol: each.mean() for each in noise}
-            return [values[0], *(value.xreplace(at_mean) for value in values[1:])], coins
+            drawn = values[:1] if self.columns == "test" else []
+            return [*drawn, *(value.xreplace(at_mean) for value in values[len(drawn) :])], coins
         if not coins or len(values) == 1:
             return values, coins
         second, both = apart(coins, self.columns)
