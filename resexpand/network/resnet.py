@@ -333,10 +333,9 @@ def _check_post_norm(op: object) -> None:
     if op.expression.diff(X).has(X):
         why = "the stream of the next block would not be Gaussian at infinite width"
         raise UnsupportedError(asked, why, remedy)
-    if op.noise:
-        raise UnsupportedError(asked, "it draws noise of its own", remedy)
-    if op.over == "batch":
-        raise UnsupportedError(asked, "it couples the inputs of a batch", remedy)
+    if op.noise or op.over == "batch":
+        why = "it draws noise of its own" if op.noise else "it couples the inputs of a batch"
+        raise UnsupportedError(asked, why, remedy)
     if any(map(is_many, op.values)):
         raise UnsupportedError(asked, "it has one value per block", "give one for all blocks")
 

@@ -20,6 +20,7 @@ from resexpand import (
     evaluate,
     gradient_moments,
     kernel,
+    mlp,
     one_loop,
     order_profile,
     response,
@@ -160,6 +161,8 @@ def test_what_cannot_be() -> None:
         ResNet(Branch(RELU, OUT), scale=1, depth=2, post_norm=BatchNorm())
     with pytest.raises(UnsupportedError, match="or a shift of the stream"):
         ResNet(Branch(RELU, OUT), scale=1, depth=2, post_norm=LayerNorm(bias=0.3))
+    with pytest.raises(DescriptionError, match="two linear maps"):
+        mlp(2, weight_variance=(1, 2, 3))
     for ask in (one_loop, lambda net: order_profile(net, 2)):
         with pytest.raises(UnsupportedError, match="LayerNorm"):
             ask(NET)
