@@ -68,7 +68,7 @@ def test_extra_and_group_of_the_tests_are_the_same():
 
 def test_the_core_stays_light():
     names = {re.match(r"[\w-]+", entry)[0] for entry in PROJECT["project"]["dependencies"]}
-    assert names == {"sympy", "numpy", "numba", "mpmath", "matplotlib", "platformdirs"}
+    assert names == {"sympy", "numpy", "numba", "mpmath", "matplotlib", "platformdirs", "scipy"}
 
 
 def test_the_test_command_is_the_same_everywhere():

@@ -1,11 +1,11 @@
 """Source text of the loop that drives the generated scalar functions on the CPU.
 
 Points of the hyperparameter grid are taken in tiles of `LANES`; within a tile the loop over layers
-is outside and the loop over points inside, so that the inlined scalar functions are compiled to
+is outside and the loop over points inside, so that LLVM compiles the inlined scalar functions to
 packed instructions. All lane variables are rows of one small array: with a single base address the
-compiler can prove that they do not overlap. Results go to arrays with the layer axis last: for a
-tile these are many rows far apart in memory, so a page of a few layers is collected in the cache
-and written row by row, which is faster than a visit to every row in every layer.
+compiler can prove that they do not overlap. The layer axis of results is last, so the rows of a
+tile are far apart in memory. A page of a few layers is therefore collected in the cache and written
+row by row, which is faster than a visit to every row in every layer.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ PAGE = 8
 
 
 def points_per_tile(plan: Schedule) -> int:
-    """Return the lanes of a tile: one if quadratures, which fill the vector units, dominate."""
+    """Return the points of a tile: one with quadratures, which fill the vector units themselves."""
     return 1 if plan.quadratures else LANES
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Which row of the lane array holds what, in the order of the attributes."""
+    """Rows of the lane array, in the order of the attributes."""
 
     parameters: range
     layer_parameters: range
@@ -111,7 +111,7 @@ def _tile(plan: Schedule, rows: Rows) -> list[str]:
 
 
 def _layers(plan: Schedule, rows: Rows) -> list[str]:
-    """Return the loop over layers, in pages if there is something to write in every layer."""
+    """Return the loop over layers, in pages if every layer has results."""
     slots = (*plan.trajectory_slots, *plan.layer_slots)
     if not slots:
         return ["for layer in range(depth):", *_indent(_block(plan, rows), 1)]

@@ -7,8 +7,8 @@ not those of the functions it calls. So a library is kept in a folder named afte
 its files, below the folder of generated modules (`resexpand.codegen.store`): a change anywhere in
 it begins a new folder.
 
-Nothing here may cost a number. What cannot be kept or read is compiled, without a word: the
-generated module beside it meets the same disk and warns.
+The cache never changes a number. Functions that cannot be stored or read are compiled without a
+warning, because the generated module on the same disk already warns.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class LibraryCache:
     def add(self, dispatcher: Any) -> Any:
         """Return a function compiled by Numba, whose machine code is kept unless it is a closure.
 
-        What a closure holds is another object in every process, and would never be found again.
+        A closure holds objects of its process, so that no other process could use its code.
         """
         if dispatcher.py_func.__closure__ is not None:
             return dispatcher
@@ -58,7 +58,7 @@ class LibraryCache:
         return dispatcher
 
     def open(self) -> None:
-        """Choose the folder, once per process; before it, functions are compiled and not kept."""
+        """Choose the folder, once per process; functions compiled before are not kept."""
         if self._opened:
             return
         self._folder, self._opened = _folder(self._digest()), True
@@ -68,7 +68,7 @@ class LibraryCache:
     def _keep(self, dispatcher: Any) -> None:
         if self._folder is None:
             return
-        # The folder's name ends the search of Numba before it comes to the folder of the package.
+        # Numba searches CACHE_DIR first, and so does not reach the folder of the package.
         with _LOCK, contextlib.suppress(RuntimeError, OSError):
             before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(self._folder)
             try:
@@ -80,7 +80,7 @@ class LibraryCache:
 
 
 class _Kept(FunctionCache):
-    """Numba's cache of one function, for which a full disk or a file cut off is no error."""
+    """Numba's cache of one function, which ignores a full disk and truncated files."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code of a signature, if there is any that can be read."""

@@ -1,12 +1,12 @@
 """Source text of the quadrature functions that generated routines call.
 
 An average is a sum over Gauss-Legendre panels in standard normal variables, of one or two nested
-integrals. A panel ends where one of the edges lies on which the integrand is resolved
-(`resexpand.codegen.resolution`), and is never longer than `LONGEST`, which resolves the density.
-For two inputs, ``x = a z`` and ``y = b z + c w``, the inner sum has the edges of ``y``; the outer
-one has those of ``x`` and, through the inner average, those of ``y`` smoothed over the width ``c``:
-what lies within a few ``c`` needs one panel, and around a singular point panels grow from that
-width by a constant factor. Sums end where the integrand times the density has become negligible.
+integrals. Panels end at the edges of the integrand (`resexpand.codegen.resolution`) and are never
+longer than `LONGEST`, which resolves the density. For two inputs, ``x = a z``, ``y = b z + c w``,
+the inner sum uses the edges of ``y``. The outer sum uses those of ``x``, and those of ``y``
+smoothed by the inner average over the width ``c``: one panel covers a few ``c``, and panels around
+a singular point grow from that width by a constant factor. Sums end where the integrand times the
+density is negligible.
 
 Nodes, weights and edges are arguments, so that one compiled routine serves both resolutions.
 """
@@ -31,7 +31,7 @@ LONGEST = 3.5
 """Longest panel, in standard deviations."""
 
 SMOOTHED = 3.0
-"""Width of a panel that resolves what is smoothed over one unit."""
+"""Width of a panel that resolves a function smoothed over one unit."""
 
 NEAREST, FARTHEST = 9.0, 38.0
 """Between these the range of integration ends; the normal density beyond is no double."""
@@ -66,10 +66,10 @@ def quadrature_functions(quadratures: Sequence[Quadrature], *, shared: bool = Fa
     Parameters
     ----------
     quadratures : sequence of Quadrature
-        What is averaged.
+        Averages to compute.
     shared : bool
-        Whether several threads share the nodes of the outer sum: each begins at its own, and
-        what they find is added before anything is returned.
+        Whether several threads share the nodes of the outer sum: each takes its own nodes, and
+        their sums are added before the function returns.
     """
     functions = [_STOPS, _SMOOTHED_STOP, _REACH] if quadratures else []
     for quadrature in quadratures:
@@ -85,7 +85,7 @@ def quadrature_functions(quadratures: Sequence[Quadrature], *, shared: bool = Fa
 
 
 def _among_threads(text: str) -> str:
-    """Let threads share the nodes of a sum, in all of its loops, and add what they found."""
+    """Let threads share the nodes of a sum in all of its loops, and add their sums."""
     loop = r"\1for share_turn in range(share_turns(\2.size)):\n\1    i = share_entry(share_turn)"
     loops = re.sub(r"( *)for i in range\((\w+)\.size\):", loop, text)
     return loops.replace("return total", "return share_sum(total)")
@@ -193,7 +193,7 @@ def _pair(quadrature: Quadrature, shared: bool) -> list[str]:
         *_infinite(quadrature),
         *_sum("z", "smoothed_stop(start, reach, a, b, c, edges, points)", row_head),
     ]
-    # Threads of other points would miss this way out.
+    # An early return is left out where threads share a sum: all must reach the addition.
     if quadrature.diagonal is not None and not shared:
         parameters = "".join(f", {p}" for p in argument_names(quadrature.parameters))
         same = f"{quadrature.diagonal}(k0{parameters}, {_RULE_NAMES})"
@@ -204,9 +204,9 @@ def _pair(quadrature: Quadrature, shared: bool) -> list[str]:
 
 _RULE_NAMES = ", ".join(rule.name for rule in RULES)
 
-# Cholesky factor of the covariance. A vanishing variance leaves the other input alone; equal
-# variances keep the digits of what two nearly parallel inputs do not share, and what is left of
-# parallel ones by rounding is none.
+# Cholesky factor of the covariance. If one variance vanishes, only the other input is integrated.
+# For equal variances, k0 - k1 is formed first, which keeps the digits of the conditional variance
+# of nearly parallel inputs; a residual at the level of rounding counts as zero.
 _TRIANGLE = [
     "a = fn_sqrt(k0)",
     "b = k1 / a if a > 0.0 else 0.0",
@@ -236,9 +236,9 @@ def _function(head: str, lines: Sequence[str]) -> str:
 
 
 def _infinite(quadrature: Quadrature) -> list[str]:
-    """Return the lines that recognise covariances at which the average is infinite.
+    """Return the lines that detect covariances at which the average is infinite.
 
-    No way out of the function: threads that share a sum must all come to its end.
+    They set the range to zero and do not return: threads that share a sum must all reach its end.
     """
     if not any(quadrature.rates):
         return []

@@ -1,8 +1,8 @@
-"""On which panels the integrands of a routine are resolved.
+"""Panels on which quadrature resolves the integrands of a routine.
 
-An integrand is taken apart into its factors of one variable. Edges follow from their values
-(`resexpand.gaussian.panels`); points at which one is singular, and real parts of the points at
-which the argument of one vanishes, the places of narrow features, are edges from the start.
+An integrand is split into factors of one variable, whose values determine the edges
+(`resexpand.gaussian.panels`). Singular points of a factor are edges from the start; so are real
+parts of the zeros of its argument, where narrow features lie.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OUTSIDE = 1e300
 
 
 def resolution(quadratures: Sequence[Quadrature]) -> Resolved:
-    """Return on which panels all integrands are resolved, and how large they are."""
+    """Return panels that resolve all integrands, and the sizes of the integrands."""
     factors: dict[sp.Expr, None] = {}
     wholes: dict[sp.Expr, None] = {}
     for quadrature in quadratures:
@@ -64,7 +64,7 @@ def resolution_of(factors: tuple[sp.Expr, ...], wholes: tuple[sp.Expr, ...]) -> 
     factors : tuple of sympy.Expr
         Functions that the panels resolve.
     wholes : tuple of sympy.Expr
-        Integrands, all variables being the same, whose size tells where sums may end.
+        Integrands with all variables equal; their size determines where sums end.
     """
     return Resolved(*_resolved(factors), *_sizes(wholes))
 

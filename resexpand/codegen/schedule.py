@@ -1,8 +1,8 @@
-"""What a routine computes and in which order: the plan between a recursion and its source text.
+"""The schedule of a routine: the plan between a recursion and its source text.
 
-A `Schedule` lists arguments and the lowered expressions of the few scalar functions a routine is
-made of: the initial state, what is read off a state, the step from one layer to the next (with what
-is read off on the way), and what is read off at the end.
+A `Schedule` lists the arguments of a routine and the lowered expressions of its scalar functions:
+the initial state, the outputs of a state, the step from one layer to the next with the outputs of a
+block, and the outputs behind the last block.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Propagation:
     size : int
         Rows of the matrix.
     row, column : int
-        Which entry of the ordered products is kept.
+        Entry of the ordered products that is kept.
     """
 
     name: str
@@ -153,11 +153,11 @@ def chosen_names(names: Any, known: Sequence[str], title: str) -> tuple[str, ...
     Parameters
     ----------
     names : str, iterable of str or None
-        What a caller asks for; one text is one name.
+        Names asked for; one text is one name.
     known : sequence of str
         Names that exist.
     title : str
-        What has these outputs.
+        Name of the theory that has these outputs.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
     Parameters
     ----------
     recursion : Recursion
-        What to compute.
+        The recursion.
     names : sequence of str, optional
         Outputs to compute; all by default. State that no output needs is not carried.
     """
@@ -244,15 +244,15 @@ def schedule(recursion: Recursion, names: Sequence[str] | None = None) -> Schedu
 
 
 ONE_INPUT = sp.And(sp.Eq(PAIR[0], PAIR[1]), sp.Eq(PAIR[2], PAIR[1]))
-"""Whether the two inputs of a pair are one and the same."""
+"""Condition that the two inputs of a pair are equal."""
 
 
 def with_equal_inputs(recursion: Recursion) -> Recursion:
-    """Give the covariance of equal inputs the very number of their variance, entry by entry.
+    """Set the covariance of equal inputs to their variance, bit by bit.
 
-    The two are computed by different formulas; of their rounding errors, an angle would make its
-    root. A recursion without both variances stays as it is, and so does one of a network that draws
-    noise of its own for each input: equal inputs do not stay equal there.
+    Different formulas compute the two, and an angle would turn a difference by rounding into its
+    square root. A recursion without both variances is returned unchanged; so is that of a network
+    with noise for each input, where equal inputs do not stay equal.
     """
     if not {PAIR[0], PAIR[2]} <= set(recursion.state) or recursion.net.parts_equal_inputs:
         return recursion

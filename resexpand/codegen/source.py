@@ -13,8 +13,8 @@ name in the text        meaning
 ``fn_<name>``           function of `resexpand.codegen.functions`
 ``real``                turns a whole number into a number of the target's precision
 ``nan``                 not a number, of the target's precision
-``share_<what>``        on a GPU: the threads of one point share a loop (``first``, ``step``)
-                        and add what they found (``sum``)
+``share_<part>``        on a GPU: the threads of one point share a loop (``turns``, ``entry``)
+                        and add their sums (``sum``)
 ``math``                the standard module
 ``np``                  NumPy
 ``cuda``                the package ``numba.cuda``
@@ -80,15 +80,15 @@ def scalar_function(
     name : str
         Name of the function.
     inputs : sequence of sympy.Symbol
-        Its arguments, in order; `argument_names` tells what they are called in the text.
+        Its arguments, in order; `argument_names` returns their names in the text.
     outputs : sequence or mapping of sympy.Expr
-        What it returns: one value, or a tuple in the order given.
+        Results: one value, or a tuple in the order given.
     helpers : mapping, optional
         Names of undefined SymPy functions in the expressions, and the generated functions to call.
     definitions : sequence of (sympy.Symbol, sympy.Expr)
         Symbols that stand for expressions, each after those it is made of. They become assignments
-        instead of being substituted, so a straight-line program keeps its length; what the
-        outputs do not need is left out.
+        instead of being substituted, so a straight-line program keeps its length; definitions
+        that no output needs are left out.
     operation_cap : int
         A longer function is cut into functions ``<name>_part<i>`` of at most this many operations.
 
@@ -100,7 +100,7 @@ def scalar_function(
     Raises
     ------
     UnsupportedError
-        If an expression contains what no generated code computes, or a symbol that is no input.
+        If an expression contains a function without generated code, or a symbol that is no input.
     """
     expressions = _expressions(outputs)
     names = identifiers(inputs, taken={name, *(helpers or {}).values()})
@@ -125,7 +125,7 @@ def argument_names(inputs: Sequence[sp.Symbol]) -> tuple[str, ...]:
 
 
 def operation_count(outputs: Outputs, definitions: Definitions = ()) -> int:
-    """Return how many operations and function calls the code of some expressions performs."""
+    """Return the number of operations and function calls in the code of some expressions."""
     expressions = _expressions(outputs)
     used = needed(definitions, expressions)
     everything = [*(value for _, value in used), *expressions]
@@ -257,8 +257,8 @@ def _cut(
 ) -> tuple[list[str], list[Statement]]:
     """Return the texts of the parts, and the statements that call them in turn.
 
-    Each part takes what it reads of the arguments and of earlier parts, and returns what later
-    parts or the results read.
+    Arguments of a part are the values that it reads, of the arguments and of earlier parts; its
+    results are the values that later parts or the results read.
     """
     pieces = _pieces(statements, operation_cap)
     reads = [frozenset().union(*(s.reads for s in piece)) for piece in pieces]

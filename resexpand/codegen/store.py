@@ -1,7 +1,7 @@
 """Generated modules as files: written once under the hash of their content, then imported.
 
 The name of a file is a hash of its text, of the sources that its header binds it to, and of the
-versions of Numba and of this package; whoever finds the file finds what they would have written.
+versions of Numba and of this package, so that a file of this name holds this text.
 Because it is a file, Numba keeps the machine code beside it and a second process compiles nothing,
 and a traceback points at a line. The folder is the user's cache folder or ``RESEXPAND_CACHE``.
 
@@ -38,8 +38,8 @@ from resexpand.errors import StoreError
 
 VARIABLE = "RESEXPAND_CACHE"
 REMEDY = f"set {VARIABLE} to a folder that can be written to, and by you alone"
-# Numba takes a cached result for current while time and size of the source file are unchanged. One
-# time for all files makes it so whichever of two racing processes wrote last.
+# Numba trusts cached machine code while time and size of the source file are unchanged. All files
+# get the same time, so that the order of two racing writers does not matter.
 WRITTEN = 946684800
 
 _LOCK = threading.RLock()
@@ -122,7 +122,7 @@ def key(source: str) -> str:
 
 @cache
 def _foundation() -> str:
-    """Return a hash of everything beside its text that a compiled module depends on."""
+    """Return a hash of the sources and versions on which compiled modules depend."""
     versions = " ".join(map(_version, ("numba", "numba-cuda", "resexpand")))
     digest = hashlib.sha256(versions.encode())
     package = files("resexpand.codegen")

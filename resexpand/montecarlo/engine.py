@@ -21,6 +21,7 @@ from resexpand.montecarlo.concrete import ConcreteNet
 from resexpand.montecarlo.groups.control import ControlNetwork
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.maps import MOST_NOISE
 from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
 from resexpand.montecarlo.groups.power_of_two import in_true_size
 from resexpand.montecarlo.jit import library
@@ -39,7 +40,7 @@ from resexpand.montecarlo.observables.registry import (
     needed_sites,
 )
 from resexpand.montecarlo.random.philox import split_seed
-from resexpand.montecarlo.random.streams import LARGEST_BRANCH, MOST_NOISE
+from resexpand.montecarlo.random.streams import LARGEST_BRANCH
 from resexpand.montecarlo.runs.plan import Chunk, together
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.sampler import sampler_source
@@ -65,7 +66,7 @@ class Sampler:
     Attributes
     ----------
     spec : SamplerSpec
-        What it is made of.
+        Its description.
     layout : Layout
         The columns of a network.
     text : module
@@ -155,7 +156,7 @@ class Sampler:
 
     @cached_property
     def _given(self) -> tuple[Any, ...]:
-        """What the generated function is given beside the numbers of the networks."""
+        """Arguments of the generated function beside the numbers of the networks."""
         return (
             self.layout.matrix(self.kernel),
             self.layout.parents,
@@ -180,7 +181,7 @@ class Sampler:
     def _memory(self) -> int:
         """Numbers that a network takes in memory."""
         matrix, _, _, added_to, width, scales, laws, _, twin_roots = self._given
-        shapes = on_host(self.text.rooms)(matrix, added_to, width, scales, laws, twin_roots)
+        shapes = on_host(self.text.buffers)(matrix, added_to, width, scales, laws, twin_roots)
         return memory_for(0, shapes)[1]
 
     @cached_property
@@ -192,7 +193,7 @@ class Sampler:
     def _drawn(
         self, first: int, draws: int, blocks: int, shapes: Mapping[str, Shape]
     ) -> dict[str, Floats]:
-        """Return what the networks leave behind, in the order of the generated text."""
+        """Return the records of the networks, in the order of the generated text."""
         keys = split_seed(self.spec.seed)
         if self.spec.target == "cuda":
             drawn: dict[str, Floats] = self._on_device.draw(first, draws, keys, blocks, shapes)
@@ -203,7 +204,7 @@ class Sampler:
         return sites
 
     def _shapes(self, wanted: set[str]) -> dict[str, Shape]:
-        """Return what one network leaves behind; a site that is not wanted is empty."""
+        """Return the shapes of the records of one network; a site that is not wanted is empty."""
         layers, layout = self.net.depth + 1, self.layout
         shapes: dict[str, Shape] = {
             "states": (layers, layout.columns, layout.columns),

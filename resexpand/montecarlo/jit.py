@@ -44,9 +44,9 @@ LIBRARY = ("random", "loops", "weights")
 def library_digest() -> str:
     """Return the digest of the library files that the text of a sampler calls."""
     folder = resources.files("resexpand.montecarlo")
-    rooms = (file for name in LIBRARY for file in folder.joinpath(name).iterdir())
+    modules = (file for name in LIBRARY for file in folder.joinpath(name).iterdir())
     shared = (folder.joinpath(name) for name in ("jit.py", "lanes.py", "cuda/lanes.py"))
-    files = sorted((f for f in (*rooms, *shared) if f.name.endswith(".py")), key=str)
+    files = sorted((f for f in (*modules, *shared) if f.name.endswith(".py")), key=str)
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 

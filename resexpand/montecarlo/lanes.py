@@ -1,27 +1,27 @@
-"""Who works on a network: one thread, or a group of them in step.
+"""Lanes: the threads that draw one network in step, one on the CPU and many on a GPU.
 
 The loops over neurons of this folder are written once, for both targets. On the CPU one thread
-draws a network; on a GPU the threads of one block do, its *lanes*. Each of them runs the whole
-text, loops take every entry that is its own,
+draws a network; on a GPU the threads of one block do, its *lanes*. Each lane runs the whole text,
+and its loops take the entries of this lane,
 
-    for turn in range(turns(n)):
-        i = entry(turn)
+    for turn in range(lane_share(n)):
+        i = lane_entry(turn)
 
 and everything beside these loops is done by all lanes alike. Three rules make that one program:
 
-- A function that writes entries of columns meets at its end (`meet`), so that whoever comes next
-  may read what other lanes wrote. Within it, an entry may be read by the lane that wrote it.
-- A sum over neurons is the sum of the lanes' sums (`over_lanes`), in the same order every time;
-  all lanes get it, after they met. What follows from such sums alone is the same for all lanes,
-  so they take the same branches and meet at the same places.
-- A number that is no entry of a column, such as one of a triangular factor, is written by the lane
-  that leads (`leads`) and read after the next meeting.
+- A function that writes entries of columns ends with a `barrier`; behind it every lane may read
+  every entry. Within the function, a lane may read only the entries that it wrote.
+- A sum over neurons is the sum of the lanes' sums (`over_lanes`), in the same order every time,
+  and all lanes get it. Numbers computed from such sums alone are the same for all lanes, so that
+  all lanes take the same branches and reach the same barriers.
+- Numbers that are no entries of columns, such as those of a triangular factor, are written by one
+  lane (`is_leader`) and read behind the next barrier.
 
-On the CPU all of this vanishes: `turns(n)` is n, and the compiled loops are those of `range(n)`.
-What stands for it on a GPU is in `resexpand.montecarlo.cuda.lanes`.
+On the CPU all of this vanishes: `lane_share(n)` is n, and compiled loops are those of `range(n)`.
+The GPU versions of these functions are in `resexpand.montecarlo.cuda.lanes`.
 
-Memory comes from two flat arrays: near, the shared memory of a block, empty on the CPU; and far,
-which the caller of a sampler hands out. `room` takes from the near one what fits.
+Memory comes from two flat arrays: the shared memory of a block, empty on the CPU, and a remote
+array that the caller of a sampler allocates. `buffer` takes shared memory as long as it lasts.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ Shape = tuple[int, ...]
 
 
 @inlined
-def turns(n: int) -> int:
-    """Return how many of n entries fall to this lane."""
+def lane_share(n: int) -> int:
+    """Return the number of entries, out of n, that belong to this lane."""
     return n
 
 
 @inlined
-def entry(turn: int) -> int:
-    """Return which entry this lane takes in its turn: with many lanes, every so many-th."""
+def lane_entry(turn: int) -> int:
+    """Return the index of an entry of this lane; lanes take entries in rotation."""
     return turn
 
 
 @inlined
-def leads() -> bool:
-    """Return whether this lane writes what is written once."""
+def is_leader() -> bool:
+    """Return whether this lane writes the numbers that are written once."""
     return True
 
 
 @inlined
-def meet() -> None:
-    """Wait until all lanes are here; each then sees what the others wrote."""
+def barrier() -> None:
+    """Wait for all lanes; behind the barrier each sees what the others wrote."""
     return
 
 
@@ -88,24 +88,24 @@ def group() -> int:
 
 @inlined
 def groups() -> int:
-    """Return how many groups there are: each takes every so many-th network."""
+    """Return the number of groups; groups take networks in rotation."""
     return 1
 
 
 @inlined
 def at_once(size: int, cached: int) -> int:
-    """Return how much of a loop is done before the next begins: what the cache holds, or all."""
+    """Return the length of the pieces in which a loop runs: what fits into the cache, or all."""
     return max(min(size, cached), 1)
 
 
 @inlined
 def memories(memory: Floats) -> tuple[Floats, Floats]:
-    """Return near and far memory of this group, whose row of the far one is given with the others.
+    """Return the shared memory of this group, and its row of the remote memory.
 
-    Near is what only this group can see; on the CPU it is empty.
+    Shared memory is visible to this group alone; on the CPU it is empty.
     """
-    far = memory[group()]
-    return far[:0], far
+    remote = memory[group()]
+    return remote[:0], remote
 
 
 @inlined
@@ -123,7 +123,7 @@ def view(flat: Floats, shape: Shape) -> Floats:
 
 
 def typed_view(typing_context: Any, flat: Any, shape: Any) -> Any:
-    """Compile `view`: pointer, shape and strides put together, without a look at the size."""
+    """Compile `view`: pointer, shape and strides put together without a check of the size."""
     result = flat.copy(ndim=len(shape))
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -141,7 +141,7 @@ def typed_view(typing_context: Any, flat: Any, shape: Any) -> Any:
             shape=lengths,
             strides=strides,
             itemsize=source.itemsize,
-            meminfo=None,  # whoever called the sampler holds the memory
+            meminfo=None,  # the caller of the sampler holds a reference to the memory
         )
         return array._getvalue()
 
@@ -168,29 +168,29 @@ def shaped(flat: Floats, shape: Shape) -> Floats:
 
 
 @inlined
-def again(array: Floats) -> Floats:
-    """Return the array; addresses in it are to be found again, not kept from before."""
+def opaque(array: Floats) -> Floats:
+    """Return the array; on a GPU its address is loaded anew instead of being kept in registers."""
     return array
 
 
 @loop
 def clear(flat: Floats) -> None:
     """Write zeros."""
-    for turn in range(turns(flat.size)):
-        i = entry(turn)
+    for turn in range(lane_share(flat.size)):
+        i = lane_entry(turn)
         flat[i] = 0.0
-    meet()
+    barrier()
 
 
 @loop
-def room(near: Floats, far: Floats, shape: Shape) -> tuple[Floats, Floats, Floats]:
-    """Return an array of zeros, and what is left of the two memories."""
+def buffer(shared: Floats, remote: Floats, shape: Shape) -> tuple[Floats, Floats, Floats]:
+    """Return an array of zeros, and the rest of the two memories."""
     size = entries_of(shape)
-    if size <= near.size:
-        clear(near[:size])
-        return shaped(near, shape), near[size:], far
-    clear(far[:size])
-    return shaped(far, shape), near, far[size:]
+    if size <= shared.size:
+        clear(shared[:size])
+        return shaped(shared, shape), shared[size:], remote
+    clear(remote[:size])
+    return shaped(remote, shape), shared, remote[size:]
 
 
 def aligned_row(size: int) -> Floats:
@@ -207,20 +207,20 @@ def on_host(function: Callable[..., Any]) -> Callable[..., Any]:
     return FunctionType(plain.__code__, scope)
 
 
-def memory_for(near: int, shapes: tuple[Shape, ...]) -> tuple[int, int]:
-    """Return how many entries of the near and of the far memory some arrays take, in this order.
+def memory_for(shared: int, shapes: tuple[Shape, ...]) -> tuple[int, int]:
+    """Return the entries of shared and of remote memory that arrays take, in this order.
 
     Parameters
     ----------
-    near : int
-        Entries that the near memory may have.
+    shared : int
+        Entries of shared memory that are available.
     shapes : tuple of tuple of int
-        As the sampler asks `room` for them.
+        As the sampler asks `buffer` for them.
     """
-    used = far = 0
+    used = remote = 0
     for size in map(math.prod, shapes):
-        if size <= near - used:
+        if size <= shared - used:
             used += size
         else:
-            far += size
-    return used, far
+            remote += size
+    return used, remote

@@ -98,7 +98,7 @@ def _function(function: object) -> str | sp.Expr:
 
 
 def _with_values(expression: sp.Expr) -> sp.Expr:
-    """Return an expression of functions that have values; undefined ones are looked at later."""
+    """Return an expression whose functions have values; undefined ones are checked later."""
     if not expression.has(AppliedUndef):
         check_functions(expression)
     return expression

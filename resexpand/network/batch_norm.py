@@ -31,7 +31,7 @@ class BatchNorm(Map):
     Parameters
     ----------
     eps : number or sympy.Expr, optional
-        What is added to the variance, ``>= 0``.
+        Added to the variance, ``>= 0``; 0 by default (PyTorch: 1e-5).
     ghost : int, optional
         Inputs that share statistics, a divisor of the batch; all of them by default.
     mode : {"train", "running"}, optional
@@ -42,6 +42,18 @@ class BatchNorm(Map):
     ------
     DescriptionError
         If `eps` is negative, `ghost` is no whole number above 1, or there is no such mode.
+
+    References
+    ----------
+    Ioffe & Szegedy (2015), algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from resexpand import Activation, BatchNorm, Branch, Linear, ResNet, evaluate, kernel
+    >>> net = ResNet(Branch(BatchNorm(), Activation("relu"), Linear(2, 0)), scale=1, depth=2)
+    >>> evaluate(kernel(net, inputs="batch"), K0=np.eye(4))["K"][:, 0, 0].round(12)
+    array([1., 2., 3.])
     """
 
     kind = "BatchNorm"
@@ -123,7 +135,7 @@ def require_batch(op: Map, values: tuple[float, ...], kernel: NDArray[np.float64
 
 
 def require_no_batch(op: Map, asked: str) -> None:
-    """Raise the one error of what takes inputs one by one or in pairs.
+    """Raise the common error of theories of one input or of pairs.
 
     Raises
     ------

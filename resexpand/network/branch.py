@@ -78,7 +78,7 @@ class Branch:
         return opening_of(self.steps)
 
     def followed_by(self, linear: Linear) -> tuple[Operation, ...]:
-        """Return the read-out that reads what the first `Linear` of a further block would."""
+        """Return the read-out that acts where the first `Linear` of a further block would."""
         return (*(step.op for step in self.opening), linear)
 
     @property
@@ -88,15 +88,15 @@ class Branch:
 
     @property
     def is_gaussian(self) -> bool:
-        """Whether what it adds to the stream is a centred Gaussian at infinite width.
+        """Whether the branch is a centred Gaussian at infinite width, given noise of whole blocks.
 
-        Given the noise: see `is_mixture`.
+        Masks of neurons make a mixture of Gaussians of it (`is_mixture`).
         """
         return all(step.op.is_linear for step in self._ending)
 
     @property
     def is_mixture(self) -> bool:
-        """Whether masks of the neurons make a mixture of Gaussians of what it adds."""
+        """Whether masks of the neurons make the branch a mixture of Gaussians."""
         return any(step.op.masks_neurons for step in self._ending)
 
     @property
@@ -127,7 +127,7 @@ def _check_order(ops: tuple[Operation, ...]) -> None:
 
 
 def _check_gaussian(ops: tuple[Operation, ...], curved: list[bool]) -> None:
-    """Raise if a map that is not linear would act on what is not Gaussian at infinite width."""
+    """Raise if a nonlinear map would act on a signal that is not Gaussian at infinite width."""
     last = max(j for j, op in enumerate(ops) if op.contracts)
     gaussian = not any(curved[last:])
     for op, bends in zip(ops, curved, strict=True):

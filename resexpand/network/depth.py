@@ -1,4 +1,4 @@
-"""Residual scales and depth of a network, read from what a user gives."""
+"""Residual scales and depth of a network, read from arguments of a user."""
 
 from __future__ import annotations
 

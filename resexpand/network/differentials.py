@@ -34,7 +34,7 @@ class AveragedMap:
     averages : tuple of (sympy.Symbol, sympy.Expr)
         Each of `X`, `OTHER`, parameters, and averages before it.
     value : sympy.Expr
-        What a neuron computes.
+        Expression of one neuron.
     """
 
     averages: tuple[tuple[sp.Symbol, sp.Expr], ...]
@@ -47,7 +47,7 @@ def forward(op: Map) -> AveragedMap:
 
 
 def tangent(op: Map) -> AveragedMap:
-    """Return what the map makes of a tangent, ``J v``."""
+    """Return the image of a tangent, ``J v``."""
     moves = {symbol: sp.Symbol(f"{symbol.name}_moved", real=True) for symbol, _ in op.averages}
 
     def moved(value: sp.Expr, slope: sp.Expr) -> sp.Expr:
@@ -58,7 +58,7 @@ def tangent(op: Map) -> AveragedMap:
 
 
 def gradient(op: Map) -> AveragedMap:
-    """Return what the map makes of a gradient on the way back, ``J^T g``."""
+    """Return the image of a gradient under the transpose, ``J^T g``."""
     backs = {symbol: sp.Symbol(f"{symbol.name}_back", real=True) for symbol, _ in op.averages}
     steps: list[tuple[sp.Symbol, sp.Expr]] = []
     for k in reversed(range(len(op.averages))):

@@ -48,7 +48,28 @@ class Dropout(Map):
 
 
 class SharedDropout(Dropout):
-    """Dropout with one mask for all inputs of a network; parameters as those of `Dropout`."""
+    """Dropout with one mask for all inputs of a network: training on one draw of the mask.
+
+    Parameters
+    ----------
+    keep : number or sympy.Expr
+        As `Dropout`.
+
+    Raises
+    ------
+    DescriptionError
+        If `keep` is outside (0, 1].
+
+    Examples
+    --------
+    Equal inputs stay equal:
+
+    >>> import numpy as np
+    >>> from resexpand import Activation, Branch, Linear, ResNet, SharedDropout, evaluate, kernel
+    >>> branch = Branch(Activation("relu"), SharedDropout(0.5), Linear(2, 0))
+    >>> evaluate(kernel(ResNet(branch, scale=1, depth=2), 2), K0=np.ones((2, 2)))["K"][:, 0, 1]
+    array([1., 3., 9.])
+    """
 
     kind = "SharedDropout"
     noise = (Noise(MASK, bernoulli(KEEP), shared=True),)

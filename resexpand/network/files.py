@@ -3,8 +3,8 @@
 A ``.csv`` is read as spreadsheets write it: UTF-8 with or without a byte-order mark; values between
 commas, semicolons, tabs or spaces, in quotation marks or not; ``#`` begins a comment. A first line
 without any number is a header; one separator may follow the last value. Between semicolons or tabs
-a comma is a decimal comma, unless the file has decimal points too. What could be read in two ways
-is refused with its line.
+a comma is a decimal comma, unless the file has decimal points too. Ambiguous
+lines are refused by number.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def array_file(name: str | os.PathLike[str], option: str = "inputs") -> NDArray[
     name : path-like
         ``.npy`` (read without unpickling) or ``.csv``.
     option : str
-        How the error message calls it.
+        Name in error messages.
 
     Returns
     -------

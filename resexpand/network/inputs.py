@@ -18,10 +18,10 @@ from resexpand.network.files import array_file
 from resexpand.network.numbers import real_array
 
 PSD_TOLERANCE = 1e-10
-"""Most negative eigenvalue of a correlation matrix at which it is taken as it is."""
+"""Most negative eigenvalue of a correlation matrix that is accepted unchanged."""
 
 SYMMETRY_TOLERANCE = 1e-12
-"""Largest difference of a kernel from its transpose, as a correlation, at which it is so taken."""
+"""Largest asymmetry of a kernel, as a correlation, that is accepted unchanged."""
 
 DOUBLE_ROUNDING = 1e-8
 """Error of a correlation in double precision that still counts as rounding: a length that was
@@ -34,7 +34,7 @@ UNITS = 8
 def validated_kernel(
     value: ArrayLike, *, matrix: bool
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Return a kernel as an array, and what was changed about it, or say why it is none.
+    """Return a kernel as an array, with notes on corrections of rounding errors.
 
     Parameters
     ----------
@@ -79,15 +79,14 @@ def validated_kernel(
 
 
 def rounding(given: NDArray[Any], kernel: NDArray[np.float64]) -> float:
-    """Return the size of an error of a correlation that the precision of an array explains.
+    """Return the largest error of a correlation that the precision of an array explains.
 
     Parameters
     ----------
     given : ndarray
         Numbers of any type: of half, single or double precision, or one that NumPy does not know.
     kernel : ndarray
-        The same in double precision. If they are exact in single precision, that is where they
-        come from.
+        The same in double precision. Numbers that are exact in single precision count as single.
     """
     unit = 2.0**-52
     if given.dtype.kind in "fV" and given.dtype.itemsize < 8:

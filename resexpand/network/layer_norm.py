@@ -49,6 +49,13 @@ class LayerNorm(Map):
     References
     ----------
     Ba, Kiros & Hinton (2016), equation (3).
+
+    Examples
+    --------
+    >>> from resexpand import Activation, Branch, LayerNorm, Linear, ResNet, evaluate, kernel
+    >>> net = ResNet(Branch(LayerNorm(), Activation("relu"), Linear(2, 0)), scale=1, depth=2)
+    >>> evaluate(kernel(net), K0=1.0)["K"]
+    array([1., 2., 3.])
     """
 
     kind = "LayerNorm"

@@ -1,4 +1,4 @@
-"""Noise of a map, stated as data: which values it takes, how often, and who shares it."""
+"""Noise of a map as data: its values, their probabilities, and how columns share it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Noise:
     Attributes
     ----------
     symbol : sympy.Symbol
-        What the expression of the map calls it.
+        Symbol in the expression of the map.
     outcomes : tuple of (sympy.Expr, sympy.Expr)
         Its values and their probabilities, made of the parameters.
     over : {"neurons", "block"}

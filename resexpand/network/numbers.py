@@ -1,4 +1,4 @@
-"""How numbers are read, wherever a user gives them: one rule for every call.
+"""Numbers from users: one rule for every call.
 
 Accepted are Python's and NumPy's real numbers, ``Fraction``, ``Decimal``, SymPy's real constants,
 and arrays or nested lists of these, with tensors of any library that NumPy can read (a trainable
@@ -30,9 +30,9 @@ def real_array(value: Any, name: str, *, finite: bool = True) -> Array:
     Parameters
     ----------
     value : number or array_like
-        What the user gave.
+        Value from the user.
     name : str
-        What it is called in an error message.
+        Name in error messages.
     finite : bool
         Whether NaN and infinity are refused.
 
@@ -53,9 +53,9 @@ def whole_number(value: Any, name: str, least: int, bound: int = 2**63, why: str
     Parameters
     ----------
     value : number
-        What the user gave.
+        Value from the user.
     name : str
-        What it is called in an error message.
+        Name in error messages.
     least, bound : int
         ``least <= value < bound``.
     why : str
@@ -87,7 +87,7 @@ def listed(value: Any, name: str) -> tuple[Any, ...] | None:
     value : number, expression, list, tuple, range or array of one axis
         Sets, mappings and generators have no order of their own or are used up by reading.
     name : str
-        What it is called in an error message.
+        Name in error messages.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _array(value: Any, name: str) -> Array:
 
 
 def _is_no_number(kind: type) -> bool:
-    """Whether NumPy would silently convert entries of a list, or fail at them."""
+    """Whether NumPy would convert such an entry of a list silently, or fail at it."""
     odd = issubclass(kind, bool | np.bool_ | list | tuple | np.ma.MaskedArray)
     return odd or hasattr(kind, "detach")
 
@@ -181,7 +181,7 @@ def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> s
     value : number or sympy.Expr
         Numbers become exact rationals.
     name : str
-        How the error message calls it.
+        Name in error messages.
     minimum : int, optional
         Smallest allowed value of a number.
 

@@ -1,4 +1,4 @@
-r"""The protocol of operations: what one is, stated as data.
+r"""The protocol of operations, which are data.
 
 A network is a program over columns (one per input) of which three instructions are known:
 
@@ -24,8 +24,8 @@ An operation is a class with a name (`kind`), its `parameters` and, for a map, `
 Unit(eps=1/10)
 
 `resexpand.network.registry.register` makes it known by its name. Its theory at infinite width, its
-loops, their derivatives (`resexpand.network.differentials`) and its LaTeX follow. What it may
-state beside: a `law` of closed Gaussian averages, which the orders in 1/N are derived from.
+loops, their derivatives (`resexpand.network.differentials`) and its LaTeX follow. An operation may
+also state a `law` of closed Gaussian averages, from which orders in 1/N are derived.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Parameter:
     Attributes
     ----------
     symbol : sympy.Symbol
-        What formulas call it; its assumptions are those of the symbol a number is replaced by.
+        Symbol in formulas; a symbol that stands for a number has its assumptions.
     name : str
         Keyword of the operation; that of the symbol by default.
     minimum : int, optional
@@ -70,11 +70,11 @@ class Parameter:
     default : number or sympy.Expr, optional
         Value if none is given; without one it must be.
     neutral : number, optional
-        Value at which it does nothing: formulas leave it out there.
+        Value without effect, at which formulas leave the parameter out.
     above, maximum : int, optional
         Bound that no value may reach, and largest allowed value.
     words : tuple of (object, int)
-        Words that stand for a number, ``("running", 1)``, which is what is kept.
+        Words that stand for a number, as in ``("running", 1)``; the number is stored.
     """
 
     symbol: sp.Symbol
@@ -131,7 +131,7 @@ class Operation:
     kind : str
         Name, the same as in the registry and in stores.
     parameters : tuple of Parameter
-        What it takes, in the order of its arguments.
+        Parameters in the order of its arguments.
     contracts : bool
         Whether it is a contraction over the neurons; a map otherwise.
     values : tuple of sympy.Expr
@@ -169,7 +169,7 @@ class Operation:
 
     @property
     def text(self) -> str:
-        """What stores and generated code call it: the kind, whatever its parameters."""
+        """Name in stores and generated code: the kind, without the parameters."""
         return self.kind
 
     @property
@@ -229,7 +229,7 @@ class Map(Operation):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
         return self.kind
 
     @property
@@ -262,7 +262,7 @@ class Map(Operation):
 
     @property
     def is_identity(self) -> bool:
-        """Whether it leaves everything as it is, such as a dropout that keeps all."""
+        """Whether it is the identity, such as a dropout that keeps all."""
         return bool(self.expression.xreplace({**self._common, **self.certain}) == X)
 
     @property
@@ -306,9 +306,9 @@ class Map(Operation):
 
     @property
     def is_linear(self) -> bool:
-        """Whether it multiplies what is centred by a number, or by noise, at infinite width.
+        """Whether it multiplies centred signals by a number, or by noise, at infinite width.
 
-        Averages of odd functions vanish there.
+        Averages of odd functions vanish for them.
         """
         if self.law is not None or self.expression.diff(X).has(X):
             return False

@@ -1,7 +1,7 @@
-"""One vocabulary: what theory and samples call a quantity, its symbol and its first layer.
+"""Vocabulary of quantities: their names in theories and samples, symbol and first layer.
 
-Theories name their arrays by symbols (`K`), samples by words (`kernel`); a row says which belong
-together and what of the estimate a theory states. Where a theory is read, the word serves as well:
+Theories name their arrays by symbols (`K`), samples by words (`kernel`). A row of the table joins
+the two and holds the statistic that the theory predicts. Results of theories accept the word, too:
 ``evaluate(kernel(net), K0=1.0)["kernel"]`` is its `K`.
 """
 
@@ -19,19 +19,19 @@ class Quantity:
     Attributes
     ----------
     name : str
-        Its key in what `evaluate` returns.
+        Key in the result of `evaluate`.
     observables : tuple of str
-        Names of its estimates; of several bases the first that was sampled is meant.
+        Names of its estimates; the first that was sampled counts.
     symbol : str
-        What labels call it.
+        Symbol in labels.
     statistic : str
-        What it states of a draw: its ``"mean"``, ``"deviation"`` or ``"variance"``.
+        Statistic of a draw: ``"mean"``, ``"deviation"`` or ``"variance"``.
     part : str
         ``"all"`` layers of the estimate, the ``"last"``, or the ``"first column"`` of the theory.
     first : int
         Number of the first layer.
     lowest : int
-        What the other axes count from: inputs from 1, orders from 0.
+        First number on the other axes: inputs from 1, orders from 0.
     width : str
         ``"infinite"``, or the theory of a given width that states it, ``"1/N"`` or ``"exact"``.
     """
@@ -75,9 +75,9 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
 
 
 def quantity_of(name: str) -> Quantity:
-    """Return the quantity of a theory or of an estimate; one of that name alone if none is known.
+    """Return the quantity of this name in theories or estimates; a new one if it is unknown.
 
-    Of the quantities that share an estimate, the first is meant: the mean at infinite width.
+    If several quantities share the estimate, the first is returned: the mean at infinite width.
     """
     known = QUANTITIES.get(name)
     if known is None:

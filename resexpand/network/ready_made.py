@@ -45,6 +45,11 @@ def mlp(
     **further
         Other arguments of `ResNet`.
 
+    Returns
+    -------
+    ResNet
+        The description, like any other.
+
     Raises
     ------
     DescriptionError
@@ -70,7 +75,7 @@ def pre_ln(
     norm: Map | None = None,
     **further: Any,
 ) -> ResNet:
-    """Describe feed-forward blocks that normalise what they read, as GPT-2's.
+    """Describe feed-forward blocks that normalise their input, as GPT-2's.
 
     Parameters
     ----------
@@ -78,6 +83,11 @@ def pre_ln(
         ``LayerNorm()`` by default.
     depth, activation, weight_variance, bias_variance, scale, **further
         As `mlp`; give ``read_out=[LayerNorm(), Linear(1, 0)]`` for a final norm.
+
+    Returns
+    -------
+    ResNet
+        The description, like any other.
 
     Raises
     ------
@@ -116,6 +126,11 @@ def post_ln(
         ``LayerNorm()`` by default.
     depth, activation, weight_variance, bias_variance, scale, **further
         As `mlp`; ``skip=alpha`` gives DeepNorm (Wang et al. 2022).
+
+    Returns
+    -------
+    ResNet
+        The description, like any other.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def operation_of(text: str, values: tuple[object, ...] = ()) -> Operation:
     text : str
         `Operation.text`: a registered kind, or the expression of an activation.
     values : tuple
-        Its parameters; what lies behind them is left out.
+        Its parameters; further entries are ignored.
 
     Raises
     ------

@@ -55,9 +55,9 @@ class ResNet:
     read_in : Linear, optional
         First linear map: with it the kernel at layer 0 can be computed from data.
     read_out : Linear or sequence of Operation, optional
-        What follows the last block: ``Linear(...)`` acts on ``h^L`` itself, ``[Activation("relu"),
+        Map behind the last block: ``Linear(...)`` acts on ``h^L`` itself, ``[Activation("relu"),
         Linear(...)]`` on ``relu(h^L)``. Without one, quantities of a read-out are those of unit
-        weights on what the `Linear` of a further block would read.
+        weights on the argument of the `Linear` of a further block.
     skip : number or sympy.Expr, optional
         Factor in front of the stream in every block, ``h^l = skip h^{l-1} + rho (...)``; 0 is a
         plain network without skip connections. With `post_norm` it is the alpha of DeepNorm (Wang
@@ -145,7 +145,7 @@ scale=3/10, depth=20)
         Raises
         ------
         UnsupportedError
-            If there are several kinds: the one error of what is known for one kind alone.
+            If there are several kinds of blocks; the common error of theories of one kind.
         """
         if len(self.kinds) > 1:
             raise UnsupportedError(
@@ -185,7 +185,7 @@ scale=3/10, depth=20)
 
     @property
     def openings(self) -> tuple[Step, ...]:
-        """The maps that act on the stream itself, at any layer."""
+        """The maps that act on the stream itself, in blocks or in front of the read-out."""
         return (*(step for branch in self.kinds for step in branch.opening), *self.head)
 
     @property
@@ -213,7 +213,7 @@ scale=3/10, depth=20)
 
     @property
     def has_own_head(self) -> bool:
-        """Whether the read-out reads anything else than the `Linear` of a further block would."""
+        """Whether the read-out acts elsewhere than the `Linear` of a further block would."""
         return self.head != opening_of(self.next_steps)
 
     @property
@@ -320,7 +320,7 @@ def _check_blocks(net: ResNet) -> None:
 
 
 def _check_post_norm(op: object) -> None:
-    """Raise if what follows every block is no map that is linear given its averages."""
+    """Raise if the map behind every block is not linear given its averages."""
     asked, remedy = f"post_norm={op!r}", "give LayerNorm() or RMSNorm()"
     if op is None:
         return
@@ -336,7 +336,7 @@ def _check_post_norm(op: object) -> None:
 
 
 def _check_head(net: ResNet) -> None:
-    """Raise if the read-out applies to the stream what no theory knows."""
+    """Raise if no theory knows the maps in front of the read-out."""
     curved = [isinstance(op, Map) and not op.is_linear for op in net.head_ops or ()]
     if sum(curved) > net.is_gaussian:
         raise UnsupportedError(

@@ -34,6 +34,13 @@ class RMSNorm(Map):
     References
     ----------
     Zhang & Sennrich (2019), equation (4).
+
+    Examples
+    --------
+    >>> from resexpand import Activation, Branch, Linear, ResNet, RMSNorm, evaluate, kernel
+    >>> net = ResNet(Branch(RMSNorm(), Activation("relu"), Linear(2, 0)), scale=1, depth=2)
+    >>> evaluate(kernel(net), K0=4.0)["K"]
+    array([4., 5., 6.])
     """
 
     kind = "RMSNorm"

@@ -21,6 +21,13 @@ class Scale(Map):
     ------
     DescriptionError
         If the factor is missing, or no finite real number or symbol.
+
+    Examples
+    --------
+    >>> from resexpand import Activation, Branch, Linear, ResNet, Scale, evaluate, kernel
+    >>> net = ResNet(Branch(Activation("relu"), Linear(2, 0), Scale(2)), scale=1, depth=2)
+    >>> evaluate(kernel(net), K0=1.0)["K"]
+    array([ 1.,  5., 25.])
     """
 
     kind = "Scale"

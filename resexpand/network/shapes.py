@@ -1,7 +1,7 @@
 """The shapes of the blocks of a network: blocks alike but for the values of their parameters.
 
 Blocks of one shape share their formulas: a parameter that differs between them is a tuple of one
-value per block. What makes a shape are the kinds of the operations and their laws.
+value per block. Blocks have one shape if the kinds of their operations and their laws agree.
 """
 
 from __future__ import annotations

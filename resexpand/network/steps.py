@@ -1,7 +1,7 @@
 """Steps: the operations of a branch in data-flow order, each with its names.
 
-Theory, samplers, stores and printers read a branch as its steps. Each asks of a step only which
-instruction it is, a contraction or a map, and what it states.
+Theory, samplers, stores and printers read a branch as its steps. They use only the instruction of a
+step, contraction or map, and the data that its operation declares.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Step:
     number : int
         Place among the contractions, or among the maps of its kind, from 1.
     suffix : str
-        Of the names of its hyperparameters: ``"_2"`` where the branch has several of its kind.
+        Suffix of its hyperparameters: ``"_2"`` where the branch has several of its kind.
     label : sympy.Symbol or None
         Name in formulas, ``phi`` or ``phi_2``, of a map that states a law.
     """
@@ -87,9 +87,9 @@ def head_of(
 ) -> tuple[Step, ...]:
     """Return the maps in front of the read-out of a network.
 
-    They are the steps that open the branch where these are the same operations, or where nothing
-    else is said (`ops` is None). Others stand behind the branch; a law that one of these steps, or
-    of those `known` in other blocks, has a label for keeps it.
+    If `ops` is None, or equals the operations that open the branch, these are the opening steps.
+    Other operations get positions behind the branch. A law keeps its label if one of these steps,
+    or of the steps `known` in other blocks, has one for it.
     """
     opening = opening_of(steps)
     if ops is None or list(ops) == [step.op for step in opening]:
@@ -129,7 +129,7 @@ def without_noise(ops: Sequence[Operation]) -> tuple[Operation, ...]:
 
 
 def require_no_noise(steps: Sequence[Step], asked: str) -> None:
-    """Raise the one error of theories of operations that are the same in every draw.
+    """Raise the common error of theories without noise.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def require_no_noise(steps: Sequence[Step], asked: str) -> None:
 
 
 def require_laws(steps: Sequence[Step], asked: str) -> None:
-    """Raise the one error of theories that know contractions and maps with a law alone.
+    """Raise the common error of theories that need a law of every map.
 
     Raises
     ------

@@ -37,6 +37,14 @@ class StochasticDepth(Map):
     References
     ----------
     Huang, Sun, Liu, Sedra & Weinberger, ECCV (2016), arXiv:1603.09382.
+
+    Examples
+    --------
+    >>> from resexpand import Activation, Branch, Linear, ResNet, StochasticDepth, evaluate, kernel
+    >>> branch = Branch(Activation("relu"), Linear(2, 0), StochasticDepth(0.5))
+    >>> found = evaluate(kernel(ResNet(branch, scale=1, depth=2)), K0=1.0)
+    >>> found["K"], found["K_var"]
+    (array([1., 3., 9.]), array([ 0.,  4., 88.]))
     """
 
     kind = "StochasticDepth"
@@ -46,7 +54,18 @@ class StochasticDepth(Map):
 
 
 class DropPath(StochasticDepth):
-    """Stochastic depth with a coin of its own for every input; else as `StochasticDepth`."""
+    """Stochastic depth with a coin of its own for every input; for one input `StochasticDepth`.
+
+    Parameters
+    ----------
+    survival : number or sympy.Expr
+        As `StochasticDepth`.
+
+    Raises
+    ------
+    DescriptionError
+        If `survival` is outside (0, 1].
+    """
 
     kind = "DropPath"
     noise = (Noise(COIN, bernoulli(SURVIVAL), "block"),)

@@ -1,8 +1,8 @@
 """The values of a network's symbols: read, named and checked in one place for every call.
 
 A hyperparameter that the network leaves symbolic is given by the name of its symbol, the depth also
-as ``depth``. `read_values` turns keywords into arrays by symbol, and `value_of` gives what an
-expression of the network comes to; which of them must be single numbers is up to the caller.
+as ``depth``. `read_values` turns keywords into arrays by symbol, and `value_of` evaluates an
+expression of the network. Callers that need single numbers check for them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read_values(
     own: Iterable[sp.Symbol] = (),
     lacking: Iterable[str] = (),
 ) -> dict[sp.Symbol, Array]:
-    """Return what was given, by symbol.
+    """Return the given values by symbol.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def read_values(
     own : iterable of sympy.Symbol
         Symbols of the formulas beside those of the network.
     lacking : iterable of str
-        What the call lacks beside values of symbols; named together with them.
+        Further arguments that the call lacks, named in the same error.
 
     Raises
     ------

@@ -57,6 +57,11 @@ def coin_average(net: ResNet, *, K0: Any, **hyperparameters: Any) -> CoinAverage
     **hyperparameters : float
         One value per symbol of the network.
 
+    Returns
+    -------
+    CoinAverage
+        Mean and variance of the kernel by layer, normalised by the width.
+
     Raises
     ------
     HyperparameterError

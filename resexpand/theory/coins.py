@@ -14,17 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 
 import sympy as sp
 
 from resexpand.conventions import K
 from resexpand.errors import UnsupportedError
+from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.network.operation import Noise
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.noise import averaged
 from resexpand.theory.recursion import Output, Recursion
 
 VARIANCE = sp.Symbol("K_var", nonnegative=True)
+GENERAL, DIGITS, ZERO = 61, 40, 1e-25
+"""Point at which an expression is tested to be zero, in how many digits, and zero there."""
 
 
 def over_coins(recursion: Recursion, coins: Sequence[Noise]) -> Recursion:
@@ -65,13 +69,37 @@ def require_constant(factors: sp.Expr | sp.Matrix, recursion: Recursion) -> None
     numbers = dict(recursion.bindings)
     for factor in factors if isinstance(factors, sp.MatrixBase) else (factors,):
         closed = close_elementary(recursion.flat(factor), recursion.laws).xreplace(numbers)
-        if any(sp.simplify(closed.diff(s)) != 0 for s in _held(closed, recursion.state)):
+        slopes = (closed.diff(symbol) for symbol in _held(closed, recursion.state))
+        if not all(_vanishes(slope, recursion) for slope in slopes):
             raise UnsupportedError(
                 f"the {recursion.title} of a network with stochastic depth",
                 "the kernel is random at infinite width and enters a block in a nonlinear way, so "
                 "its mean obeys no recursion of its own",
                 "use coin_average(net, K0=...), which enumerates the coins, or sample()",
             )
+
+
+def _vanishes(expression: sp.Expr, recursion: Recursion) -> bool:
+    """Return whether an expression is zero for every state and every hyperparameter.
+
+    It is analytic, so that one point in general position tells; to simplify it can take for ever.
+    """
+    if expression.has(GaussianExpectation):
+        return bool(sp.simplify(expression) == 0)
+    symbols = sorted(expression.free_symbols, key=sp.default_sort_key)
+    # Covariances small against variances: every point is a kernel.
+    point = {
+        symbol: sp.Rational(GENERAL + k, 97) if symbol.is_positive else sp.Rational(7 + k, 997)
+        for k, symbol in enumerate(symbols)
+        if not symbol.is_integer
+    }
+    listed = dict(recursion.layer_bindings)
+    numbers = [symbol for symbol in symbols if symbol.is_integer]
+    for chosen in product(*(dict.fromkeys(listed[symbol]) for symbol in numbers)):
+        at = {**point, **dict(zip(numbers, chosen, strict=True))}
+        if abs(sp.N(expression.xreplace(at), DIGITS)) > ZERO:
+            return False
+    return True
 
 
 def _held(expression: sp.Expr, state: Iterable[sp.Symbol]) -> list[sp.Symbol]:

@@ -61,6 +61,14 @@ def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion:
     References
     ----------
     Schoenholz et al. (2017), section 4, for the independence of gradients and stream.
+
+    Examples
+    --------
+    >>> from resexpand import Activation, Branch, LayerNorm, Linear, ResNet
+    >>> from resexpand import evaluate, gradient_moments
+    >>> net = ResNet(Branch(LayerNorm(), Activation("relu"), Linear(2, 0)), scale=1, depth=2)
+    >>> evaluate(gradient_moments(net), K0=1.0)["gradient"].round(12)
+    array([0.5       , 0.25      , 0.16666667])
     """
     ops = (op for branch in net.kinds for op in branch.maps)
     if any(op.over == "batch" for op in ops):

@@ -216,6 +216,14 @@ def implied_scale(net: ResNet) -> Recursion:
     References
     ----------
     De & Smith (2020), section 3, for the idea.
+
+    Examples
+    --------
+    >>> from resexpand import Activation, Branch, LayerNorm, Linear, ResNet
+    >>> from resexpand import evaluate, implied_scale
+    >>> net = ResNet(Branch(LayerNorm(), Activation("relu"), Linear(2, 0)), scale=1, depth=3)
+    >>> evaluate(implied_scale(net), K0=1.0)["scale"]
+    array([1.        , 0.70710678, 0.57735027, 0.5       ])
     """
     if not any(step.normalises for branch in net.kinds for step in branch.steps):
         raise UnsupportedError(

@@ -242,7 +242,7 @@ def _opening(
     if inputs == "batch":
         return *batch_stream(net), ()
     state, initial = STATES[inputs]
-    streams = () if net.is_gaussian else _mean_symbols(state)
+    streams = () if net.is_gaussian else mean_symbols(state)
     return _stream(net, state, streams, columns), initial, streams
 
 
@@ -267,7 +267,8 @@ def _outputs(stream: AnySignal, streams: Entries, read_out: Entries | None) -> t
     return (kernels, layers, *(means if len(streams) == 1 else []))
 
 
-def _mean_symbols(state: Entries) -> tuple[sp.Symbol, ...]:
+def mean_symbols(state: Entries) -> tuple[sp.Symbol, ...]:
+    """Return the means of the stream of one input or two, given its kernel."""
     names = ("m",) if len(state) == 1 else ("m_1", "m_2")
     return tuple(sp.Symbol(name, real=True) for name in names)
 

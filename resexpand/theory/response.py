@@ -34,7 +34,13 @@ from resexpand.theory.differentiation import (
     vanishing_tangents,
 )
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import conditional_kernel, kernel, read_out_moment, stream_of
+from resexpand.theory.mean_field import (
+    conditional_kernel,
+    kernel,
+    mean_symbols,
+    read_out_moment,
+    stream_of,
+)
 from resexpand.theory.noise import averaged
 from resexpand.theory.recursion import Output, Recursion
 
@@ -177,7 +183,7 @@ def coincide(expression: sp.Expr) -> sp.Expr:
     """Set two inputs equal in an expression of the pair kernel.
 
     Averages over the pair become averages over one variable after Price's theorem has been
-    applied, and the kernel entries 11, 12, 22 become ``K``.
+    applied, and the kernel entries 11, 12, 22 become ``K``, both means ``m``.
     """
     (x,) = integration_variables(1)
     pair_variables: Sequence[sp.Symbol] = integration_variables(2)
@@ -188,4 +194,6 @@ def coincide(expression: sp.Expr) -> sp.Expr:
 
     pairs = [n for n in expression.atoms(GaussianExpectation) if len(n.variables) == 2]
     replaced = expression.xreplace({node: merged(node) for node in pairs})
-    return replaced.subs(dict.fromkeys(PAIR, K), simultaneous=True)
+    (mean,) = mean_symbols((K,))
+    alike = dict.fromkeys(PAIR, K) | dict.fromkeys(mean_symbols(PAIR), mean)
+    return replaced.subs(alike, simultaneous=True)

@@ -26,7 +26,15 @@ class Loop:
             self.release.wait(60)
 
 
-def test_an_interrupt_ends_the_call_and_drops_the_rest():
+@pytest.fixture
+def heard():
+    """Let the interrupt be heard where the shell started the tests with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_the_call_and_drops_the_rest(heard):
     loop = Loop(interrupts=True)
     with pytest.raises(KeyboardInterrupt):
         run_tiles(loop, TILES, 100_000, ())

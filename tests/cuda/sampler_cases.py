@@ -22,8 +22,9 @@ BRANCHES = {
     "V tanh W": Branch(W, Activation("tanh"), V),
     "relu W": Branch(W, Activation("relu")),
 }
-MASKED = Branch(Dropout(0.6), Activation("relu"), W, StochasticDepth(0.7))
 BATCH = Branch(BatchNorm(), Activation("relu"), W)
+# No slope vanishes and few neurons are masked, so that no gradient is zero at small widths.
+MASKED = Branch(Dropout(0.8), Activation("leaky_relu"), W, StochasticDepth(0.7))
 READ = ("kernel", "layer_covariance", "output", "output_squared", "output_variance")
 DERIVED = ("chi", "response")
 GROWTH = ("tangent", "distance", "distance_squared", "residual_ratio", "residual_share")

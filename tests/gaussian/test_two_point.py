@@ -161,7 +161,8 @@ def test_growth(point) -> None:
         scale = mp.sqrt(own * start)
         assert abs(found[0] - covariance) <= error * scale
         assert abs(slope[0] - 2 * covariance) <= 4 * error * scale
-    assert error < 1e-11
+    # The rounding of an exponential grows with its argument, here up to 150.
+    assert error < 2e-11
 
 
 def test_nothing_moves() -> None:

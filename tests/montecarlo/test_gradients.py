@@ -264,5 +264,3 @@ def test_equal_inputs_have_equal_gradients(make) -> None:
 def test_refusals(make) -> None:
     with pytest.raises(UnsupportedError, match="jumps"):
         make(network(phi="sign"), "gradient", 12)
-    with pytest.raises(UnsupportedError, match="defined for 1"):
-        make(network(), "directional_derivative", 12, K0=PAIR)

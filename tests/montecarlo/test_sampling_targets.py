@@ -52,20 +52,20 @@ def test_neighbouring_chunks_are_drawn_together() -> None:
     assert together([], 4) == []
 
 
-def test_what_is_used_most_lies_near() -> None:
+def test_first_buffers_lie_in_shared_memory() -> None:
     shapes = ((2, 8), (3, 8), (1, 4))
     assert lanes.memory_for(0, shapes) == (0, 44)
     assert lanes.memory_for(16, shapes) == (16, 28)
     assert lanes.memory_for(20, shapes) == (20, 24)  # the second does not fit, the third does
     assert lanes.memory_for(100, shapes) == (44, 0)
-    near, far = np.full(20, 7.0), np.full(24, 7.0)
+    shared, remote = np.full(20, 7.0), np.full(24, 7.0)
     taken = []
     for shape in shapes:
-        array, near, far = lanes.room(near, far, shape)
+        array, shared, remote = lanes.buffer(shared, remote, shape)
         assert array.shape == shape
         assert not array.any()
         taken.append(array)
-    assert near.size == far.size == 0
+    assert shared.size == remote.size == 0
     for k, array in enumerate(taken):
         array[...] = k
     assert [float(array.mean()) for array in taken] == [0, 1, 2]  # none covers another
@@ -81,7 +81,7 @@ def test_memory_begins_with_a_line_of_the_cache() -> None:
 def test_every_function_of_the_library_is_bound() -> None:
     texts = (
         "from resexpand.montecarlo.loops.columns import LANES, gram\n"
-        "from resexpand.montecarlo.lanes import (\n    group, room,\n)\n"
+        "from resexpand.montecarlo.lanes import (\n    group, buffer,\n)\n"
         "from resexpand.montecarlo.loops.dense import dense_sampler, workspace\n"
         "from resexpand.montecarlo.weights.entries import gaussian as entries\n"
         "from resexpand.codegen.store import load",
@@ -90,5 +90,5 @@ def test_every_function_of_the_library_is_bound() -> None:
     )
     assert with_bindings(texts, "cpu") == [texts[0], texts[2]]
     bound = with_bindings(texts, "cuda")[-1].splitlines()[1:]
-    names = ("gram", "group", "linear", "read_out", "room", "workspace")
+    names = ("buffer", "gram", "group", "linear", "read_out", "workspace")
     assert bound == [f"{name} = _t.bind({name})" for name in names]

@@ -71,7 +71,7 @@ def test_auto_says_why() -> None:
     ):
         assert chosen_method("auto", LAWS[name]) == (method, LAWS[name].reason)
         assert chosen_method("dense", LAWS[name]) == ("dense", "as asked")
-    assert weight_law(2 * u - 1).samplers == {"dense": "dense"}
+    assert weight_law(2 * u - 1).samplers == {"dense": "loops.dense"}
     found = sample(NET, "kernel", **ARGUMENTS)
     assert found["kernel"].method == "function-space"
     assert "Gaussian" in found.method_reason

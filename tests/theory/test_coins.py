@@ -11,6 +11,7 @@ from resexpand import (
     Activation,
     Branch,
     DropPath,
+    LayerNorm,
     Linear,
     ResNet,
     StochasticDepth,
@@ -89,3 +90,14 @@ def test_coins_of_linear_networks_close_for_pairs() -> None:
         net = ResNet(Branch(Linear(W, B), kind(0.5)), scale=RHO, depth=1)
         found = evaluate(kernel(net, 2), K0=PAIR)["K"][-1, 0, 1]
         assert found == pytest.approx(0.3 + RHO**2 * square * (W * 0.3 + B), rel=1e-13)
+
+
+def test_a_normalised_stream_is_judged_at_once() -> None:
+    """The slopes of these kernels are too large to be simplified in minutes."""
+    branch = Branch(Linear(1.3, B), Activation("relu"), Linear(W, B), StochasticDepth(0.6))
+    net = ResNet(branch, scale=RHO, depth=3, post_norm=LayerNorm())
+    with pytest.raises(UnsupportedError, match="coin_average"):
+        kernel(net, inputs=2)
+    assert coin_average(net, K0=PAIR).K_var[1:, 0, 1].min() > 0
+    mean = kernel(net)
+    np.testing.assert_allclose([float(k) for k in mean.unroll(1, {"K0": START})["K"]], [START, 1])

@@ -78,6 +78,10 @@ def test_branches_that_end_in_an_activation(norm: Callable[..., LayerNorm]) -> N
     np.testing.assert_allclose(evaluate(kernel(net, 2), K0=PAIR)["K"], expected, rtol=1e-13)
     one = evaluate(kernel(net), K0=0.7)
     np.testing.assert_allclose(one["K"], [k[1, 1] for k in expected], rtol=1e-13)
+    centred = one["K"] - (one["m"] ** 2 if norm is LayerNorm else 0)
+    tangent = evaluate(response(net, "tangent"), K0=0.7)["chi_0"]
+    factors = 1 + RHO**2 * W / 2 / (centred + 0.1)[:-1]
+    np.testing.assert_allclose(tangent[1:] / tangent[:-1], factors, rtol=1e-13)
     assert one["m"][-1] == pytest.approx(m[1], rel=1e-13)
     found = evaluate(response(net), K0=0.7)["chi_0"]
     moved = [evaluate(kernel(net), K0=0.7 + s)["K"] for s in (1e-5, -1e-5)]

@@ -1,4 +1,4 @@
-"""What the primitives of `resexpand.montecarlo.lanes` are on a GPU: threads of one block.
+"""GPU versions of the functions of `resexpand.montecarlo.lanes`: lanes are threads of one block.
 
 Sums over lanes go through shared memory in the order of a binary tree, which is the same every
 time; the number of lanes is a power of two. Warp shuffles would save steps, but the simulator has
@@ -25,29 +25,29 @@ from resexpand.montecarlo import lanes
 from resexpand.montecarlo.random import philox
 
 SUMS = 2
-"""Sums that are formed at a time: so many numbers per lane open the shared memory of a block."""
+"""Sums formed at a time; their numbers, one per lane, lie first in the shared memory of a block."""
 
 
-def turns(n: int) -> int:
-    """Return how many of n entries fall to the thread; a shift, the number of lanes being 2^k."""
+def lane_share(n: int) -> int:
+    """Return the number of entries of this thread; a shift, since the number of lanes is 2^k."""
     count = cuda.blockDim.x
     return int(np.uint32(n + count - 1 - cuda.threadIdx.x) >> np.uint32(31 - cuda.clz(count)))
 
 
-def entry(turn: int) -> int:
+def lane_entry(turn: int) -> int:
     """Return the entry of a turn: neighbouring threads take neighbouring entries.
 
-    Unsigned on the way, so that no index has to be looked at for being negative.
+    The index is unsigned in between, so that the compiler emits no test for negative indices.
     """
     return int(np.uint32(cuda.threadIdx.x + turn * cuda.blockDim.x))
 
 
-def leads() -> bool:
+def is_leader() -> bool:
     """Return whether this is the first thread of the block."""
     return bool(cuda.threadIdx.x == 0)
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait for all threads of the block."""
     cuda.syncthreads()
 
@@ -98,18 +98,18 @@ def group_count() -> int:
 
 
 def at_once(size: int, cached: int) -> int:
-    """Return all: what a block works on is not cut into pieces."""
+    """Return the whole size: the loops of a block are not cut into pieces."""
     return max(size, 1)
 
 
 def memories(memory: Any) -> Any:
-    """Return what sums leave of the shared memory, and the block's row of the global one."""
-    near = cuda.shared.array(0, types.float64)
-    return near[SUMS * cuda.blockDim.x :], memory[cuda.blockIdx.x]
+    """Return the shared memory behind that of the sums, and the block's row of global memory."""
+    shared = cuda.shared.array(0, types.float64)
+    return shared[SUMS * cuda.blockDim.x :], memory[cuda.blockIdx.x]
 
 
-def _typed_again(typing_context: Any, array: Any) -> Any:
-    """Hide where an array comes from: addresses kept over the layers would fill registers."""
+def _typed_opaque(typing_context: Any, array: Any) -> Any:
+    """Force a reload of the address: addresses kept over the layers would fill registers."""
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         view = context.make_array(array)(context, builder, arguments[0])
@@ -138,7 +138,7 @@ def _typed_product(typing_context: Any, a: Any, b: Any) -> Any:
 
 
 def _typed_fresh(typing_context: Any, word: Any) -> Any:
-    """Hide where a number comes from: the ten keys that follow from one would fill registers."""
+    """Make a number opaque: the ten keys derived from it would otherwise fill registers."""
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         wide = ir.IntType(64)
@@ -152,10 +152,10 @@ def _typed_fresh(typing_context: Any, word: Any) -> Any:
 
 def _exchange() -> None:
     substitutes: dict[Function, Function] = {
-        lanes.turns: turns,
-        lanes.entry: entry,
-        lanes.leads: leads,
-        lanes.meet: meet,
+        lanes.lane_share: lane_share,
+        lanes.lane_entry: lane_entry,
+        lanes.is_leader: is_leader,
+        lanes.barrier: barrier,
         lanes.over_lanes: over_lanes,
         lanes.pair_over_lanes: pair_over_lanes,
         lanes.group: group,
@@ -167,7 +167,7 @@ def _exchange() -> None:
         target.exchange(plain, target.scalar(substitute))
     if not SIMULATED:
         target.exchange(lanes.shaped, intrinsic(lanes.typed_view))
-        target.exchange(lanes.again, intrinsic(_typed_again))
+        target.exchange(lanes.opaque, intrinsic(_typed_opaque))
         target.exchange(philox.product, intrinsic(_typed_product))
         target.exchange(philox.fresh, intrinsic(_typed_fresh))
 

@@ -82,7 +82,7 @@ class Networks:
     def memory(self) -> tuple[int, int]:
         """Numbers that a network keeps in shared and in global memory."""
         matrix, _, _, added_to, width, scales, laws, _, twin_roots = self.given
-        shapes = on_host(self.text.rooms)(matrix, added_to, width, scales, laws, twin_roots)
+        shapes = on_host(self.text.buffers)(matrix, added_to, width, scales, laws, twin_roots)
         return memory_for(SHARED_BYTES // NUMBER - SUMS * self.lanes, shapes)
 
     def draw(
@@ -148,18 +148,18 @@ class Networks:
         groups: int,
     ) -> dict[str, Floats]:
         """Draw networks by one launch."""
-        near, far = self.memory
+        shared, remote = self.memory
         sizes = [draws * size_of(shape) for shape in shapes.values()]
         ends = np.cumsum([0, *sizes]).tolist()
-        memory = cuda.device_array((groups, max(far, 1)), np.float64)
+        memory = cuda.device_array((groups, max(remote, 1)), np.float64)
         everything = cuda.device_array(max(ends[-1], 1), np.float64)
         _clear[CLEARING](everything)
         views = [
             everything[begin:end].reshape((draws, *shape)) if end > begin else _nothing(len(shape))
             for begin, end, shape in zip(ends, ends[1:], shapes.values(), strict=False)
         ]
-        shared = NUMBER * (near + SUMS * self.lanes)
-        kernel = self.text.draw_networks[groups, self.lanes, 0, shared]
+        size = NUMBER * (shared + SUMS * self.lanes)
+        kernel = self.text.draw_networks[groups, self.lanes, 0, size]
         kernel(first, draws, *keys, *self.arguments, memory, blocks, *views)
         flat = everything.copy_to_host()
         return {

@@ -33,10 +33,10 @@ def twin_{j}(source, target, first, count):
     """Write phi(u) for the twin."""
     for c in range(first, first + count):
         u, new = source[c], target[c]
-        for turn in range(turns(u.size)):
-            i = entry(turn)
+        for turn in range(lane_share(u.size)):
+            i = lane_entry(turn)
             new[i] = {value}
-    meet()
+    barrier()
 '''
 
 

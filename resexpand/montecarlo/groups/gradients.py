@@ -1,16 +1,16 @@
 r"""Gradients: `p_a^l = dy_a/dh_a^l` of one output, propagated back through every network.
 
-On the way forward each network keeps, per layer and operation, the columns that met it: memory of
+On the way forward each network keeps the columns in front of every operation: memory of
 `depth * operations * (columns + 1) * width` numbers per thread, where a network without gradients
 needs three times `columns * width`. On the way back
 
     p^L = (dx/dh^L)^T w sqrt(s/N),      x = phi(h^L) or h^L, w: the weights of the read-out
     p^{l-1} = p^l + rho_l (the branch of block l, transposed) p^l
 
-an activation multiplies by phi'(u) at the u it met, a `Linear` by the transpose of the weights that
-acted on the way forward (`function_space_transpose`, `dense_transpose`; of rotations,
+an activation multiplies by phi'(u) at its argument u, a `Linear` by the transpose of the weights
+of the forward pass (`function_space_transpose`, `dense_transpose`; of rotations,
 `weights.haar_columns_transpose`, `weights.haar_householder_transpose`). Under averages over
-a batch `p_a^l` is the derivative of the sum of the outputs of the batch. Left behind are
+a batch `p_a^l` is the derivative of the sum of the outputs of the batch. The records are
 
     gradients    p_a^l . p_b^l                                                       l = 0 ... L
     ntk_layers   sum over the linear operations of block l+1 of C_ab (g_a . g_b),    l = 0 ... L-1
@@ -48,10 +48,10 @@ def gradients_{j}(kept, columns{phi.parameters}):
     """Multiply gradients by phi'(u)."""
 {phi.reads}    for a in range(columns.shape[0]):
         u, g = kept[a], columns[a]
-{drawn}{phi.averages}        for turn in range(turns(g.size)):
-            i = entry(turn)
+{drawn}{phi.averages}        for turn in range(lane_share(g.size)):
+            i = lane_entry(turn)
             {phi.value}
-    meet()
+    barrier()
 '''
 
 IMPORTS = """\
@@ -76,14 +76,14 @@ FACTORY = """\
 from resexpand.montecarlo.weights.products import left_products_by_{products} as left_products
 transposed, read_out_transposed = dense_transpose(entries, left_products)"""
 
-ROOMS = {
+BUFFERS = {
     "p": "(inputs, length)",
     "g": "(inputs, length)",
     "back": "transpose_workspace(weighted, inputs, length)",
     "met": "(depth + 1, laws.shape[0], inputs, length)",
     "acted_on": "(depth + 1, laws.shape[0], weighted, length)",
 }
-TANGENT_ROOMS = {"tangents": "(depth + 1, inputs, length)"}
+TANGENT_BUFFERS = {"tangents": "(depth + 1, inputs, length)"}
 
 EPILOGUE = """\
         place = (key0, key1, depth + 1, draw)
@@ -94,7 +94,8 @@ EPILOGUE = """\
 {opening}        write_products(p, width, gradients[n, depth])
 {last_overlap}{last_pairing}        for layer in range(depth, 0, -1):
             place = (key0, key1, layer, draw)
-            p, g, back, met, acted_on = again(p), again(g), again(back), again(met), again(acted_on)
+            p, g, back = opaque(p), opaque(g), opaque(back)
+            met, acted_on = opaque(met), opaque(acted_on)
 {post}            scaled(p, scales[layer - 1], g)
 {block}
 {skip}            add_gradients(g, p)
@@ -128,7 +129,7 @@ def write_overlaps(gradients, top, width, out):
     for a in range(out.shape[0]):
         for b in range(out.shape[0]):
             value = dot(gradients[a], top[b], width)
-            if leads():
+            if is_leader():
                 out[a, b] = value
 '''
 
@@ -155,7 +156,7 @@ class Gradients(ColumnGroup):
 
     @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
-        """What is left behind by layer."""
+        """Records by layer."""
         square = (self.count, self.count)
         pairings = {"pairings": (1,)} if self.paired else {}
         overlaps = {"overlaps": square} if self.overlapped else {}
@@ -181,11 +182,11 @@ class Gradients(ColumnGroup):
         return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("a")), *overlaps]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
-        """Return the line that keeps what the activation meets."""
+        """Return the line that keeps the argument of the activation."""
         return f"keep({source}, met[layer - 1, {j}])"
 
     def before_linear(self, site: str, k: int, source: str) -> str:
-        """Return the line that keeps what the operation acts on."""
+        """Return the line that keeps the argument of the operation."""
         return f"keep({source}, acted_on[layer - 1, {k}])" if site == "gradients" else ""
 
     def reading(self, site: str) -> str:
@@ -194,7 +195,7 @@ class Gradients(ColumnGroup):
         return kept if site == "pairings" else ""
 
     def sampler(self, module: str, target: str = "cpu") -> str:
-        """Return the import lines, and what makes the transpose of the dense sampler.
+        """Return the import lines, and the line that makes the transpose of the dense sampler.
 
         Raises
         ------
@@ -213,10 +214,10 @@ class Gradients(ColumnGroup):
         return f"{text}\n{factory}" if module == "loops.dense" else text
 
     @property
-    def rooms(self) -> Mapping[str, str]:
+    def buffers(self) -> Mapping[str, str]:
         """Where gradients and columns are kept."""
         tops = {"top": "(inputs, length)"} if self.overlapped else {}
-        return {**ROOMS, **(TANGENT_ROOMS if self.paired else {}), **tops}
+        return {**BUFFERS, **(TANGENT_BUFFERS if self.paired else {}), **tops}
 
     def prologue(self) -> str:
         """Return the line that looks for the tangent."""
@@ -252,7 +253,7 @@ class Gradients(ColumnGroup):
 
 
 def _turned_back(j: int, op: Map) -> MapCall:
-    """Return the call of what a map makes of a gradient, `value` being the whole statement."""
+    """Return the call of the transposed map; `value` is the whole statement."""
     if op.is_function:
         slope = slope_call(j, op, "u")
         return replace(slope, value=f"g[i] *= {slope.value}")

@@ -1,8 +1,8 @@
-"""`ColumnGroup`: what a sampler has to know about a group of columns to carry it along.
+"""`ColumnGroup`: a group of columns that a sampler propagates together with the inputs.
 
 A network is propagated as columns of N neurons. A group holds columns `x_0 ... x_{n-1}` that pass
 through the branch of every block: an activation acts on them by a loop that the group writes, and a
-`Linear` multiplies all columns of all groups with one and the same weight matrix. What comes out of
+`Linear` multiplies all columns of all groups with one and the same weight matrix. The image of
 column `j` is added to column `j + shift` of the group:
 
     shift = 0   x_j <- x_j + rho f(x)_j                        inputs, tangents
@@ -44,7 +44,7 @@ class ColumnGroup:
     rank : int
         Place among the groups.
     shift : int
-        0 if a column receives what the branch makes of it, 1 if the next column does.
+        0 if a column receives its own image under the branch, 1 if the next column does.
     biased : bool
         Whether its first column (of the inputs: each) stands for an input, so that biases are
         added to the image.
@@ -70,7 +70,7 @@ class ColumnGroup:
 
     @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
-        """Names, and shapes per layer, of what the group leaves behind on its own."""
+        """Names and shapes per layer of the records that the group writes itself."""
         return {}
 
     def at(self, inputs: int) -> Self:
@@ -78,11 +78,11 @@ class ColumnGroup:
         return self
 
     def joined(self, other: Self) -> Self:
-        """Return the group that serves what both were asked for; itself, if all are equal."""
+        """Return the group that serves both requests; itself if they are equal."""
         return self
 
     def start(self, kernel: Floats, root: Floats) -> Floats:
-        """Return what makes the columns at layer 0 from normals, shape (D + 1, carried + tops).
+        """Return the map from normals to the columns at layer 0, shape (D + 1, carried + tops).
 
         Parameters
         ----------
@@ -106,19 +106,19 @@ class ColumnGroup:
         return ""
 
     def before_linear(self, site: str, k: int, source: str) -> str:
-        """Return the line that writes to a site what the k-th `Linear` acts on, or ""."""
+        """Return the line that records the argument of the k-th `Linear`, or ""."""
         return ""
 
     def closing(self, site: str, result: str) -> str:
-        """Return the line that writes to a site what the branch gives before it is added, or ""."""
+        """Return the line that records the image of the branch before it is added, or ""."""
         return ""
 
     def sampler(self, module: str, target: str = "cpu") -> str:
-        """Return what the texts of the group need with the sampler in a module, or ""."""
+        """Return the imports of the group for the sampler in a module, or ""."""
         return ""
 
     @property
-    def rooms(self) -> Mapping[str, str]:
+    def buffers(self) -> Mapping[str, str]:
         """Arrays that a network needs beside its columns: shapes, as text, by name."""
         return {}
 
@@ -138,7 +138,7 @@ class ColumnGroup:
         return ""
 
     def require(self, branch: Branch, names: str) -> None:
-        """Refuse branches through which the group cannot go, on behalf of these observables.
+        """Refuse branches that the group cannot pass; `names` are the observables that need it.
 
         Raises
         ------
@@ -154,7 +154,7 @@ def phi_call(j: int, op: Map, column: str) -> MapCall:
 
 
 def slope_call(j: int, op: Map, column: str) -> MapCall:
-    """Return that of its derivative, where it exists; at a kink the mean of both sides."""
+    """Return the call of its derivative; at a kink, of the mean of both sides."""
     slope = AveragedMap(op.averages, without_deltas(op.derivative(1)))
     return map_call(f"phi_{j}_prime", j, op, slope, column)
 
@@ -168,13 +168,13 @@ def refuse(branch: Branch, names: str, wrong: Callable[[Map], str], remedy: str)
     names : str
         Labels of the observables that ask.
     wrong : callable
-        Says why a map does not do; empty if it does.
+        Returns why a map is refused; empty if it is not.
     remedy : str
 
     Raises
     ------
     UnsupportedError
-        For the first map that does not do.
+        For the first map that is refused.
     """
     for op in branch.maps:
         if why := wrong(op):

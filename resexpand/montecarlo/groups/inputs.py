@@ -18,10 +18,10 @@ def inputs_{j}(source, target, count{phi.parameters}):
     """Write phi(h) for the inputs."""
 {phi.reads}    for c in range(count):
         h, new = source[c], target[c]
-{drawn}{phi.averages}        for turn in range(turns(h.size)):
-            i = entry(turn)
+{drawn}{phi.averages}        for turn in range(lane_share(h.size)):
+            i = lane_entry(turn)
             new[i] = {phi.value}
-    meet()
+    barrier()
 '''
 
 

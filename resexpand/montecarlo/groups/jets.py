@@ -5,8 +5,8 @@ With every residual scale multiplied by `lambda`, the stream of one input is a p
     h^l(lambda) = sum_j J_j^l lambda^j,     J_0 = h^0,
 
 with the same weights for all lambda; `T_j = J_j` is the term of order j of the network at its own
-scale, `h^l = sum_j T_j^l` where the series converges. Block l adds to `J_{j+1}` what the branch
-makes of `J_j`: an activation maps the jet of its argument to the jet of its value, through the
+scale, `h^l = sum_j T_j^l` where the series converges. Block l adds the image of `J_j` under
+the branch to `J_{j+1}`: an activation maps the jet of its argument to the jet of its value, by the
 recurrences of `resexpand.series.jets`; a `Linear` acts on every coefficient, its bias on the first.
 
 Coefficients that are still zero, `J_j^l` for j > l, cost no random numbers: the sampler finds the
@@ -36,10 +36,10 @@ LOOP = '''
 @chunk
 def jets_{j}(source, target, first{phi.parameters}):
     """Write the Taylor coefficients of phi(h) from those of h."""
-{phi.reads}{drawn}{rows}    for turn in range(turns(h0.size)):
-        i = entry(turn)
+{phi.reads}{drawn}{rows}    for turn in range(lane_share(h0.size)):
+        i = lane_entry(turn)
         {news} = phi_{j}_jet({olds}{rest})
-    meet()
+    barrier()
 '''
 
 

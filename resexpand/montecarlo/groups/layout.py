@@ -1,4 +1,4 @@
-"""The columns of a network: which group stands where, and what every sampler reads off it.
+"""The layout: the places of the groups of columns in a network, and the arrays derived from it.
 
 The S columns of the stream are ordered so that the F columns that pass through the branch come
 first: the carried columns of every group, in the order of their ranks, then the columns of each
@@ -94,7 +94,7 @@ class Layout:
 
     @cached_property
     def added_to(self) -> NDArray[np.int64]:
-        """Column of the stream that receives what the branch makes of each carried column."""
+        """Column of the stream to which the image of each carried column is added."""
         into = [
             self.places[type(group)][j + group.shift]
             for group in self.groups
@@ -111,11 +111,11 @@ class Layout:
 
     @cached_property
     def sites(self) -> dict[str, tuple[int, ...]]:
-        """What the groups leave behind on their own: shapes per layer by name."""
+        """Records of the groups: shapes per layer by name."""
         return {site: shape for group in self.groups for site, shape in group.sites.items()}
 
     def matrix(self, kernel: Floats) -> Floats:
-        """Return what makes the columns at layer 0 from normals, shape (D + 1, S).
+        """Return the map from normals to the columns at layer 0, shape (D + 1, S).
 
         Raises
         ------
@@ -129,6 +129,6 @@ class Layout:
         return matrix
 
     def require(self, branch: Branch, names: Mapping[type[ColumnGroup], str]) -> None:
-        """Refuse branches that a group cannot pass; `names` says which observables need it."""
+        """Refuse branches that a group cannot pass; `names` holds the observables that need it."""
         for group in self.groups:
             group.require(branch, names.get(type(group), "sampling"))

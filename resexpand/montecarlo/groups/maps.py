@@ -1,11 +1,10 @@
-"""How the loops of the groups call a map: with its parameters, and averages taken before.
+"""Calls of a map in the loops of the groups: its parameters, averages and noise.
 
 A map of a neuron's own value alone is one function. One with parameters reads them from the row
 `laws[j]` of its operation; one with averages takes each of them over the neurons of a column before
 that column is mapped. Its derivatives are of the same form (`resexpand.network.differentials`).
-Noise is made of uniform numbers, drawn into rows of scratch before a column is mapped. They are a
-function of the column that a loop is about, so derivatives of a column and the way back draw those
-of the column again.
+Noise is made of uniform numbers, drawn into rows of scratch before a column is mapped. They depend
+on the column alone, so derivatives of a column and back-propagation draw the same noise again.
 Averages over a batch are taken neuron by neuron, of all columns of a batch at once (`batch_loop`).
 """
 
@@ -16,17 +15,24 @@ from dataclasses import dataclass
 import sympy as sp
 
 from resexpand.codegen.source import scalar_function
-from resexpand.montecarlo.random.streams import MOST_NOISE, NOISE_COLUMNS
 from resexpand.network.differentials import OTHER, AveragedMap
 from resexpand.network.operation import Map, Noise, X
+
+# Layout of the counters of noise (`resexpand.montecarlo.random.streams`). The numbers stand here
+# because that module loads Numba, and texts of samplers are written without it.
+MOST_NOISE = 4
+"""Random numbers that one operation may draw at a neuron."""
+
+NOISE_COLUMNS = 2**24
+"""Columns that a noise of one operation may have."""
 
 MEAN = '''
 @reduction
 def {name}({columns}, width{rest}):
     """Return an average over the neurons."""
     total = 0.0
-    for turn in range(turns(width)):
-        i = entry(turn)
+    for turn in range(lane_share(width)):
+        i = lane_entry(turn)
         total += {name}_term({entries}{rest})
     return over_lanes(total) / width
 '''
@@ -39,11 +45,11 @@ def {loop}({arguments}, width, law):
 {reads}    size = {count}
 {size}    for first_of in range(0, {count}, size):
         behind = first_of + size
-        for turn in range(turns(width)):
-            i = entry(turn)
+        for turn in range(lane_share(width)):
+            i = lane_entry(turn)
 {averages}            for c in range(first_of, behind):
                 {new} = {value}
-    meet()
+    barrier()
 '''
 
 BATCH_MEAN = """\
@@ -56,26 +62,26 @@ BATCH_MEAN = """\
 
 @dataclass(frozen=True)
 class MapCall:
-    """Texts that go into the loop of a group, empty where the map has no use for them.
+    """Texts for the loop of a group; empty where the map does not need them.
 
     Attributes
     ----------
     functions : tuple of str
-        What the loop calls.
+        Functions that the loop calls.
     parameters, given : str
-        Further parameters of the loop, and what its call gives for them.
+        Further parameters of the loop, and the arguments of its call for them.
     reads : str
         Lines that read the parameters of the map.
     averages : str
         Lines that take the averages of a column.
     value : str
-        What a neuron computes.
+        Expression of one neuron.
     noise : tuple of (sympy.Symbol, sympy.Expr)
         Every noise as a function of a uniform number.
     uniforms : tuple of sympy.Symbol
         These numbers.
     fills : tuple of str
-        Calls that draw them, with a place for the column that they belong to.
+        Calls that draw them; ``{column}`` stands for their column.
     """
 
     functions: tuple[str, ...]
@@ -137,7 +143,7 @@ def map_call(name: str, j: int, op: Map, averaged: AveragedMap, *columns: str) -
 
 
 def _fill(noise: Noise, j: int, k: int) -> str:
-    """Return the call that draws a noise of operation j, with a place for the column."""
+    """Return the call that draws a noise of operation j; ``{column}`` stands for its column."""
     one = noise.over == "block"
     vector = (MOST_NOISE * j + k) * NOISE_COLUMNS
     column = "0" if noise.shared else "{column}"
@@ -162,7 +168,7 @@ def batch_loop(
     op : Map
         The operation.
     *entries : str
-        Entry ``i`` of column ``c``: what is written, `X`, and `OTHER` if there is one.
+        Entry ``i`` of column ``c`` of the result, of `X`, and of `OTHER` if there is one.
     """
     new, *read = entries
     given = ", ".join(read)
@@ -203,9 +209,9 @@ def _reads(op: Map) -> str:
 def _scalars(
     name: str, op: Map, averaged: AveragedMap, columns: int
 ) -> tuple[list[str], list[str]]:
-    """Return the functions of one neuron: the terms of the averages, and what is computed.
+    """Return the functions of one neuron: the terms of the averages, and the value.
 
-    With them, what each takes behind the entries of the columns.
+    The second list holds their arguments behind the entries of the columns.
     """
     texts = [f"p{k}" for k in range(len(op.parameters))]
     uniforms, noise = _noise(op)

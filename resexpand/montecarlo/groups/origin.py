@@ -1,4 +1,4 @@
-"""The origin: the states `h_a^0` at layer 0, kept beside the stream to measure how far it went."""
+"""The origin: the states `h_a^0` at layer 0, kept to measure the distance of the stream from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resexpand.montecarlo.groups.group import ColumnGroup, Floats
 
 @dataclass(frozen=True)
 class Origin(ColumnGroup):
-    """One column per input that nothing is added to and no branch acts on."""
+    """One column per input, which no block changes."""
 
     name: ClassVar[str] = "origin"
     rank: ClassVar[int] = 5

@@ -6,10 +6,10 @@ network with its gates held fixed is a sum over the blocks that a path passes:
 
     h^l = sum_k p_k^l,        p_0 = h^0,        p_k: all paths through k of the first l blocks.
 
-Block l adds to `p_{k+1}` what the branch makes of `p_k`: an activation maps `p_k` to `D p_k`, the
-intercept goes to k = 0; a `Linear` acts on every column, its bias on k = 0. No series is cut off:
-the sum over k = 0 ... L is h^L to rounding, for every scale. Intercepts and biases of block l start
-a path there, which counts as one of length one.
+Block l adds the image of `p_k` under the branch to `p_{k+1}`: an activation maps `p_k` to `D p_k`,
+the intercept goes to k = 0; a `Linear` acts on every column, its bias on k = 0. No series is cut
+off: the sum over k = 0 ... L is h^L to rounding, for every scale. Intercepts and biases of block l
+start a path there, which counts as one of length one.
 
 Source: Dherin & Munn, arXiv:2510.03470, section on piecewise-linear blocks.
 """
@@ -37,14 +37,14 @@ def paths_{j}(source, target, first, count{phi.parameters}):
 {phi.reads}{drawn}    h = source[0]
     for k in range(count):
         p, new = source[first + k], target[first + k]
-        for turn in range(turns(h.size)):
-            i = entry(turn)
+        for turn in range(lane_share(h.size)):
+            i = lane_entry(turn)
             new[i] = {slope.value} * p[i]
     new = target[first]
-    for turn in range(turns(h.size)):
-        i = entry(turn)
+    for turn in range(lane_share(h.size)):
+        i = lane_entry(turn)
         new[i] += {phi.value} - {slope.value} * h[i]
-    meet()
+    barrier()
 '''
 
 

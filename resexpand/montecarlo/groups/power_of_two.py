@@ -1,7 +1,7 @@
 r"""Rescaling: networks that outgrow float64, divided by powers of two as they grow.
 
 Where every activation of the branch is positively homogeneous, `phi(c x) = c phi(x)` for c > 0
-(identity, relu, leaky_relu, abs, and what is made of two slopes that meet at 0), all columns of the
+(identity, relu, leaky_relu, abs, and other functions with two slopes around 0), all columns of the
 stream may be divided by one number without a change of anything else, if later biases are:
 
     h -> 2^-k h,        t -> 4^-k t  (bias variances).
@@ -69,7 +69,7 @@ def is_rescalable(branch: Branch) -> bool:
 
 
 def in_true_size(sites: Mapping[str, Floats], exponents: Floats) -> dict[str, Floats]:
-    """Return what a sampler left behind in true size; infinite beyond the range of float64.
+    """Return the records of a sampler in true size; infinite beyond the range of float64.
 
     Parameters
     ----------

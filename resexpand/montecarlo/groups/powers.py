@@ -1,8 +1,9 @@
-"""Columns by power: what jets and paths of one input have in common.
+"""Columns by power: the common base of jets and paths of one input.
 
-The stream of one input is taken apart into `x_0 + x_1 + ... + x_k`; block l adds to `x_{j+1}` what
-the branch makes of `x_j`. `resexpand.montecarlo.groups.jets` counts powers of the residual scale,
-`resexpand.montecarlo.groups.paths` blocks that a path passes.
+The stream of one input is split into `x_0 + x_1 + ... + x_k`; block l adds the image of `x_j` under
+the branch to `x_{j+1}`. The index is the power of the residual scale in
+`resexpand.montecarlo.groups.jets`, and the number of blocks on a path in
+`resexpand.montecarlo.groups.paths`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Powers(ColumnGroup):
 
     @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
-        """What is left of h beyond each order."""
+        """Remainder of h beyond each order."""
         return {f"{self.name}_remainders": (self.order + 1,)}
 
     def joined(self, other: Self) -> Self:

@@ -1,4 +1,4 @@
-"""The steps: what each block adds to the states of the inputs, before its residual scale."""
+"""The steps: images of the inputs under each branch, before the residual scale."""
 
 from __future__ import annotations
 

@@ -37,10 +37,10 @@ def tangents_{j}(source, target, first, parents{phi.parameters}):
     """Write phi'(h) v for the tangents."""
 {phi.reads}    for t in range(parents.size):
         h, v, new = source[parents[t]], source[first + t], target[first + t]
-{drawn}{phi.averages}        for turn in range(turns(h.size)):
-            i = entry(turn)
+{drawn}{phi.averages}        for turn in range(lane_share(h.size)):
+            i = lane_entry(turn)
             new[i] = {phi.value}
-    meet()
+    barrier()
 '''
 
 PARENTS = {"variance": 0, "covariance": 1, "direction": 0}
@@ -122,7 +122,7 @@ class Tangents(ColumnGroup):
 
 
 def _moved(j: int, op: Map) -> MapCall:
-    """Return the call of what a map makes of a tangent."""
+    """Return the call that maps a tangent."""
     if op.is_function:
         slope = slope_call(j, op, "h")
         return replace(slope, value=f"{slope.value} * v[i]")

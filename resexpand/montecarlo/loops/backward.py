@@ -1,7 +1,7 @@
-"""Loops of the way back that both samplers share: what is kept, multiplied and read off.
+"""Loops of back-propagation that both samplers share.
 
-A network keeps, by layer and operation, the columns that met it (`groups.gradients`); gradients
-`p_a = dy_a/dh_a` of one output are rows like columns, one per input.
+A network keeps the columns in front of every operation of every layer (`groups.gradients`).
+Gradients `p_a = dy_a/dh_a` of one output are rows like columns, one per input.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import loop
-from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Columns, dot
 from resexpand.montecarlo.loops.function_space import Law
 
@@ -20,10 +20,10 @@ def keep(source: Columns, kept: Columns) -> None:
     """Copy the first columns."""
     for c in range(kept.shape[0]):
         old, new = source[c], kept[c]
-        for turn in range(turns(new.size)):
-            i = entry(turn)
+        for turn in range(lane_share(new.size)):
+            i = lane_entry(turn)
             new[i] = old[i]
-    meet()
+    barrier()
 
 
 @loop
@@ -31,21 +31,21 @@ def scaled(gradients: Columns, scale: float, out: Columns) -> None:
     """Write the gradients times a number."""
     for a in range(gradients.shape[0]):
         p, g = gradients[a], out[a]
-        for turn in range(turns(g.size)):
-            i = entry(turn)
+        for turn in range(lane_share(g.size)):
+            i = lane_entry(turn)
             g[i] = scale * p[i]
-    meet()
+    barrier()
 
 
 @loop
 def add_gradients(step: Columns, gradients: Columns) -> None:
-    """Close a block on the way back, `p += (what came back through the branch)`."""
+    """Add the gradients that came back through the branch, `p += g`."""
     for a in range(step.shape[0]):
         g, p = step[a], gradients[a]
-        for turn in range(turns(p.size)):
-            i = entry(turn)
+        for turn in range(lane_share(p.size)):
+            i = lane_entry(turn)
             p[i] += g[i]
-    meet()
+    barrier()
 
 
 @loop
@@ -54,7 +54,7 @@ def write_products(gradients: Columns, width: int, out: NDArray[np.float64]) -> 
     for a in range(gradients.shape[0]):
         for b in range(a + 1):
             value = dot(gradients[a], gradients[b], width)
-            if leads():
+            if is_leader():
                 out[a, b] = value
                 out[b, a] = value
 
@@ -65,7 +65,7 @@ def write_covariance(source: Columns, width: int, law: Law, out: NDArray[np.floa
     for a in range(out.shape[0]):
         for b in range(a + 1):
             value = law[0] / width * dot(source[a], source[b], width) + law[1]
-            if leads():
+            if is_leader():
                 out[a, b] = value
                 out[b, a] = value
 
@@ -74,12 +74,13 @@ def write_covariance(source: Columns, width: int, law: Law, out: NDArray[np.floa
 def add_tangent_kernel(
     source: Columns, gradients: Columns, width: int, law: Law, out: NDArray[np.float64]
 ) -> None:
-    """Add what the parameters of one linear operation give, `(s x_a . x_b / N + t) g_a . g_b`."""
+    """Add the share of one linear operation, `(s x_a . x_b / N + t) g_a . g_b`."""
     for a in range(out.shape[0]):
         for b in range(a + 1):
             covariance = law[0] / width * dot(source[a], source[b], width) + law[1]
             value = covariance * dot(gradients[a], gradients[b], width)
-            if leads():
+            # Behind `dot` all lanes hold the same sum; one of them adds it.
+            if is_leader():
                 out[a, b] += value
                 if a != b:
                     out[b, a] += value
@@ -102,5 +103,5 @@ def write_pairing(
     product = 0.0
     for a in range(gradients.shape[0]):
         product += dot(gradients[a], tangents[a], width)
-    if leads():
+    if is_leader():
         out[0] = product

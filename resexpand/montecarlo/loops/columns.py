@@ -1,10 +1,9 @@
 """The columns of one network, and the few loops over them that every sampler needs.
 
 A network of width `N` is propagated as columns of neurons: the states `h_1 ... h_D` of its inputs,
-then other groups such as tangents or jets (`resexpand.montecarlo.groups.layout` says which column
-is what). Arrays of columns have shape `(C, P)`, one contiguous row per column, with `P > N` a
-multiple of `LANES` so that vector loops have no remainder. Entries from `N` on are finite and
-without meaning.
+then other groups such as tangents or jets, in the order of `resexpand.montecarlo.groups.layout`.
+Arrays of columns have shape `(C, P)`, one contiguous row per column, with `P > N` a multiple of
+`LANES` so that vector loops have no remainder. Entries from `N` on are finite and without meaning.
 
 `triangular_factor` is the Gram-Schmidt process. It differs from the textbook: a column that shrank
 is orthogonalised a second time ("twice is enough", Giraud, Langou & Rozloznik 2005), and one that
@@ -20,16 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, reduction, whole
-from resexpand.montecarlo.lanes import entry, leads, meet, over_lanes, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share, over_lanes
 from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import DIRECTION, INPUT, stream_word
 
 Columns = NDArray[np.float64]
 Place = tuple[np.uint64, np.uint64, int, np.uint64]
-"""Key words 0 and 1, layer, and draw: what random numbers depend on besides stream and index."""
+"""Key words 0 and 1, layer, and draw, on which random numbers depend beside stream and index."""
 
 Biased = tuple[int, ...]
-"""Columns that stand for inputs, so that biases are added: up to the first, and the others."""
+"""Columns that receive biases: all up to the first of these numbers, and the others."""
 
 INPUT_LAYER = whole(0)
 LANES = 32
@@ -58,9 +57,10 @@ def meets_bias(c: int, biased: Biased) -> bool:
 @reduction
 def dot(x: Columns, y: Columns, n: int) -> float:
     """Return the scalar product of the first n entries."""
+    # A sum per lane first: LLVM may split it into vector lanes, since it is a reduction.
     total = 0.0
-    for turn in range(turns(n)):
-        i = entry(turn)
+    for turn in range(lane_share(n)):
+        i = lane_entry(turn)
         total += x[i] * y[i]
     return over_lanes(total)
 
@@ -70,15 +70,16 @@ def clear_rows(rows: Columns) -> None:
     """Write zeros."""
     for c in range(rows.shape[0]):
         row = rows[c]
-        for turn in range(turns(row.size)):
-            i = entry(turn)
+        for turn in range(lane_share(row.size)):
+            i = lane_entry(turn)
             row[i] = 0.0
-    meet()
+    barrier()
 
 
 @loop
 def has_entries(row: Columns) -> bool:
     """Return whether an entry is not zero."""
+    # Without a break, so that every lane takes the same branches.
     found = False
     for i in range(row.size):
         found = found or row[i] != 0.0
@@ -88,19 +89,19 @@ def has_entries(row: Columns) -> bool:
 @loop
 def write_multiple(target: Columns, factor: float, source: Columns, n: int) -> None:
     """Write factor times the first n entries of a column; it may be the target itself."""
-    for turn in range(turns(n)):
-        i = entry(turn)
+    for turn in range(lane_share(n)):
+        i = lane_entry(turn)
         target[i] = factor * source[i]
-    meet()
+    barrier()
 
 
 @loop
 def subtract(x: Columns, factor: float, y: Columns, n: int) -> None:
     """Subtract factor * y from x in place."""
-    for turn in range(turns(n)):
-        i = entry(turn)
+    for turn in range(lane_share(n)):
+        i = lane_entry(turn)
         x[i] -= factor * y[i]
-    meet()
+    barrier()
 
 
 @loop
@@ -109,10 +110,10 @@ def gram(columns: Columns, width: int, out: NDArray[np.float64]) -> None:
     for a in range(columns.shape[0]):
         for b in range(a + 1):
             value = dot(columns[a], columns[b], width) / width
-            if leads():
+            if is_leader():
                 out[a, b] = value
                 out[b, a] = value
-    meet()
+    barrier()
 
 
 @loop
@@ -132,15 +133,17 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
     clear_rows(triangle)
     for j in range(count):
         column = columns[j]
+        # Gram-Schmidt against the columns before, once more if cancellation left too few digits.
         length = math.sqrt(dot(column, column, n))
         rest = length
         if j > 0:
             for _ in range(2):
                 before = rest
                 for i in range(j):
+                    # A column without a pivot is rounding error, and no direction.
                     if triangle[i, i] != 0.0:
                         share = dot(columns[i], column, n)
-                        if leads():
+                        if is_leader():
                             triangle[i, j] += share
                         subtract(column, share, columns[i], n)
                 rest = math.sqrt(dot(column, column, n))
@@ -148,13 +151,13 @@ def triangular_factor(columns: Columns, n: int, triangle: NDArray[np.float64]) -
                     break
             if rest < DEPENDENT * length:
                 rest = 0.0
-        if leads():
+        if is_leader():
             triangle[j, j] = rest
         if rest != 0.0 and j + 1 < count:
-            for turn in range(turns(n)):
-                i = entry(turn)
+            for turn in range(lane_share(n)):
+                i = lane_entry(turn)
                 column[i] /= rest
-        meet()
+        barrier()
 
 
 @loop
@@ -164,24 +167,25 @@ def combine(columns: Columns, matrix: NDArray[np.float64], j: int, normals: Colu
     for c in range(j, columns.shape[0]):
         factor = matrix[j, c]
         target = columns[c]
+        # The first normals overwrite the target, which saves a pass that clears it.
         if j == 0:
-            for turn in range(turns(normals.size)):
-                i = entry(turn)
+            for turn in range(lane_share(normals.size)):
+                i = lane_entry(turn)
                 target[i] = factor * normals[i]
         elif factor != 0.0:
-            for turn in range(turns(normals.size)):
-                i = entry(turn)
+            for turn in range(lane_share(normals.size)):
+                i = lane_entry(turn)
                 target[i] += factor * normals[i]
-    meet()
+    barrier()
 
 
 @loop
 def add_piece(target: Columns, factor: float, piece: Columns) -> None:
     """Add factor times the first entries of a piece to a target that may be shorter."""
-    for turn in range(turns(target.size)):
-        i = entry(turn)
+    for turn in range(lane_share(target.size)):
+        i = lane_entry(turn)
         target[i] += factor * piece[i]
-    meet()
+    barrier()
 
 
 @loop
@@ -203,6 +207,7 @@ def start(columns: Columns, matrix: NDArray[np.float64], place: Place, normals: 
     clear_rows(columns)
     last = matrix.shape[0] - 1
     for k in range(last + 1):
+        # Unused rows draw no normals: counters, not an order, decide what the others are.
         if not has_entries(matrix[k]):
             continue
         word = stream_word(INPUT_LAYER, DIRECTION if k == last else INPUT)
@@ -216,10 +221,10 @@ def add_scaled(stream: Columns, scale: float, branch: Columns, added_to: NDArray
     """Close a residual block, `h += scale * branch(h)`, in place: column c into added_to[c]."""
     for c in range(branch.shape[0]):
         x, step = stream[added_to[c]], branch[c]
-        for turn in range(turns(x.size)):
-            i = entry(turn)
+        for turn in range(lane_share(x.size)):
+            i = lane_entry(turn)
             x[i] += scale * step[i]
-    meet()
+    barrier()
 
 
 @loop
@@ -233,18 +238,17 @@ def remainders(
 ) -> None:
     """Write `|h - (x_0 + ... + x_k)|^2 / N` for k = 0, 1, ... to out, h being column 0.
 
-    The x_k are a group in which each column is added to the next; `first` is the place of x_0. The
-    differences are formed neuron by neuron: from a Gram matrix they would be lost in rounding.
-    `rest` is scratch.
+    Each x_k passes through the branch into x_{k+1}; `first` is the place of x_0. Differences are
+    formed neuron by neuron, because a Gram matrix would lose them in rounding. `rest` is scratch.
     """
-    for turn in range(turns(width)):
-        i = entry(turn)
+    for turn in range(lane_share(width)):
+        i = lane_entry(turn)
         rest[i] = stream[0, i]
-    column = first
+    column = first  # columns of a group are linked by added_to, not adjacent
     for k in range(out.size):
         subtract(rest, 1.0, stream[column], width)
         square = dot(rest, rest, width)
-        if leads():
+        if is_leader():
             out[k] = square / width
         if k + 1 < out.size:
             column = added_to[first + k]

@@ -1,7 +1,7 @@
-"""The linear operation of a network that carries its infinite-width twin along.
+"""The linear operation of a network together with its control network of infinite width.
 
-See `resexpand.montecarlo.groups.control` for what the twin is, and
-`resexpand.montecarlo.loops.function_space` for the sampler whose normals it shares.
+`resexpand.montecarlo.groups.control` defines the control network (the twin); it shares the normals
+of the sampler in `resexpand.montecarlo.loops.function_space`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import loop
-from resexpand.montecarlo.lanes import leads, meet, shaped
+from resexpand.montecarlo.lanes import barrier, is_leader, shaped
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, combine, padded
 from resexpand.montecarlo.loops.function_space import Law, feature_factor
 from resexpand.montecarlo.random.normals import fill_normals
@@ -29,7 +29,7 @@ def linear_with_twin(
     operation: int,
     scratch: Columns,
 ) -> None:
-    """Write the images of the sampled columns, and of the twin from the same normals.
+    """Write the images of the sampled columns and of the twin, from the same normals.
 
     Parameters are those of `resexpand.montecarlo.loops.function_space.linear`, and
 
@@ -44,13 +44,14 @@ def linear_with_twin(
     triangle = shaped(scratch[weighted + 1], (weighted, weighted))
     feature_factor(source[:weighted], biased, width, law, scratch, triangle)
     matrix = shaped(scratch[weighted + 2], (weighted, count))
-    if leads():
+    # One matrix for both: its last columns are the root of the covariance at infinite width.
+    if is_leader():
         for j in range(weighted):
             for c in range(weighted):
                 matrix[j, c] = triangle[j, c]
             for c in range(twins):
                 matrix[j, weighted + c] = factor[j, c] if j < twins else 0.0
-    meet()
+    barrier()
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     normals = scratch[weighted, : padded(width)]
     for j in range(weighted):

@@ -1,11 +1,11 @@
-"""Dense sampler: draws every weight. The ground truth against which the other sampler is held.
+"""Dense sampler: draws every weight. It is the reference for the function-space sampler.
 
 For each linear operation all `N^2` weights of variance `s/N` and N biases `N(0, t)` are generated
 and multiplied with the columns in one pass; no weight is stored. The weights are independent, of
 any law: `entries` makes four of unit variance from four random words
 (`resexpand.montecarlo.weights.entries`). Weight `W_ij` is entry j of the vector with index i (see
-`resexpand.montecarlo.random.philox`), so any part of the matrix can be recomputed anywhere. How
-they are multiplied is told in `resexpand.montecarlo.weights.products`.
+`resexpand.montecarlo.random.philox`), so any part of the matrix can be recomputed anywhere. The
+products are in `resexpand.montecarlo.weights.products`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, loop_for, whole
-from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, meets_bias
 from resexpand.montecarlo.loops.function_space import Law
 from resexpand.montecarlo.random.normals import BLOCK, fill_normals
@@ -52,28 +52,28 @@ def write_bias(
     operation: int,
     bias: Columns,
 ) -> None:
-    """Write a fresh bias where it is met, and zeros elsewhere; `bias` is scratch."""
+    """Write a fresh bias to the biased columns, and zeros elsewhere; `bias` is scratch."""
     key0, key1, layer, draw = place
     constant = math.sqrt(variance)
-    if constant > 0.0:
+    if constant > 0.0:  # without biases no normals are spent
         word = stream_word(layer, DENSE_FIRST + 2 * operation + 1)
         fill_normals(key0, key1, np.uint64(0), word, draw, bias, width)
     for c in range(target.shape[0]):
         drawn = meets_bias(c, biased) and constant > 0.0
-        for turn in range(turns(target.shape[1])):
-            i = entry(turn)
+        for turn in range(lane_share(target.shape[1])):
+            i = lane_entry(turn)
             target[c, i] = constant * bias[i] if drawn and i < width else 0.0
-    meet()
+    barrier()
 
 
 @loop
 def clear_from(columns: Columns, width: int) -> None:
-    """Write zeros behind the first entries: they meet weights that are not used."""
+    """Write zeros behind the first entries, which are multiplied with unused weights."""
     for c in range(columns.shape[0]):
         row = columns[c]
-        for turn in range(turns(row.size - width)):
-            row[width + entry(turn)] = 0.0
-    meet()
+        for turn in range(lane_share(row.size - width)):
+            row[width + lane_entry(turn)] = 0.0
+    barrier()
 
 
 def dense_sampler(
@@ -83,7 +83,7 @@ def dense_sampler(
     """Return `linear` and `read_out` for weights that a compiled function makes from words.
 
     A factory, because a compiled function that takes another as an argument cannot be kept on disk.
-    `products` is another: how weights and columns are multiplied.
+    `products` is a factory as well; it makes the loop that multiplies weights with columns.
     """
     add_products, fill_vector = products(entries), vector_of(entries)
 
@@ -101,10 +101,11 @@ def dense_sampler(
         """Write `W x_c + b` (where biased) and `W x_c` (elsewhere) with fresh W and b.
 
         Parameters are those of `resexpand.montecarlo.loops.function_space.linear`. Entries of the
-        source from N on are overwritten by zeros: they meet the unused weights of the last block.
+        source from N on are overwritten by zeros; unused weights of the last block multiply them.
         """
         key0, key1, layer, draw = place
         unit = math.sqrt(law[0] / width)
+        # Weights come in blocks of four; zeros make those beyond N harmless.
         clear_from(source, width)
         write_bias(target, biased, width, law[1], place, operation, scratch[1])
         word = stream_word(layer, DENSE_FIRST + 2 * operation)
@@ -128,7 +129,7 @@ def dense_sampler(
         fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, SINGLE)
         for a in range(inputs):
             product = dot(source[a], weights, width)
-            if leads():
+            if is_leader():
                 out[a] = math.sqrt(law[0] / width) * product + math.sqrt(law[1]) * bias[0]
 
     return linear, read_out

@@ -1,7 +1,7 @@
 """Back-propagation through the dense sampler: the transposes of the same weights.
 
-The weights were never stored; they are made again from their counters and multiplied with the
-gradients from the left (`resexpand.montecarlo.weights.products`).
+Weights are not stored: they are recomputed from their counters and multiplied with the gradients
+from the left (`resexpand.montecarlo.weights.products`).
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ def dense_transpose(
         """Replace gradients with respect to the images by those with respect to the columns.
 
         Parameters are those of `resexpand.montecarlo.loops.function_space_transpose.transposed`.
-        Entries of the gradients from N on are overwritten by zeros: they meet the unused weights
-        of the last rows.
+        Entries of the gradients from N on are overwritten by zeros; unused weights of the last
+        rows multiply them.
         """
         key0, key1, layer, draw = place
         inputs = gradients.shape[0]
         unit = math.sqrt(law[0] / width)
+        # Rows come in tiles; zeros make those beyond N harmless.
         clear_from(gradients, width)
         result = scratch[:inputs]
         clear_rows(result)

@@ -1,4 +1,4 @@
-"""Function-space sampler: draws the action of the weights on the few columns that meet them.
+"""Function-space sampler: draws the action of the weights on the few columns of a network.
 
 A weight matrix W with i.i.d. entries `N(0, s/N)` and a bias b with entries `N(0, t)` act on the
 columns `x_1 ... x_C` of one network. Written as one matrix, rows of `[W x_1 + b, ..., W x_C]` (no
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import at_once, leads, meet, shaped
+from resexpand.montecarlo.lanes import at_once, barrier, is_leader, shaped
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -57,11 +57,12 @@ def workspace(count: int, length: int) -> tuple[int, int]:
 def write_columns(source: Columns, basis: Columns, biased: Biased, width: int, law: Law) -> None:
     """Write the columns a_c."""
     unit, constant = math.sqrt(law[0] / width), math.sqrt(law[1])
+    # The last row of the basis is the bias, the weight of one more neuron.
     for c in range(source.shape[0]):
         write_multiple(basis[c], unit, source[c], width)
-        if leads():
+        if is_leader():
             basis[c, width] = constant if meets_bias(c, biased) else 0.0
-    meet()
+    barrier()
 
 
 @loop
@@ -75,11 +76,11 @@ def feature_factor(
 ) -> None:
     """Write R of the columns a_c, shape (C, C)."""
     count = source.shape[0]
-    if count == 1:  # R is the length of the one column: no need to form it
+    if count == 1:  # R is the length of the column; Q is not needed
         square = law[0] / width * dot(source[0], source[0], width) + law[1]
-        if leads():
+        if is_leader():
             triangle[0, 0] = math.sqrt(square)
-        meet()
+        barrier()
         return
     basis = scratch[:count]
     write_columns(source, basis, biased, width, law)
@@ -104,7 +105,7 @@ def linear(
     source, target : ndarray, shape (C, P)
         Columns before and after; not the same array.
     biased : tuple of int
-        Which columns meet the bias: all up to the first of these, and the others.
+        Columns that receive the bias: all up to the first of these, and the others.
     width : int
         Number N of neurons.
     law : tuple
@@ -123,6 +124,7 @@ def linear(
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     normals = scratch[count, :length]
     for j in range(count):
+        # The first column is written even if its pivot is zero, since it clears the target.
         if j == 0 or triangle[j, j] != 0.0:
             fill_normals(key0, key1, np.uint64(j), word, draw, normals, length)
             combine(target, triangle, j, normals)
@@ -152,7 +154,7 @@ def add_linear(
     triangle = shaped(scratch[count + 1], (count, count))
     feature_factor(source, biased, width, law, scratch, triangle)
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
-    if count == 1:
+    if count == 1:  # normals go straight into the stream, without a row of their own
         factor = scale * triangle[0, 0]
         add_normals(key0, key1, np.uint64(0), word, draw, stream[added_to[0]], length, factor)
         return
@@ -161,6 +163,7 @@ def add_linear(
     for first in range(0, length, pieces):
         size = min(pieces, length - first)
         for j in range(count):
+            # A zero pivot marks a dependent column: it takes no normals of its own.
             if triangle[j, j] != 0.0:
                 fill_piece(key0, key1, first // BLOCK, np.uint64(j), word, draw, normals, size)
                 for c in range(j, count):
@@ -185,9 +188,10 @@ def read_out(
     normals = scratch[inputs]
     word = stream_word(layer, READ_OUT_WEIGHTS)
     fill_normals(key0, key1, np.uint64(0), word, draw, normals, inputs)
-    if leads():
+    # One output component needs one normal per input: D numbers, for one lane.
+    if is_leader():
         for a in range(inputs):
             out[a] = 0.0
             for j in range(a + 1):
                 out[a] += triangle[j, a] * normals[j]
-    meet()
+    barrier()

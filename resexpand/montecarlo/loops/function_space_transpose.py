@@ -1,4 +1,4 @@
-r"""Back-propagation through weights of which only the action on a few columns was drawn.
+r"""Back-propagation through weights in function space, where only their action was drawn.
 
 Written with the bias as the weight of one more neuron, a linear operation of the function-space
 sampler is a matrix W of i.i.d. standard normals, N rows and N + 1 columns, known only by `W Q = Y`:
@@ -14,7 +14,7 @@ operation. In particular `(W^T P)^T A = P^T (W A)` for the columns A of the way 
 rounding: the chain rule holds within each network. Normals drawn afresh for the transposed matrix,
 instead, would break it.
 
-Q and Y are not kept but made again, from the columns that are kept and from the counters.
+Q and Y are not kept: they are recomputed from the columns that are kept and from the counters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import entry, meet, shaped, turns
+from resexpand.montecarlo.lanes import barrier, lane_entry, lane_share, shaped
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -65,13 +65,13 @@ def orthonormal(
     """Write Q, and R, of the columns a_c; a column whose pivot is zero is no part of Q."""
     write_columns(source, basis, biased, width, law)
     triangular_factor(basis, width + 1, triangle)
-    # The last column is not normalised there, since R does not need it.
+    # `triangular_factor` leaves the last column as it is, since R does not need it normalised.
     last = source.shape[0] - 1
     if triangle[last, last] != 0.0:
-        for turn in range(turns(width + 1)):
-            i = entry(turn)
+        for turn in range(lane_share(width + 1)):
+            i = lane_entry(turn)
             basis[last, i] /= triangle[last, last]
-    meet()
+    barrier()
 
 
 @loop
@@ -117,10 +117,12 @@ def transposed(
     triangle = shaped(scratch[last + 1], (count, count))
     other_triangle = shaped(scratch[last + 2], (inputs, inputs))
     orthonormal(source, basis, biased, width, law, triangle)
+    # A copy of the gradients: the factorisation overwrites them, and Y^T P needs them below.
     for a in range(inputs):
         write_multiple(others[a], 1.0, gradients[a], width)
     triangular_factor(others, width, other_triangle)
     clear_rows(result)
+    # The action beyond the span of Q: fresh normals, projected onto its complement.
     word = stream_word(layer, TRANSPOSED_FIRST + 2 * operation)
     for k in range(inputs):
         if other_triangle[k, k] != 0.0:
@@ -128,6 +130,7 @@ def transposed(
             project_out(normals, basis, triangle, width + 1)
             for a in range(k, inputs):
                 subtract(result[a], -other_triangle[k, a], normals, width)
+    # The normals Y of the forward pass, from the same counters.
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     for c in range(count):
         if triangle[c, c] != 0.0:

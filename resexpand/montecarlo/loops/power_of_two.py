@@ -1,4 +1,4 @@
-"""The loop that brings a stream of columns back to its units (see `groups.units`)."""
+"""The loop that rescales columns by powers of two (`resexpand.montecarlo.groups.power_of_two`)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import loop
-from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Columns
 
 LARGEST = 2.0**256
-"""Largest squared norm over N that is left as it is: its square still fits."""
+"""Largest squared norm over N that is not rescaled; its square is still a double."""
 
 
 @loop
@@ -30,24 +30,27 @@ def in_new_units(columns: Columns, gram: NDArray[np.float64], exponent: int) -> 
     int
         The exponent from now on. It does not change for columns that are infinite or NaN.
     """
+    # The stream is rescaled by its largest column, so that ratios of columns stay exact.
     top = 0.0
     for c in range(gram.shape[0]):
         top = max(top, gram[c, c])
-    meet()
+    barrier()
+    # NaN fails both comparisons, so that broken networks keep their exponent.
     if not LARGEST < top < np.inf:
         return exponent
+    # Powers of two change exponents alone, so that no digit of the network changes.
     factor = 1.0
     while top * (factor * factor) > 4.0:
         factor *= 0.5
         exponent += 1
     for c in range(columns.shape[0]):
         x = columns[c]
-        for turn in range(turns(x.size)):
-            i = entry(turn)
+        for turn in range(lane_share(x.size)):
+            i = lane_entry(turn)
             x[i] *= factor
-    if leads():
+    if is_leader():
         for a in range(gram.shape[0]):
             for b in range(gram.shape[1]):
                 gram[a, b] *= factor * factor
-    meet()
+    barrier()
     return exponent

@@ -1,7 +1,7 @@
-"""Loops that read a number off columns which the Gram matrices of the stream do not hold.
+"""Loops that compute distances and norms of columns beside the Gram matrices of the stream.
 
-Differences of columns are formed neuron by neuron: formed from a Gram matrix, what is small against
-the columns themselves would be lost in rounding.
+Differences of columns are formed neuron by neuron, because a Gram matrix would lose small ones in
+rounding.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import loop, reduction
-from resexpand.montecarlo.lanes import entry, leads, over_lanes, turns
+from resexpand.montecarlo.lanes import is_leader, lane_entry, lane_share, over_lanes
 from resexpand.montecarlo.loops.columns import Columns, dot
 
 
@@ -18,8 +18,8 @@ from resexpand.montecarlo.loops.columns import Columns, dot
 def square_of_difference(x: Columns, y: Columns, n: int) -> float:
     """Return `|x - y|^2` over the first n entries."""
     total = 0.0
-    for turn in range(turns(n)):
-        i = entry(turn)
+    for turn in range(lane_share(n)):
+        i = lane_entry(turn)
         total += (x[i] - y[i]) * (x[i] - y[i])
     return over_lanes(total)
 
@@ -29,7 +29,7 @@ def write_distances(stream: Columns, width: int, origin: int, out: NDArray[np.fl
     """Write `|h_a - h_a^0|^2 / N` of the inputs; the h_a^0 are the columns from `origin` on."""
     for a in range(out.size):
         square = square_of_difference(stream[a], stream[origin + a], width)
-        if leads():
+        if is_leader():
             out[a] = square / width
 
 
@@ -38,5 +38,5 @@ def write_squares(columns: Columns, width: int, out: NDArray[np.float64]) -> Non
     """Write `|x_a|^2 / N` of the first columns."""
     for a in range(out.size):
         square = dot(columns[a], columns[a], width)
-        if leads():
+        if is_leader():
             out[a] = square / width

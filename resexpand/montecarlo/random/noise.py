@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import entry, meet, turns
+from resexpand.montecarlo.lanes import barrier, lane_entry, lane_share
 from resexpand.montecarlo.random.normals import BLOCK, INTEGER_BITS, INTEGER_SHIFT, float_of
 from resexpand.montecarlo.random.philox import philox4x32
 from resexpand.montecarlo.random.streams import NOISE, stream_word
@@ -34,14 +34,14 @@ def write_uniforms(place: Place, vector: int, column: int, out: NDArray[np.float
     key0, key1, layer, draw = place
     word, index, n = stream_word(layer, NOISE), np.uint64(vector + column), out.size // BLOCK
     first, second, third, fourth = out[:n], out[n:], out[2 * n :], out[3 * n :]
-    for turn in range(turns(n)):
-        k = entry(turn)
+    for turn in range(lane_share(n)):
+        k = lane_entry(turn)
         a, b, c, d = philox4x32(np.uint64(k), index, word, draw, key0, key1)
         first[k] = uniform(a)
         second[k] = uniform(b)
         third[k] = uniform(c)
         fourth[k] = uniform(d)
-    meet()
+    barrier()
 
 
 @loop
@@ -50,7 +50,7 @@ def write_uniform(place: Place, vector: int, column: int, out: NDArray[np.float6
     key0, key1, layer, draw = place
     index = np.uint64(vector + column)
     a, _, _, _ = philox4x32(np.uint64(0), index, stream_word(layer, NOISE), draw, key0, key1)
-    for turn in range(turns(out.size)):
-        i = entry(turn)
+    for turn in range(lane_share(out.size)):
+        i = lane_entry(turn)
         out[i] = uniform(a)
-    meet()
+    barrier()

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.random.philox import philox4x32
 
 LARGEST_NORMAL = math.sqrt(66 * math.log(2))
@@ -171,18 +171,18 @@ def fill_normals(
     Entry `4 k + p` is normal number `p` of the counter (k, c1, c2, c3).
     """
     blocks = n // BLOCK
-    for turn in range(turns(blocks)):
-        k = entry(turn)
+    for turn in range(lane_share(blocks)):
+        k = lane_entry(turn)
         a, b, c, d = normals4(np.uint64(k), c1, c2, c3, key0, key1)
         out[4 * k] = a
         out[4 * k + 1] = b
         out[4 * k + 2] = c
         out[4 * k + 3] = d
     rest = n - BLOCK * blocks
-    if rest and leads():
+    if rest and is_leader():
         a, b, c, _ = normals4(np.uint64(blocks), c1, c2, c3, key0, key1)
         write_first(out, BLOCK * blocks, rest, a, b, c)
-    meet()
+    barrier()
 
 
 @loop
@@ -197,14 +197,14 @@ def fill_piece(
     n: int,
 ) -> None:
     """Write n entries of a vector of normals, from entry `4 * block` on; n is a multiple of 4."""
-    for turn in range(turns(n // BLOCK)):
-        k = entry(turn)
+    for turn in range(lane_share(n // BLOCK)):
+        k = lane_entry(turn)
         a, b, c, d = normals4(np.uint64(block + k), c1, c2, c3, key0, key1)
         out[4 * k] = a
         out[4 * k + 1] = b
         out[4 * k + 2] = c
         out[4 * k + 3] = d
-    meet()
+    barrier()
 
 
 @loop
@@ -219,14 +219,14 @@ def add_normals(
     factor: float,
 ) -> None:
     """Add factor times the first n entries of a vector of normals; n is a multiple of 4."""
-    for turn in range(turns(n // BLOCK)):
-        k = entry(turn)
+    for turn in range(lane_share(n // BLOCK)):
+        k = lane_entry(turn)
         a, b, c, d = normals4(np.uint64(k), c1, c2, c3, key0, key1)
         out[4 * k] += factor * a
         out[4 * k + 1] += factor * b
         out[4 * k + 2] += factor * c
         out[4 * k + 3] += factor * d
-    meet()
+    barrier()
 
 
 @loop
@@ -253,25 +253,25 @@ def add_in_quarters(
     n, vector = out.size // BLOCK, np.uint64(0)
     w, x, y, z = out[:n], out[n:], out[2 * n :], out[3 * n :]
     if words.size < out.size:
-        for turn in range(turns(n)):
-            k = entry(turn)
+        for turn in range(lane_share(n)):
+            k = lane_entry(turn)
             a, b, c, d = normals4(np.uint64(block + k), vector, c2, c3, key0, key1)
             w[k] += factor * a
             x[k] += factor * b
             y[k] += factor * c
             z[k] += factor * d
-        meet()
+        barrier()
         return
     first, second, third, fourth = words[:n], words[n:], words[2 * n :], words[3 * n :]
-    for turn in range(turns(n)):
-        k = entry(turn)
+    for turn in range(lane_share(n)):
+        k = lane_entry(turn)
         i, j, ii, jj = philox4x32(np.uint64(block + k), vector, c2, c3, key0, key1)
         first[k] = float_of(i)
         second[k] = float_of(j)
         third[k] = float_of(ii)
         fourth[k] = float_of(jj)
-    for turn in range(turns(n)):
-        k = entry(turn)
+    for turn in range(lane_share(n)):
+        k = lane_entry(turn)
         a, b, c, d = normals_of_words(
             bits_of(first[k]), bits_of(second[k]), bits_of(third[k]), bits_of(fourth[k])
         )
@@ -279,4 +279,4 @@ def add_in_quarters(
         x[k] += factor * b
         y[k] += factor * c
         z[k] += factor * d
-    meet()
+    barrier()

@@ -28,10 +28,6 @@ FUNCTION_SPACE_FIRST, TRANSPOSED_FIRST, DENSE_FIRST = map(whole, (16, 17, 130))
 LARGEST_BRANCH = 56
 """Most operations in a branch: their streams must fit below 256 and below each other."""
 
-MOST_NOISE = 4
-"""Random numbers that one operation may draw at a neuron."""
-NOISE_COLUMNS = 2**24
-
 STREAMS_PER_LAYER = 256
 
 

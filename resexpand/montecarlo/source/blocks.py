@@ -1,4 +1,4 @@
-"""The blocks of a network as the text of a sampler sees them: by shape, in a cycle.
+"""The blocks of a network for the text of a sampler: by shape, in a cycle.
 
 Blocks of one shape share their lines. Where a network has several kinds of blocks, its parameters
 lie in `laws` kind by kind, `rows` rows each, and the text finds shape and row of a layer from the
@@ -26,7 +26,7 @@ SELECTION = """\
 
 @dataclass(frozen=True)
 class Blocks:
-    """Shapes of the blocks, and what stands in front of the read-out.
+    """Shapes of the blocks, and maps in front of the read-out.
 
     Attributes
     ----------

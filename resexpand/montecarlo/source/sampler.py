@@ -8,14 +8,14 @@ over neurons and random numbers come from `resexpand.montecarlo.loops.columns` a
 form is kept on disk by Numba; it carries a digest of the library it calls, so that a changed
 library is a new file.
 
-What a network leaves behind are Gram matrices `x_a . x_b / N` of its columns, by site and layer:
+A network records Gram matrices `x_a . x_b / N` of its columns, by site and layer:
 
     states     of the S columns of the stream, l = 0 ... L
     features   of the F columns on which the last Linear of the branch acts, l = 1 ... L+1
     read_outs  of the F columns on which the read-out acts if placed behind layer l, l = 0 ... L
 
-then the outputs, and what a group reads off its own columns, at layers 0 ... L. Everything
-observable is read off these (`resexpand.montecarlo.observables.registry`).
+then the outputs, and the records of groups of columns at layers 0 ... L. Observables are
+functions of these (`resexpand.montecarlo.observables.registry`).
 """
 
 from __future__ import annotations
@@ -37,22 +37,23 @@ from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
 
 AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
-"""Import of what maps with averages sum with."""
+"""Import for maps with averages."""
 
 MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
-"""Import of what multiplies the stream."""
+"""Import for networks whose stream has a factor."""
 
 KEEP = "from resexpand.montecarlo.loops.backward import keep"
-"""Import of what a map of the stream is written back with."""
+"""Import for a map of the stream behind every block."""
+
 UNIFORM = "from resexpand.montecarlo.random.noise import write_uniform, write_uniforms"
-"""Import of what maps with noise draw with."""
+"""Import for maps with noise."""
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
 # Branch: {branch}. Columns: {groups}.
 from resexpand.montecarlo.loops.columns import add_scaled, gram, padded, remainders, start
 from resexpand.montecarlo.lanes import (
-    again, entry, group, groups, leads, meet, memories, room, turns,
+    barrier, buffer, group, groups, is_leader, lane_entry, lane_share, memories, opaque,
 )
 from resexpand.montecarlo.loops.readings import write_distances, write_squares
 {imports}
@@ -61,7 +62,7 @@ from resexpand.montecarlo.loops.power_of_two import in_new_units
 """
 
 DRIVER = '''
-def rooms(matrix, added_to, width, scales, laws, twin_roots):
+def buffers(matrix, added_to, width, scales, laws, twin_roots):
     """Return the shapes of the arrays that a network takes, in this order."""
 {sizes}    return (
 {shapes}    )
@@ -72,30 +73,30 @@ def draw_networks(
     first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
     twin_roots, memory, blocks, states, features, read_outs, outputs{sites},
 ):
-    """Draw networks first ... first + draws - 1 and write what they leave behind.
+    """Draw networks first ... first + draws - 1 and write their records.
 
     matrix (D+1, S) makes the columns of the stream at layer 0; at (G, 2): first column and
     number of carried columns of each group;
     added_to (F,): column of the stream that receives the image of a carried column; tangent t
-    belongs to input parents[t]; twin_roots (L+1, linears, D, D): what makes a twin of normals.
-    Results of size zero are not wanted. blocks is L, or L+1 to read the branch once more.
+    belongs to input parents[t]; twin_roots (L+1, linears, D, D): roots of the covariances of the
+    twin. Results of size zero are not computed. blocks is L, or L+1 to read the branch once more.
     """
 {sizes}{places}    biased = ({biased},)
-    near, far = memories(memory)
-{rooms}    h = stream[:carried]
+    shared, remote = memories(memory)
+{buffers}    h = stream[:carried]
 {prologue}    for n in range(group(), draws, groups()):
         draw = np.uint64(first + n)
         start(stream, matrix, (key0, key1, 0, draw), scratch[0, :length])
         for layer in range(1, depth + 2):
-            stream, h, x, y = again(stream), again(h), again(x), again(y)
-            scratch = again(scratch)
+            stream, h, x, y = opaque(stream), opaque(h), opaque(x), opaque(y)
+            scratch = opaque(scratch)
             if states.size:
                 gram(stream, width, states[n, layer - 1])
 {readings}{head}            if layer > blocks:
                 break
             place = (key0, key1, layer, draw)
 {block}
-{again}        if outputs.size:
+{repeat}        if outputs.size:
             place = (key0, key1, depth + 1, draw)
             law = (read_out_law[0], {shrink}read_out_law[1])
             read_out({behind}, (inputs, width), law, place, scratch, outputs[n])
@@ -108,20 +109,20 @@ SIZES = """\
     length = padded(width + 1)
 """
 
-ROOMS = {
+BUFFERS = {
     "stream": "(columns, length)",
     "x": "(carried, length)",
     "y": "(carried, length)",
     "scratch": "workspace(carried, length)",
 }
-"""The arrays of every network: those that are used most come first, to be near."""
+"""The arrays of every network; the most used come first, to lie in shared memory."""
 
 HEAD = """\
             if read_outs.size:
 {maps}                gram({behind}, width, read_outs[n, layer - 1])
 """
 
-# Every column that the network adds to goes with the stream; the origin stands still.
+# The factor of the stream multiplies every column except the origin, which stays at layer 0.
 SKIP = """\
             for c in range(columns):
                 {moves}write_multiple(stream[c], laws[laws.shape[0] - 1, 0], stream[c], length)
@@ -137,7 +138,7 @@ FEATURES = """\
             if layer > depth:
                 break"""
 
-# A literal is a type of its own, for which Numba would compile `linear` or `room` again.
+# np.int64: for a literal, a type of its own, Numba would compile `linear` or `buffer` again.
 LINEAR = """\
             law = (laws[{j}, 0], {shrink}laws[{j}, 1])
             linear({source}, {target}, biased, width, law, place, np.int64({j}), scratch)"""
@@ -145,7 +146,7 @@ LINEAR = """\
 CLOSING = """\
             add_scaled(stream, scales[layer - 1], {source}, added_to)"""
 
-# Where nobody reads the branch by itself, its normals are added without being written down.
+# If no observable reads the branch by itself, its normals are added without being stored.
 LINEAR_CLOSING = """\
             law, scale = (laws[{j}, 0], {shrink}laws[{j}, 1]), scales[layer - 1]
             add_linear(
@@ -172,7 +173,7 @@ def sampler_source(
     ----------
     branch : Branch or Blocks
         Its operations and activations matter, its variances do not. `Blocks` may be of several
-        kinds, and say what the read-out reads.
+        kinds, and hold the maps in front of the read-out.
     method : str
         ``"function-space"`` or ``"dense"``.
     layout : Layout
@@ -225,14 +226,14 @@ def _imports(blocks: Blocks) -> list[str]:
 def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     """Return the text of `draw_networks`."""
     # The activation that opens the branch also stands behind the last block, before the read-out;
-    # if the branch is read once more there, `again` repeats it for the read-out.
+    # if the branch is read once more there, `repeat` does so for the read-out.
     maps, behind = _maps(layout, blocks.head)
     before, inside = maps, ""
-    again = f"        if blocks > depth:\n{maps}" if maps else ""
+    repeat = f"        if blocks > depth:\n{maps}" if maps else ""
     openings = [""] * len(blocks.shapes)
     if blocks.has_own_head:
         openings = [_maps(layout, opening_of(steps))[0] for steps in blocks.shapes]
-        again = textwrap.indent(textwrap.dedent(maps), " " * 8)
+        repeat = textwrap.indent(textwrap.dedent(maps), " " * 8)
         before, inside = blocks.selection(), textwrap.indent(maps, " " * 4)
     head = f"{before}{HEAD.format(maps=inside, behind=behind)}"
     posts = [_post(layout, step) for step in blocks.post] or [""] * len(blocks.shapes)
@@ -243,7 +244,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         ]
     )
     names = [group.name for group in layout.groups]
-    rooms = {**ROOMS, **{k: v for group in layout.groups for k, v in group.rooms.items()}}
+    buffers = {**BUFFERS, **{k: v for group in layout.groups for k, v in group.buffers.items()}}
     readings = [
         READING.format(site=site, line=line) + "\n"
         for group in layout.groups
@@ -253,9 +254,9 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
     results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
-        rooms["y"] = "(np.int64(0), length)"
+        buffers["y"] = "(np.int64(0), length)"
     if noise := blocks.most_noise:
-        rooms["noise"] = f"(np.int64({noise}), length)"
+        buffers["noise"] = f"(np.int64({noise}), length)"
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),
@@ -269,12 +270,13 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         behind=behind,
         block=block,
         shrink=_shrink(layout),
-        again=again,
+        repeat=repeat,
         sizes=SIZES,
-        rooms="".join(
-            f"    {name}, near, far = room(near, far, {shape})\n" for name, shape in rooms.items()
+        buffers="".join(
+            f"    {name}, shared, remote = buffer(shared, remote, {shape})\n"
+            for name, shape in buffers.items()
         ),
-        shapes="".join(f"        {shape},\n" for shape in rooms.values()),
+        shapes="".join(f"        {shape},\n" for shape in buffers.values()),
         prologue="".join(group.prologue() for group in layout.groups),
         epilogue="".join(group.epilogue(blocks, behind) for group in layout.groups),
     )
@@ -339,7 +341,7 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
 
 
 def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, ...]) -> list[str]:
-    """Return what is read in front of a linear operation."""
+    """Return the lines that record columns in front of a linear operation."""
     k = step.number - 1
     lines = [
         READING.format(site=site, line=line)

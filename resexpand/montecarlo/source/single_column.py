@@ -5,8 +5,8 @@ are `sqrt(s |phi(h)|^2/N + t)` times fresh normals (`resexpand.montecarlo.loops.
 
     h^l = h^(l-1) + rho_l sqrt(s/N |phi(h^(l-1))|^2 + t) z_l,        h^0 = F z_0 .
 
-Nothing but `|h|^2` and `|phi(h)|^2` is read off, so nobody asks which neuron stands where. The
-column therefore lies in memory as its normals are made, quarter by quarter within pieces
+Only `|h|^2` and `|phi(h)|^2` are read off, so the order of the neurons does not matter. The column
+lies in memory in the order in which its normals are made, quarter by quarter within pieces
 (`add_in_quarters`), which spares the vector units the sorting; each piece is finished, sums
 included, while it is in the first-level cache. The networks are those of the text for several
 columns, up to the order of the sums.
@@ -29,7 +29,8 @@ HEADER = """\
 from resexpand.montecarlo.loops.columns import LANES, add_piece, padded
 from resexpand.montecarlo.loops.function_space import PIECE
 from resexpand.montecarlo.lanes import (
-    at_once, clear, group, groups, entry, turns, leads, memories, pair_over_lanes, room,
+    at_once, buffer, clear, group, groups, is_leader, lane_entry, lane_share, memories,
+    pair_over_lanes,
 )
 from resexpand.montecarlo.random.normals import BLOCK, add_in_quarters, fill_normals, fill_piece
 from resexpand.montecarlo.random.streams import (
@@ -40,15 +41,15 @@ SCRATCH = {scratch}
 """
 
 SCRATCH = {"cpu": "PIECE", "cuda": "LANES"}
-"""What `add_in_quarters` may write its random words to: on a GPU they stay in registers."""
+"""Scratch of `add_in_quarters` for random words; on a GPU they stay in registers."""
 
 LOOPS = '''
 @reduction
 def squares(h):
     """Return the sums of phi(h)^2 and of h^2 that this lane finds."""
     image, square = 0.0, 0.0
-    for turn in range(turns(h.size)):
-        i = entry(turn)
+    for turn in range(lane_share(h.size)):
+        i = lane_entry(turn)
         x = phi_0(h[i])
         image += x * x
         square += h[i] * h[i]
@@ -78,7 +79,7 @@ def advance(h, normals, width, word, draw, key0, key1, factor):
 '''
 
 DRIVER = '''
-def rooms(matrix, added_to, width, scales, laws, twin_roots):
+def buffers(matrix, added_to, width, scales, laws, twin_roots):
     """Return the shapes of the arrays that a network takes, in this order: column and normals."""
     return (padded(width),), (SCRATCH,)
 
@@ -88,27 +89,27 @@ def draw_networks(
     first, draws, key0, key1, matrix, parents, at, added_to, width, scales, laws, read_out_law,
     twin_roots, memory, blocks, states, features, read_outs, outputs,
 ):
-    """Draw networks first ... first + draws - 1 and write what they leave behind.
+    """Draw networks first ... first + draws - 1 and write their records.
 
-    matrix[0, 0] makes the column at layer 0. Results of size zero are not wanted. blocks is L, or
+    matrix[0, 0] makes the column at layer 0. Results of size zero are not computed. blocks is L, or
     L+1 to read the branch once more. The other arguments matter where there are more columns.
     """
     depth = scales.size
-    near, far = memories(memory)
-    h, near, far = room(near, far, (padded(width),))
-    # A literal is a type of its own, for which Numba would compile `room` again.
-    normals, near, far = room(near, far, (np.int64(SCRATCH),))
+    shared, remote = memories(memory)
+    h, shared, remote = buffer(shared, remote, (padded(width),))
+    # A literal is a type of its own, for which Numba would compile `buffer` again.
+    normals, shared, remote = buffer(shared, remote, (np.int64(SCRATCH),))
     for n in range(group(), draws, groups()):
         draw = np.uint64(first + n)
         clear(h)
         word, factor = stream_word(np.int64(0), INPUT), matrix[0, 0]
         for layer in range(1, depth + 2):
             image, square = advance(h, normals, width, word, draw, key0, key1, factor)
-            if states.size and leads():
+            if states.size and is_leader():
                 states[n, layer - 1, 0, 0] = square / width
-            if read_outs.size and leads():
+            if read_outs.size and is_leader():
                 read_outs[n, layer - 1, 0, 0] = image / width
-            if features.size and layer <= blocks and leads():
+            if features.size and layer <= blocks and is_leader():
                 features[n, layer - 1, 0, 0] = image / width
             if layer <= depth:
                 word = stream_word(layer, FUNCTION_SPACE_FIRST + 2)
@@ -118,7 +119,7 @@ def draw_networks(
             word = stream_word(depth + 1, READ_OUT_WEIGHTS)
             fill_normals(key0, key1, np.uint64(0), word, draw, normals, np.int64(1))
             length = math.sqrt(read_out_law[0] / width * image + read_out_law[1])
-            if leads():
+            if is_leader():
                 outputs[n, 0] = length * normals[0]
 '''
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop_for
-from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.random.normals import (
     BLOCK,
     INTEGER_BITS,
@@ -97,18 +97,18 @@ def vector_of(entries: Callable[..., Entries]) -> Callable[..., None]:
     ) -> None:
         """Write the first n entries of the vector with counter words c1, c2, c3."""
         blocks = n // BLOCK
-        for turn in range(turns(blocks)):
-            k = entry(turn)
+        for turn in range(lane_share(blocks)):
+            k = lane_entry(turn)
             a, b, c, d = entries(*philox4x32(np.uint64(k), c1, c2, c3, key0, key1))
             out[4 * k] = a
             out[4 * k + 1] = b
             out[4 * k + 2] = c
             out[4 * k + 3] = d
         rest = n - BLOCK * blocks
-        if rest and leads():
+        if rest and is_leader():
             a, b, c, _ = entries(*philox4x32(np.uint64(blocks), c1, c2, c3, key0, key1))
             write_first(out, BLOCK * blocks, rest, a, b, c)
-        meet()
+        barrier()
 
     return fill_vector
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, whole
-from resexpand.montecarlo.lanes import clear, leads, shaped
+from resexpand.montecarlo.lanes import clear, is_leader, shaped
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -132,5 +132,5 @@ def read_out(
     unit = math.sqrt(law[0] / dot(weights, weights, width))
     for a in range(inputs):
         product = dot(source[a], weights, width)
-        if leads():
+        if is_leader():
             out[a] = unit * product + math.sqrt(law[1]) * bias[0]

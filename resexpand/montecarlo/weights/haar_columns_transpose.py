@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import clear, entry, leads, meet, shaped, turns
+from resexpand.montecarlo.lanes import barrier, clear, is_leader, lane_entry, lane_share, shaped
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -64,10 +64,10 @@ def normalised(columns: Columns, n: int, triangle: NDArray[np.float64]) -> None:
     for c in range(columns.shape[0]):
         pivot = triangle[c, c]
         if c == last or pivot == 0.0:
-            for turn in range(turns(n)):
-                i = entry(turn)
+            for turn in range(lane_share(n)):
+                i = lane_entry(turn)
                 columns[c, i] = columns[c, i] / pivot if pivot != 0.0 else 0.0
-    meet()
+    barrier()
 
 
 @loop
@@ -85,20 +85,20 @@ def write_frames(
         write_multiple(before[c], 1.0, source[c], width)
     normalised(before[:count], width, triangle)
     used = before[before.shape[0] - 1]
-    if leads():
+    if is_leader():
         for c in range(count):
             used[c] = triangle[c, c]
-    meet()
+    barrier()
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     for c in range(count):
         fill_normals(key0, key1, np.uint64(c), word, draw, behind[c], width)
     normalised(behind[:count], width, triangle)
     for c in range(count):
         if used[c] == 0.0:
-            for turn in range(turns(width)):
-                i = entry(turn)
+            for turn in range(lane_share(width)):
+                i = lane_entry(turn)
                 behind[c, i] = 0.0
-    meet()
+    barrier()
 
 
 @loop

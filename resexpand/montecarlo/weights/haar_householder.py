@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from resexpand.montecarlo.jit import inlined, loop, whole
-from resexpand.montecarlo.lanes import entry, leads, meet, turns
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, subtract
 from resexpand.montecarlo.loops.function_space import Law
 from resexpand.montecarlo.random.normals import fill_normals
@@ -47,18 +47,18 @@ def reflect(columns: Columns, k: int, direction: Columns) -> None:
     sign = 1.0 if last >= 0.0 else -1.0
     square = dot(direction, direction, k)
     length = math.sqrt(square)
-    if leads():
+    if is_leader():
         direction[k - 1] = last + sign * length
-    meet()
+    barrier()
     # |z + sign(z_k) |z| e_k|^2 / 2, a sum of positive numbers.
     half = square + abs(last) * length
     for c in range(columns.shape[0]):
         x = columns[c]
         subtract(x, dot(direction, x, k) / half, direction, k)
-        for turn in range(turns(k)):
-            i = entry(turn)
+        for turn in range(lane_share(k)):
+            i = lane_entry(turn)
             x[i] *= -sign
-    meet()
+    barrier()
 
 
 @loop
@@ -80,10 +80,10 @@ def linear(
     stream, normals = DENSE_FIRST + 2 * operation, scratch[0]
     for c in range(source.shape[0]):
         x, y = source[c], target[c]
-        for turn in range(turns(y.size)):
-            i = entry(turn)
+        for turn in range(lane_share(y.size)):
+            i = lane_entry(turn)
             y[i] = math.sqrt(law[0]) * x[i] if i < width else 0.0
-    meet()
+    barrier()
     word = stream_word(layer, stream)
     for k in range(1, width + 1):
         fill_normals(key0, key1, np.uint64(k - 1), word, draw, normals, k)

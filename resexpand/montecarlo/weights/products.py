@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 from resexpand.montecarlo.jit import loop, loop_for
-from resexpand.montecarlo.lanes import entry, meet, shaped, turns
+from resexpand.montecarlo.lanes import barrier, lane_entry, lane_share, shaped
 from resexpand.montecarlo.loops.columns import Columns, dot
 from resexpand.montecarlo.random.normals import BLOCK
 from resexpand.montecarlo.random.philox import philox4x32
@@ -85,8 +85,8 @@ def products_by_rows(entries: Callable[..., Entries]) -> Products:
         """Multiply; entries of the source from N on are zeros."""
         key0, key1, c2, c3 = words
         blocks, count = (width + BLOCK - 1) // BLOCK, source.shape[0]
-        for turn in range(turns(width)):
-            i = entry(turn)
+        for turn in range(lane_share(width)):
+            i = lane_entry(turn)
             row, first, total = np.uint64(i), source[0], 0.0
             for block in range(blocks):
                 w0, w1, w2, w3 = entries(*philox4x32(np.uint64(block), row, c2, c3, key0, key1))
@@ -97,7 +97,7 @@ def products_by_rows(entries: Callable[..., Entries]) -> Products:
                     four = w0 * x[k] + w1 * x[k + 1] + w2 * x[k + 2] + w3 * x[k + 3]
                     target[c, i] += unit * four
             target[0, i] += unit * total
-        meet()
+        barrier()
 
     return add_products
 
@@ -135,8 +135,8 @@ def left_products_by_rows(entries: Callable[..., Entries]) -> Products:
     ) -> None:
         """Multiply; rows of the result are longer than N rounded up to four."""
         key0, key1, c2, c3 = words
-        for turn in range(turns((width + BLOCK - 1) // BLOCK)):
-            block = entry(turn)
+        for turn in range(lane_share((width + BLOCK - 1) // BLOCK)):
+            block = lane_entry(turn)
             number, k = np.uint64(block), BLOCK * block
             s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
             for i in range(width):
@@ -154,6 +154,6 @@ def left_products_by_rows(entries: Callable[..., Entries]) -> Products:
             g[k + 1] += s1
             g[k + 2] += s2
             g[k + 3] += s3
-        meet()
+        barrier()
 
     return add_left_products

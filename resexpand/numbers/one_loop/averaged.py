@@ -92,7 +92,7 @@ class Averaged:
         linear = _sum("gn...q,gnqr,gnrj->gn...jr", first, x, early["linear"])
         square = _sum("gn...qs,gnqr,gnsr,gnrj->gn...jr", second, x, x, early["square"])
         total = linear + square
-        return total.reshape((*total.shape[:-2], -1))
+        return total.reshape((*total.shape[:-2], total.shape[-2] * total.shape[-1]))
 
     def _powers(self, linear: Array, square: Array, early: dict[str, Array]) -> Array:
         """Return ``Cov(a u_q + b u_q^2, f_kr)`` for coefficients ``(..., D, i...)``."""
@@ -100,7 +100,7 @@ class Averaged:
         total = _sum("gnqi,gnqr,gnrk->gniqkr", linear, k, early["linear"])
         total += 2 * _sum("gnqi,gnqr,gnrk->gniqkr", square, k * k, early["square"])
         count = k.shape[-1]
-        return total.reshape((*total.shape[:2], total.shape[2] * count, -1))
+        return total.reshape((*total.shape[:2], total.shape[2] * count, total.shape[4] * count))
 
     def _conditioning(
         self, moved: Array, late: dict[str, Array], early: dict[str, Array], x: Array
@@ -138,7 +138,7 @@ class Averaged:
         for i in range(averages):
             linear, square = late["linears"][..., i], late["squares"][..., i]
             found = self._powers(linear, square, early)
-            found = found.reshape((*found.shape[:2], averages, inputs, -1))
+            found = found.reshape((*found.shape[:2], averages, inputs, own))
             for q in range(inputs):
                 rows, column = np.arange(averages) * inputs + q, entries + i * inputs + q
                 moved[:, :, rows, column, :own] = found[:, :, :, q]
@@ -147,7 +147,8 @@ class Averaged:
         """Return derivatives by averages from those along inputs, ``(..., p, J D, n)``."""
         total = _sum("gnqj,gneqk->gnejqk", late["shift"], plain)
         total += _sum("gnqj,gneqk->gnejqk", late["ratio"], scaled)
-        return total.reshape((*total.shape[:3], -1, total.shape[-1]))
+        size = total.shape[3] * total.shape[4]
+        return total.reshape((*total.shape[:3], size, total.shape[-1]))
 
     def _with_features(self, moved: Array, covariance: Array, late: dict[str, Array]) -> float:
         """Fill in ``P`` by averages with features at an earlier layer; return the error."""
@@ -160,7 +161,8 @@ class Averaged:
         slope = site.maps["slope"]
         factors = slope[:, later, :, None] * slope[:, earlier, None, :]
         given = site.reads[:, later], site.reads[:, earlier], self.cross[:, apart] * factors
-        flat = [a.reshape((-1, *a.shape[2:])) for a in (*given, covariance[:, apart])]
+        count = given[0].shape[0] * later.size
+        flat = [a.reshape((count, *a.shape[2:])) for a in (*given, covariance[:, apart])]
         found = directions(site.law, *flat)
         shape = (*given[0].shape[:2], *found.drift.shape[1:])
         weights = (site.weights[:, later] * site.weights[:, earlier])[..., None, None, None]

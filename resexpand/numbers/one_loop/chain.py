@@ -132,7 +132,8 @@ def _of_arguments(site: Site) -> tuple[Array, Array]:
     each = np.arange(entries)
     moved[:, :, each, each] = by
     # Logarithmic derivatives of the slopes: d k = k L, d^2 k = k (L L + L').
-    rate = np.einsum("cq,gbqj->gbcjq", count, maps["ratio"]).reshape((*k.shape, -1))
+    rate = np.einsum("cq,gbqj->gbcjq", count, maps["ratio"])
+    rate = rate.reshape((*k.shape, size - entries))
     square = maps["ratio"][..., :, None] * maps["ratio"][..., None, :]
     change = np.einsum("cq,gbqij,qr->gbciqjr", count, maps["ratios"] - square, np.eye(inputs))
     change = change.reshape((*rate.shape, rate.shape[-1]))

@@ -271,11 +271,12 @@ def _of_points(
     tables: Tables, theory: OneLoop, problem: Problem, excess: float, kept: set[str]
 ) -> Expansion:
     found = expansion(tables, excess)
-    arrays = {name: matrices(tables.inputs, name, value) for name, value in found.arrays.items()}
-    arrays |= {"K": tables.stream, "C": tables.gram}
+    arrays = {"K": tables.stream, "C": tables.gram}
+    for name, value in found.arrays.items():
+        arrays[name] = matrices(tables.inputs, name, value)
     whole = {name: problem.expanded(name, value) for name, value in arrays.items()}
     whole |= derived(whole)
     if theory.inputs == 1:
         del whole["four_point"]
         whole = {name: alone(name, value) for name, value in whole.items()}
-    return Expansion({name: whole[name] for name in whole.keys() & kept}, found.error)
+    return Expansion({name: whole[name] for name in whole if name in kept}, found.error)

@@ -63,9 +63,9 @@ def expansion(tables: Tables, excess: float) -> Expansion:
         arrays["weights_cov"] = fourth[tables.last[-1]][:, -1:, :, None]
     changes, kernels = responses.apply(np.stack(list(shares.values()), axis=-1))
     last = changes[:, np.arange(changes.shape[1])[:, None], _last(tables)]
-    arrays |= {"K_mean": kernels.sum(axis=-1), "C_mean": last.sum(axis=-1)}
-    arrays |= {name: last[..., k] for k, name in enumerate(shares)}
-    return Expansion(arrays, found.error)
+    means = {"K_mean": kernels.sum(axis=-1), "C_mean": last.sum(axis=-1)}
+    means |= {name: last[..., k] for k, name in enumerate(shares)}
+    return Expansion(means | arrays, found.error)
 
 
 def _derivatives(tables: Tables) -> tuple[Array, Array]:
@@ -97,7 +97,8 @@ def _conditioning(tables: Tables, responses: Responses, found: Sources) -> Array
     """Return what neurons make of what they know already, ``(G, B, n)``."""
     changes, streams = responses.identity()
     points, blocks, n = changes.shape[:3]
-    both = np.concatenate([streams, changes], axis=2).reshape((points, blocks, -1, blocks, n))
+    both = np.concatenate([streams, changes], axis=2)
+    both = both.reshape((points, blocks, both.shape[2], blocks, n))
     total = np.zeros((points, blocks, n))
     for place, moved in enumerate(found.conditioning):
         own = tables.variables(place)
@@ -114,7 +115,7 @@ def _spreads(
     each = np.arange(last.shape[0])[:, None]
     gram = spread.draws[:, each, last][:, :, :, each, last]
     felt = np.einsum("glpq,glqmr->glpmr", direct[..., : tables.entries], wick)
-    _, moved = responses.apply(felt.reshape((*felt.shape[:3], -1)))
+    _, moved = responses.apply(felt.reshape((*felt.shape[:3], felt.shape[3] * felt.shape[4])))
     mixed = moved.reshape(kernels.shape)
     sampled = kernels + mixed + mixed.transpose(0, 3, 4, 1, 2) + wick
     return {"K_cov": kernels, "C_cov": gram, "G_cov": sampled}

@@ -138,9 +138,10 @@ def covariances(responses: Responses, sources: Array) -> Covariances:
     first, streams = responses.apply(sources.reshape((points, blocks, size, count)))
     # R and B act on rows; the transposed result carries the other index.
     turned = np.concatenate(
-        [first.reshape((points, count, count)), streams.reshape((points, -1, count))], axis=1
+        [first.reshape((points, count, count)), streams.reshape((points, blocks * entries, count))],
+        axis=1,
     ).swapaxes(1, 2)
-    both, down = responses.apply(turned.reshape((points, blocks, size, -1)))
+    both, down = responses.apply(turned.reshape((points, blocks, size, turned.shape[2])))
     return Covariances(
         both[..., :count].reshape(sources.shape),
         both[..., count:].reshape((points, blocks, size, blocks, entries)),

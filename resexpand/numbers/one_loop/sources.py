@@ -98,9 +98,11 @@ def _features(site: Site, later: Integers, earlier: Integers) -> Cumulants:
     given = site.reads[:, later], site.reads[:, earlier], cross
     parts = []
     for one_layer, part in ((True, slice(blocks)), (False, slice(blocks, None))):
-        late, early, cross = (a[:, part].reshape((-1, *a.shape[2:])) for a in given)
+        late, early, cross = (
+            a[:, part].reshape((points * len(later[part]), *a.shape[2:])) for a in given
+        )
         found = feature_cumulants(site.law, late, early, cross, one_layer=one_layer)
-        parts.append((found, late.shape[0] // max(points, 1)))
+        parts.append((found, len(later[part])))
     covariance, slopes = (
         np.concatenate(
             [getattr(f, name).reshape((points, n, *getattr(f, name).shape[1:])) for f, n in parts],
