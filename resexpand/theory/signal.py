@@ -122,9 +122,9 @@ class Signal:
         numbers = [self._numbers(step.op, p, named) for p in range(len(self.means))]
         if step.op.expression.diff(X).has(X):
             self._require_no_coin(repr(step.op))
-            return self._averaged(
-                step.op, [step.op.expression.xreplace(at) for at in numbers], noise
-            )
+            given = [sp.Tuple(step.op.expression.xreplace(at)) for at in numbers]
+            inputs = [value for (value,) in self._by_column(given, noise)[0]]
+            return self._averaged(step.op, inputs, noise)
         return self._linear(step.op, numbers, noise)
 
     def _variance(self, p: int) -> sp.Expr:

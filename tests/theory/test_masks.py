@@ -344,6 +344,13 @@ def test_noise_inside_a_curved_map() -> None:
     ]
     np.testing.assert_allclose(values[0]["K"], values[2]["K"], rtol=1e-12)
     np.testing.assert_allclose(values[1]["K"], values[3]["K"], rtol=1e-12)
+    gate, apart = (
+        evaluate(weight_scaling(ResNet(Branch(*ops, Linear(W, B)), scale=RHO, depth=2)), K0=START)
+        for ops in ((Gate(0.6),), (Dropout(0.6), Activation("tanh")))
+    )
+    for name in ("K", "K_cross", "K_test"):
+        np.testing.assert_allclose(gate[name], apart[name], rtol=1e-12)
+    assert not np.allclose(gate["K_test"][1:], gate["K"][1:], rtol=1e-3)
 
 
 def test_printers_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
