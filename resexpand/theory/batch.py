@@ -278,12 +278,6 @@ def batch_stream(net: ResNet) -> tuple[BatchSignal, Entries]:
             else "its stream is not Gaussian at infinite width",
             "use inputs=2 for any number of inputs" if not norms else "end the branch in a Linear",
         )
-    if any(_is(step.op) for step in net.post):
-        raise UnsupportedError(
-            f"the kernel of a stream that {net.post[0].op!r} normalises",
-            "it is not Gaussian at infinite width",
-            "normalise in front of a Linear() of the branch; sample() takes it",
-        )
     running = {is_running(op) for op in norms}
     if len(running) > 1:
         raise UnsupportedError(

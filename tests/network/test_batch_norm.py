@@ -98,9 +98,8 @@ def test_theories_of_single_inputs_refuse_it() -> None:
     for ask in (one_loop, optimal_scale):
         with pytest.raises(UnsupportedError, match="BatchNorm"):
             ask(NET)
-    post = ResNet(NET.branch, scale=1, depth=2, post_norm=BatchNorm())
-    with pytest.raises(UnsupportedError, match="not Gaussian at infinite width"):
-        kernel(post, "batch")
+    with pytest.raises(UnsupportedError, match="it couples the inputs of a batch"):
+        ResNet(NET.branch, scale=1, depth=2, post_norm=BatchNorm())
     mixed = ResNet(
         Branch(BatchNorm(), Linear(1, 0), BatchNorm(mode="running"), Linear(1, 0)), scale=1, depth=2
     )
