@@ -45,7 +45,7 @@ def run(script: Path, out: Path, seed: str = "0") -> subprocess.CompletedProcess
 
 
 def test_there_are_scripts():
-    names = ["desmith_2020", "dherin_2025", "finite_width", "fischer_2023"]
+    names = ["desmith_2020", "dherin_2025", "finite_width", "fischer_2023", "kim_2023"]
     assert [s.stem for s in SCRIPTS] == names
 
 
@@ -74,6 +74,12 @@ def test_script_runs_and_writes_its_golden_latex(script: Path, seed: str, tmp_pa
         ("fischer_2023", "mpmath.sqrt(mpmath.pi) / 2 * x", "mpmath.sqrt(mpmath.pi) * x"),
         ("desmith_2020", "* (1 - (1 + u**2) / n)", "* (1 - u**2 / n)"),
         ("desmith_2020", "per_block = (1 - 1 / B) * (1 - 2 * J)", "per_block = 1 - 2 * J"),
+        (
+            "kim_2023",
+            "trained = W * (square / P - mean**2)",
+            "trained = W * (square - mean**2) / P",
+        ),
+        ("kim_2023", "+ added * shift) / (STREAM + added)", "+ added) / (STREAM + added / shift)"),
         ("dherin_2025", "/ prod(map(factorial, copies))", "/ prod(copies)"),
         ("dherin_2025", "/ sp.factorial(power)", "/ sp.factorial(power + 1)"),
         ("dherin_2025", "+ LAMBDAS[i - 1]\n", "+ LAMBDAS[0]\n"),
