@@ -48,11 +48,11 @@ def obvious(name: str, depth: int) -> np.ndarray:
     source = np.empty((size, size))
     for m in range(size):
         x = np.sqrt(kernel[m]) * z
-        f = features(law, x)[0]
+        f = features(law, x)[0] ** 2
         centred = weight * (f - weight @ f)
         for n in range(m, size):
             y = x[:, None] + np.sqrt(kernel[n] - kernel[m]) * z
-            source[m, n] = source[n, m] = centred @ (features(law, y)[0] @ weight)
+            source[m, n] = source[n, m] = centred @ (features(law, y)[0] ** 2 @ weight)
     scale = float(net.scale) ** 2
     squares = scale * np.tril(np.ones((size, size)), -1)
     matrix = np.linalg.inv(np.eye(size) - response[:, None] * squares)
