@@ -69,7 +69,9 @@ class BatchNorm(Map):
 
     def __init__(self, *given: object, **named: object):
         mode = given[2] if len(given) > 2 else named.get("mode", 0)
-        if not isinstance(mode, int | str | sp.Integer) or mode not in (0, 1, "train", "running"):
+        # Stores hold the mode as a number.
+        is_scalar = isinstance(mode, str | int | float | sp.Number)
+        if not is_scalar or mode not in (0, 1, "train", "running"):
             raise DescriptionError(
                 f"mode = {mode!r}", "there is no such mode", 'use "train" or "running"'
             )
