@@ -116,7 +116,7 @@ def test_unrolled_expressions_with_values() -> None:
 def test_symbols_are_attributes_of_what_they_stand_in() -> None:
     symbols = THEORY.symbols
     assert symbols.K is K
-    assert symbols["sigma_w2"] is SIGMA_W2
+    assert symbols["sigma_w2"] == SIGMA_W2
     assert VALUE.diff(symbols.K) == FORMULA.diff("K") != 0
     assert {"C", "K", "K0", "L", "rho", "sigma_b2", "sigma_w2"} == set(symbols) == set(dir(symbols))
     assert set(FORMULA.symbols) == {"C", "K", "sigma_b2", "sigma_w2"}
