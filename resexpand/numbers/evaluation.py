@@ -13,10 +13,12 @@ from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH
 from resexpand.errors import KernelError, UnsupportedError
 from resexpand.numbers.batch import evaluate_batch
+from resexpand.numbers.columns import evaluate_columns
 from resexpand.numbers.one_loop import evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
 from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
+from resexpand.theory.columns import ColumnRecursion
 from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
@@ -109,6 +111,8 @@ def _evaluated(
         values = evaluate_one_loop(theory, outputs=outputs, **hyperparameters)
         values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
         return values
+    if isinstance(theory, ColumnRecursion):
+        return evaluate_columns(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, BatchRecursion):
         return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments):

@@ -179,6 +179,8 @@ def batch_loop(
     )
     place = next((k for k, p in enumerate(op.parameters) if p.symbol == op.group), None)
     size = "" if place is None else f"    if p{place} > 0.0:\n        size = int(p{place})\n"
+    if op.over == "positions":
+        size = f"    size = np.int64({op.count})\n"
     return [
         *functions,
         BATCH.format(

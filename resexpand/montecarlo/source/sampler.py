@@ -32,6 +32,7 @@ from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.single_column import is_single, single_source
 from resexpand.montecarlo.source.target import with_bindings
+from resexpand.montecarlo.source.wide import WIDE, gathering, is_wide, require_law, wide_name, with_wide
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
@@ -187,6 +188,7 @@ def sampler_source(
     blocks = Blocks.of((branch,)) if isinstance(branch, Branch) else branch
     if is_single(blocks, method, layout, law):
         return single_source(blocks.shapes[0][0].op, library_digest(), target)
+    require_law(blocks.steps, law)
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
     gaussian = law == GAUSSIAN and method == "function-space"
     fused = gaussian and blocks.skips and layout.weighted == layout.carried and not read
@@ -219,6 +221,7 @@ def _imports(blocks: Blocks) -> list[str]:
         MULTIPLE: not blocks.skips,
         KEEP: bool(blocks.post),
         UNIFORM: any(op.noise for op in maps),
+        WIDE: any(is_wide(step) for step in blocks.steps),
     }
     return [line for line, is_needed in needed.items() if is_needed]
 
@@ -252,9 +255,10 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         if (line := group.reading(site))
     ]
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
-    results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
+    results = [len(s) - (fused and _is_fused(s[-1])) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
         buffers["y"] = "(np.int64(0), length)"
+    buffers = with_wide(buffers, blocks.steps)
     if noise := blocks.most_noise:
         buffers["noise"] = f"(np.int64({noise}), length)"
     return DRIVER.format(
@@ -280,6 +284,11 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         prologue="".join(group.prologue() for group in layout.groups),
         epilogue="".join(group.epilogue(blocks, behind) for group in layout.groups),
     )
+
+
+def _is_fused(step: Step) -> bool:
+    """Whether a contraction at the end of a block may add its images to the stream at once."""
+    return step.contracts and step.op.over == "neurons"
 
 
 def _maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
@@ -322,11 +331,14 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
         j, target = step.position, _other(source)
         if step.contracts:
             lines += _before_linear(layout, source, step, steps)
-            if fused and step is steps[-1]:
+            if step.op.over == "positions":
+                lines.append(gathering(step, source))
+            elif fused and step is steps[-1]:
                 return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = step.number - 1
-            lines.append(template.format(source=source, target=target, j=j, k=k, shrink=shrink))
+            act = wide_name(step.op) if step.op.over == "positions" else source
+            lines.append(template.format(source=act, target=target, j=j, k=k, shrink=shrink))
         else:
             lines.append(_activation(layout.groups, step, source, target))
         source = target
