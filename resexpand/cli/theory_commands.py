@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,12 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     recursion = derive(arguments, wanted)
     # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
     names = [output.name for output in recursion.outputs if output.kind != "propagator"]
-    routine = compile_routine(recursion, arguments.target, names)
-    answers = [_answer(depth, routine(depth=depth, **wanted.keywords())) for depth in wanted.depths]
+    if wanted.options["positions"]:
+        values_at = partial(evaluate, recursion, target=arguments.target, outputs=names)
+    else:
+        values_at = compile_routine(recursion, arguments.target, names)
+    given = wanted.keywords()
+    answers = [_answer(depth, values_at(depth=depth, **given)) for depth in wanted.depths]
     equations = formulas(recursion)
     if arguments.json:
         _record(arguments, wanted, equations, recursion, answers)
@@ -58,7 +63,7 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
 def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
     """Return the recursion that the command asks for, its depth a symbol."""
     if arguments.command == "kernel":
-        return kernel(wanted.net(), inputs=2 if wanted.pairs else 1)
+        return kernel(wanted.net(), inputs=wanted.columns)
     return response(wanted.net(), kind=arguments.kind)
 
 

@@ -61,7 +61,9 @@ class Conv(OverPositions, Contraction):
     --------
     >>> import numpy as np
     >>> from resexpand import Activation, Branch, Conv, ResNet, evaluate, kernel
-    >>> net = ResNet(Branch(Activation("relu"), Conv((-1, 0, 1), 2, 0)), scale=1, depth=2, positions=4)
+    >>> net = ResNet(
+    ...     Branch(Activation("relu"), Conv((-1, 0, 1), 2, 0)), scale=1, depth=2, positions=4
+    ... )
     >>> evaluate(kernel(net, inputs="positions"), K0=np.eye(4))["K"][:, 0, 0]
     array([1., 2., 4.])
     """
@@ -104,7 +106,7 @@ class Conv(OverPositions, Contraction):
         return " ".join([*words, *ends, *filter(None, [super().structure])])
 
     @classmethod
-    def of_structure(cls, structure: str, values: tuple[Any, ...]) -> Self:
+    def of_structure(cls, structure: str, values: tuple[Any, ...], **named: Any) -> Self:
         """Return the convolution of a structure, variances and shares."""
         words, positions = read_positions(structure)
         circular = ZEROS not in words
@@ -116,7 +118,7 @@ class Conv(OverPositions, Contraction):
             ) from None
         offsets = offsets or [(-1,), (0,), (1,)]
         shares = values[2 : 2 + len(offsets)] or None
-        op = cls(offsets, *values[:2], shares=shares, circular=circular)
+        op = cls(offsets, *values[:2], shares=shares, circular=circular, **named)
         return op.placed(positions) if positions else op
 
     def placed(self, positions: tuple[int, ...]) -> Self:
@@ -146,11 +148,12 @@ class Conv(OverPositions, Contraction):
         firsts = np.arange(0, size, self.count)[:, None]
         # One more row and column of zeros, for the neighbours that are not there.
         wide = np.pad(gram, [(0, 0)] * (gram.ndim - 2) + [(0, 1), (0, 1)])
-        total = np.zeros(np.broadcast_shapes(*(v[..., None, None].shape for v in shares), gram.shape))
-        for offset, share in zip(self.offsets, shares, strict=True):
+        weights = [share[..., None, None] for share in shares]
+        total = np.zeros(np.broadcast_shapes(gram.shape, *(w.shape for w in weights)))
+        for offset, weight in zip(self.offsets, weights, strict=True):
             own = neighbours(self.positions, offset, self.circular)
             columns = np.where(own < self.count, firsts + own, size).ravel()
-            total += share[..., None, None] * wide[..., columns[:, None], columns]
+            total += weight * wide[..., columns[:, None], columns]
         return total
 
     def __repr__(self) -> str:
@@ -167,7 +170,9 @@ def _offsets(given: Any) -> tuple[Offset, ...]:
     listed = list(given) if isinstance(given, Sequence | np.ndarray | range) else [given]
     found = [tuple(o) if isinstance(o, Sequence | np.ndarray) else (o,) for o in listed]
     whole = all(
-        isinstance(n, int | np.integer) and not isinstance(n, bool) for offset in found for n in offset
+        isinstance(n, int | np.integer) and not isinstance(n, bool)
+        for offset in found
+        for n in offset
     )
     if not found or not whole or len({len(o) for o in found}) > 1 or not 1 <= len(found[0]) <= 2:
         raise DescriptionError(

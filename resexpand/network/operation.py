@@ -186,13 +186,13 @@ class Operation:
         return f"{self.kind}[{self.structure}]" if self.structure else self.kind
 
     @classmethod
-    def of_structure(cls, structure: str, values: tuple[Any, ...]) -> Self:
+    def of_structure(cls, structure: str, values: tuple[Any, ...], **named: Any) -> Self:
         """Return the operation of a structure and parameters; further values are ignored."""
         if structure:
             raise DescriptionError(
                 f"{cls.kind}[{structure}]", f"{cls.kind} has no structure", f"write {cls.kind}(...)"
             )
-        return cls(*values[: len(cls.parameters)])
+        return cls(*values[: len(cls.parameters)], **named)
 
     def placed(self, positions: tuple[int, ...]) -> Self:
         """Return the operation on the positions of a network; itself if it acts on each alone."""

@@ -2,9 +2,9 @@ r"""Positions of an input, and operations that couple them.
 
 An input may be a row of positions (pixels of a line, tokens of a text) or an image of
 ``rows x columns``. Every position is a column of neurons: position p of input a is column
-``a P + p``, positions of an image row by row. Most operations act on each column by itself. One that
-couples the columns of an input (`OverPositions`) states how the Gram matrix of all columns changes,
-exactly at infinite width; for a convolution, with shifts ``S_o`` of the columns,
+``a P + p``, positions of an image row by row. Most operations act on each column by itself. One
+that couples the columns of an input (`OverPositions`) states how the Gram matrix of all columns
+changes, exactly at infinite width; for a convolution, with shifts ``S_o`` of the columns,
 
     K'  =  sigma_w^2 sum_o v_o S_o K S_o^T + sigma_b^2.
 """
@@ -67,14 +67,14 @@ class OverPositions(Operation):
         return f"on {'x'.join(map(str, self.positions))}" if self.positions else ""
 
     @classmethod
-    def of_structure(cls, structure: str, values: tuple[Any, ...]) -> Self:
+    def of_structure(cls, structure: str, values: tuple[Any, ...], **named: Any) -> Self:
         """Return the operation of a structure and parameters; further values are ignored."""
         words, positions = read_positions(structure)
         if words:
             raise DescriptionError(
                 f"{cls.kind}[{structure}]", f"{' '.join(words)} says nothing", "leave it out"
             )
-        op = cls(*values[: len(cls.parameters)])
+        op = cls(*values[: len(cls.parameters)], **named)
         return op.placed(positions) if positions else op
 
     def gram(self, before: Array, at: Sequence[Array]) -> Array:

@@ -90,7 +90,8 @@ def operation_of(text: str, values: tuple[object, ...] = ()) -> Operation:
     Parameters
     ----------
     text : str
-        `Operation.text`: a registered kind with its structure in brackets, if any, or the expression of an activation.
+        `Operation.text`: a registered kind, with its structure in brackets if it has one, or the
+        expression of an activation.
     values : tuple
         Its parameters; further entries are ignored.
 

@@ -30,7 +30,7 @@ from resexpand.network.checks import (
 from resexpand.network.depth import depth_from, scales_of, scales_per_block
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
-from resexpand.network.positions import positions_of
+from resexpand.network.positions import positions_of, require_no_coupling
 from resexpand.network.shapes import Shapes, named, shapes_of
 from resexpand.network.steps import (
     Step,
@@ -315,6 +315,7 @@ def require_plain(net: ResNet, asked: str) -> None:
     UnsupportedError
         If a map has parameters or averages of its own, or the stream a factor.
     """
+    require_no_coupling(net, asked)
     require_laws((*net.branch.steps, *net.head, *net.post), asked)
     require_sums(net, asked)
 

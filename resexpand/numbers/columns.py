@@ -16,6 +16,7 @@ from resexpand.codegen.values import Values, overflow_problem
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.batch_norm import EPS, GHOST, is_running, require_batch
 from resexpand.network.positions import inputs_of
+from resexpand.network.values import value_of
 from resexpand.numbers.batch_blocks import Health, kernels_by_block
 from resexpand.theory.columns import ColumnRecursion
 
@@ -98,6 +99,6 @@ def _batch(theory: ColumnRecursion, point: Point) -> int:
             "use one ghost= for all",
         )
     for op in norms:
-        eps = next(float(value.evalf()) if value.is_number else 1.0 for p, value in op.pairs if p.symbol == EPS)
+        eps = next(float(value_of(v, point.symbols)) for p, v in op.pairs if p.symbol == EPS)
         require_batch(op, (eps, float(min(sizes))), point.kernel)
     return min(sizes) or point.kernel.shape[-1]

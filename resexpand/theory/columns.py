@@ -103,7 +103,9 @@ class ColumnSignal:
                 "what it acts on is not Gaussian at infinite width, as a batch was normalised",
                 "put a Linear() or Conv() between them; sample() takes it",
             )
-        function = sp.Function(step.op.kind if first else str(step.label or step.op.kind), real=True)
+        function = sp.Function(
+            step.op.kind if first else str(step.label or step.op.kind), real=True
+        )
         moments = tuple(function(moment) for moment in self.moments)
         means = (UNKNOWN,) * len(self.means)
         signal = replace(self.signal, moments=moments, means=means, is_gaussian=False)

@@ -34,9 +34,9 @@ class Hyperparameters:
     """Allocates symbols while a recursion is derived, and remembers what they stand for."""
 
     net: ResNet
-    coupled: bool = False
     bindings: dict[sp.Symbol, sp.Expr] = field(default_factory=dict)
     layer_bindings: dict[sp.Symbol, tuple[sp.Expr, ...]] = field(default_factory=dict)
+    coupled: bool = False
 
     def __post_init__(self) -> None:
         """Refuse names that the formulas need, and couplings that few theories know.

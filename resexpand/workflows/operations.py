@@ -38,6 +38,9 @@ from resexpand.theory.response import response
 EXAMPLE = sp.Rational(1, 2)
 """Value of parameters without a default."""
 
+SIZE = 2
+"""Positions, where an operation couples them."""
+
 PLAIN = Branch(Activation("identity"), Linear(1, 0))
 
 
@@ -58,6 +61,7 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
         ResNet(PLAIN, scale=1, depth=2, post_norm=net.branch.ops[0])  # type: ignore[arg-type]
     ),
     "kernel of pairs": lambda net: kernel(net, 2),
+    "kernel over positions": lambda net: kernel(net.altered(positions=(SIZE,)), "positions").title,
     "variance response": response,
     "covariance response": lambda net: response(net, "covariance"),
     "tangent response": lambda net: response(net, "tangent"),
@@ -136,7 +140,8 @@ def operations(names: Iterable[str] | None = None) -> OperationTable:
 def _answers(kind: type[Operation]) -> dict[str, str]:
     """Return the refusals of one operation."""
     try:
-        nets = [ResNet(branch, scale=1, depth=2) for branch in _branches(kind)]
+        sheet = SIZE if kind.over == "positions" else None
+        nets = [ResNet(b, scale=1, depth=2, positions=sheet) for b in _branches(kind)]
     except ResexpandError as error:
         return dict.fromkeys(ASKED, str(error))
     found = {name: [_refusal(ask, net) for net in nets] for name, ask in ASKED.items()}
@@ -147,7 +152,8 @@ def _branches(kind: type[Operation]) -> list[Branch]:
     """Return the branches in which an operation is tried: in front, and behind if it is linear."""
     if kind is Activation:
         return [PLAIN]
-    given = {p.name: EXAMPLE for p in kind.parameters if p.default is None}
+    needed = (p for p in kind.parameters if p.default is None and None not in dict(p.words))
+    given = {p.name: EXAMPLE for p in needed}
     op = kind(**given)
     if not (op.contracts or op.is_linear):  # type: ignore[attr-defined]
         return [Branch(op, Linear(1, 0))]

@@ -28,7 +28,6 @@ from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.input_kernel import triangular_root
 from resexpand.network.resnet import Branch
 
-
 ALONE = "it couples the positions of an input, and these columns follow one of them alone"
 
 

@@ -2,8 +2,9 @@
 
 A convolution with n offsets is a contraction of *wide* columns of n pieces, piece k of column p
 holding ``sqrt(v_k)`` times the column at offset k from p, or zeros outside of the input. Each piece
-is as long as a padded column, and zero from entry N on; one vector of zeros ends them. Every group of columns holds all positions
-of its inputs one after the other, so that the position of a column is its number modulo P.
+is as long as a padded column, and zero from entry N on; one vector of zeros ends them. Every group
+of columns holds all positions of its inputs one after the other, so that the position of a column
+is its number modulo P.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
-from resexpand.montecarlo.lanes import barrier, lane_entry, lane_share
-from resexpand.montecarlo.loops.columns import Columns, clear_rows
+from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
+from resexpand.montecarlo.loops.columns import Columns, clear_rows, dot
 
 Offsets = tuple[tuple[int, int], ...]
 
@@ -57,6 +58,18 @@ def gather(
         rest = len(offsets) * length
         for turn in range(lane_share(wide.shape[1] - rest)):
             wide[c, rest + lane_entry(turn)] = 0.0
+    barrier()
+
+
+@loop
+def wide_gram(wide: Columns, width: int, out: NDArray[np.float64]) -> None:
+    """Write the Gram matrix of wide columns over N: the sum of the shifted ones, by shares."""
+    for a in range(wide.shape[0]):
+        for b in range(a + 1):
+            value = dot(wide[a], wide[b], wide.shape[1]) / width
+            if is_leader():
+                out[a, b] = value
+                out[b, a] = value
     barrier()
 
 

@@ -32,7 +32,14 @@ from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.single_column import is_single, single_source
 from resexpand.montecarlo.source.target import with_bindings
-from resexpand.montecarlo.source.wide import WIDE, gathering, is_wide, require_law, wide_name, with_wide
+from resexpand.montecarlo.source.wide import (
+    WIDE,
+    gathering,
+    is_wide,
+    require_law,
+    wide_name,
+    with_wide,
+)
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
@@ -135,7 +142,7 @@ READING = """\
 
 FEATURES = """\
             if features.size:
-                gram({source}, width, features[n, layer - 1])
+                {gram}({source}, width, features[n, layer - 1])
             if layer > depth:
                 break"""
 
@@ -288,7 +295,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
 
 def _is_fused(step: Step) -> bool:
     """Whether a contraction at the end of a block may add its images to the stream at once."""
-    return step.contracts and step.op.over == "neurons"
+    return step.contracts and not is_wide(step)
 
 
 def _maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
@@ -330,14 +337,13 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
     for step in steps[len(opening) :]:
         j, target = step.position, _other(source)
         if step.contracts:
-            lines += _before_linear(layout, source, step, steps)
-            if step.op.over == "positions":
-                lines.append(gathering(step, source))
-            elif fused and step is steps[-1]:
+            act = wide_name(step.op) if is_wide(step) else source
+            lines += [gathering(step, source)] if is_wide(step) else []
+            lines += _before_linear(layout, source, act, step, steps)
+            if fused and _is_fused(step) and step is steps[-1]:
                 return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = step.number - 1
-            act = wide_name(step.op) if step.op.over == "positions" else source
             lines.append(template.format(source=act, target=target, j=j, k=k, shrink=shrink))
         else:
             lines.append(_activation(layout.groups, step, source, target))
@@ -352,8 +358,10 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
     return "\n".join([*lines, skip + CLOSING.format(source=source)])
 
 
-def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, ...]) -> list[str]:
-    """Return the lines that record columns in front of a linear operation."""
+def _before_linear(
+    layout: Layout, source: str, act: str, step: Step, steps: tuple[Step, ...]
+) -> list[str]:
+    """Return the lines that record columns in front of a linear operation, which acts on `act`."""
     k = step.number - 1
     lines = [
         READING.format(site=site, line=line)
@@ -362,7 +370,8 @@ def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, .
         if (line := group.before_linear(site, k, source))
     ]
     last = step.number == sum(s.contracts for s in steps)
-    return [*lines, FEATURES.format(source=source)] if last else lines
+    kind = "gram" if act == source else "wide_gram"
+    return [*lines, FEATURES.format(gram=kind, source=act)] if last else lines
 
 
 def _activation(groups: tuple[ColumnGroup, ...], step: Step, source: str, target: str) -> str:

@@ -128,8 +128,9 @@ def is_single(blocks: Blocks, method: str, layout: Layout, law: WeightLaw) -> bo
     """Return whether this text draws the networks: one input, alone, one activation, Gaussian."""
     alone = layout.groups == (Inputs(1),)
     plain = blocks.one_kind and blocks.skips and not (blocks.has_own_head or blocks.post)
-    shape = [step.contracts for step in blocks.shapes[0] if step.op.over == "neurons"]
-    plain = plain and shape == [False, True] and blocks.shapes[0][0].op.is_function
+    shape = [(step.contracts, step.op.over) for step in blocks.shapes[0]]
+    plain = plain and shape == [(False, "neurons"), (True, "neurons")]
+    plain = plain and blocks.shapes[0][0].op.is_function
     return alone and plain and method == "function-space" and law == GAUSSIAN
 
 

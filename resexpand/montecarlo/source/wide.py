@@ -9,7 +9,7 @@ from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.weights.law import ORTHOGONAL, WeightLaw
 from resexpand.network.steps import Step
 
-WIDE = "from resexpand.montecarlo.loops.positions import gather, scatter"
+WIDE = "from resexpand.montecarlo.loops.positions import gather, scatter, wide_gram"
 """Import for networks with convolutions."""
 
 GATHER = """\
