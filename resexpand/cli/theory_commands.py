@@ -46,6 +46,7 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     recursion = derive(arguments, wanted)
     # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
     names = [output.name for output in recursion.outputs if output.kind != "propagator"]
+    values_at: Callable[..., Values]
     if wanted.options["positions"]:
         values_at = partial(evaluate, recursion, target=arguments.target, outputs=names)
     else:
@@ -63,7 +64,8 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
 def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
     """Return the recursion that the command asks for, its depth a symbol."""
     if arguments.command == "kernel":
-        return kernel(wanted.net(), inputs=wanted.columns)
+        found: Recursion = kernel(wanted.net(), inputs=wanted.columns)
+        return found
     return response(wanted.net(), kind=arguments.kind)
 
 

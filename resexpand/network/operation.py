@@ -145,6 +145,8 @@ class Operation:
         are coupled: at each neuron over a ``"batch"``, or over the ``"positions"`` of each input.
     structure : str
         What its numbers do not say, such as the offsets of a convolution; empty for most.
+    positions : tuple of int
+        Shape of an input, where it couples positions and a network has placed it.
     values : tuple of sympy.Expr
         Value of every parameter, or a tuple of one per block of the network.
     """
@@ -154,6 +156,7 @@ class Operation:
     contracts: ClassVar[bool]
     over: ClassVar[Literal["neurons", "batch", "positions"]] = "neurons"
     structure: str = ""
+    positions: tuple[int, ...] = ()
     values: tuple[Any, ...]
 
     def __init__(self, *given: object, **named: object):

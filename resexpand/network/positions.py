@@ -29,14 +29,10 @@ Offset = tuple[int, ...]
 class OverPositions(Operation):
     """An operation that couples the positions of every input.
 
-    Attributes
-    ----------
-    positions : tuple of int
-        Shape of an input, ``(P,)`` or ``(rows, columns)``; empty until a network places it.
+    A network places it on its positions, of shape ``(P,)`` or ``(rows, columns)``.
     """
 
     over: ClassVar[Literal["neurons", "batch", "positions"]] = "positions"
-    positions: tuple[int, ...] = ()
 
     def placed(self, positions: tuple[int, ...]) -> Self:
         """Return the operation on the positions of a network.

@@ -175,7 +175,7 @@ def _plain(ops: tuple[Operation, ...], kernels: Array, walk: Walk) -> Array:
 
 @lru_cache(maxsize=64)
 def _routine(ops: tuple[Operation, ...]) -> tuple[Routine, frozenset[str]]:
-    """Return the compiled kernel of operations as one block, and the names it needs."""
+    """Return the routine of operations as one block, and the names it needs."""
     ended = ops if ops[-1].contracts else (*ops, Linear(1, 0))
     net = ResNet(Branch(*ended), scale=1, depth=1, skip=0)
     names = frozenset(symbol.name for symbol in net.free_symbols)

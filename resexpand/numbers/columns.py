@@ -15,6 +15,7 @@ from resexpand.codegen.schedule import chosen_outputs
 from resexpand.codegen.values import Values, overflow_problem
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.batch_norm import EPS, GHOST, is_running, require_batch
+from resexpand.network.operation import Map
 from resexpand.network.positions import inputs_of
 from resexpand.network.values import value_of
 from resexpand.numbers.batch_blocks import Health, kernels_by_block
@@ -75,8 +76,9 @@ def _batch(theory: ColumnRecursion, point: Point) -> int:
     HyperparameterError, UnsupportedError
         If normalisations differ in this, the kernel spans a grid, or statistics are running ones.
     """
-    ops = [op for branch in theory.net.kinds for op in (*branch.ops, *(theory.net.head_ops or ()))]
-    norms = [op for op in ops if op.over == "batch"]
+    net = theory.net
+    maps = [op for branch in net.kinds for op in (*branch.maps, *(net.head_ops or ()))]
+    norms = [op for op in maps if isinstance(op, Map) and op.over == "batch"]
     if not norms:
         return 0
     if point.grid:

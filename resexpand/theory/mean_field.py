@@ -239,7 +239,7 @@ def conditional_kernel(
     )
     if isinstance(stream, BatchSignal):
         return batch_recursion(recursion, stream), ()
-    if isinstance(stream, ColumnSignal):
+    if isinstance(out, ColumnSignal):
         return column_recursion(recursion, out), ()
     return recursion, out.coins
 

