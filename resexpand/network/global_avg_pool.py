@@ -28,7 +28,7 @@ class GlobalAvgPool(OverPositions, Map):
     >>> from resexpand import evaluate, kernel
     >>> branch, head = Branch(Activation("relu"), Conv((-1, 0, 1), 2, 0)), [GlobalAvgPool()]
     >>> net = ResNet(branch, scale=1, depth=2, positions=4, read_out=[*head, Linear(1, 0)])
-    >>> evaluate(kernel(net, inputs="positions"), K0=np.ones((4, 4)))["C"][-1, 0, 0]
+    >>> float(evaluate(kernel(net, inputs="positions"), K0=np.ones((4, 4)))["C"][-1, 0, 0])
     4.0
     """
 
