@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from resexpand.theory.order_profile import order_profile
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
+    from resexpand.theory.tangent_kernel import tangent_kernel
     from resexpand.workflows.doctor.examine import doctor
 
 __version__ = "0.1.0"
@@ -94,6 +95,7 @@ _HOMES = {
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
     "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
@@ -144,6 +146,7 @@ __all__ = [
     "residual_expansion",
     "response",
     "sample",
+    "tangent_kernel",
     "to_latex",
     "variance_shift",
     "weight_scaling",
