@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from resexpand.network.rms_norm import RMSNorm
     from resexpand.network.scale import Scale
     from resexpand.network.stochastic_depth import DropPath, StochasticDepth
+    from resexpand.numbers.class_codes import class_codes
     from resexpand.numbers.coin_average import coin_average
     from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
+    from resexpand.numbers.predict import predict
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
@@ -67,6 +69,7 @@ _HOMES = {
     "SharedDropout": "resexpand.network.dropout",
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
+    "class_codes": "resexpand.numbers.class_codes",
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
@@ -89,6 +92,7 @@ _HOMES = {
     "parse_expression": "resexpand.expressions",
     "post_ln": "resexpand.network.ready_made",
     "pre_ln": "resexpand.network.ready_made",
+    "predict": "resexpand.numbers.predict",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "remainder_bound": "resexpand.theory.remainder",
@@ -118,6 +122,7 @@ __all__ = [
     "StochasticDepth",
     "__version__",
     "cite",
+    "class_codes",
     "coin_average",
     "compare",
     "compile_routine",
@@ -140,6 +145,7 @@ __all__ = [
     "parse_expression",
     "post_ln",
     "pre_ln",
+    "predict",
     "quantile_law",
     "rank_positions",
     "remainder_bound",

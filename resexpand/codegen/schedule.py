@@ -281,12 +281,13 @@ def _equal_where_one(variance: sp.Expr, covariance: sp.Expr) -> sp.Expr:
 
 def _equal_at_end(output: Output, recursion: Recursion) -> Output:
     """Return an output whose entries of the last state are alike for equal inputs."""
-    part = "entries" if output.kind == "final" else "at_end"
-    entries = getattr(output, part)
+    is_final = output.kind == "final"
+    entries = output.entries if is_final else output.at_end
     if recursion.state[: len(PAIR)] != PAIR or len(entries) != len(PAIR):
         return output
     first, both, last = entries
-    return replace(output, **{part: (first, _equal_where_one(first, both), last)})
+    merged = (first, _equal_where_one(first, both), last)
+    return replace(output, entries=merged) if is_final else replace(output, at_end=merged)
 
 
 def _entries(outputs: Sequence[Output]) -> list[sp.Expr]:

@@ -14,8 +14,8 @@ If the read-out alone is trained, ``Theta = K``; with targets to which noise of 
 added, drawn once per network, the covariance is ``K - K_xX g_2t(K + ridge) K_Xx``, that of the
 Bayesian posterior at ``t = infinity``.
 
-Source: Lee et al. (2019), section 2.2 and its equations (14-16); Matthews et al. (2017),
-"Sample-then-optimize posterior sampling", for the noisy targets.
+Source: Lee et al. (2019), sections 2.2 and 2.3; noisy targets: Matthews et al. (2017),
+"Sample-then-optimize posterior samples for Bayesian linear models".
 """
 
 from __future__ import annotations
@@ -105,11 +105,6 @@ class Trained:
             f"pass ridge={jitter:g} or more (a jitter of the diagonal), a finite time, or leave "
             "inputs out",
         )
-
-    def weights(self, time: float) -> Array:
-        """Return the matrix ``g_t`` at a finite time."""
-        values, vectors = self.spectrum
-        return np.asarray((vectors * _integrated(values, time)) @ vectors.T)
 
     def applied(self, columns: Array, time: float) -> Array:
         """Return ``g_t`` times columns; at infinite time the solution of a system."""

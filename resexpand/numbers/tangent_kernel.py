@@ -128,7 +128,7 @@ def _with_shares(
     first = {"added_weights": theta[0] - start, "added_biases": start}
     for name in shares:
         parts = SHARES[name]
-        added = sum(np.moveaxis(np.asarray(values[part]), axis, 0) for part in parts)
+        added = np.sum([np.moveaxis(np.asarray(values[part]), axis, 0) for part in parts], axis=0)
         found = np.empty((len(gain) + 1, *gain.shape[1:]))
         passed = np.ones(gain.shape[1:])
         for layer in range(len(gain), 0, -1):
