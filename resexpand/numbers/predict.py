@@ -95,9 +95,9 @@ def predict(
     >>> from resexpand import Activation, Branch, Linear, ResNet, predict
     >>> ends = {"read_in": Linear(1, 0.1), "read_out": Linear(1, 0)}
     >>> net = ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=0.5, depth=4, **ends)
-    >>> found = predict(net, [[-1.0], [0.0], [1.0]], [1.0, 0.0, 1.0], [[0.0], [2.0]])
+    >>> found = predict(net, [[-1.0], [0.0], [1.0]], [1.0, 0.5, 1.0], [[0.5], [2.0]])
     >>> found.mean.round(3)
-    array([0.   , 2.092])
+    array([0.673, 1.642])
     """
     if kind not in get_args(Kind):
         raise HyperparameterError(
