@@ -134,8 +134,8 @@ def kernel_figure(
     if ax is not None:
         _profiles(ax, profiles, looks, quantity)
         panels.count_layers(ax)
-        figure: Any = ax.figure
-        return figure
+        owner: Figure = ax.figure
+        return owner
     with house_style():
         figure, main, sigma = panels.two_panels()
         _profiles(main, profiles, looks, quantity)
