@@ -5,7 +5,7 @@ and multiplied with the columns in one pass; no weight is stored. The weights ar
 any law: `entries` makes four of unit variance from four random words
 (`resexpand.montecarlo.weights.entries`). Weight `W_ij` is entry j of the vector with index i (see
 `resexpand.montecarlo.random.philox`), so any part of the matrix can be recomputed anywhere. The
-products are in `resexpand.montecarlo.weights.products`.
+products are in `resexpand.montecarlo.loops.products`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from resexpand.montecarlo.random.streams import (
     stream_word,
 )
 from resexpand.montecarlo.weights.entries import Entries, vector_of
-from resexpand.montecarlo.weights.products import TILE, products_by_tiles
+from resexpand.montecarlo.loops.products import TILE, products_by_tiles
 
 Linear = Callable[..., None]
 ReadOut = Callable[..., None]

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
 from resexpand.montecarlo.lanes import at_once, barrier, is_leader, shaped
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -33,7 +34,6 @@ from resexpand.montecarlo.loops.columns import (
     dot,
     meets_bias,
     padded,
-    triangular_factor,
     write_multiple,
 )
 from resexpand.montecarlo.random.normals import BLOCK, add_normals, fill_normals, fill_piece

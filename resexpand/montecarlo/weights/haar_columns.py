@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, whole
 from resexpand.montecarlo.lanes import clear, is_leader, shaped
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -31,7 +32,6 @@ from resexpand.montecarlo.loops.columns import (
     add_piece,
     dot,
     meets_bias,
-    triangular_factor,
     write_multiple,
 )
 from resexpand.montecarlo.loops.function_space import Law

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
 from resexpand.montecarlo.lanes import barrier, clear, is_leader, lane_entry, lane_share, shaped
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -33,7 +34,6 @@ from resexpand.montecarlo.loops.columns import (
     clear_rows,
     dot,
     subtract,
-    triangular_factor,
     write_multiple,
 )
 from resexpand.montecarlo.loops.function_space import Law
