@@ -20,6 +20,7 @@ from resexpand.montecarlo.jit import inlined, loop, loop_for, whole
 from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, meets_bias
 from resexpand.montecarlo.loops.function_space import Law
+from resexpand.montecarlo.loops.products import TILE, products_by_tiles
 from resexpand.montecarlo.random.normals import BLOCK, fill_normals
 from resexpand.montecarlo.random.streams import (
     DENSE_FIRST,
@@ -28,7 +29,6 @@ from resexpand.montecarlo.random.streams import (
     stream_word,
 )
 from resexpand.montecarlo.weights.entries import Entries, vector_of
-from resexpand.montecarlo.loops.products import TILE, products_by_tiles
 
 Linear = Callable[..., None]
 ReadOut = Callable[..., None]

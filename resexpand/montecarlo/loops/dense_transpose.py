@@ -15,10 +15,10 @@ from resexpand.montecarlo.jit import inlined, loop_for
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, clear_rows, write_multiple
 from resexpand.montecarlo.loops.dense import clear_from
 from resexpand.montecarlo.loops.function_space import Law
+from resexpand.montecarlo.loops.products import TILE, left_products_by_tiles
 from resexpand.montecarlo.random.normals import BLOCK
 from resexpand.montecarlo.random.streams import DENSE_FIRST, READ_OUT_WEIGHTS, stream_word
 from resexpand.montecarlo.weights.entries import Entries, vector_of
-from resexpand.montecarlo.loops.products import TILE, left_products_by_tiles
 
 Transpose = Callable[..., None]
 

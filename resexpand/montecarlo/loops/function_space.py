@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
 from resexpand.montecarlo.lanes import at_once, barrier, is_leader, shaped
-from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -36,6 +35,7 @@ from resexpand.montecarlo.loops.columns import (
     padded,
     write_multiple,
 )
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.random.normals import BLOCK, add_normals, fill_normals, fill_piece
 from resexpand.montecarlo.random.streams import FUNCTION_SPACE_FIRST, READ_OUT_WEIGHTS, stream_word
 

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop
 from resexpand.montecarlo.lanes import barrier, lane_entry, lane_share, shaped
-from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -36,6 +35,7 @@ from resexpand.montecarlo.loops.columns import (
     subtract,
     write_multiple,
 )
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.function_space import Law, write_columns
 from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import (

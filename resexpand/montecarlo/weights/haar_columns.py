@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, whole
 from resexpand.montecarlo.lanes import clear, is_leader, shaped
-from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.columns import (
     Biased,
     Columns,
@@ -34,6 +33,7 @@ from resexpand.montecarlo.loops.columns import (
     meets_bias,
     write_multiple,
 )
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.function_space import Law
 from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import (
