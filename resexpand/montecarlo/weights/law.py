@@ -69,7 +69,7 @@ class WeightLaw:
             lines = (
                 f"{module}dense_sampler, workspace",
                 f"from {WEIGHTS}.entries import {imported}",
-                f"from {WEIGHTS}.products import products_by_{PRODUCTS[target]} as products",
+                f"from resexpand.montecarlo.loops.products import products_by_{PRODUCTS[target]} as products",
             )
             return "\n".join(lines)
         return module + ("add_linear, " if fused else "") + "linear, read_out, workspace"
