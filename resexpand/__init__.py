@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
     from resexpand.workflows.doctor.examine import doctor
+    from resexpand.workflows.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -96,6 +97,7 @@ _HOMES = {
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "sweep": "resexpand.workflows.sweep",
     "to_latex": "resexpand.export.latex.to_latex",
     "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
@@ -147,6 +149,7 @@ __all__ = [
     "residual_expansion",
     "response",
     "sample",
+    "sweep",
     "to_latex",
     "variance_shift",
     "weight_scaling",
