@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sympy as sp
 from tangents import GRID, Unavailable, Worker
 from timing import Timed, interleaved, spread
 
@@ -41,7 +42,6 @@ from resexpand import (
     sample,
 )
 from resexpand.export.record import write_record
-from resexpand.expressions import parse_expression
 
 RESULTS = Path(__file__).with_name("results")
 POINTS, DEPTH, WIDTH, INPUTS = 20_000, 100, 1024, 140
@@ -81,7 +81,7 @@ def over_plain(ways: Mapping[str, Timed], rounds: int) -> dict[str, Any]:
 def kernels(rounds: int, part: int) -> dict[str, Any]:
     """Time routines of the kernel of one input and of two."""
     random, ways = np.random.default_rng(1), {}
-    scale, weight, bias = map(parse_expression, ("rho", "w", "b"))
+    scale, weight, bias = sp.symbols("rho w b", positive=True)
     count = POINTS // part
     values = {
         "rho": random.uniform(0.05, 0.1, count),
