@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resexpand.agreement.comparison import compare
     from resexpand.codegen.routine import compile_routine
     from resexpand.export.latex.to_latex import to_latex
+    from resexpand.export.result_files import load
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
@@ -77,6 +78,7 @@ _HOMES = {
     "growth": "resexpand.theory.growth",
     "implied_scale": "resexpand.theory.growth",
     "kernel": "resexpand.theory.mean_field",
+    "load": "resexpand.export.result_files",
     "majorant_of": "resexpand.theory.remainder",
     "mask_correlation": "resexpand.numbers.mask_correlation",
     "measure_orders": "resexpand.measure.orders",
@@ -127,6 +129,7 @@ __all__ = [
     "growth",
     "implied_scale",
     "kernel",
+    "load",
     "majorant_of",
     "mask_correlation",
     "measure_orders",
