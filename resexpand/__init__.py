@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resexpand.agreement.comparison import compare
     from resexpand.codegen.routine import compile_routine
     from resexpand.export.latex.to_latex import to_latex
+    from resexpand.export.result_files import load
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from resexpand.theory.response import response
     from resexpand.theory.tangent_kernel import tangent_kernel
     from resexpand.workflows.doctor.examine import doctor
+    from resexpand.workflows.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -81,6 +83,7 @@ _HOMES = {
     "growth": "resexpand.theory.growth",
     "implied_scale": "resexpand.theory.growth",
     "kernel": "resexpand.theory.mean_field",
+    "load": "resexpand.export.result_files",
     "majorant_of": "resexpand.theory.remainder",
     "mask_correlation": "resexpand.numbers.mask_correlation",
     "measure_orders": "resexpand.measure.orders",
@@ -99,6 +102,7 @@ _HOMES = {
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "sweep": "resexpand.workflows.sweep",
     "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
     "variance_shift": "resexpand.numbers.variance_shift",
@@ -134,6 +138,7 @@ __all__ = [
     "growth",
     "implied_scale",
     "kernel",
+    "load",
     "majorant_of",
     "mask_correlation",
     "measure_orders",
@@ -152,6 +157,7 @@ __all__ = [
     "residual_expansion",
     "response",
     "sample",
+    "sweep",
     "tangent_kernel",
     "to_latex",
     "variance_shift",

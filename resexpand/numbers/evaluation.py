@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from resexpand.codegen.axes import axes_of
 from resexpand.codegen.routine import Target, compile_routine
 from resexpand.codegen.track import tracked, untracked
 from resexpand.codegen.values import Values
@@ -91,7 +92,9 @@ def evaluate(
     array([1., 2., 4., 8.])
     """
     with tracked(progress):
-        return _evaluated(theory, target, outputs, hyperparameters)
+        values = _evaluated(theory, target, outputs, hyperparameters)
+    values.axes = axes_of(theory, hyperparameters)
+    return values
 
 
 def _evaluated(

@@ -188,7 +188,12 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursio
             "the recursion closes on pairs",
             "use inputs=2: it serves any number of inputs",
         )
-    recursion, coins = conditional_kernel(net, "masks" if inputs == "masks" else "inputs", inputs)
+    return mean_kernel(net, "masks" if inputs == "masks" else "inputs", inputs)
+
+
+def mean_kernel(net: ResNet, columns: Columns, inputs: int | str) -> Recursion:
+    """Derive the kernel, averaged over the coins of all blocks; see `conditional_kernel`."""
+    recursion, coins = conditional_kernel(net, columns, inputs)
     return over_coins(recursion, coins) if coins else recursion
 
 
