@@ -31,8 +31,8 @@ import sympy as sp
 from resexpand.conventions import K0, PAIR, PAIR0, WIDTH
 from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
+from resexpand.network.requirements import require_no_noise
 from resexpand.network.resnet import ResNet
-from resexpand.network.steps import require_no_noise
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.mean_field import Chain, kernel, read_out_moment, stream_of
