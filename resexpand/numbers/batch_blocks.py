@@ -66,7 +66,7 @@ def kernels_by_block(net: ResNet, point: Point, size: int, health: Health) -> di
         (L + 1, ..., B, B) over a grid.
     """
     depth, symbols = point.depth, point.symbols
-    scales = net.scale if isinstance(net.scale, tuple) else (net.scale,) * depth
+    scales = net.scales(depth)
     skip = _entrywise(value_of(net.skip, symbols))
     leading = point.grid or (1,)
     stream = np.broadcast_to(point.kernel, (*leading, *point.kernel.shape[-2:]))
@@ -135,7 +135,7 @@ def _through(
             behind = next((k for k, op in enumerate(rest) if op.contracts), len(rest))
             numbers = tuple(with_numbers(op, walk.symbols) for op in rest[:behind])
             psi = _composed(numbers[1:])
-            eps = next(float(value) for p, value in numbers[0].pairs if p.symbol == EPS)
+            eps = float(numbers[0].by_symbol[EPS])
             kernels = moments_of(psi, kernels, eps, walk.size, 1000 * seed + place)
             place += behind
             kernels = covariance = _contracted(ops[place], kernels, walk.symbols)
@@ -157,7 +157,7 @@ def _composed(ops: tuple[Operation, ...]) -> Psi:
     """Return maps one behind the other as one function."""
     functions: Outcomes = ((X, sp.Integer(1)),)
     for op in ops:
-        at = {p.symbol: value for p, value in op.pairs}
+        at = op.by_symbol
         functions = images(op, functions, at)  # type: ignore[arg-type]
     return Psi.of(functions)
 

@@ -34,9 +34,9 @@ from resexpand.montecarlo.loops.columns import (
     dot,
     entries_met,
     subtract,
-    triangular_factor,
     write_multiple,
 )
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.function_space import Law, per_entry, write_columns
 from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import (
