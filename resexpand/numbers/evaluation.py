@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -118,13 +118,14 @@ def _evaluated(
         values = evaluate_one_loop(theory, outputs=outputs, **hyperparameters)
         values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
         return values
-    if isinstance(theory, BatchRecursion | ColumnRecursion):
-        run = evaluate_batch if isinstance(theory, BatchRecursion) else evaluate_columns
-        return run(theory, target=target, outputs=outputs, **hyperparameters)  # type: ignore[operator]
+    if isinstance(theory, BatchRecursion):
+        return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments):
         return _gradients(theory, target, hyperparameters)
-    if isinstance(theory, TangentKernel):
-        values = evaluate_tangent_kernel(theory, target=target, outputs=outputs, **hyperparameters)
+    if isinstance(theory, TangentKernel | ColumnRecursion):
+        by_matrices = {TangentKernel: evaluate_tangent_kernel, ColumnRecursion: evaluate_columns}
+        run: Callable[..., Values] = by_matrices[type(theory)]
+        values = run(theory, target=target, outputs=outputs, **hyperparameters)
         _require_variance(theory, values)
         return values
     if isinstance(theory, Recursion):

@@ -101,6 +101,7 @@ def test_the_verdict_and_its_control() -> None:
     assert compare(other, run).verdict == "disagrees"
 
 
+@pytest.mark.slow
 def test_one_offset_draws_the_networks_of_linear() -> None:
     start = given(4)
     nets = [
@@ -122,7 +123,7 @@ def test_one_offset_draws_the_networks_of_linear() -> None:
     [
         ("function-space", ((0, 1), (1, -1), (0, 0))),
         ("function-space", ((1, 0),)),
-        ("dense", ((1, 0),)),
+        pytest.param("dense", ((1, 0),), marks=pytest.mark.slow),
     ],
 )
 def test_the_chain_rule(method: str, offsets: tuple[tuple[int, int], ...]) -> None:
@@ -136,6 +137,7 @@ def test_the_chain_rule(method: str, offsets: tuple[tuple[int, int], ...]) -> No
     assert abs(run.mean[0]) > 1e-3
 
 
+@pytest.mark.slow
 def test_gradients_of_the_two_samplers() -> None:
     start, net = given(8), described(circular=False)
     runs = [
