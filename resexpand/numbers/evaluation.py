@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from resexpand.codegen.routine import Target, compile_routine
+from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.track import tracked, untracked
 from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH
@@ -112,7 +113,7 @@ def _evaluated(
     if isinstance(theory, BatchRecursion):
         return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments):
-        return _gradients(theory, target, hyperparameters)
+        return _gradients(theory, target, outputs, hyperparameters)
     if isinstance(theory, Recursion):
         values = compile_routine(theory, target, outputs)(**hyperparameters)
         _require_variance(theory, values)
@@ -127,10 +128,20 @@ def _evaluated(
     )
 
 
-def _gradients(theory: GradientMoments, target: Target, given: dict[str, Any]) -> Values:
+def _gradients(
+    theory: GradientMoments,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
     """Evaluate the tangent response and read it from the last layer back."""
-    values = compile_routine(theory.tangent, target, ("chi_0", "eta", "K"))(**given)
-    values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
+    names = chosen_names(outputs, ("K", "gradient"), "a theory of gradients")
+    factors = {"K": ("K",), "gradient": ("chi_0", "eta")}
+    values = compile_routine(theory.tangent, target, [f for n in names for f in factors[n]])(
+        **given
+    )
+    if "gradient" in names:
+        values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
     return values
 
 
