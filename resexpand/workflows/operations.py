@@ -2,7 +2,7 @@
 
 Every registered operation stands in a branch of its own at depth 2, ``[operation, identity,
 Linear]`` or ``[identity, Linear, operation]``, and every theory derives its formulas for one of
-these (every sampler writes its text). What refuses both says why it does the first by the package's
+these (every sampler writes its text). A theory that refuses both gives its reason by the package's
 own error; nothing here knows what any of them can do.
 """
 
@@ -74,12 +74,12 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
     "sampled gradient": _sampler("function-space", "gradient"),
     "sampled orders": _sampler("function-space", "order_profile(2)"),
 }
-"""What is asked of a network, by name: the one place to add another."""
+"""Questions to a network, by name: the one place to add another."""
 
 
 @dataclass(frozen=True)
 class OperationTable:
-    """What every operation can be asked for.
+    """Answers of every operation.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the text of a sampler says beside its loops: which target its functions are compiled for.
+"""Target in the text of a sampler: lines that compile its functions for it.
 
 The library of loops (`resexpand.montecarlo.lanes`) is compiled for the CPU where it stands.
 For another target each function that a text imports is bound to it by a line of its own, behind the
