@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, combinations_with_replacement, product
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,9 @@ class Site:
         Derivatives of its Gram matrix by the mean of an input, and of these by `reads`.
     maps : dict of ndarray
         Entries of the maps, ``(D, ...)`` (`resexpand.theory.one_loop.affine.shapes`).
+    cumulants : callable, optional
+        Cumulants of the features of its columns, where these are more than inputs
+        (`resexpand.numbers.one_loop.columns`).
     """
 
     law: ActivationLaw | None
@@ -94,6 +98,7 @@ class Site:
     drift: Array
     drift_response: Array
     maps: dict[str, Array]
+    cumulants: Callable[..., Any] | None = None
 
     @property
     def inputs(self) -> int:
