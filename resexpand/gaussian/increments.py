@@ -70,8 +70,10 @@ class Lattice:
         z = self.points / deviation
         normal = np.exp(-z * z / 2) / np.sqrt(2 * np.pi) / deviation
         if order:
-            return np.asarray(normal * hermeval(z, [0] * order + [1]) / deviation**order * self.step)
-        return np.where(variances[:, None] > 0, normal * self.step, self.points == 0)
+            hermite = np.asarray(hermeval(z, [0] * order + [1]))
+            return np.asarray(normal * hermite / deviation**order * self.step)
+        zero = (self.points == 0).astype(float)
+        return np.asarray(np.where(variances[:, None] > 0, normal * self.step, zero))
 
     @property
     def step(self) -> float:

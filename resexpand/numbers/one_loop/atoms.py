@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.errors import UnsupportedError
@@ -30,15 +29,19 @@ UNEQUAL = 1e-9
 no independent increments."""
 
 
-class Atoms(Protocol):
+class Means(Protocol):
+    """Averages of atoms at one layer."""
+
+    def mean(self, key: Key, variances: Array) -> Array:
+        """Return the mean of an atom at variances."""
+
+
+class Atoms(Means, Protocol):
     """Averages of atoms at pairs of layers."""
 
     @property
     def error(self) -> float:
         """Relative error of what was computed so far."""
-
-    def mean(self, key: Key, variances: Array) -> Array:
-        """Return the mean of an atom at variances."""
 
     def covariance(self, late: Key, early: Key) -> Array:
         """Return the covariance of two atoms, for all pairs of layers."""
@@ -91,7 +94,10 @@ class Smooth:
     """Averages of a smooth activation."""
 
     def __init__(self, law: ActivationLaw, late: Array, early: Array, cross: Array) -> None:
-        self._pair = late, early
+        # Several points of a grid may have the same kernels.
+        distinct, self._places = np.unique(late + 1j * early, return_inverse=True)
+        pair = np.ascontiguousarray(distinct.real), np.ascontiguousarray(distinct.imag)
+        self._pair = pair
         if np.any(np.abs(cross - early) > UNEQUAL * early):
             raise UnsupportedError(
                 f"the order 1/N of tangents of blocks that read the stream by different factors "
@@ -101,7 +107,7 @@ class Smooth:
             )
         edges = np.diff(resolved_features(law).edges)
         step = float(edges[edges > 0].min()) / 4 if edges.size else 1.0
-        variances = np.concatenate([late, early])
+        variances = np.concatenate(pair)
 
         def known(x: Array) -> dict[Key, Array]:
             g, s, b = features(law, x)
@@ -114,7 +120,7 @@ class Smooth:
             }
 
         self._fine, self._coarse = (
-            Increments(Lattice.of(known, variances, step, fineness), late, early)
+            Increments(Lattice.of(known, variances, step, fineness), *pair)
             for fineness in (FINENESS, 1.0)
         )
         self._sizes: dict[tuple[Key, str], Array] = {}
@@ -130,7 +136,8 @@ class Smooth:
         size = self._size(late, 0) * self._size(early, 1)
         if fine.size:
             self.error = max(self.error, float(np.max(np.abs(fine - coarse) / size)))
-        return fine
+        found: Array = fine[self._places]
+        return found
 
     def _size(self, key: Key, side: int) -> Array:
         """Return the natural size of an atom: its root mean square, derivatives in deviations."""
@@ -163,13 +170,13 @@ class Kinked:
             ("g", 0): lambda: np.full(variances.shape, self.even),
         }
         if (name, order) in per_order:
-            return factor * per_order[name, order]()
+            return np.asarray(factor * per_order[name, order]())
         # The step has no mean derivative of even order.
         if order % 2 == 0 or self.odd == 0:
             return np.zeros(variances.shape)
         if order > 1:
             raise ValueError(f"the mean of derivative {order} of a step is not needed")
-        return factor * 2 * self.odd / (np.sqrt(2 * np.pi) * root)
+        return np.asarray(factor * 2 * self.odd / (np.sqrt(2 * np.pi) * root))
 
     def covariance(self, late: Key, early: Key) -> Array:
         """Return the covariance of two atoms, for all pairs of layers."""

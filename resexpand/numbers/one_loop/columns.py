@@ -1,9 +1,9 @@
-r"""Columns of a network: an input, and tangents of it, each with the features of its own.
+r"""Columns of a network: an input and its tangents, each with features of its own.
 
-A tangent ``v = J v_0`` of an input ``h`` is one more column. Given the past, the rows of ``W [phi(h)
-| phi'(h) v | ...]`` are independent normals whose covariance is the Gram matrix of these features
-(biases enter the input alone), so that the order 1/N of inputs holds for all columns as it stands:
-collective variables are the entries ``C_pq = sigma^2 < Phi_p Phi_q >`` of all pairs of columns.
+A tangent ``v = J v_0`` of an input ``h`` is one more column. Given the past, the rows of ``W
+[phi(h) | phi'(h) v | ...]`` are independent normals whose covariance is the Gram matrix of these
+features (biases enter the input alone); so the order 1/N of inputs holds for all columns as it
+stands, with the variables ``C_pq = sigma^2 < Phi_p Phi_q >`` for all pairs of columns.
 
 Every average is one of a polynomial in the tangents times atoms of the input
 (`resexpand.numbers.one_loop.atoms`). Stein's identity takes the tangents out one by one,
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw
-from resexpand.numbers.one_loop.atoms import Atoms, atoms
+from resexpand.numbers.one_loop.atoms import Atoms, Means, atoms
 from resexpand.numbers.one_loop.four_point import Cumulants
 from resexpand.numbers.one_loop.tables import entry_pairs
 
@@ -63,19 +63,32 @@ class Term:
         return [Term(self.factor * count, self.atom, self.order, tuple(left))]
 
 
-def feature(p: int, q: int) -> Term:
-    """Return the product of the features of two columns, ``phi(h)`` and ``phi'(h) v``."""
-    tangents = tuple(c for c in (p, q) if c)
-    # phi phi' = f'/2.
-    return [Term(1, "f", 0), Term(0.5, "f", 1, tangents), Term(1, "g", 0, tangents)][len(tangents)]
-
-
 def derived(terms: Iterable[Term], entry: tuple[int, int]) -> list[Term]:
     """Return the derivative of an average of terms by an entry of the covariance (Price)."""
     p, q = entry
     twice = [second for term in terms for first in term.by(p) for second in first.by(q)]
     half = 0.5 if p == q else 1.0
     return [Term(half * t.factor, t.atom, t.order, t.tangents) for t in twice]
+
+
+def mean_of(known: Means, terms: Iterable[Term], reads: Array) -> Array:
+    """Return the average of terms at covariances ``(n, D, D)`` of the columns."""
+
+    def of(atom: str, order: int, tangents: tuple[int, ...]) -> Array:
+        if not tangents:
+            return known.mean((atom, order), reads[:, 0, 0])
+        v, *rest = tangents
+        total = np.zeros(reads.shape[0])
+        if reads[:, v, 0].any():
+            total += reads[:, v, 0] * of(atom, order + 1, tuple(rest))
+        for n, w in enumerate(rest):
+            total += reads[:, v, w] * of(atom, order, (*rest[:n], *rest[n + 1 :]))
+        return total
+
+    total = np.zeros(reads.shape[0])
+    for term in terms:
+        total += term.factor * of(term.atom, term.order, term.tangents)
+    return total
 
 
 @dataclass(frozen=True)
@@ -92,26 +105,6 @@ class Joint:
 
     known: Atoms
     parts: tuple[Array, Array, Array]
-
-    def mean(self, terms: Sequence[Term]) -> Array:
-        """Return the average of terms at the later layer."""
-        late = self.parts[0]
-        total = np.zeros(late.shape[0])
-        for term in terms:
-            total += term.factor * self._mean(term.atom, term.order, term.tangents)
-        return total
-
-    def _mean(self, atom: str, order: int, tangents: tuple[int, ...]) -> Array:
-        late = self.parts[0]
-        if not tangents:
-            return self.known.mean((atom, order), late[:, 0, 0])
-        v, *rest = tangents
-        total = np.zeros(late.shape[0])
-        if late[:, v, 0].any():
-            total += late[:, v, 0] * self._mean(atom, order + 1, tuple(rest))
-        for n, w in enumerate(rest):
-            total += late[:, v, w] * self._mean(atom, order, (*rest[:n], *rest[n + 1 :]))
-        return total
 
     def covariance(self, late: Sequence[Term], early: Sequence[Term]) -> Array:
         """Return the covariance of terms at the later layer with terms at the earlier one."""
@@ -158,14 +151,14 @@ class Joint:
             (late, (early[0], early[1] + 1), rest, (1, 0)),
             *((late, early, rest[:n] + rest[n + 1 :], w) for n, w in enumerate(rest)),
         ]
-        total = None
+        total: Array | None = None
         for one, other, left, w in moved:
             size = self._between(v, w)
             if not size.any():
                 continue
-            found = self._taken(one, other, left, linked=linked or v[0] != w[0])
-            if found is not None:
-                total = size * found if total is None else total + size * found
+            part = self._taken(one, other, left, linked=linked or v[0] != w[0])
+            if part is not None:
+                total = size * part if total is None else total + size * part
         return total
 
 
@@ -179,10 +172,25 @@ class Columns:
         Number of columns; the first is the input.
     degree : int
         Entries with up to so many tangents are followed: 2 for all.
+    trained : bool
+        Whether the tangents move all parameters, too: ``w' = w + rho (W phi'(h) w + W' phi(h) +
+        b')`` with independent copies ``W', b'``, so that ``C_ww`` holds ``C_hh`` as well.
     """
 
     count: int
     degree: int = 2
+    trained: bool = False
+
+    def feature(self, p: int, q: int) -> list[Term]:
+        """Return the product of the features of two columns, ``phi(h)`` and ``phi'(h) v``."""
+        tangents = tuple(c for c in (p, q) if c)
+        if not tangents:
+            return [Term(1, "f", 0)]
+        if len(tangents) == 1:
+            # phi phi' = f'/2.
+            return [Term(0.5, "f", 1, tangents)]
+        own = [Term(1, "f", 0)] if self.trained and p == q else []
+        return [Term(1, "g", 0, tangents), *own]
 
     @property
     def followed(self) -> list[tuple[int, tuple[int, int]]]:
@@ -202,32 +210,30 @@ class Columns:
         covariance = np.zeros((late.shape[0], size, size))
         slope = np.zeros((late.shape[0], size, size, size))
         for (a, own), (k, other) in product(self.followed, self.followed):
-            covariance[:, a, k] = joint.covariance([feature(*own)], [feature(*other)])
+            covariance[:, a, k] = joint.covariance(self.feature(*own), self.feature(*other))
             if one_layer:
                 continue
             for q, entry in self.followed:
-                moved = derived([feature(*own)], entry)
+                moved = derived(self.feature(*own), entry)
                 if moved and degree(other) <= degree(entry):
-                    slope[:, a, q, k] = joint.covariance(moved, [feature(*other)])
+                    slope[:, a, q, k] = joint.covariance(moved, self.feature(*other))
         return Cumulants(covariance, slope, known.error)
 
-    def means(self, known: Atoms, reads: Array) -> Array:
+    def means(self, known: Means, reads: Array) -> Array:
         """Return averages of features ``(n, p)`` at covariances ``(n, D, D)`` of the columns."""
-        joint = Joint(known, (reads, reads, reads))
         entries = entry_pairs(self.count)
-        return np.stack([joint.mean([feature(*entry)]) for entry in entries], axis=-1)
+        return np.stack([mean_of(known, self.feature(*entry), reads) for entry in entries], axis=-1)
 
-    def slopes(self, known: Atoms, reads: Array) -> tuple[Array, Array]:
+    def slopes(self, known: Means, reads: Array) -> tuple[Array, Array]:
         """Return their derivatives by what is read, ``(n, p, p)`` and ``(n, p, p, p)``."""
         size = len(entry_pairs(self.count))
-        joint = Joint(known, (reads, reads, reads))
         first = np.zeros((reads.shape[0], size, size))
         second = np.zeros((*first.shape, size))
         for (a, own), (q, entry) in product(self.followed, self.followed):
-            moved = derived([feature(*own)], entry)
-            first[:, a, q] = joint.mean(moved)
+            moved = derived(self.feature(*own), entry)
+            first[:, a, q] = mean_of(known, moved, reads)
             for r, other in self.followed:
-                second[:, a, q, r] = joint.mean(derived(moved, other))
+                second[:, a, q, r] = mean_of(known, derived(moved, other), reads)
         return first, second
 
 

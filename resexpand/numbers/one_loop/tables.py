@@ -157,6 +157,11 @@ class Tables:
         """Number n of collective variables of a block."""
         return sum(site.size for site in self.sites)
 
+    def gram_of(self, place: int) -> Array:
+        """Return C of a site, ``(G, B, D, D)``: what the draw behind it reads, if there is one."""
+        after = self.sites[min(place + 1, len(self.sites) - 1)].raw
+        return np.where((self.last == place)[None, :, None, None], self.gram, after)
+
     def variables(self, place: int) -> slice:
         """Return where those of a site stand in its block."""
         start = sum(site.size for site in self.sites[:place])

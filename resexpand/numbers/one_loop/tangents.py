@@ -50,7 +50,8 @@ def with_tangents(tables: Tables, columns: Columns, start: Array, layers: Array)
             slope = site.maps["slope"][:, block, :, None] ** 2
             mean = columns.means(known[place].at(block), slope * argument)
             argument = site.weights[:, block, None, None] * mean[:, square]
-            argument[:, 0, 0] += site.biases[:, block]
+            for column in range(columns.count if columns.trained else 1):
+                argument[:, column, column] += site.biases[:, block]
         gram[:, block] = argument
         stream = stream + tables.scales[:, block, None, None] * argument
     parts = zip(tables.sites, raw, known, strict=True)
@@ -65,7 +66,7 @@ class AtLayers:
         flat = self._variances.ravel()
         self._known = atoms(site.law, flat, flat, flat)
         self._means: dict[Key, Array] = {}
-        self._block = slice(None)
+        self._block: int | slice = slice(None)
 
     def at(self, block: int | slice) -> AtLayers:
         """Return the means at one layer, or at all of them."""
