@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from resexpand.codegen.axes import axes_of
 from resexpand.codegen.routine import Target, compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.track import tracked, untracked
@@ -16,6 +17,7 @@ from resexpand.errors import KernelError, UnsupportedError
 from resexpand.numbers.batch import evaluate_batch
 from resexpand.numbers.one_loop import evaluate_finite_response, evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
+from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
 from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.finite_response import FiniteResponse, finite_response
@@ -24,6 +26,7 @@ from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import Response
+from resexpand.theory.tangent_kernel import TangentKernel
 
 ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 
@@ -41,14 +44,15 @@ def evaluate(
     Parameters
     ----------
     theory : Recursion, OptimalScale, OneLoop, FiniteResponse or GradientMoments
-        From `kernel`, `response`, `optimal_scale`, `one_loop`, `finite_response` or
-        `gradient_moments`.
+        From `kernel`, `tangent_kernel`, `response`, `optimal_scale`, `one_loop`, `finite_response`
+        or `gradient_moments`.
     target : {"cpu", "cuda", "auto"}
         Where to compute; ``"auto"`` takes a GPU if there is one that can be used. The result's
         ``target`` says where it was, and why. The order 1/N is for the CPU.
     outputs : str or iterable of str, optional
-        Names of what to compute; everything by default. Only these are computed and filled: the
-        response between all layers, ``chi``, takes ``8 (L + 1)^2`` bytes per point.
+        Names of what to compute; everything by default, of a tangent kernel without layers where
+        they would be large. Only these are computed and filled: the response between all layers,
+        ``chi``, takes ``8 (L + 1)^2`` bytes per point.
     progress : callable, bool or None, optional
         A function is called with the parts of the work that are done and all of them, 1000. True
         shows a bar on a terminal or in a notebook, and lines elsewhere, once a second has passed;
@@ -91,7 +95,9 @@ def evaluate(
     array([1., 2., 4., 8.])
     """
     with tracked(progress):
-        return _evaluated(theory, target, outputs, hyperparameters)
+        values = _evaluated(theory, target, outputs, hyperparameters)
+    values.axes = axes_of(theory, hyperparameters)
+    return values
 
 
 def _evaluated(
@@ -107,22 +113,35 @@ def _evaluated(
         return _of_order_one(theory, target, outputs, hyperparameters)
     if isinstance(theory, BatchRecursion):
         return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
-    if isinstance(theory, GradientMoments | Response) and _asks_for_width(theory, hyperparameters):
-        return _at_width(theory, target, outputs, hyperparameters)
-    if isinstance(theory, GradientMoments):
-        return _gradients(theory, target, hyperparameters)
-    if isinstance(theory, Recursion):
-        values = compile_routine(theory, target, outputs)(**hyperparameters)
-        _require_variance(theory, values)
-        if any(symbol == value == WIDTH for symbol, value in theory.bindings):
-            width = np.asarray(hyperparameters.get("width", hyperparameters.get(WIDTH.name)))
-            values.width = int(width) if width.ndim == 0 else None
-        return values
+    if isinstance(theory, GradientMoments | Recursion):
+        return _of_recursion(theory, target, outputs, hyperparameters)
     raise UnsupportedError(
         f"evaluating {type(theory).__name__}",
         "it is not a recursion, an optimal scale or an order 1/N",
         "pass what kernel(), response(), optimal_scale() or one_loop() returns",
     )
+
+
+def _of_recursion(
+    theory: Recursion | GradientMoments,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
+    if isinstance(theory, GradientMoments | Response) and _asks_for_width(theory, given):
+        return _at_width(theory, target, outputs, given)
+    if isinstance(theory, GradientMoments):
+        return _gradients(theory, target, given)
+    if isinstance(theory, TangentKernel):
+        values = evaluate_tangent_kernel(theory, target=target, outputs=outputs, **given)
+        _require_variance(theory, values)
+        return values
+    values = compile_routine(theory, target, outputs)(**given)
+    _require_variance(theory, values)
+    if any(symbol == value == WIDTH for symbol, value in theory.bindings):
+        width = np.asarray(given.get("width", given.get(WIDTH.name)))
+        values.width = int(width) if width.ndim == 0 else None
+    return values
 
 
 def _of_order_one(
