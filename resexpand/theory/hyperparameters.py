@@ -20,7 +20,7 @@ from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 
 RESERVED = re.compile(
-    r"(K0?(_\d\d)?|K_(var|cross|test)|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|rho_eff"
+    r"((K0?|C\d*|Theta)(_\d\d)?|K_(var|cross|test)|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|rho_eff"
     r"|B|(V|J|mu|kappa|tau)_B.*"
     r"|(panel_)?(nodes|weights)"
     r"|(kappa|chaos|paths|cross|shift|part|gate|moment\d*|slope\d*|square\d*|mean\d*)_\d.*)\Z"

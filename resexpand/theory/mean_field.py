@@ -50,12 +50,14 @@ TITLES = {
 class Chain:
     """A signal carried through the operations of a branch.
 
-    `definitions` holds the covariance behind every `Linear`.
+    `definitions` holds the covariance behind every `Linear`, `linears` what it is made of: the
+    second moment that the weights meet, and the variances of weights and biases.
     """
 
     net: ResNet
     hyper: Hyperparameters
     definitions: list[tuple[sp.Symbol, sp.Expr]] = field(default_factory=list)
+    linears: dict[sp.Symbol, tuple[sp.Expr, sp.Expr, sp.Expr]] = field(default_factory=dict)
 
     def through_block(self, stream: AnySignal) -> AnySignal:
         """Return what the branch of a block makes of the stream.
@@ -104,6 +106,8 @@ class Chain:
             (symbol, weight * moment + bias)
             for symbol, moment in zip(symbols, signal.moments, strict=True)
         ]
+        pairs = zip(symbols, signal.moments, strict=True)
+        self.linears |= {symbol: (moment, weight, bias) for symbol, moment in pairs}
         return signal.contracted(symbols)
 
 
