@@ -20,6 +20,7 @@ from resexpand.montecarlo.observables.registry import needed_columns, select
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.sampler import sampler_source
 from resexpand.network.activation import Activation
+from resexpand.network.batch_norm import BatchNorm
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation
 from resexpand.network.registry import OPERATIONS
@@ -41,6 +42,14 @@ EXAMPLE = sp.Rational(1, 2)
 PLAIN = Branch(Activation("identity"), Linear(1, 0))
 
 
+def _behind_batch(net: ResNet) -> ResNet:
+    """Return the network with a normalisation over the batch and a `Linear` in front."""
+    ops = net.branch.ops
+    if any(getattr(op, "over", "") == "batch" for op in ops):
+        return net
+    return ResNet(Branch(BatchNorm(), Linear(1, 0), *ops), scale=1, depth=2)
+
+
 def _sampler(method: str, names: str) -> Callable[[ResNet], object]:
     """Return what writes the text of a sampler of some observables."""
 
@@ -58,6 +67,8 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
         ResNet(PLAIN, scale=1, depth=2, post_norm=net.branch.ops[0])  # type: ignore[arg-type]
     ),
     "kernel of pairs": lambda net: kernel(net, 2),
+    "kernel of a batch": lambda net: kernel(_behind_batch(net), "batch"),
+    "kernel of masks": lambda net: kernel(net, "masks"),
     "variance response": response,
     "covariance response": lambda net: response(net, "covariance"),
     "tangent response": lambda net: response(net, "tangent"),
@@ -147,7 +158,9 @@ def _branches(kind: type[Operation]) -> list[Branch]:
     """Return the branches in which an operation is tried: in front, and behind if it is linear."""
     if kind is Activation:
         return [PLAIN]
-    given = {p.name: EXAMPLE for p in kind.parameters if p.default is None}
+    # A parameter for which no value stands, as `ghost` of a batch, has a word for it.
+    asked = (p for p in kind.parameters if p.default is None and None not in dict(p.words))
+    given = {p.name: EXAMPLE for p in asked}
     op = kind(**given)
     if not (op.contracts or op.is_linear):  # type: ignore[attr-defined]
         return [Branch(op, Linear(1, 0))]
