@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
+    from resexpand.theory.finite_response import finite_response
     from resexpand.theory.gated_paths import gated_path_sum
     from resexpand.theory.gradients import gradient_moments
     from resexpand.theory.growth import growth, implied_scale
@@ -82,6 +83,7 @@ _HOMES = {
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
+    "finite_response": "resexpand.theory.finite_response",
     "gated_path_sum": "resexpand.theory.gated_paths",
     "gradient_moments": "resexpand.theory.gradients",
     "growth": "resexpand.theory.growth",
@@ -139,6 +141,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "exact_moments",
+    "finite_response",
     "gated_path_sum",
     "gradient_moments",
     "growth",

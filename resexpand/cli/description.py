@@ -29,14 +29,14 @@ from resexpand.network.registry import OPERATIONS
 from resexpand.network.resnet import Branch, ResNet
 
 DEFAULTS = {"rho": "1", "depth": "20", "weight_variance": "1", "bias_variance": "0"}
-"""What a command that computes numbers takes for options not given; K0 is 1."""
+"""Defaults of commands that compute numbers; K0 is 1."""
 
 _SYMBOLS = {"rho": RHO, "weight_variance": SIGMA_W2, "bias_variance": SIGMA_B2}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the options describe.
+    """The network and the values that options describe.
 
     Attributes
     ----------

@@ -158,6 +158,7 @@ def _response(commands: Any) -> None:
         "Response function: how a change of the input kernel travels.",
     )
     kind_of_response(parser)
+    _one_width(parser, "mean and standard deviation of the response to order 1/N")
     _target(parser)
 
 
@@ -169,7 +170,12 @@ def _optimal_scale(commands: Any) -> None:
         "Residual scale at which the response is largest, or why there is none.",
     )
     kind_of_response(parser)
+    _one_width(parser, "how far this width moves the optimum to order 1/N")
     _target(parser)
+
+
+def _one_width(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--width", metavar="N", help=f"neurons per layer: {what}")
 
 
 def _one_loop(commands: Any) -> None:

@@ -161,8 +161,8 @@ def sample(
     HyperparameterError
         If a hyperparameter, width, draws, seed, observable or input is missing, unknown or invalid.
     KernelError
-        If the kernel at layer 0 is not finite, symmetric and positive semi-definite. What is so
-        to the rounding of its precision is corrected; ``notes`` among the settings then say how.
+        If the kernel at layer 0 is not finite, symmetric and positive semi-definite. A
+        kernel that is so to rounding is corrected; ``notes`` among the settings then say how.
     UnsupportedError
         If an observable does not exist for this network, or there is no such target.
     DeviceError

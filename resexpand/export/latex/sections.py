@@ -1,4 +1,4 @@
-r"""What a result says, before it is typeset: sections of text and equations.
+r"""Contents of a result, before it is typeset: sections of text and equations.
 
 Every kind of result becomes a `Section`; the three styles of `to_latex` are three ways to typeset
 the same sections. Texts inside sections are LaTeX; `prose` makes it from plain words.
@@ -58,7 +58,7 @@ class Text:
 class Section:
     """Title, paragraphs and equations of one result, in reading order.
 
-    What a result neglects stands apart (``O(1/N)``): every style has its own place for it.
+    The neglected order stands apart (``O(1/N)``): every style has its own place for it.
     """
 
     title: str
@@ -75,7 +75,7 @@ class Section:
 def prose(text: str) -> str:
     """Return plain words as LaTeX: special characters escaped, names of quantities as formulas.
 
-    What stands between dollar signs is LaTeX already.
+    Text between dollar signs is LaTeX already.
     """
     words = text.split("$")
     words[::2] = map(_words, words[::2])

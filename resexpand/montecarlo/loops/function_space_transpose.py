@@ -3,7 +3,7 @@ r"""Back-propagation through weights in function space, where only their action 
 Written with the bias as the weight of one more neuron, a linear operation of the function-space
 sampler is a matrix W of i.i.d. standard normals, N rows and N + 1 columns, known only by `W Q = Y`:
 Q has the orthonormal columns that it met on the way forward, Y are the normals that were drawn
-(`resexpand.montecarlo.loops.function_space`). What it does to D gradients P on the way back is then
+(`resexpand.montecarlo.loops.function_space`). Its action on D gradients P on the way back is then
 
     W^T P = Q Y^T P + (1 - Q Q^T) Z R_P,        P = Q_P R_P,
 
