@@ -24,7 +24,7 @@ from resexpand.theory.response import response
 
 Answer = dict[str, Any]
 
-_OVER_LAYERS = ("K", "C", "chi_0", "chi_0_mean", "chi_0_deviation")
+_OVER_LAYERS: tuple[str, ...] = ("K", "C", "chi_0", "chi_0_mean", "chi_0_deviation")
 _OVER_LAYERS += ("tangent_mean", "tangent_deviation", "eta_layers_mean", "eta_layers_deviation")
 _AT_THE_END = ("eta", "eta_mean", "eta_deviation", "K_star", "c", "rho", "rho_shift", "rho_width")
 # C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
