@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
+    from resexpand.network.attention import Attention
     from resexpand.network.batch_norm import BatchNorm
     from resexpand.network.conv import Conv
     from resexpand.network.dropout import Dropout, SharedDropout
@@ -60,6 +61,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Activation": "resexpand.network.activation",
+    "Attention": "resexpand.network.attention",
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
     "Conv": "resexpand.network.conv",
@@ -117,6 +119,7 @@ _HOMES = {
 
 __all__ = [
     "Activation",
+    "Attention",
     "BatchNorm",
     "Branch",
     "Conv",

@@ -24,11 +24,13 @@ import textwrap
 
 from resexpand.codegen.literals import comment
 from resexpand.codegen.source import module_source
+from resexpand.montecarlo.groups.gradients import Gradients
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.origin import Origin
 from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
 from resexpand.montecarlo.jit import library_digest
+from resexpand.montecarlo.source.attention import ATTENTION, attends, buffers_of
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.single_column import is_single, single_source
 from resexpand.montecarlo.source.target import with_bindings
@@ -229,6 +231,7 @@ def _imports(blocks: Blocks) -> list[str]:
         KEEP: bool(blocks.post),
         UNIFORM: any(op.noise for op in maps),
         WIDE: any(is_wide(step) for step in blocks.steps),
+        ATTENTION: any(attends(step) for step in blocks.steps),
     }
     return [line for line, is_needed in needed.items() if is_needed]
 
@@ -265,7 +268,8 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     results = [len(s) - (fused and _is_fused(s[-1])) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
         buffers["y"] = "(np.int64(0), length)"
-    buffers = with_wide(buffers, blocks.steps)
+    backward = layout.of_kind(Gradients) is not None
+    buffers = with_wide(buffers, blocks.steps) | buffers_of(blocks.steps, backward)
     if noise := blocks.most_noise:
         buffers["noise"] = f"(np.int64({noise + 1}), length)"  # and scratch
     return DRIVER.format(
