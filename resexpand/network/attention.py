@@ -117,6 +117,7 @@ class Attention(OverPositions, Map):
         self.__dict__.update(
             logits=logits, tied=bool(own), softmax=bool(softmax), causal=bool(causal)
         )
+        self.__dict__["is_limit"] = not own
         super().__init__(weight_variance)
 
     @property
@@ -144,11 +145,6 @@ class Attention(OverPositions, Map):
             **named,
         )
         return op.placed(positions) if positions else op
-
-    @property
-    def is_limit(self) -> bool:
-        """Whether it is known in the limit alone, so that no finite network has it."""
-        return not self.tied
 
     def gram(self, before: Array, at: Sequence[Array]) -> Array:
         """Return the second moments behind the attention."""
@@ -272,9 +268,10 @@ def _whole(blocks: Array) -> Array:
 
 def _own(blocks: Array) -> Array:
     """Return the block of every input with itself, shape (..., D, T, T)."""
-    return np.einsum("...atas->...ats", blocks)
+    return np.asarray(np.einsum("...atas->...ats", blocks))
 
 
 def _sandwiched(left: Array, blocks: Array, right: Array) -> Array:
     """Return ``A_a K_ab B_b^T`` for all inputs a and b."""
-    return np.einsum("...atu,...aubv,...bsv->...atbs", left, blocks, right, optimize=True)
+    found = np.einsum("...atu,...aubv,...bsv->...atbs", left, blocks, right, optimize=True)
+    return np.asarray(found)
