@@ -43,6 +43,7 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.gaussian.quadrature import Resolution
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.columns import ColumnRecursion
 from resexpand.theory.recursion import Recursion
 
 Array = NDArray[np.float64]
@@ -284,6 +285,12 @@ def compile_routine(
     DeviceError
         If ``target="cuda"`` and no GPU can be used: which package, driver or device is missing.
     """
+    if isinstance(recursion, ColumnRecursion):
+        raise UnsupportedError(
+            "one routine for the kernel over positions",
+            "the matrices of all columns are put together block by block",
+            "use evaluate(kernel(net, inputs='positions'), K0=...)",
+        )
     target, place = _placed(target)
     names = tuple(output.name for output in chosen_outputs(recursion, outputs))
     return _compiled(recursion, target, place, names)

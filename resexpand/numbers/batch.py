@@ -24,7 +24,7 @@ from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.sphere import gradient_averages
 from resexpand.network.batch_norm import GHOST, is_running, require_batch
-from resexpand.numbers.batch_blocks import kernels_by_block
+from resexpand.numbers.batch_blocks import Health, kernels_by_block
 from resexpand.numbers.batch_moments import Psi, is_exchangeable, sphere_averages
 from resexpand.theory.batch import BatchRecursion, Stage
 from resexpand.theory.batch_gradients import FACTORS, SIZE
@@ -230,7 +230,8 @@ def _by_blocks(
             "it is known for exchangeable inputs and eps = 0",
             f"give K0 with one variance and one covariance, or outputs={sorted(names) or 'K'!r}",
         )
-    kernels = kernels_by_block(theory.net, point, size)
+    health = Health()
+    kernels = kernels_by_block(theory.net, point, size, health)
     arrays, errors, notes = {}, {}, list(point.notes)
     for name in sorted(names):
         repeated = kernels[name]
@@ -240,4 +241,6 @@ def _by_blocks(
             spread = repeated.std(axis=1, ddof=1) / np.sqrt(repeated.shape[1])
             errors[name] = 3 * float((spread / scale).max())
             notes.append(LATTICE.format(name=name, error=errors[name]))
-    return Values(arrays, point.depth, (), errors, theory.citations, "cpu", tuple(notes))
+        errors[name] = errors.get(name, 0.0) + health.error
+    problems = tuple(health.problems)
+    return Values(arrays, point.depth, problems, errors, theory.citations, "cpu", tuple(notes))

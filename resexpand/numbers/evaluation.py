@@ -16,12 +16,14 @@ from resexpand.conventions import WIDTH
 from resexpand.errors import KernelError, UnsupportedError
 from resexpand.network.numbers import whole_number
 from resexpand.numbers.batch import evaluate_batch
+from resexpand.numbers.columns import evaluate_columns
 from resexpand.numbers.finite_optimum import with_width
 from resexpand.numbers.one_loop import evaluate_finite_response, evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
 from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
 from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
+from resexpand.theory.columns import ColumnRecursion
 from resexpand.theory.finite_response import FiniteResponse, finite_response
 from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.one_loop import OneLoop
@@ -116,6 +118,8 @@ def _evaluated(
         return _of_order_one(theory, target, outputs, hyperparameters)
     if isinstance(theory, BatchRecursion):
         return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
+    if isinstance(theory, ColumnRecursion):
+        return evaluate_columns(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments | Recursion):
         return _of_recursion(theory, target, outputs, hyperparameters)
     raise UnsupportedError(

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import sympy as sp
 
@@ -255,10 +255,6 @@ class Normalised:
 def _noisy(op: Map, behind: str, why: str) -> UnsupportedError:
     remedy = "put a Linear() between them; sample() takes it"
     return UnsupportedError(f"the theory of {op!r} behind {behind}", why, remedy)
-
-
-AnySignal: TypeAlias = Signal | BatchSignal | Normalised
-"""Signals that a branch carries from operation to operation."""
 
 
 def batch_stream(net: ResNet) -> tuple[BatchSignal, Entries]:
