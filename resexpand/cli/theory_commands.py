@@ -65,7 +65,7 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     _show_all(answers, wanted)
 
 
-def _width(arguments: argparse.Namespace) -> dict[str, int]:
+def _width(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the width as a keyword, if one is given."""
     given = getattr(arguments, "width", None)
     return {} if given is None else {"width": integer(given, "--width")}
