@@ -98,6 +98,12 @@ def _network(parser: argparse.ArgumentParser) -> None:
     )
     behind = "norm behind every block, 'RMSNorm(0.1)'"
     group.add_argument("--post-norm", metavar="OP", help=behind)
+    group.add_argument(
+        "--positions",
+        metavar="P",
+        help="positions of every input, 16 or 4x4, for branches with 'Conv[-1 0 1](2, 0)'; K0 is "
+        "then the matrix of all columns",
+    )
     branch.add_argument(
         "--activation",
         metavar="NAME",

@@ -24,7 +24,7 @@ from resexpand.theory.response import response
 
 Answer = dict[str, Any]
 
-_OVER_LAYERS = ("K", "C", "chi_0", "chi_0_mean", "chi_0_deviation")
+_OVER_LAYERS: tuple[str, ...] = ("K", "C", "chi_0", "chi_0_mean", "chi_0_deviation")
 _OVER_LAYERS += ("tangent_mean", "tangent_deviation", "eta_layers_mean", "eta_layers_deviation")
 _AT_THE_END = ("eta", "eta_mean", "eta_deviation", "K_star", "c", "rho", "rho_shift", "rho_width")
 # C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
@@ -48,9 +48,9 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
     names = [output.name for output in recursion.outputs if output.kind != "propagator"]
     width = _width(arguments)
-    if width:
+    if width or wanted.options["positions"]:
         whole = [
-            evaluate(recursion, depth=depth, **wanted.keywords(), **width)
+            evaluate(recursion, target=arguments.target, depth=depth, **wanted.keywords(), **width)
             for depth in wanted.depths
         ]
     else:
@@ -74,7 +74,8 @@ def _width(arguments: argparse.Namespace) -> dict[str, Any]:
 def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
     """Return the recursion that the command asks for, its depth a symbol."""
     if arguments.command == "kernel":
-        return kernel(wanted.net(), inputs=2 if wanted.pairs else 1)
+        found: Recursion = kernel(wanted.net(), inputs=wanted.columns)
+        return found
     return response(wanted.net(), kind=arguments.kind)
 
 

@@ -16,12 +16,14 @@ from resexpand.conventions import WIDTH
 from resexpand.errors import KernelError, UnsupportedError
 from resexpand.network.numbers import whole_number
 from resexpand.numbers.batch import evaluate_batch
+from resexpand.numbers.columns import evaluate_columns
 from resexpand.numbers.finite_optimum import with_width
 from resexpand.numbers.one_loop import evaluate_finite_response, evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
 from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
 from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
+from resexpand.theory.columns import ColumnRecursion
 from resexpand.theory.finite_response import FiniteResponse, finite_response
 from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.one_loop import OneLoop
@@ -116,6 +118,8 @@ def _evaluated(
         return _of_order_one(theory, target, outputs, hyperparameters)
     if isinstance(theory, BatchRecursion):
         return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
+    if isinstance(theory, ColumnRecursion):
+        return evaluate_columns(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments | Recursion):
         return _of_recursion(theory, target, outputs, hyperparameters)
     raise UnsupportedError(
@@ -149,7 +153,7 @@ def _of_recursion(
     if isinstance(theory, GradientMoments | Response) and _asks_for_width(theory, given):
         return _at_width(theory, target, outputs, given)
     if isinstance(theory, GradientMoments):
-        return _gradients(theory, target, given)
+        return _gradients(theory, target, outputs, given)
     if isinstance(theory, TangentKernel):
         values = evaluate_tangent_kernel(theory, target=target, outputs=outputs, **given)
         _require_variance(theory, values)
@@ -230,10 +234,19 @@ def _chosen(values: Values, outputs: str | Iterable[str] | None) -> Values:
     return values
 
 
-def _gradients(theory: GradientMoments, target: Target, given: dict[str, Any]) -> Values:
+def _gradients(
+    theory: GradientMoments,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
     """Evaluate the tangent response and read it from the last layer back."""
-    values = compile_routine(theory.tangent, target, ("chi_0", "eta", "K"))(**given)
-    values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
+    names = chosen_names(outputs, ("K", "gradient"), "a theory of gradients")
+    factors = {"K": ("K",), "gradient": ("chi_0", "eta")}
+    wanted = [factor for name in names for factor in factors[name]]
+    values = compile_routine(theory.tangent, target, wanted)(**given)
+    if "gradient" in names:
+        values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
     return values
 
 
