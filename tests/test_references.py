@@ -38,6 +38,9 @@ ARXIV_NUMBERS = {
     "1806.07572",
     "1902.06720",
     "2001.07301",
+    "1607.06450",
+    "1910.07467",
+    "2002.04745",
 }
 DOIS = {
     "10.1109/TIT.1958.1057444",
@@ -50,7 +53,7 @@ DOIS = {
 def test_registry_holds_every_paper_the_theory_names():
     assert {r.arxiv for r in REFERENCES.values() if r.arxiv} == ARXIV_NUMBERS
     assert {r.doi for r in REFERENCES.values() if r.doi} == DOIS
-    assert len(REFERENCES) == 18
+    assert len(REFERENCES) == 21
     with pytest.raises(TypeError):
         REFERENCES["new"] = REFERENCES["price1958"]
 

@@ -44,9 +44,13 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     wanted = request(arguments)
     recursion = derive(arguments, wanted)
     # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
-    names = [output.name for output in recursion.outputs if output.kind != "propagator"]
-    routine = compile_routine(recursion, arguments.target, names)
-    answers = [_answer(depth, routine(depth=depth, **wanted.keywords())) for depth in wanted.depths]
+    if wanted.together == "batch":
+        how = {"target": arguments.target, "outputs": ["K", "C"], **wanted.keywords()}
+        answers = [_answer(d, evaluate(recursion, depth=d, **how)) for d in wanted.depths]
+    else:
+        names = [output.name for output in recursion.outputs if output.kind != "propagator"]
+        routine = compile_routine(recursion, arguments.target, names)
+        answers = [_answer(d, routine(depth=d, **wanted.keywords())) for d in wanted.depths]
     equations = formulas(recursion)
     if arguments.json:
         _record(arguments, wanted, equations, recursion, answers)
@@ -58,7 +62,9 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
 def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
     """Return the recursion that the command asks for, its depth a symbol."""
     if arguments.command == "kernel":
-        return kernel(wanted.net(), inputs=2 if wanted.pairs else 1)
+        if wanted.together == "batch":
+            return kernel(wanted.net(), inputs="batch")
+        return kernel(wanted.net(), inputs="masks" if wanted.together else 1 + wanted.pairs)
     return response(wanted.net(), kind=arguments.kind)
 
 
