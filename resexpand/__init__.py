@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
     from resexpand.network.batch_norm import BatchNorm
+    from resexpand.network.conv import Conv
     from resexpand.network.dropout import Dropout, SharedDropout
+    from resexpand.network.global_avg_pool import GlobalAvgPool
     from resexpand.network.layer_norm import LayerNorm
     from resexpand.network.linear import Linear
     from resexpand.network.ready_made import mlp, post_ln, pre_ln
@@ -61,6 +63,8 @@ _HOMES = {
     "Activation": "resexpand.network.activation",
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
+    "Conv": "resexpand.network.conv",
+    "GlobalAvgPool": "resexpand.network.global_avg_pool",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
     "Dropout": "resexpand.network.dropout",
@@ -117,8 +121,10 @@ __all__ = [
     "Activation",
     "BatchNorm",
     "Branch",
+    "Conv",
     "DropPath",
     "Dropout",
+    "GlobalAvgPool",
     "LayerNorm",
     "Linear",
     "Majorant",

@@ -14,12 +14,16 @@ from resexpand.codegen.track import tracked, untracked
 from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH
 from resexpand.errors import KernelError, UnsupportedError
+from resexpand.network.numbers import whole_number
 from resexpand.numbers.batch import evaluate_batch
+from resexpand.numbers.columns import evaluate_columns
+from resexpand.numbers.finite_optimum import with_width
 from resexpand.numbers.one_loop import evaluate_finite_response, evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
 from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
 from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
+from resexpand.theory.columns import ColumnRecursion
 from resexpand.theory.finite_response import FiniteResponse, finite_response
 from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.one_loop import OneLoop
@@ -64,7 +68,9 @@ def evaluate(
         recursion of two inputs takes any number D of them, as ``K0`` of shape ``(..., D, D)`` or
         as ``inputs``; with ``others=`` it runs between two sets of data, D1 and D2 rows. On
         ``"cuda"`` an array may lie on the device (anything with ``__cuda_array_interface__``);
-        then the results stay there, too.
+        then the results stay there, too. ``width``, one integer, adds the order 1/N of responses
+        and gradients (`resexpand.finite_response`), and how optimal scales move with it
+        (`resexpand.numbers.finite_optimum`).
 
     Returns
     -------
@@ -107,12 +113,13 @@ def _evaluated(
     hyperparameters: dict[str, Any],
 ) -> Values:
     if isinstance(theory, OptimalScale):
-        with untracked():
-            return evaluate_optimal_scale(theory, target=target, outputs=outputs, **hyperparameters)
+        return _of_optimum(theory, target, outputs, hyperparameters)
     if isinstance(theory, OneLoop | FiniteResponse):
         return _of_order_one(theory, target, outputs, hyperparameters)
     if isinstance(theory, BatchRecursion):
         return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
+    if isinstance(theory, ColumnRecursion):
+        return evaluate_columns(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments | Recursion):
         return _of_recursion(theory, target, outputs, hyperparameters)
     raise UnsupportedError(
@@ -120,6 +127,21 @@ def _evaluated(
         "it is not a recursion, an optimal scale or an order 1/N",
         "pass what kernel(), response(), optimal_scale() or one_loop() returns",
     )
+
+
+def _of_optimum(
+    theory: OptimalScale,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
+    with untracked():
+        if not _asks_for_width(theory, given):
+            return evaluate_optimal_scale(theory, target=target, outputs=outputs, **given)
+        left = dict(given)
+        width = whole_number(left.pop("width"), "width", least=1)
+        values = evaluate_optimal_scale(theory, target=target, **left)
+        return _chosen(with_width(theory, values, width, left), outputs)
 
 
 def _of_recursion(
@@ -131,7 +153,7 @@ def _of_recursion(
     if isinstance(theory, GradientMoments | Response) and _asks_for_width(theory, given):
         return _at_width(theory, target, outputs, given)
     if isinstance(theory, GradientMoments):
-        return _gradients(theory, target, given)
+        return _gradients(theory, target, outputs, given)
     if isinstance(theory, TangentKernel):
         values = evaluate_tangent_kernel(theory, target=target, outputs=outputs, **given)
         _require_variance(theory, values)
@@ -164,7 +186,9 @@ def _of_order_one(
     return values
 
 
-def _asks_for_width(theory: GradientMoments | Response, given: Mapping[str, Any]) -> bool:
+def _asks_for_width(
+    theory: GradientMoments | Response | OptimalScale, given: Mapping[str, Any]
+) -> bool:
     """Whether a width is given that is no hyperparameter of the network itself."""
     net = theory.tangent.net if isinstance(theory, GradientMoments) else theory.net
     return "width" in given and "width" not in {s.name for s in net.free_symbols}
@@ -200,16 +224,29 @@ def _at_width(
         values.notes,
     )
     whole.width = finite.width
-    names = chosen_names(outputs, list(whole), "a response at a width")
-    for name in set(whole) - set(names):
-        del whole[name]
-    return whole
+    return _chosen(whole, outputs)
 
 
-def _gradients(theory: GradientMoments, target: Target, given: dict[str, Any]) -> Values:
+def _chosen(values: Values, outputs: str | Iterable[str] | None) -> Values:
+    """Keep the outputs that were asked for."""
+    for name in set(values) - set(chosen_names(outputs, list(values), "a result at a width")):
+        del values[name]
+    return values
+
+
+def _gradients(
+    theory: GradientMoments,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
     """Evaluate the tangent response and read it from the last layer back."""
-    values = compile_routine(theory.tangent, target, ("chi_0", "eta", "K"))(**given)
-    values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
+    names = chosen_names(outputs, ("K", "gradient"), "a theory of gradients")
+    factors = {"K": ("K",), "gradient": ("chi_0", "eta")}
+    wanted = [factor for name in names for factor in factors[name]]
+    values = compile_routine(theory.tangent, target, wanted)(**given)
+    if "gradient" in names:
+        values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
     return values
 
 

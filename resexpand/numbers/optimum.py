@@ -123,7 +123,7 @@ def evaluate_optimal_scale(
     Parameters
     ----------
     theory : OptimalScale
-        What to evaluate.
+        The theory to evaluate.
     target : {"cpu", "cuda", "auto"}
         Where the condition and the slope are computed.
     outputs : str or iterable of str, optional

@@ -49,7 +49,7 @@ C_SQUARED = sp.Symbol("c", positive=True) ** 2
 """Square of the constant of ``rho* = c / sqrt(L)``."""
 
 NEGLECTED = {"constant": "O(1/L)", "simpson": r"O(\ln^5(K^*/K^0))"}
-"""What is neglected: the discreteness of the layers, and the error of Simpson's rule."""
+"""Neglected: the discreteness of the layers, and the error of Simpson's rule."""
 
 Trend = Literal["interior", "increasing", "vanishing", "constant"]
 

@@ -2,7 +2,7 @@
 
 Every registered operation stands in a branch of its own at depth 2, ``[operation, identity,
 Linear]`` or ``[identity, Linear, operation]``, and every theory derives its formulas for one of
-these (every sampler writes its text). What refuses both says why it does the first by the package's
+these (every sampler writes its text). A theory that refuses both gives its reason by the package's
 own error; nothing here knows what any of them can do.
 """
 
@@ -39,6 +39,9 @@ from resexpand.theory.response import response
 EXAMPLE = sp.Rational(1, 2)
 """Value of parameters without a default."""
 
+SIZE = 2
+"""Positions, where an operation couples them."""
+
 PLAIN = Branch(Activation("identity"), Linear(1, 0))
 
 
@@ -47,7 +50,8 @@ def _behind_batch(net: ResNet) -> ResNet:
     ops = net.branch.ops
     if any(getattr(op, "over", "") == "batch" for op in ops):
         return net
-    return ResNet(Branch(BatchNorm(), Linear(1, 0), *ops), scale=1, depth=2)
+    sheet = net.positions or None
+    return ResNet(Branch(BatchNorm(), Linear(1, 0), *ops), scale=1, depth=2, positions=sheet)
 
 
 def _sampler(method: str, names: str) -> Callable[[ResNet], object]:
@@ -67,6 +71,7 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
         ResNet(PLAIN, scale=1, depth=2, post_norm=net.branch.ops[0])  # type: ignore[arg-type]
     ),
     "kernel of pairs": lambda net: kernel(net, 2),
+    "kernel over positions": lambda net: kernel(net.altered(positions=(SIZE,)), "positions").title,
     "kernel of a batch": lambda net: kernel(_behind_batch(net), "batch"),
     "kernel of masks": lambda net: kernel(net, "masks"),
     "variance response": response,
@@ -85,12 +90,12 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
     "sampled gradient": _sampler("function-space", "gradient"),
     "sampled orders": _sampler("function-space", "order_profile(2)"),
 }
-"""What is asked of a network, by name: the one place to add another."""
+"""Questions to a network, by name: the one place to add another."""
 
 
 @dataclass(frozen=True)
 class OperationTable:
-    """What every operation can be asked for.
+    """Answers of every operation.
 
     Attributes
     ----------
@@ -147,7 +152,8 @@ def operations(names: Iterable[str] | None = None) -> OperationTable:
 def _answers(kind: type[Operation]) -> dict[str, str]:
     """Return the refusals of one operation."""
     try:
-        nets = [ResNet(branch, scale=1, depth=2) for branch in _branches(kind)]
+        sheet = SIZE if kind.over == "positions" else None
+        nets = [ResNet(b, scale=1, depth=2, positions=sheet) for b in _branches(kind)]
     except ResexpandError as error:
         return dict.fromkeys(ASKED, str(error))
     found = {name: [_refusal(ask, net) for net in nets] for name, ask in ASKED.items()}
