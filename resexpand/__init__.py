@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
     from resexpand.network.batch_norm import BatchNorm
+    from resexpand.network.conv import Conv
     from resexpand.network.dropout import Dropout, SharedDropout
+    from resexpand.network.global_avg_pool import GlobalAvgPool
     from resexpand.network.layer_norm import LayerNorm
     from resexpand.network.linear import Linear
     from resexpand.network.ready_made import mlp, post_ln, pre_ln
@@ -29,14 +31,17 @@ if TYPE_CHECKING:
     from resexpand.network.rms_norm import RMSNorm
     from resexpand.network.scale import Scale
     from resexpand.network.stochastic_depth import DropPath, StochasticDepth
+    from resexpand.numbers.class_codes import class_codes
     from resexpand.numbers.coin_average import coin_average
     from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
+    from resexpand.numbers.predict import predict
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
+    from resexpand.theory.finite_response import finite_response
     from resexpand.theory.gated_paths import gated_path_sum
     from resexpand.theory.gradients import gradient_moments
     from resexpand.theory.growth import growth, implied_scale
@@ -47,7 +52,9 @@ if TYPE_CHECKING:
     from resexpand.theory.order_profile import order_profile
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
+    from resexpand.theory.tangent_kernel import tangent_kernel
     from resexpand.workflows.doctor.examine import doctor
+    from resexpand.workflows.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -55,6 +62,8 @@ _HOMES = {
     "Activation": "resexpand.network.activation",
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
+    "Conv": "resexpand.network.conv",
+    "GlobalAvgPool": "resexpand.network.global_avg_pool",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
     "Dropout": "resexpand.network.dropout",
@@ -67,12 +76,14 @@ _HOMES = {
     "SharedDropout": "resexpand.network.dropout",
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
+    "class_codes": "resexpand.numbers.class_codes",
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
+    "finite_response": "resexpand.theory.finite_response",
     "gated_path_sum": "resexpand.theory.gated_paths",
     "gradient_moments": "resexpand.theory.gradients",
     "growth": "resexpand.theory.growth",
@@ -90,12 +101,15 @@ _HOMES = {
     "parse_expression": "resexpand.expressions",
     "post_ln": "resexpand.network.ready_made",
     "pre_ln": "resexpand.network.ready_made",
+    "predict": "resexpand.numbers.predict",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "sweep": "resexpand.workflows.sweep",
+    "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
     "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
@@ -105,8 +119,10 @@ __all__ = [
     "Activation",
     "BatchNorm",
     "Branch",
+    "Conv",
     "DropPath",
     "Dropout",
+    "GlobalAvgPool",
     "LayerNorm",
     "Linear",
     "Majorant",
@@ -118,12 +134,14 @@ __all__ = [
     "StochasticDepth",
     "__version__",
     "cite",
+    "class_codes",
     "coin_average",
     "compare",
     "compile_routine",
     "doctor",
     "evaluate",
     "exact_moments",
+    "finite_response",
     "gated_path_sum",
     "gradient_moments",
     "growth",
@@ -141,12 +159,15 @@ __all__ = [
     "parse_expression",
     "post_ln",
     "pre_ln",
+    "predict",
     "quantile_law",
     "rank_positions",
     "remainder_bound",
     "residual_expansion",
     "response",
     "sample",
+    "sweep",
+    "tangent_kernel",
     "to_latex",
     "variance_shift",
     "weight_scaling",

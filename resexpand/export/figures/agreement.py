@@ -8,7 +8,7 @@ Figures are plain `matplotlib.figure.Figure` objects: no global state, no displa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -134,8 +134,7 @@ def kernel_figure(
     if ax is not None:
         _profiles(ax, profiles, looks, quantity)
         panels.count_layers(ax)
-        owner: Figure = ax.figure
-        return owner
+        return cast("Figure", ax.figure)
     with house_style():
         figure, main, sigma = panels.two_panels()
         _profiles(main, profiles, looks, quantity)
