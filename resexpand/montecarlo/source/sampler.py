@@ -30,9 +30,9 @@ from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
 from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.division import SamplerText
+from resexpand.montecarlo.source.imports import imports_of
 from resexpand.montecarlo.source.single_column import is_single, single_text
 from resexpand.montecarlo.source.wide import (
-    WIDE,
     gathering,
     is_wide,
     require_law,
@@ -42,18 +42,6 @@ from resexpand.montecarlo.source.wide import (
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
-
-AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
-"""Import for maps with averages."""
-
-MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
-"""Import for networks whose stream has a factor."""
-
-KEEP = "from resexpand.montecarlo.loops.backward import keep"
-"""Import for a map of the stream behind every block."""
-
-UNIFORM = "from resexpand.montecarlo.random.noise import write_uniform, write_uniforms"
-"""Import for maps with noise."""
 
 TITLE = "# Branch: {branch}."
 
@@ -214,7 +202,7 @@ def sampler_text(
     text = HEADER.format(
         method=method,
         law=comment(law.name).removeprefix("# "),
-        imports="\n".join([law.imports(method, fused, target), *_imports(blocks)]),
+        imports="\n".join([law.imports(method, fused, target), *imports_of(blocks)]),
         groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
     )
@@ -231,19 +219,6 @@ def sampler_text(
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
     driver = blocks.with_rows(_driver(blocks, layout, fused))
     return SamplerText(title, (text, *sampler), maps, driver)
-
-
-def _imports(blocks: Blocks) -> list[str]:
-    """Return the import lines that the operations of a network need."""
-    maps = [step.op for step in blocks.steps if not step.contracts]
-    needed = {
-        AVERAGES: any(op.averages for op in maps),
-        MULTIPLE: not blocks.skips,
-        KEEP: bool(blocks.post),
-        UNIFORM: any(op.noise for op in maps),
-        WIDE: any(is_wide(step) for step in blocks.steps),
-    }
-    return [line for line, is_needed in needed.items() if is_needed]
 
 
 def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
