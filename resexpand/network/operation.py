@@ -254,6 +254,8 @@ class Map(Operation):
         Whether its average runs over positions with weights made of products of queries.
     is_limit : bool
         Whether it is known in a limit alone, so that no network of finite width has it.
+    sources : tuple of str
+        Keys of the papers in `resexpand.references` that it is taken from.
     """
 
     contracts = False
@@ -264,6 +266,7 @@ class Map(Operation):
     law: ActivationLaw | None = None
     attends: ClassVar[bool] = False
     is_limit: bool = False
+    sources: ClassVar[tuple[str, ...]] = ()
     variable: ClassVar[sp.Symbol] = X
 
     @property

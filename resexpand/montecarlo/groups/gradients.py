@@ -185,6 +185,7 @@ class Gradients(ColumnGroup):
         overlaps = [WRITE_OVERLAPS] if self.overlapped else []
         if op.attends:
             return [backward_text(j, op), *overlaps]
+        # A map over a batch or over positions couples columns: all go back together.
         if op.over != "neurons":
             count, name = "columns.shape[0]", f"phi_{j}_back"
             given = (f"gradients_{j}", "kept, columns", count, name, _gradient(op), op)
@@ -215,6 +216,7 @@ class Gradients(ColumnGroup):
         UnsupportedError
             If the sampler has no transpose.
         """
+        # The transpose must redraw, or condition on, the very weights of the forward pass.
         if module not in NAMES:
             raise UnsupportedError(
                 "gradients of networks with weights of this law",
@@ -238,6 +240,7 @@ class Gradients(ColumnGroup):
 
     def epilogue(self, blocks: Blocks, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""
+        # The way back passes the same operations in reverse order.
         block = blocks.chosen(["\n".join(map(_line, reversed(steps))) for steps in blocks.shapes])
         post = blocks.chosen(
             [f"{'':12}{_back_line(step, 'layer - 1', 'p')}" for step in blocks.post] or [""]
@@ -267,6 +270,7 @@ class Gradients(ColumnGroup):
 
 def _turned_back(j: int, op: Map) -> MapCall:
     """Return the call of the transposed map; `value` is the whole statement."""
+    # A function of one neuron has a diagonal Jacobian: its transpose multiplies by the slope.
     if op.is_function:
         slope = slope_call(j, op, "u")
         return replace(slope, value=f"g[i] *= {slope.value}")
