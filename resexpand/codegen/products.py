@@ -2,9 +2,9 @@
 
 A library for linear algebra starts its threads for a product of moderate size and lets them wait in
 a loop; beside other work on the same cores each such product waits for a time slice. Products of
-blocks of `BLOCK` are below the size at which OpenBLAS divides them (``m n k <= 4 * 65536``) and nearly
-as fast as one thread goes; a product so large that waiting does not count is left whole. What is
-done depends on the shapes alone.
+blocks of `BLOCK` are below the size at which OpenBLAS divides them (``m n k <= 4 * 65536``) and
+nearly as fast as one thread goes; a product so large that waiting does not count is left whole.
+What is done depends on the shapes alone.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from resexpand.codegen.products import BLOCK, block_product
 
 DIVIDED_FROM = 4 * 65536
-"""``m n k`` beyond which OpenBLAS uses threads: ``SMP_THRESHOLD_MIN * GEMM_MULTITHREAD_THRESHOLD``."""
+"""``m n k`` beyond which OpenBLAS uses threads (``interface/gemm.c``)."""
 
 
 @pytest.mark.parametrize(
