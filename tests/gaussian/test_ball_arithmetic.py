@@ -110,7 +110,7 @@ def enclosure(expression: sp.Expr, variance: float) -> tuple[float, float]:
         middle, radius = float(total.real.mid()), float(total.real.rad())
     finally:
         flint.ctx.dps = before
-    assert radius < 1e-15 * abs(middle) + 1e-25
+    assert radius < 1e-15 * abs(middle) + 1e-20
     return middle, radius
 
 
