@@ -1,8 +1,8 @@
 r"""The covariance response of two inputs at finite width, as the limit of a difference of columns.
 
 The response ``chi^l = dG_12^l/dK_12^0`` moves the second input along ``h_2^0 = c z_1 + s z_2`` at
-fixed normals, ``c = K_12/sqrt(K_11)``, ``c^2 + s^2 = K_22``. With two copies of it at ``K_12 + d`` and ``K_12
-- d`` beside the first input, three columns in all,
+fixed normals, ``c = K_12/sqrt(K_11)``, ``c^2 + s^2 = K_22``. With two copies of it, whose
+covariance with the first input is ``K_12 + d`` and ``K_12 - d``, there are three columns in all,
 
     chi^l = [G_{1+}^l - G_{1-}^l]/(2 d) + O(d^2),
 
