@@ -48,11 +48,10 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
     names = [output.name for output in recursion.outputs if output.kind != "propagator"]
     width = _width(arguments)
-    if width or wanted.options["positions"]:
-        whole = [
-            evaluate(recursion, target=arguments.target, depth=depth, **wanted.keywords(), **width)
-            for depth in wanted.depths
-        ]
+    if width or wanted.options["positions"] or wanted.together == "batch":
+        shown = {"outputs": ["K", "C"]} if wanted.together == "batch" else {}
+        how = {"target": arguments.target, **shown, **wanted.keywords(), **width}
+        whole = [evaluate(recursion, depth=depth, **how) for depth in wanted.depths]
     else:
         routine = compile_routine(recursion, arguments.target, names)
         whole = [routine(depth=depth, **wanted.keywords()) for depth in wanted.depths]

@@ -23,6 +23,7 @@ import sympy as sp
 from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
 from resexpand.network.resnet import Branch, ResNet
+from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.coins import VARIANCE
 from resexpand.theory.formula import Formula
@@ -193,6 +194,8 @@ def _gradient(of: Formula, net: ResNet, linear: tuple[sp.Expr, sp.Expr]) -> Form
     else:
         return None
     meaning = "second moment of the gradient at layer $l$ over that at the last layer"
+    if net.post or any(step.normalises for step in net.branch.steps):
+        of = replace(of, citations=(*of.citations, Citation(REFERENCES["xiong2020"])))
     return _named(of, "gradient", value, meaning)
 
 
