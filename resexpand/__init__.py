@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resexpand.agreement.comparison import compare
     from resexpand.codegen.routine import compile_routine
     from resexpand.export.latex.to_latex import to_latex
+    from resexpand.export.result_files import load
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
     from resexpand.network.batch_norm import BatchNorm
+    from resexpand.network.conv import Conv
     from resexpand.network.dropout import Dropout, SharedDropout
+    from resexpand.network.global_avg_pool import GlobalAvgPool
     from resexpand.network.layer_norm import LayerNorm
     from resexpand.network.linear import Linear
     from resexpand.network.ready_made import mlp, post_ln, pre_ln
@@ -28,14 +31,18 @@ if TYPE_CHECKING:
     from resexpand.network.rms_norm import RMSNorm
     from resexpand.network.scale import Scale
     from resexpand.network.stochastic_depth import DropPath, StochasticDepth
+    from resexpand.numbers.class_codes import class_codes
     from resexpand.numbers.coin_average import coin_average
     from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
+    from resexpand.numbers.pooled_dropout import pooled_dropout
+    from resexpand.numbers.predict import predict
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
+    from resexpand.theory.finite_response import finite_response
     from resexpand.theory.gated_paths import gated_path_sum
     from resexpand.theory.gradients import gradient_moments
     from resexpand.theory.growth import growth, implied_scale
@@ -46,7 +53,9 @@ if TYPE_CHECKING:
     from resexpand.theory.order_profile import order_profile
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
+    from resexpand.theory.tangent_kernel import tangent_kernel
     from resexpand.workflows.doctor.examine import doctor
+    from resexpand.workflows.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -54,6 +63,8 @@ _HOMES = {
     "Activation": "resexpand.network.activation",
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
+    "Conv": "resexpand.network.conv",
+    "GlobalAvgPool": "resexpand.network.global_avg_pool",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
     "Dropout": "resexpand.network.dropout",
@@ -66,17 +77,20 @@ _HOMES = {
     "SharedDropout": "resexpand.network.dropout",
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
+    "class_codes": "resexpand.numbers.class_codes",
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
+    "finite_response": "resexpand.theory.finite_response",
     "gated_path_sum": "resexpand.theory.gated_paths",
     "gradient_moments": "resexpand.theory.gradients",
     "growth": "resexpand.theory.growth",
     "implied_scale": "resexpand.theory.growth",
     "kernel": "resexpand.theory.mean_field",
+    "load": "resexpand.export.result_files",
     "majorant_of": "resexpand.theory.remainder",
     "mask_correlation": "resexpand.numbers.mask_correlation",
     "measure_orders": "resexpand.measure.orders",
@@ -88,12 +102,16 @@ _HOMES = {
     "parse_expression": "resexpand.expressions",
     "post_ln": "resexpand.network.ready_made",
     "pre_ln": "resexpand.network.ready_made",
+    "predict": "resexpand.numbers.predict",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
+    "pooled_dropout": "resexpand.numbers.pooled_dropout",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "sweep": "resexpand.workflows.sweep",
+    "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
     "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
@@ -103,8 +121,10 @@ __all__ = [
     "Activation",
     "BatchNorm",
     "Branch",
+    "Conv",
     "DropPath",
     "Dropout",
+    "GlobalAvgPool",
     "LayerNorm",
     "Linear",
     "Majorant",
@@ -116,17 +136,20 @@ __all__ = [
     "StochasticDepth",
     "__version__",
     "cite",
+    "class_codes",
     "coin_average",
     "compare",
     "compile_routine",
     "doctor",
     "evaluate",
     "exact_moments",
+    "finite_response",
     "gated_path_sum",
     "gradient_moments",
     "growth",
     "implied_scale",
     "kernel",
+    "load",
     "majorant_of",
     "mask_correlation",
     "measure_orders",
@@ -136,14 +159,18 @@ __all__ = [
     "optimal_scale",
     "order_profile",
     "parse_expression",
+    "pooled_dropout",
     "post_ln",
     "pre_ln",
+    "predict",
     "quantile_law",
     "rank_positions",
     "remainder_bound",
     "residual_expansion",
     "response",
     "sample",
+    "sweep",
+    "tangent_kernel",
     "to_latex",
     "variance_shift",
     "weight_scaling",

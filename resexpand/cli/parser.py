@@ -98,6 +98,12 @@ def _network(parser: argparse.ArgumentParser) -> None:
     )
     behind = "norm behind every block, 'RMSNorm(0.1)'"
     group.add_argument("--post-norm", metavar="OP", help=behind)
+    group.add_argument(
+        "--positions",
+        metavar="P",
+        help="positions of every input, 16 or 4x4, for branches with 'Conv[-1 0 1](2, 0)'; K0 is "
+        "then the matrix of all columns",
+    )
     branch.add_argument(
         "--activation",
         metavar="NAME",
@@ -118,14 +124,17 @@ def _network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--read-out-variance", metavar="V", help="weight variance of a linear read-out (no bias)"
     )
-    inputs = parser.add_argument_group("inputs").add_mutually_exclusive_group()
+    inputs = parser.add_argument_group("inputs")
     inputs.add_argument(
         "--K0",
         metavar="K",
         help="covariance kernel of the inputs: a number, a list or range, or a matrix 'a,b;c,d'",
     )
     inputs.add_argument(
-        "--inputs", metavar="FILE", help=".npy or .csv with one input per row; gives the kernel"
+        "--inputs",
+        metavar="FILE",
+        help=".npy or .csv with one input per row; gives the kernel. The command kernel also takes "
+        "'batch' (with --K0 of a batch: BatchNorm) and 'masks' (two draws of dropout)",
     )
     parser.add_argument(
         "--read-in-variance",
@@ -152,6 +161,7 @@ def _response(commands: Any) -> None:
         "Response function: how a change of the input kernel travels.",
     )
     kind_of_response(parser)
+    _one_width(parser, "mean and standard deviation of the response to order 1/N")
     _target(parser)
 
 
@@ -163,7 +173,12 @@ def _optimal_scale(commands: Any) -> None:
         "Residual scale at which the response is largest, or why there is none.",
     )
     kind_of_response(parser)
+    _one_width(parser, "how far this width moves the optimum to order 1/N")
     _target(parser)
+
+
+def _one_width(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--width", metavar="N", help=f"neurons per layer: {what}")
 
 
 def _one_loop(commands: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a compilation target does to the scalar functions: inline them, chain them, drive them.
+"""Treatment of scalar functions by a compilation target: inlined, chained, driven.
 
 Elementary functions and generated scalar functions are plain Python on doubles. A `Target` turns
 them into machine code: `scalar` compiles a function that is inlined where it is called, `chunk` one
@@ -9,11 +9,12 @@ that is called (a piece of an expression too long to be inlined), `reduction` a 
 save in a `reduction`, NaN and inf keep their meaning, division by zero follows IEEE 754.
 
 ``cpu`` and ``plain`` are here; ``cuda`` comes from `resexpand.codegen.cuda.target` when it is first
-asked for, so that whoever computes on the CPU neither needs nor loads what drives a GPU.
+asked for, so that computing on the CPU neither needs nor loads the libraries of a GPU.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -26,6 +27,7 @@ from numba.extending import intrinsic
 from resexpand.codegen.callee import callee
 from resexpand.codegen.elementary import bits
 from resexpand.codegen.library_cache import LibraryCache
+from resexpand.codegen.outlined import Linked
 from resexpand.codegen.store import warn_unkept
 from resexpand.codegen.target import Function, Plain, Target
 from resexpand.errors import UnsupportedError
@@ -71,6 +73,12 @@ class Cpu(Target):
         """Compile a piece of a long expression: called, never inlined."""
         return callee(function, **OPTIONS)
 
+    def kept(self, function: Any) -> Any:
+        """Return a chunk or reduction whose machine code is kept on disk: one called by address."""
+        with contextlib.suppress(RuntimeError):  # Numba finds no folder to keep it in
+            function._cache = Linked(function.py_func)
+        return function
+
     def reduction(self, function: Function) -> Any:
         """Compile a sum of many terms, which may be added in any order."""
         options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
@@ -78,11 +86,11 @@ class Cpu(Target):
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""
-        options = {"nogil": True, "no_cfunc_wrapper": True, **OPTIONS}
-        try:
-            return Kept(numba.njit(cache=True, **options)(function))
-        except RuntimeError:  # Numba finds no folder to keep it in
-            return numba.njit(**options)(function)
+        compiled = numba.njit(nogil=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+        with contextlib.suppress(RuntimeError):  # Numba finds no folder to keep it in
+            compiled._cache = Linked(function)
+            return Kept(compiled)
+        return compiled
 
 
 class Kept:

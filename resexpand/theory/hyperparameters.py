@@ -16,11 +16,12 @@ from resexpand.conventions import RHO
 from resexpand.errors import HyperparameterError
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation, Value
+from resexpand.network.positions import require_no_coupling
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 
 RESERVED = re.compile(
-    r"(K0?(_\d\d)?|K_(var|cross|test)|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|rho_eff"
+    r"((K0?|C\d*|Theta)(_\d\d)?|K_(var|cross|test)|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|rho_eff"
     r"|B|(V|J|mu|kappa|tau)_B.*"
     r"|(panel_)?(nodes|weights)"
     r"|(kappa|chaos|paths|cross|shift|part|gate|moment\d*|slope\d*|square\d*|mean\d*)_\d.*)\Z"
@@ -33,12 +34,17 @@ class Hyperparameters:
     """Allocates symbols while a recursion is derived, and remembers what they stand for."""
 
     net: ResNet
-
     bindings: dict[sp.Symbol, sp.Expr] = field(default_factory=dict)
     layer_bindings: dict[sp.Symbol, tuple[sp.Expr, ...]] = field(default_factory=dict)
+    coupled: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse symbols whose names the formulas need for themselves."""
+        """Refuse names that the formulas need, and couplings that few theories know.
+
+        `coupled` is set where positions that couple are treated.
+        """
+        if not self.coupled:
+            require_no_coupling(self.net)
         for symbol in sorted(self.net.free_symbols, key=sp.default_sort_key):
             if RESERVED.match(symbol.name):
                 raise HyperparameterError(
@@ -49,7 +55,7 @@ class Hyperparameters:
 
     def variances(self, linear: Linear, suffix: str = "") -> tuple[sp.Symbol, sp.Symbol]:
         """Return the symbols of the weight and bias variance of a linear operation."""
-        weight, bias = self._parameters(linear, suffix)
+        weight, bias, *_ = self._parameters(linear, suffix)
         return weight, bias
 
     def of_step(self, step: Step) -> dict[sp.Symbol, sp.Expr]:

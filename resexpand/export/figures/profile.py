@@ -33,7 +33,7 @@ FLOOR = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """What one panel shows.
+    """Contents of one panel.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Shares:
     shares : ndarray, shape (n, order + 1)
         Share of every order at the last layer.
     remainder : ndarray, shape (n,), optional
-        What the orders leave out, relative to the state: drawn dashed.
+        The part that the orders leave out, relative to the state: drawn dashed.
     measured : ndarray, shape (n, order + 1), optional
         Monte Carlo shares, drawn as points, with `errors`.
     errors : ndarray, shape (n, order + 1), optional
@@ -83,10 +83,8 @@ def profile_figure(shares: Sequence[Shares], *, subtitle: str = "") -> Figure:
             "a panel is a curve over depths, and four panels fit beside each other",
             "give one to four scalings and two or more depths",
         )
-    from matplotlib.figure import Figure as NewFigure
-
     with house_style():
-        figure = NewFigure(figsize=(1.0 + 2.4 * len(shares), 3.0), layout="constrained")
+        figure = panels.canvas((1.0 + 2.4 * len(shares), 3.0))
         axes = np.atleast_1d(figure.subplots(1, len(shares), sharey=True))
         top = max(float(np.max(s.shares)) for s in shares)
         for panel, series in zip(axes, shares, strict=True):

@@ -1,12 +1,14 @@
 """The sampler as source text: one straight line of operations per layer, for one branch.
 
-`sampler_source` writes a Python module whose only public function `draw_networks` propagates the
-columns of one network after another. The text contains the activation functions, with the loop of
-each group of columns (`resexpand.montecarlo.groups`), and spells out the branch; all other loops
-over neurons and random numbers come from `resexpand.montecarlo.loops.columns` and from the sampler
-(`function_space` or `dense`). Being a file, it can be read and stepped through, and its compiled
-form is kept on disk by Numba; it carries a digest of the library it calls, so that a changed
-library is a new file.
+`sampler_text` writes it in pieces; the driver `draw_networks` propagates the columns of one network
+after another. Its text spells out the branch, and calls the loops that take each group of columns
+(`resexpand.montecarlo.groups`) through the activation functions. On the CPU these loops are modules
+of their own, called by address (`resexpand.montecarlo.source.division`): one driver serves all
+activations.
+All other loops over neurons and random numbers come from `resexpand.montecarlo.loops.columns` and
+from the sampler (`function_space` or `dense`). Being files, the modules can be read and stepped
+through, and their compiled form is kept on disk by Numba; they carry a digest of the library they
+call, so that a changed library is a new file.
 
 A network records Gram matrices `x_a . x_b / N` of its columns, by site and layer:
 
@@ -23,34 +25,31 @@ from __future__ import annotations
 import textwrap
 
 from resexpand.codegen.literals import comment
-from resexpand.codegen.source import module_source
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.origin import Origin
 from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
 from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.blocks import Blocks
-from resexpand.montecarlo.source.single_column import is_single, single_source
-from resexpand.montecarlo.source.target import with_bindings
+from resexpand.montecarlo.source.division import SamplerText
+from resexpand.montecarlo.source.imports import imports_of
+from resexpand.montecarlo.source.single_column import is_single, single_text
+from resexpand.montecarlo.source.wide import (
+    gathering,
+    is_wide,
+    require_law,
+    wide_name,
+    with_wide,
+)
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
 
-AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
-"""Import for maps with averages."""
-
-MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
-"""Import for networks whose stream has a factor."""
-
-KEEP = "from resexpand.montecarlo.loops.backward import keep"
-"""Import for a map of the stream behind every block."""
-
-UNIFORM = "from resexpand.montecarlo.random.noise import write_uniform, write_uniforms"
-"""Import for maps with noise."""
+TITLE = "# Branch: {branch}."
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
-# Branch: {branch}. Columns: {groups}.
+# Columns: {groups}.
 from resexpand.montecarlo.loops.columns import add_scaled, gram, padded, remainders, start
 from resexpand.montecarlo.lanes import (
     barrier, buffer, group, groups, is_leader, lane_entry, lane_share, memories, opaque,
@@ -134,7 +133,7 @@ READING = """\
 
 FEATURES = """\
             if features.size:
-                gram({source}, width, features[n, layer - 1])
+                {gram}({source}, width, features[n, layer - 1])
             if layer > depth:
                 break"""
 
@@ -167,7 +166,18 @@ def sampler_source(
     law: WeightLaw = GAUSSIAN,
     target: str = "cpu",
 ) -> str:
-    """Return the text of the module that draws networks with this branch.
+    """Return the text of one module that draws networks with this branch (see `sampler_text`)."""
+    return sampler_text(branch, method, layout, law, target).whole(target)
+
+
+def sampler_text(
+    branch: Branch | Blocks,
+    method: str,
+    layout: Layout,
+    law: WeightLaw = GAUSSIAN,
+    target: str = "cpu",
+) -> SamplerText:
+    """Return the pieces of the text that draws networks with this branch.
 
     Parameters
     ----------
@@ -186,41 +196,31 @@ def sampler_source(
     """
     blocks = Blocks.of((branch,)) if isinstance(branch, Branch) else branch
     if is_single(blocks, method, layout, law):
-        return single_source(blocks.shapes[0][0].op, library_digest(), target)
+        return single_text(blocks.shapes[0], library_digest(), target)
+    require_law(blocks.steps, law)
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
     gaussian = law == GAUSSIAN and method == "function-space"
     fused = gaussian and blocks.skips and layout.weighted == layout.carried and not read
     text = HEADER.format(
         method=method,
         law=comment(law.name).removeprefix("# "),
-        imports="\n".join([law.imports(method, fused, target), *_imports(blocks)]),
-        branch="; ".join(" -> ".join(map(_name_of, steps)) for steps in blocks.shapes),
+        imports="\n".join([law.imports(method, fused, target), *imports_of(blocks)]),
         groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
     )
-    functions = [
-        text
+    maps = tuple(
+        tuple(group.functions(step.position, step.op))
         for step in blocks.steps
         if not step.contracts
         for group in layout.groups
-        for text in group.functions(step.position, step.op)
-    ]
-    driver = blocks.with_rows(_driver(blocks, layout, fused))
+    )
+    title = TITLE.format(
+        branch="; ".join(" -> ".join(map(_name_of, steps)) for steps in blocks.shapes)
+    )
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
-    return module_source([*with_bindings((text, *sampler), target), *functions, driver], target)
-
-
-def _imports(blocks: Blocks) -> list[str]:
-    """Return the import lines that the operations of a network need."""
-    maps = [step.op for step in blocks.steps if not step.contracts]
-    needed = {
-        AVERAGES: any(op.averages for op in maps),
-        MULTIPLE: not blocks.skips,
-        KEEP: bool(blocks.post),
-        UNIFORM: any(op.noise for op in maps),
-    }
-    return [line for line, is_needed in needed.items() if is_needed]
+    driver = blocks.with_rows(_driver(blocks, layout, fused))
+    return SamplerText(title, (text, *sampler), maps, driver)
 
 
 def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
@@ -252,11 +252,12 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         if (line := group.reading(site))
     ]
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
-    results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
+    results = [len(s) - (fused and _is_fused(s[-1])) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
         buffers["y"] = "(np.int64(0), length)"
+    buffers = with_wide(buffers, blocks.steps)
     if noise := blocks.most_noise:
-        buffers["noise"] = f"(np.int64({noise}), length)"
+        buffers["noise"] = f"(np.int64({noise + 1}), length)"  # and scratch
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),
@@ -280,6 +281,11 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         prologue="".join(group.prologue() for group in layout.groups),
         epilogue="".join(group.epilogue(blocks, behind) for group in layout.groups),
     )
+
+
+def _is_fused(step: Step) -> bool:
+    """Whether a contraction at the end of a block may add its images to the stream at once."""
+    return step.contracts and not is_wide(step)
 
 
 def _maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
@@ -321,12 +327,14 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
     for step in steps[len(opening) :]:
         j, target = step.position, _other(source)
         if step.contracts:
-            lines += _before_linear(layout, source, step, steps)
-            if fused and step is steps[-1]:
+            act = wide_name(step.op) if is_wide(step) else source
+            lines += [gathering(step, source)] if is_wide(step) else []
+            lines += _before_linear(layout, source, act, step, steps)
+            if fused and _is_fused(step) and step is steps[-1]:
                 return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = step.number - 1
-            lines.append(template.format(source=source, target=target, j=j, k=k, shrink=shrink))
+            lines.append(template.format(source=act, target=target, j=j, k=k, shrink=shrink))
         else:
             lines.append(_activation(layout.groups, step, source, target))
         source = target
@@ -340,8 +348,10 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
     return "\n".join([*lines, skip + CLOSING.format(source=source)])
 
 
-def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, ...]) -> list[str]:
-    """Return the lines that record columns in front of a linear operation."""
+def _before_linear(
+    layout: Layout, source: str, act: str, step: Step, steps: tuple[Step, ...]
+) -> list[str]:
+    """Return the lines that record columns in front of a linear operation, which acts on `act`."""
     k = step.number - 1
     lines = [
         READING.format(site=site, line=line)
@@ -350,7 +360,8 @@ def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, .
         if (line := group.before_linear(site, k, source))
     ]
     last = step.number == sum(s.contracts for s in steps)
-    return [*lines, FEATURES.format(source=source)] if last else lines
+    kind = "gram" if act == source else "wide_gram"
+    return [*lines, FEATURES.format(gram=kind, source=act)] if last else lines
 
 
 def _activation(groups: tuple[ColumnGroup, ...], step: Step, source: str, target: str) -> str:

@@ -1,4 +1,4 @@
-"""What sampling returns: mean, standard error, count, and the health of the sample.
+"""Estimates: mean, standard error, count, and the health of the sample.
 
 From `n` independent networks, `mean = sum x/n`, `variance = sum (x - mean)^2/(n - 1)` (of one
 draw) and `stderr = sqrt(variance/n)`. Three things make such numbers untrustworthy, and each
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.expressions.kept import Kept
 from resexpand.expressions.shown import Card, Tabled, listed, numbers
 from resexpand.montecarlo.statistics.histogram import Histogram
 from resexpand.montecarlo.statistics.intervals import student, unskewed
@@ -47,11 +48,11 @@ LOGARITHMS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("gradient", "ntk", "ntk_layers"), "log_gradient"),
     }
 )
-"""What to ask for where the mean of an observable is carried by a few draws."""
+"""Observables to ask for where a few draws carry the mean of another."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Estimate(Tabled):
+class Estimate(Kept, Tabled):
     """Ensemble average of one observable.
 
     Attributes
@@ -191,6 +192,9 @@ class Estimate(Tabled):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(before == after, 1.0, before / after)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
+        return np.array(self.mean, dtype=dtype)
+
     def merge(self, other: Estimate) -> Estimate:
         """Return the estimate from the draws of both ensembles.
 
@@ -295,7 +299,7 @@ def _overflow_sentence(overflowed: Floats, n: int, remedy: str) -> str:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Estimates(Tabled, Mapping[str, Estimate]):
+class Estimates(Kept, Tabled, Mapping[str, Estimate]):
     """Estimates by the name of their observable, with the settings that produced them.
 
     Attributes
@@ -316,7 +320,7 @@ class Estimates(Tabled, Mapping[str, Estimate]):
         return Estimates, (dict(self.estimates), dict(self.settings))
 
     def __getitem__(self, name: str) -> Estimate:
-        # What was asked for as "order_profile(4)" is found under that text, too.
+        # An observable asked for as "order_profile(4)" is found under that text, too.
         if name in self.estimates:
             return self.estimates[name]
         bare = str(name).partition("(")[0]
