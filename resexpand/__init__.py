@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from resexpand.network.batch_norm import BatchNorm
     from resexpand.network.dropout import Dropout, SharedDropout
     from resexpand.network.layer_norm import LayerNorm
+    from resexpand.network.layer_registry import LayerMatrix
+    from resexpand.network.layers import FractionalBrownian, Markov, Smooth
     from resexpand.network.linear import Linear
     from resexpand.network.ready_made import mlp, post_ln, pre_ln
     from resexpand.network.resnet import Branch, ResNet
@@ -54,16 +56,20 @@ _HOMES = {
     "Activation": "resexpand.network.activation",
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
+    "FractionalBrownian": "resexpand.network.layers",
+    "LayerMatrix": "resexpand.network.layer_registry",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
     "Dropout": "resexpand.network.dropout",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
+    "Markov": "resexpand.network.layers",
     "Observable": "resexpand.montecarlo.observables.observable",
     "RMSNorm": "resexpand.network.rms_norm",
     "ResNet": "resexpand.network.resnet",
     "Scale": "resexpand.network.scale",
     "SharedDropout": "resexpand.network.dropout",
+    "Smooth": "resexpand.network.layers",
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
     "coin_average": "resexpand.numbers.coin_average",
@@ -105,14 +111,18 @@ __all__ = [
     "Branch",
     "DropPath",
     "Dropout",
+    "FractionalBrownian",
+    "LayerMatrix",
     "LayerNorm",
     "Linear",
     "Majorant",
+    "Markov",
     "Observable",
     "RMSNorm",
     "ResNet",
     "Scale",
     "SharedDropout",
+    "Smooth",
     "StochasticDepth",
     "__version__",
     "cite",

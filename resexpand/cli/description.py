@@ -22,6 +22,8 @@ from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.errors import HyperparameterError
 from resexpand.network.activation import Activation
 from resexpand.network.files import array_file
+from resexpand.network.layer_registry import LayerMatrix, law_of_text
+from resexpand.network.layers import LayerLaw
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation
 from resexpand.network.registry import OPERATIONS
@@ -77,6 +79,7 @@ class Request:
             own = Branch(o["activation"], Linear(o["weight_variance"], o["bias_variance"]))
         read_out = None if o["read_out"] is None else own.followed_by(o["read_out"])
         ends = {"read_in": o["read_in"], "read_out": read_out, "post_norm": o["post_norm"]}
+        ends["layers"] = o.get("layers")
         return ResNet(own, scale=o["rho"], depth=depth, **ends)
 
     def keywords(self) -> dict[str, Any]:
@@ -100,6 +103,7 @@ class Request:
         return {
             **(branch or {"activation": o["activation"].name}),
             **({} if post_norm is None else {"post_norm": repr(post_norm)}),
+            **({} if o.get("layers") is None else {"layers": repr(o["layers"])}),
             **{name: o[name] for name in _SYMBOLS if name in o},
             "depths": list(self.depths),
             "axes": dict(self.axes),
@@ -141,6 +145,7 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
     options["read_in"], inputs = inputs_of(arguments)
     text = getattr(arguments, "post_norm", None)
     options["post_norm"] = None if text is None else _operation(text.strip())
+    options["layers"] = _layers(getattr(arguments, "layers", None))
     options["read_out"] = _linear(arguments.read_out_variance, "--read-out-variance")
     kernel = None if symbolic or inputs is not None else _kernel(arguments.K0, axes)
     return Request(options, _depths(arguments.depth, symbolic), axes, kernel, inputs)
@@ -178,6 +183,15 @@ def _operation(text: str) -> Operation:
         else:
             given.append(number(part, f"--branch {found[1]}"))
     return OPERATIONS[found[1]](*given, **named)
+
+
+def _layers(text: str | None) -> LayerLaw | None:
+    """Return the covariance between layers that ``--layers`` names."""
+    if text is None:
+        return None
+    if text.strip().lower().endswith((".npy", ".csv")):
+        return LayerMatrix(array_file(text.strip(), "--layers"))
+    return law_of_text(text)
 
 
 def _refuse_variances(arguments: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.closure import close_elementary
+from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
 from resexpand.theory.recursion import Recursion
@@ -43,10 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _recursion_command(arguments: argparse.Namespace) -> None:
     wanted = request(arguments)
     recursion = derive(arguments, wanted)
-    # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
-    names = [output.name for output in recursion.outputs if output.kind != "propagator"]
-    routine = compile_routine(recursion, arguments.target, names)
-    answers = [_answer(depth, routine(depth=depth, **wanted.keywords())) for depth in wanted.depths]
+    compute = _with_history if isinstance(recursion, LayerKernel) else _compiled
+    answers = [
+        _answer(depth, values)
+        for depth, values in compute(recursion, arguments.target, wanted).items()
+    ]
     equations = formulas(recursion)
     if arguments.json:
         _record(arguments, wanted, equations, recursion, answers)
@@ -55,7 +57,24 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     _show_all(answers, wanted)
 
 
-def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
+def _compiled(recursion: Recursion, target: Any, wanted: Request) -> dict[int, Values]:
+    """Return the values by depth."""
+    # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
+    names = [output.name for output in recursion.outputs if output.kind != "propagator"]
+    routine = compile_routine(recursion, target, names)
+    return {depth: routine(depth=depth, **wanted.keywords()) for depth in wanted.depths}
+
+
+def _with_history(theory: LayerKernel, target: Any, wanted: Request) -> dict[int, Values]:
+    """Return the values by depth where layers are correlated."""
+    names = ["K", "C"] if theory.follows == "kernel" else None
+    how = {"target": target, "outputs": names}
+    return {
+        depth: evaluate(theory, **how, depth=depth, **wanted.keywords()) for depth in wanted.depths
+    }
+
+
+def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion | LayerKernel:
     """Return the recursion that the command asks for, its depth a symbol."""
     if arguments.command == "kernel":
         return kernel(wanted.net(), inputs=2 if wanted.pairs else 1)
@@ -110,7 +129,7 @@ def _record(
     arguments: argparse.Namespace,
     wanted: Request,
     equations: Mapping[str, str],
-    source: Recursion | OptimalScale,
+    source: Recursion | OptimalScale | LayerKernel,
     answers: Sequence[Answer],
 ) -> None:
     kind = {"kind": arguments.kind} if hasattr(arguments, "kind") else {}
@@ -124,16 +143,20 @@ def _record(
     )
 
 
-def formulas(recursion: Recursion) -> dict[str, str]:
-    """Return the equations of a recursion as text, left side to right side, in reading order.
+def formulas(recursion: Recursion | LayerKernel) -> dict[str, str]:
+    """Return the equations of a theory as text, left side to right side, in reading order.
 
     Averages with a closed form are closed; ``<...>_[K]`` is a Gaussian average with covariance K.
     """
     found = {f"{label}(x)": _law(law) for label, law in recursion.laws}
     for symbol, expression in recursion.definitions:
         found[str(symbol)] = str(close_elementary(expression, recursion.laws))
-    for symbol, update in zip(recursion.state, recursion.update, strict=True):
-        found[f"next {symbol}"] = str(close_elementary(update, recursion.laws))
+    if isinstance(recursion, LayerKernel):
+        found["K_lm"] = f"K0 + sum over a <= l, b <= m of rho_a rho_b {recursion.branch} (a, b)"
+        found["c_lm"] = repr(recursion.law)
+    else:
+        for symbol, update in zip(recursion.state, recursion.update, strict=True):
+            found[f"next {symbol}"] = str(close_elementary(update, recursion.laws))
     given = ((symbol, value) for symbol, value in recursion.bindings if symbol != value)
     return found | {str(symbol): str(value) for symbol, value in given}
 

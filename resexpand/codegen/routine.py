@@ -284,6 +284,10 @@ def compile_routine(
     DeviceError
         If ``target="cuda"`` and no GPU can be used: which package, driver or device is missing.
     """
+    if not isinstance(recursion, Recursion):
+        raise UnsupportedError(
+            f"the routine of {type(recursion).__name__}", "it is no recursion", "use evaluate()"
+        )
     target, place = _placed(target)
     names = tuple(output.name for output in chosen_outputs(recursion, outputs))
     return _compiled(recursion, target, place, names)

@@ -20,8 +20,11 @@ from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.network.branch import Branch, is_many
 from resexpand.network.depth import depth_from, scales_of, scales_per_block
+from resexpand.network.ends import check_post_norm, split_read_out
+from resexpand.network.layer_registry import layer_law
+from resexpand.network.layers import LayerLaw
 from resexpand.network.linear import Linear
-from resexpand.network.operation import Map, Operation, Parameter, X, hyperparameter
+from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
 from resexpand.network.shapes import Shapes, named, shapes_of
 from resexpand.network.steps import (
     Step,
@@ -35,12 +38,19 @@ from resexpand.network.steps import (
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
 
-__all__ = ["ARGUMENTS", "Branch", "ResNet", "require_plain", "require_sums"]
+__all__ = [
+    "ARGUMENTS",
+    "Branch",
+    "ResNet",
+    "require_independent_layers",
+    "require_plain",
+    "require_sums",
+]
 
 
 @dataclass(frozen=True, init=False)
 class ResNet:
-    """A residual network of independently drawn blocks.
+    """A residual network of randomly drawn blocks.
 
     Parameters
     ----------
@@ -65,11 +75,15 @@ class ResNet:
     post_norm : Map, optional
         Normalisation of the stream behind every block, ``h^l = norm(skip h^{l-1} + rho (...))``:
         `LayerNorm`, `RMSNorm`, or another map that is linear given its averages.
+    layers : LayerLaw or array_like, shape (L, L), optional
+        Covariance of weights between the blocks: a law of `resexpand.network.layers`, or a matrix.
+        Blocks are independent by default.
 
     Raises
     ------
     DescriptionError
-        If the depth is not a positive integer, a scale is not finite, or their lengths differ.
+        If the depth is not a positive integer, a scale is not finite, their lengths differ, or
+        the covariance between layers is not positive semi-definite or not of their number.
 
     Examples
     --------
@@ -87,6 +101,7 @@ scale=3/10, depth=20)
     head_ops: tuple[Operation, ...] | None
     skip: sp.Expr
     post_norm: Map | None
+    layers: LayerLaw | None
 
     def __init__(
         self,
@@ -98,12 +113,13 @@ scale=3/10, depth=20)
         read_out: Linear | Sequence[Operation] | None = None,
         skip: object = 1,
         post_norm: Map | None = None,
+        layers: object = None,
     ):
         branches = tuple(branch) if isinstance(branch, list | tuple) else (branch,)
         for each in branches or (branch,):
             if not isinstance(each, Branch):
                 raise DescriptionError(f"branch {each!r}", "it is not a Branch", "use Branch(...)")
-        head, last = _split(read_out)
+        head, last = split_read_out(read_out)
         for name, op in (("read_in", read_in), ("read_out", last)):
             if op is not None and not isinstance(op, Linear):
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
@@ -118,7 +134,8 @@ scale=3/10, depth=20)
         set_field(self, "head_ops", head)
         set_field(self, "skip", hyperparameter(skip, "skip"))
         set_field(self, "post_norm", post_norm)
-        _check_post_norm(post_norm)
+        set_field(self, "layers", layer_law(layers))
+        check_post_norm(post_norm)
         _check_blocks(self)
         _check_head(self)
         _check_names(self)
@@ -232,6 +249,7 @@ scale=3/10, depth=20)
             read_out=None if self.read_out is None else (*(self.head_ops or ()), self.read_out),
             skip=self.skip,
             post_norm=self.post_norm,
+            layers=self.layers,
         )
 
     def evaluation(self) -> ResNet:
@@ -259,8 +277,8 @@ scale=3/10, depth=20)
     @property
     def parameters(self) -> tuple[tuple[Parameter, sp.Expr], ...]:
         """Every parameter of the operations and its value, read-in and read-out included."""
-        ends = filter(None, (self.read_in, *(self.head_ops or ()), self.read_out, self.post_norm))
-        ops = (*(op for branch in self.kinds for op in branch.ops), *ends)
+        ends = (self.read_in, *(self.head_ops or ()), self.read_out, self.post_norm, self.layers)
+        ops = (*(op for branch in self.kinds for op in branch.ops), *filter(None, ends))
         return tuple(pair for op in ops for pair in zip(op.parameters, op.values, strict=True))
 
     @property
@@ -282,27 +300,11 @@ scale=3/10, depth=20)
         fields += [f"{name}={value}" for name, value in ends if value is not None]
         fields += [f"skip={self.skip}"] if self.skip != 1 else []
         fields += [f"post_norm={self.post_norm}"] if self.post_norm is not None else []
+        fields += [f"layers={self.layers}"] if self.layers is not None else []
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:
         return in_notebook(self)
-
-
-def _split(read_out: object) -> tuple[tuple[Operation, ...] | None, object]:
-    """Return the maps in front of a read-out, and its linear map."""
-    if read_out is None or not isinstance(read_out, Sequence) or not read_out:
-        return (None if read_out is None else ()), read_out
-    *head, last = read_out
-    for op in head:
-        if not isinstance(op, Map):
-            raise DescriptionError(
-                f"{op!r} in front of the read-out", "it is no map", "give [Activation, Linear]"
-            )
-    for op in filter(lambda op: any(map(is_many, getattr(op, "values", ()))), read_out):
-        raise DescriptionError(
-            f"{op!r} in a read-out", "it has one value per block", "give one: it is no block"
-        )
-    return tuple(head), last
 
 
 def _check_blocks(net: ResNet) -> None:
@@ -313,6 +315,14 @@ def _check_blocks(net: ResNet) -> None:
             "which block comes last depends on the depth",
             "give the depth as a number",
         )
+    if net.layers is not None:
+        net.layers.check_depth(net.depth)
+        if len(net.kinds) > 1:
+            raise UnsupportedError(
+                f"layers={net.layers!r} of {len(net.kinds)} kinds of blocks",
+                "weights of different kinds have no covariance",
+                "give one Branch, with one value per parameter",
+            )
     for branch in net.kinds:
         curved = any(not step.op.is_linear for step in branch.opening)
         if curved and not net.is_gaussian:
@@ -321,23 +331,6 @@ def _check_blocks(net: ResNet) -> None:
                 "an activation would act on a stream that is not Gaussian at infinite width",
                 "begin or end the branches with a Linear()",
             )
-
-
-def _check_post_norm(op: object) -> None:
-    """Raise if the map behind every block is not linear given its averages."""
-    asked, remedy = f"post_norm={op!r}", "give LayerNorm() or RMSNorm()"
-    if op is None:
-        return
-    if not isinstance(op, Map):
-        raise DescriptionError(asked, "it is no map of the neurons", remedy)
-    if op.expression.diff(X).has(X):
-        why = "the stream of the next block would not be Gaussian at infinite width"
-        raise UnsupportedError(asked, why, remedy)
-    if op.noise or op.over == "batch":
-        why = "it draws noise of its own" if op.noise else "it couples the inputs of a batch"
-        raise UnsupportedError(asked, why, remedy)
-    if any(map(is_many, op.values)):
-        raise UnsupportedError(asked, "it has one value per block", "give one for all blocks")
 
 
 def _check_head(net: ResNet) -> None:
@@ -369,8 +362,10 @@ def require_sums(net: ResNet, asked: str) -> None:
     Raises
     ------
     UnsupportedError
-        If the stream has a factor or a normalisation, or operations draw noise.
+        If the stream has a factor or a normalisation, operations draw noise, or weights are
+        correlated between layers.
     """
+    require_independent_layers(net, asked)
     require_no_noise((*(step for branch in net.kinds for step in branch.steps), *net.head), asked)
     if net.skip != 1 or net.post_norm is not None:
         setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
@@ -378,6 +373,22 @@ def require_sums(net: ResNet, asked: str) -> None:
             f"{asked} of a network with {setting}",
             "it is derived for blocks that add to the stream",
             "kernel(), response() and sample() take it as it is",
+        )
+
+
+def require_independent_layers(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories in which a layer does not know the weights of another.
+
+    Raises
+    ------
+    UnsupportedError
+        If weights are correlated between layers.
+    """
+    if net.layers is not None:
+        raise UnsupportedError(
+            f"{asked} of a network with layers={net.layers!r}",
+            "it is derived for weights that are independent between layers",
+            "kernel(), gradient_moments() and sample(method='dense') take it as it is",
         )
 
 

@@ -13,11 +13,13 @@ from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH
 from resexpand.errors import KernelError, UnsupportedError
 from resexpand.numbers.batch import evaluate_batch
+from resexpand.numbers.layer_kernel import evaluate_layer_kernel
 from resexpand.numbers.one_loop import evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
 from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.gradients import GradientMoments
+from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
@@ -26,7 +28,7 @@ ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 
 
 def evaluate(
-    theory: Recursion | OptimalScale | OneLoop | GradientMoments,
+    theory: Recursion | OptimalScale | OneLoop | GradientMoments | LayerKernel,
     *,
     target: Target = "cpu",
     outputs: str | Iterable[str] | None = None,
@@ -37,7 +39,7 @@ def evaluate(
 
     Parameters
     ----------
-    theory : Recursion, OptimalScale, OneLoop or GradientMoments
+    theory : Recursion, OptimalScale, OneLoop, GradientMoments or LayerKernel
         From `kernel`, `response`, `optimal_scale`, `one_loop` or `gradient_moments`.
     target : {"cpu", "cuda", "auto"}
         Where to compute; ``"auto"`` takes a GPU if there is one that can be used. The result's
@@ -91,7 +93,7 @@ def evaluate(
 
 
 def _evaluated(
-    theory: Recursion | OptimalScale | OneLoop | GradientMoments,
+    theory: Recursion | OptimalScale | OneLoop | GradientMoments | LayerKernel,
     target: Target,
     outputs: str | Iterable[str] | None,
     hyperparameters: dict[str, Any],
@@ -111,6 +113,14 @@ def _evaluated(
         return values
     if isinstance(theory, BatchRecursion):
         return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
+    if isinstance(theory, LayerKernel):
+        if target not in ("cpu", "auto"):
+            raise UnsupportedError(
+                f"the {theory.title} on target {target!r}",
+                "its loop over the history is compiled for the CPU",
+                "use target='cpu'",
+            )
+        return evaluate_layer_kernel(theory, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments):
         return _gradients(theory, target, hyperparameters)
     if isinstance(theory, Recursion):

@@ -16,12 +16,13 @@ from resexpand.conventions import RHO
 from resexpand.errors import HyperparameterError
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation, Value
-from resexpand.network.resnet import ResNet
+from resexpand.network.resnet import ResNet, require_independent_layers
 from resexpand.network.steps import Step
 
 RESERVED = re.compile(
     r"(K0?(_\d\d)?|K_(var|cross|test)|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|rho_eff"
     r"|B|(V|J|mu|kappa|tau)_B.*"
+    r"|([Kc]|C\d*)_(ll|lm|mm)"
     r"|(panel_)?(nodes|weights)"
     r"|(kappa|chaos|paths|cross|shift|part|gate|moment\d*|slope\d*|square\d*|mean\d*)_\d.*)\Z"
 )
@@ -38,7 +39,8 @@ class Hyperparameters:
     layer_bindings: dict[sp.Symbol, tuple[sp.Expr, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse symbols whose names the formulas need for themselves."""
+        """Refuse correlated layers, and symbols whose names the formulas need for themselves."""
+        require_independent_layers(self.net, "this theory")
         for symbol in sorted(self.net.free_symbols, key=sp.default_sort_key):
             if RESERVED.match(symbol.name):
                 raise HyperparameterError(

@@ -33,6 +33,7 @@ from resexpand.theory.batch import (
 )
 from resexpand.theory.coins import over_coins
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.layer_kernel import LayerKernel, layer_kernel
 from resexpand.theory.noise import Columns, averaged
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import Entries, Signal, entry_symbols
@@ -132,7 +133,7 @@ def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> 
 def kernel(net: ResNet, inputs: Literal["batch"]) -> BatchRecursion: ...
 @overload
 def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion: ...
-def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursion:
+def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursion | LayerKernel:
     """Derive the covariance-kernel recursion at infinite width.
 
     Parameters
@@ -155,7 +156,8 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursio
         branch that ends in an activation also ``m``, the mean of the stream; for a batch ``K_13``,
         the covariance with an input of another batch. Its value is exact up to O(1/N). With
         stochastic depth the kernel is random at infinite width: `K` and `C` are means over the
-        coins, and for one input ``K_var`` is the variance of `K`.
+        coins, and for one input ``K_var`` is the variance of `K`. With ``layers=`` it is a
+        `resexpand.theory.layer_kernel.LayerKernel`, with the kernel of two layers ``K_layers``.
 
     Raises
     ------
@@ -165,7 +167,8 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursio
     UnsupportedError
         If an activation would act on what is not Gaussian at infinite width, such as a stream to
         which masked Gaussians were added; or if the mean over the coins of blocks does not obey a
-        recursion of its own, because the kernel enters a block in a nonlinear way.
+        recursion of its own, because the kernel enters a block in a nonlinear way; or for several
+        inputs where weights are correlated between layers.
 
     References
     ----------
@@ -184,6 +187,8 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursio
             "the recursion closes on pairs",
             "use inputs=2: it serves any number of inputs",
         )
+    if net.layers is not None and inputs == 1:
+        return layer_kernel(net)
     recursion, coins = conditional_kernel(net, "masks" if inputs == "masks" else "inputs", inputs)
     return over_coins(recursion, coins) if coins else recursion
 

@@ -24,7 +24,7 @@ import sympy as sp
 from resexpand.conventions import PAIR, K
 from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
-from resexpand.network.resnet import ResNet
+from resexpand.network.resnet import ResNet, require_independent_layers
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.coins import require_constant
 from resexpand.theory.differentiation import (
@@ -34,6 +34,7 @@ from resexpand.theory.differentiation import (
     vanishing_tangents,
 )
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.layer_kernel import LayerKernel, layer_kernel
 from resexpand.theory.mean_field import (
     conditional_kernel,
     kernel,
@@ -47,7 +48,7 @@ from resexpand.theory.recursion import Output, Recursion
 ResponseKind = Literal["variance", "covariance", "tangent"]
 
 
-def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
+def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion | LayerKernel:
     """Derive a response function.
 
     Parameters
@@ -64,7 +65,8 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
         Outputs ``chi`` (entries ``[l, m]``, zero for ``m > l``), ``chi_0`` (its column ``m = 0``),
         ``eta`` (output response at depth L, unit read-out variance if the network has no
         read-out), ``eta_layers`` (a read-out attached after each of the layers ``0 .. L``), and
-        the kernel ``K``. Exact at infinite width.
+        the kernel ``K``. Exact at infinite width. With ``layers=`` a `LayerKernel`, without
+        ``chi``: what a later layer does depends on the whole history.
 
     Raises
     ------
@@ -90,6 +92,10 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
             "it is unknown",
             f"use one of {get_args(ResponseKind)}",
         )
+    if net.layers is not None:
+        if kind == "covariance":
+            require_independent_layers(net, "the covariance response")
+        return layer_kernel(net, kind)
     return {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
 
 

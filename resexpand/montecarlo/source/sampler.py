@@ -20,6 +20,7 @@ functions of these (`resexpand.montecarlo.observables.registry`).
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from resexpand.codegen.literals import comment
@@ -32,7 +33,7 @@ from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.single_column import is_single, single_source
 from resexpand.montecarlo.source.target import with_bindings
-from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
+from resexpand.montecarlo.weights.law import CORRELATED, GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
 
@@ -206,9 +207,17 @@ def sampler_source(
         for text in group.functions(step.position, step.op)
     ]
     driver = blocks.with_rows(_driver(blocks, layout, fused))
+    if law is CORRELATED:
+        driver = _with_mixing(driver)
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
     return module_source([*with_bindings((text, *sampler), target), *functions, driver], target)
+
+
+def _with_mixing(driver: str) -> str:
+    """Let every linear operation know how layers mix independent matrices."""
+    driver = driver.replace("twin_roots, memory,", "twin_roots, mixing, memory,")
+    return re.sub(r"(np\.int64\(\d+\), (?:scratch|back))\)", r"\1, mixing)", driver)
 
 
 def _imports(blocks: Blocks) -> list[str]:
