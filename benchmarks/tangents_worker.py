@@ -35,6 +35,9 @@ jax.config.update("jax_enable_x64", True)
 
 from neural_tangents import stax  # noqa: E402
 
+NORM = "layer norm, "
+"""In front of the name of an activation: the branch is normalised."""
+
 OUTPUTS = ("nngp", "ntk", "cov1", "cov2")
 
 
@@ -47,11 +50,12 @@ def kernel_function(activation, rho, weight, bias, depth):
         "sin": stax.Sin,
         "abs": stax.Abs,
         "2*sin(3*x/2)": lambda: stax.Sin(a=2.0, b=1.5),
-    }[activation]
+    }[activation.removeprefix(NORM)]
+    norm = [stax.LayerNorm()] if activation.startswith(NORM) else []
     w_std, b_std = rho * weight**0.5, rho * bias**0.5
 
     def block():
-        branch = stax.serial(phi(), stax.Dense(1, W_std=w_std, b_std=b_std))
+        branch = stax.serial(*norm, phi(), stax.Dense(1, W_std=w_std, b_std=b_std))
         return stax.serial(stax.FanOut(2), stax.parallel(stax.Identity(), branch), stax.FanInSum())
 
     return stax.serial(stax.Dense(1), *(block() for _ in range(depth)))[2]

@@ -41,7 +41,7 @@ import numpy as np
 from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.errors import StoreError
 from resexpand.export.record import environment, write_record
-from resexpand.export.run_files import write_estimates
+from resexpand.export.result_files import save
 from resexpand.montecarlo.engine import Sampler
 from resexpand.montecarlo.runs import chunk_store as store_module
 from resexpand.montecarlo.runs import plan as plan_module
@@ -222,7 +222,7 @@ class Child:
 def exported(estimates: object, folder: Path) -> bytes:
     """Return the bytes of the exported totals."""
     path = folder / "totals.npz"
-    write_estimates(path, estimates)  # type: ignore[arg-type]
+    save(estimates, path)  # type: ignore[arg-type]
     return path.read_bytes()
 
 

@@ -35,7 +35,7 @@ from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.engine import Sampler, make_sampler
-from resexpand.montecarlo.loops.columns import triangular_factor
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.observables.gradients import BACKWARD
 from resexpand.montecarlo.observables.registry import OBSERVABLES, select
 from resexpand.montecarlo.source.sampler import sampler_source

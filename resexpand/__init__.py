@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resexpand.agreement.comparison import compare
     from resexpand.codegen.routine import compile_routine
     from resexpand.export.latex.to_latex import to_latex
+    from resexpand.export.result_files import load
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from resexpand.network.rms_norm import RMSNorm
     from resexpand.network.scale import Scale
     from resexpand.network.stochastic_depth import DropPath, StochasticDepth
+    from resexpand.numbers.class_codes import class_codes
     from resexpand.numbers.coin_average import coin_average
     from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
+    from resexpand.numbers.predict import predict
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
@@ -48,7 +51,9 @@ if TYPE_CHECKING:
     from resexpand.theory.order_profile import order_profile
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
+    from resexpand.theory.tangent_kernel import tangent_kernel
     from resexpand.workflows.doctor.examine import doctor
+    from resexpand.workflows.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -72,6 +77,7 @@ _HOMES = {
     "Smooth": "resexpand.network.layers",
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
+    "class_codes": "resexpand.numbers.class_codes",
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
@@ -83,6 +89,7 @@ _HOMES = {
     "growth": "resexpand.theory.growth",
     "implied_scale": "resexpand.theory.growth",
     "kernel": "resexpand.theory.mean_field",
+    "load": "resexpand.export.result_files",
     "majorant_of": "resexpand.theory.remainder",
     "mask_correlation": "resexpand.numbers.mask_correlation",
     "measure_orders": "resexpand.measure.orders",
@@ -94,12 +101,15 @@ _HOMES = {
     "parse_expression": "resexpand.expressions",
     "post_ln": "resexpand.network.ready_made",
     "pre_ln": "resexpand.network.ready_made",
+    "predict": "resexpand.numbers.predict",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "sweep": "resexpand.workflows.sweep",
+    "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
     "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
@@ -126,6 +136,7 @@ __all__ = [
     "StochasticDepth",
     "__version__",
     "cite",
+    "class_codes",
     "coin_average",
     "compare",
     "compile_routine",
@@ -137,6 +148,7 @@ __all__ = [
     "growth",
     "implied_scale",
     "kernel",
+    "load",
     "majorant_of",
     "mask_correlation",
     "measure_orders",
@@ -148,12 +160,15 @@ __all__ = [
     "parse_expression",
     "post_ln",
     "pre_ln",
+    "predict",
     "quantile_law",
     "rank_positions",
     "remainder_bound",
     "residual_expansion",
     "response",
     "sample",
+    "sweep",
+    "tangent_kernel",
     "to_latex",
     "variance_shift",
     "weight_scaling",

@@ -176,3 +176,22 @@ def test_one_loop_and_the_obvious_way(tmp_path):
     assert len(peers) == 2
     assert all(peer["relative_difference"] < 1e-3 for peer in peers)
     assert all(row["status"] == "ok" for row in record["one_loop"].values())
+
+
+@pytest.mark.slow
+def test_norms_beside_the_plain_branch(tmp_path):
+    record = record_of("norms", tmp_path)
+    assert_complete(record)
+    assert record["neural_tangents"]["available"] is False
+    assert {name.split(",")[0] for name in record["samplers"]} == {
+        *("plain", "LayerNorm", "RMSNorm", "Dropout", "StochasticDepth", "BatchNorm")
+    }
+    assert len(record["kernels"]) == 8
+
+
+def test_the_loop_draws_the_networks_of_the_theory(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from norms import numpy_loop
+
+    # K^l = K^0 + l rho^2 without bias, at rho = 0.1; exact at every width but for the mean.
+    assert abs(numpy_loop(64, 5, 400)() - 1.05) < 4 * (2 / 64 / 400) ** 0.5 + 0.01

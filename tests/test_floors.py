@@ -61,7 +61,13 @@ NEIGHBOURS = {
 MAX_LINES = 400
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib"}
 # Libraries that are slow to load: imported by these modules alone, inside their functions.
-LATE = {"scipy": {"resexpand.agreement.tails", "resexpand.montecarlo.statistics.intervals"}}
+LATE = {
+    "scipy": {
+        "resexpand.agreement.tails",
+        "resexpand.montecarlo.statistics.intervals",
+        "resexpand.numbers.gradient_flow",
+    }
+}
 FORBIDDEN_CALLS = {"eval", "exec", "sympify", "parse_expr", "__import__"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -14,13 +14,14 @@ from resexpand.agreement.table import Row, html_table, paired, text_table
 from resexpand.agreement.tails import Array
 from resexpand.agreement.verdict import Entries, Judgement, judge
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.kept import Kept
 from resexpand.expressions.shown import Card, listed
 
 EXIT_CODES = {"agrees": 0, "disagrees": 1, "inconclusive": 2}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Agreement:
+class Agreement(Kept):
     """Outcome of a comparison. Made by `compare`, `two_sample` and `combine`.
 
     An agreement has three outcomes, so it has no truth value: `bool(agreement)` raises; write

@@ -221,9 +221,9 @@ def labels_of(
     quantity, first = quantity_of(key), quantity_of(name).first
     symbol = given if given is not None else quantity.symbol
     out = np.empty(shape, dtype=object)
-    axis = layer_axis(shape) if shape else -1
+    axis = layer_axis(shape) if shape and quantity.part != "sum" else None
     for index in np.ndindex(*shape):
-        layer = f"^{index[axis] + first}" if shape else ""
+        layer = "" if axis is None else f"^{index[axis] + first}"
         inputs = [str(i + quantity.lowest) for k, i in enumerate(index) if k != axis]
         joint = "," if any(len(text) > 1 for text in inputs) else ""
         out[index] = symbol + layer + (f"_{joint.join(inputs)}" if inputs else "")

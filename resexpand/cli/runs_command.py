@@ -97,12 +97,12 @@ def _merge(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from resexpand.export.run_files import write_estimates
+    from resexpand.export.result_files import save
 
     found = look(arguments.store)
     if not found.complete:
         warn(f"{found.path}: only {found.done} of {found.asked} networks are drawn")
-    path = write_estimates(Path(arguments.out), found.estimates)
+    path = save(found.estimates, Path(arguments.out))
     warn(f"wrote {path}")
     if arguments.json:
         record(command="runs export", run=_plain(found), results=dict(found.estimates))

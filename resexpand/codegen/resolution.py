@@ -18,8 +18,7 @@ from resexpand.activations.singularities import branch_points
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.separation import map_parts
 from resexpand.expressions.arrays import array_values
-from resexpand.gaussian.panel_sums import Resolved
-from resexpand.gaussian.panels import panel_edges, running_size
+from resexpand.gaussian.panels import Resolved, panel_edges, running_size
 
 Array = NDArray[np.float64]
 

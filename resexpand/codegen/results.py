@@ -32,7 +32,8 @@ class Buffers:
         What the compiled loop writes, by slot: shape ``(points,)``, ``(points, L + 1)`` or
         ``(points, L + 1, L + 1)``.
     wholes : dict of str to ndarray
-        The same by output; n x n matrices have shape ``(points, L + 1, n, n)``.
+        The same by output; n x n matrices have shape ``(points, L + 1, n, n)``, or ``(points, n,
+        n)`` behind the last block.
     is_complete : bool
         Whether whoever wrote them filled symmetric matrices on both sides, propagators multiplied
         by their diagonals among them.
@@ -59,10 +60,9 @@ def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
             whole = np.zeros((points, depth + 1, depth + 1))
             if output.diagonal is not None:
                 views[diagonal_slot(output.name)] = np.empty((points, depth + 1))
-        elif len(names) == 1:
-            whole = np.empty((points,) if output.kind == "final" else (points, depth + 1))
         else:
-            whole = np.empty((points, depth + 1, *output.shape))
+            layers = () if output.kind == "final" else (depth + 1,)
+            whole = np.empty((points, *layers, *output.shape))
         wholes[output.name] = whole
         if len(names) == 1:
             views[names[0]] = whole
@@ -112,7 +112,7 @@ def assembled(
     ndarray
         ``grid + (layers, D, D)`` for kernels of several inputs, ``grid + (layers, n, n)`` for
         other matrices, ``grid + (layers, n)`` for vectors, else ``grid + (layers,)``,
-        ``grid + (layers, layers)`` or ``grid``.
+        ``grid + (layers, layers)`` or ``grid``; what is final has no axis of layers.
     """
     whole = buffers.wholes[output.name]
     if output.diagonal is not None and not buffers.is_complete:
@@ -129,8 +129,7 @@ def assembled(
     if len(pairs) == 1:
         return whole.reshape(grid + whole.shape[1:])[..., :inputs, :inputs]
     by_pair = whole.reshape(*grid, len(pairs), *whole.shape[1:])
-    layers = whole.shape[1]
-    result = np.empty((*grid, layers, inputs, inputs), whole.dtype)
+    result = np.empty((*grid, *whole.shape[1:-2], inputs, inputs), whole.dtype)
     for i, j in product(range(2), repeat=2):
         rows, columns = (np.array([pair[k] for pair in pairs]) for k in (i, j))
         result[..., rows, columns] = np.moveaxis(by_pair[..., i, j], len(grid), -1)

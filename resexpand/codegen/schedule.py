@@ -25,8 +25,8 @@ from resexpand.conventions import PAIR
 from resexpand.errors import HyperparameterError
 from resexpand.theory.recursion import Output, Recursion
 
-COVARIANCE = re.compile(r"(K|C\d*)_12")
-"""Names of the covariances of two inputs: of the stream, and behind the linear operations."""
+COVARIANCE = re.compile(r"(K|C\d*|Theta)_12")
+"""Names of the covariances of two inputs: of the stream, behind linear operations, of tangents."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def with_equal_inputs(recursion: Recursion) -> Recursion:
         recursion,
         definitions=tuple(_merged(dict(recursion.definitions)).items()),
         update=tuple(update[s] for s in recursion.state),
-        outputs=tuple(replace(o, at_end=_at_end(o, recursion)) for o in recursion.outputs),
+        outputs=tuple(_equal_at_end(o, recursion) for o in recursion.outputs),
     )
 
 
@@ -279,11 +279,15 @@ def _equal_where_one(variance: sp.Expr, covariance: sp.Expr) -> sp.Expr:
     return sp.Piecewise((variance, ONE_INPUT), (covariance, True))
 
 
-def _at_end(output: Output, recursion: Recursion) -> tuple[sp.Expr, ...]:
-    if recursion.state[: len(PAIR)] != PAIR or len(output.at_end) != len(PAIR):
-        return output.at_end
-    first, both, last = output.at_end
-    return first, _equal_where_one(first, both), last
+def _equal_at_end(output: Output, recursion: Recursion) -> Output:
+    """Return an output whose entries of the last state are alike for equal inputs."""
+    is_final = output.kind == "final"
+    entries = output.entries if is_final else output.at_end
+    if recursion.state[: len(PAIR)] != PAIR or len(entries) != len(PAIR):
+        return output
+    first, both, last = entries
+    merged = (first, _equal_where_one(first, both), last)
+    return replace(output, entries=merged) if is_final else replace(output, at_end=merged)
 
 
 def _entries(outputs: Sequence[Output]) -> list[sp.Expr]:
@@ -299,6 +303,24 @@ def _propagation(output: Output) -> Propagation:
         raise TypeError(f"the propagator {output.name!r} has no matrix")
     row, column = (int(index) for index in output.entries)
     return Propagation(output.name, output.matrix.rows, row, column)
+
+
+def restricted(recursion: Recursion, names: Sequence[str]) -> Recursion:
+    """Return a recursion without the state and the definitions that some outputs do not need."""
+    outputs = tuple(output for output in recursion.outputs if output.name in names)
+    kept = _needed_symbols(recursion, outputs)
+    carried = zip(recursion.state, recursion.initial, recursion.update, strict=True)
+    state = [row for row in carried if row[0] in kept]
+    symbols, initial, update = zip(*state, strict=True) if state else ((), (), ())
+    definitions = tuple((s, v) for s, v in recursion.definitions if s in kept)
+    return replace(
+        recursion,
+        state=symbols,
+        initial=initial,
+        update=update,
+        definitions=definitions,
+        outputs=outputs,
+    )
 
 
 def _needed_symbols(recursion: Recursion, outputs: Sequence[Output]) -> set[sp.Basic]:

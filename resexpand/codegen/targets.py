@@ -14,6 +14,7 @@ asked for, so that whoever computes on the CPU neither needs nor loads what driv
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -26,6 +27,7 @@ from numba.extending import intrinsic
 from resexpand.codegen.callee import callee
 from resexpand.codegen.elementary import bits
 from resexpand.codegen.library_cache import LibraryCache
+from resexpand.codegen.outlined import Linked
 from resexpand.codegen.store import warn_unkept
 from resexpand.codegen.target import Function, Plain, Target
 from resexpand.errors import UnsupportedError
@@ -78,11 +80,11 @@ class Cpu(Target):
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""
-        options = {"nogil": True, "no_cfunc_wrapper": True, **OPTIONS}
-        try:
-            return Kept(numba.njit(cache=True, **options)(function))
-        except RuntimeError:  # Numba finds no folder to keep it in
-            return numba.njit(**options)(function)
+        compiled = numba.njit(nogil=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+        with contextlib.suppress(RuntimeError):  # Numba finds no folder to keep it in
+            compiled._cache = Linked(function)
+            return Kept(compiled)
+        return compiled
 
 
 class Kept:

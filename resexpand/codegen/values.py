@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.codegen.axes import Axes
+from resexpand.expressions.kept import Kept
 from resexpand.expressions.shown import Card, Tabled, numbers
 from resexpand.network.quantities import quantity_of
 from resexpand.references import Citation
 
 
-class Values(Tabled, dict[str, NDArray[np.float64]]):
+class Values(Kept, Tabled, dict[str, NDArray[np.float64]]):
     """Arrays by output name, with their health.
 
     Attributes
@@ -33,6 +36,8 @@ class Values(Tabled, dict[str, NDArray[np.float64]]):
         One sentence for everything about the input that was corrected within its rounding.
     width : int or None
         Neurons per layer of an exact theory of finite width, if it is one number; else None.
+    axes : Axes
+        Names of the axes, and the hyperparameters that were given as arrays.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Values(Tabled, dict[str, NDArray[np.float64]]):
         self.target = target
         self.notes = notes
         self.width: int | None = None
+        self.axes = Axes()
 
     def __missing__(self, name: str) -> NDArray[np.float64]:
         """Find an array also under the word that samples use for it."""
@@ -60,6 +66,14 @@ class Values(Tabled, dict[str, NDArray[np.float64]]):
         if known not in self:
             raise KeyError(name)
         return self[known]
+
+    def copy(self) -> Values:
+        """Return the same arrays with the same health."""
+        return copy(self)
+
+    def dims(self, name: str) -> tuple[str, ...]:
+        """Return a name per axis of an array, such as ``("rho", "layer")``."""
+        return self.axes.of(name, np.ndim(self[name]))
 
     def card(self) -> Card:
         """Return what they say about themselves: a problem must be seen beside the numbers."""

@@ -11,6 +11,7 @@ the way in which Chebfun resolves a piecewise smooth function (Pachon, Platte & 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,24 @@ _AT_PROBES = np.polynomial.chebyshev.chebvander(_PROBES, DEGREE)
 
 Functions = Callable[[Array], Array]
 """Values of several functions, shape ``(m, *x.shape)``."""
+
+
+class Resolved(NamedTuple):
+    """Panels and sizes of integrands.
+
+    Attributes
+    ----------
+    edges, points : ndarray
+        Edges of panels and singular points, sorted, symmetric around zero, with ends beyond all
+        arguments.
+    places, sizes : ndarray
+        Arguments, ascending, and logarithms of the largest value of an integrand up to each.
+    """
+
+    edges: Array
+    points: Array
+    places: Array
+    sizes: Array
 
 
 def panel_edges(functions: Functions, special: Sequence[float] = ()) -> Array:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.gaussian.quadrature import composite_rule
+
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
 
@@ -126,9 +128,7 @@ def pair_rule(size: int, kinks: Sequence[float], nodes: int) -> tuple[Array, Arr
 def _panels(low: float, high: float, breaks: Array, nodes: int) -> tuple[Array, Array]:
     """Return Gauss-Legendre nodes on panels between the ends, split at breaks."""
     ends = np.union1d(np.linspace(low, high, PANELS + 1), breaks[(breaks > low) & (breaks < high)])
-    x, weights = np.polynomial.legendre.leggauss(nodes)
-    middle, half = (ends[1:] + ends[:-1]) / 2, np.diff(ends) / 2
-    return (middle[:, None] + half[:, None] * x).ravel(), (half[:, None] * weights).ravel()
+    return composite_rule(ends, nodes)
 
 
 def _angles(radius: Array, kinks: Array, apart: float, nodes: int) -> tuple[Array, Array]:
@@ -139,7 +139,4 @@ def _angles(radius: Array, kinks: Array, apart: float, nodes: int) -> tuple[Arra
     breaks = np.hstack([met, -met, met + apart, apart - met, fixed]) % (2 * np.pi)
     breaks.sort(axis=1)
     closed = np.hstack([breaks, breaks[:, :1] + 2 * np.pi])
-    x, weights = np.polynomial.legendre.leggauss(nodes)
-    middle, half = (closed[:, 1:] + closed[:, :-1]) / 2, np.diff(closed, axis=1) / 2
-    angle = middle[:, :, None] + half[:, :, None] * x
-    return angle.reshape(radius.size, -1), (half[:, :, None] * weights).reshape(radius.size, -1)
+    return composite_rule(closed, nodes)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from resexpand.conventions import detached
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.numbers import listed, real_array
-from resexpand.network.resnet import ResNet, require_plain
+from resexpand.network.requirements import require_plain
+from resexpand.network.resnet import ResNet
 from resexpand.network.values import value_of
 
 Array = NDArray[np.float64]
@@ -178,7 +179,7 @@ def _scales(net: ResNet, scales: Any, depth: int) -> tuple[float, ...]:
                 f"give one number, or {depth}",
             )
         return tuple(map(float, np.broadcast_to(array, (depth,))))
-    own = net.scale if isinstance(net.scale, tuple) else (net.scale,) * depth
+    own = net.scales(depth)
     values = {net.depth: np.asarray(float(depth))} if net.depth.is_Symbol else {}
     open_symbols = {s.name for scale in own for s in scale.free_symbols - values.keys()}
     if open_symbols:

@@ -90,7 +90,7 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
                 "loop over the values",
             )
     depth = depth_of(net, values)
-    given = net.scale if isinstance(net.scale, tuple) else (net.scale,) * depth
+    given = net.scales(depth)
     if len(given) != depth:
         raise HyperparameterError(
             f"depth = {depth}", f"the network has {len(given)} scales", f"use depth={len(given)}"

@@ -28,6 +28,7 @@ import numpy as np
 
 from resexpand.codegen.callee import callee
 from resexpand.codegen.library_cache import LibraryCache
+from resexpand.codegen.outlined import outlined as codegen_outlined
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -78,6 +79,11 @@ def reduction(function: Function) -> Function:
     """Compile a loop that sums over arrays."""
     options = {"nogil": True, "error_model": "numpy", "fastmath": SUMMED}
     return cast(Function, library.add(callee(function, **options)))
+
+
+def outlined(function: Any) -> Any:
+    """Return what stands for a loop in generated samplers: its address instead of its text."""
+    return codegen_outlined(function, library_digest())
 
 
 def loop_for(argument: Callable[..., Any]) -> Callable[[Function], Function]:

@@ -47,7 +47,8 @@ from resexpand.montecarlo.weights.law import (
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.batch_norm import is_running, require_batch
 from resexpand.network.numbers import whole_number
-from resexpand.network.resnet import ResNet, require_plain
+from resexpand.network.requirements import require_plain
+from resexpand.network.resnet import ResNet
 from resexpand.progress import Progress
 
 LARGEST_COUNT = 2**31

@@ -87,7 +87,7 @@ class BatchNorm(Map):
 
 def is_running(op: Operation) -> bool:
     """Whether the statistics of a map are those of training, not of the batch it is given."""
-    return any(p.symbol == RUNNING and v == 1 for p, v in op.pairs)
+    return op.by_symbol.get(RUNNING) == 1
 
 
 def require_batch(op: Map, values: tuple[float, ...], kernel: NDArray[np.float64]) -> None:

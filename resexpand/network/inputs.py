@@ -203,7 +203,7 @@ def kernel_from_inputs(
         If a file cannot be read.
     """
     weight, bias = _variances(read_in)
-    rows = _rows(inputs, "inputs")
+    rows = rows_of(inputs, "inputs")
     with np.errstate(over="ignore", invalid="ignore"):
         products = rows @ rows.T
         return _in_range(weight[..., None, None] * products / rows.shape[1] + bias[..., None, None])
@@ -234,7 +234,7 @@ def kernel_between(
         If the kernel overflows.
     """
     weight, bias = _variances(read_in)
-    rows, columns = _rows(inputs, "inputs"), _rows(others, "others")
+    rows, columns = rows_of(inputs, "inputs"), rows_of(others, "others")
     size = rows.shape[1]
     if columns.shape[1] != size:
         raise HyperparameterError(
@@ -264,8 +264,16 @@ def _variances(
     return np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
 
 
-def _rows(inputs: ArrayLike | str | os.PathLike[str], name: str) -> NDArray[np.float64]:
-    """Return data as an array: as given, or out of a file."""
+def rows_of(inputs: ArrayLike | str | os.PathLike[str], name: str) -> NDArray[np.float64]:
+    """Return data, a row per input, as an array: as given, or out of a file.
+
+    Raises
+    ------
+    HyperparameterError
+        If they are not a finite two-dimensional array.
+    StoreError
+        If a file cannot be read.
+    """
     if isinstance(inputs, str | os.PathLike):
         rows = array_file(inputs)
     else:

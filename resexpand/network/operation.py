@@ -191,6 +191,11 @@ class Operation:
         """Every parameter and its value."""
         return tuple(zip(self.parameters, self.values, strict=True))
 
+    @property
+    def by_symbol(self) -> dict[sp.Symbol, Any]:
+        """Every value by the symbol of its parameter."""
+        return {parameter.symbol: value for parameter, value in self.pairs}
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{self!r} is frozen: describe another {self.kind}")
 
@@ -271,8 +276,7 @@ class Map(Operation):
     @property
     def _common(self) -> dict[sp.Symbol, sp.Expr]:
         """Values of the parameters that are the same in all blocks."""
-        pairs = zip(self.parameters, self.values, strict=True)
-        return {p.symbol: value for p, value in pairs if not isinstance(value, tuple)}
+        return {s: value for s, value in self.by_symbol.items() if not isinstance(value, tuple)}
 
     @property
     def is_identity(self) -> bool:
@@ -303,8 +307,7 @@ class Map(Operation):
     def _singularities(self) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
         if not self.expression.has(*SWITCHES):
             return (), ()
-        symbols = (parameter.symbol for parameter in self.parameters)
-        function = self.expression.xreplace(dict(zip(symbols, self.values, strict=True)))
+        function = self.expression.xreplace(self.by_symbol)
         if stray := sorted(map(str, function.free_symbols - {X})):
             raise UnsupportedError(
                 f"the kinks and jumps of {self!r}",
@@ -326,8 +329,7 @@ class Map(Operation):
         """
         if self.law is not None or self.expression.diff(X).has(X):
             return False
-        pairs = zip(self.parameters, self.values, strict=True)
-        zero: dict[sp.Expr, sp.Expr] = {p.symbol: v for p, v in pairs if v == 0}
+        zero: dict[sp.Expr, sp.Expr] = {s: v for s, v in self.by_symbol.items() if v == 0}
         zero[X] = sp.Integer(0)
         for symbol, value in self.averages:
             if sp.expand(value.xreplace(zero | {X: X}) + value.xreplace(zero | {X: -X})) == 0:

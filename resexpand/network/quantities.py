@@ -27,7 +27,8 @@ class Quantity:
     statistic : str
         Statistic of a draw: ``"mean"``, ``"deviation"`` or ``"variance"``.
     part : str
-        ``"all"`` layers of the estimate, the ``"last"``, or the ``"first column"`` of the theory.
+        ``"all"`` layers of the estimate, the ``"last"``, or the ``"first column"`` of the theory;
+        ``"sum"`` where there is no axis of layers.
     first : int
         Number of the first layer.
     lowest : int
@@ -58,6 +59,8 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
             Quantity("eta", RESPONSE, "eta", part="last"),
             Quantity("chi", ("chi",), "chi", part="first column"),
             Quantity("chi_0", ("chi",), "chi"),
+            Quantity("NTK", ("ntk",), "NTK", part="sum"),
+            Quantity("NTK_layers", ("ntk_layers",), "Theta"),
             Quantity("profile", ("order_profile", "path_profile"), "T", lowest=0),
             Quantity("remainder", ("order_remainder", "path_remainder"), "R", lowest=0),
             Quantity("K_width", KERNEL, "K", width="1/N"),

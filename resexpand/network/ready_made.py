@@ -147,9 +147,14 @@ def post_ln(
     >>> post_ln(12).post_norm
     LayerNorm(eps=0, gain=1, bias=0)
     """
-    branch = Branch(*_feed_forward(activation, weight_variance, bias_variance))
-    ends = {"post_norm": LayerNorm() if norm is None else norm, **further}
-    return ResNet(branch, scale=scale, depth=depth, **ends)
+    return mlp(
+        depth,
+        activation=activation,
+        weight_variance=weight_variance,
+        bias_variance=bias_variance,
+        scale=scale,
+        **{"post_norm": LayerNorm() if norm is None else norm, **further},
+    )
 
 
 def _feed_forward(activation: object, weights: Any, biases: Any) -> tuple[Operation, ...]:

@@ -26,26 +26,12 @@ from resexpand.network.layers import LayerLaw
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
 from resexpand.network.shapes import Shapes, named, shapes_of
-from resexpand.network.steps import (
-    Step,
-    head_of,
-    opening_of,
-    require_laws,
-    require_no_noise,
-    without_noise,
-)
+from resexpand.network.steps import Step, head_of, opening_of, without_noise
 
 ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
 """Names of arguments that take no hyperparameter."""
 
-__all__ = [
-    "ARGUMENTS",
-    "Branch",
-    "ResNet",
-    "require_independent_layers",
-    "require_plain",
-    "require_sums",
-]
+__all__ = ["ARGUMENTS", "Branch", "ResNet"]
 
 
 @dataclass(frozen=True, init=False)
@@ -239,6 +225,10 @@ scale=3/10, depth=20)
         ops = (*(op for branch in self.kinds for op in branch.maps), *(self.head_ops or ()))
         return any(not noise.shared for op in ops for noise in getattr(op, "random", ()))
 
+    def scales(self, depth: int) -> tuple[sp.Expr, ...]:
+        """Return the residual scale of every block, the depth being this number."""
+        return self.scale if isinstance(self.scale, tuple) else (self.scale,) * depth
+
     def with_scale(self, scale: object, depth: object = None) -> ResNet:
         """Return the same network with another residual scale, and depth if given."""
         return ResNet(
@@ -279,7 +269,7 @@ scale=3/10, depth=20)
         """Every parameter of the operations and its value, read-in and read-out included."""
         ends = (self.read_in, *(self.head_ops or ()), self.read_out, self.post_norm, self.layers)
         ops = (*(op for branch in self.kinds for op in branch.ops), *filter(None, ends))
-        return tuple(pair for op in ops for pair in zip(op.parameters, op.values, strict=True))
+        return tuple(pair for op in ops for pair in op.pairs)
 
     @property
     def free_symbols(self) -> set[sp.Symbol]:
@@ -341,54 +331,6 @@ def _check_head(net: ResNet) -> None:
             f"a read-out of {', '.join(map(repr, net.head_ops or ()))}",
             "an activation would act on what is not Gaussian at infinite width",
             "give one activation, behind a branch that ends in a Linear()",
-        )
-
-
-def require_plain(net: ResNet, asked: str) -> None:
-    """Raise the one error of theories of unit skips, contractions and maps with a law.
-
-    Raises
-    ------
-    UnsupportedError
-        If a map has parameters or averages of its own, or the stream a factor.
-    """
-    require_laws((*net.branch.steps, *net.head, *net.post), asked)
-    require_sums(net, asked)
-
-
-def require_sums(net: ResNet, asked: str) -> None:
-    """Raise the one error of theories of streams that blocks add to, and do nothing else.
-
-    Raises
-    ------
-    UnsupportedError
-        If the stream has a factor or a normalisation, operations draw noise, or weights are
-        correlated between layers.
-    """
-    require_independent_layers(net, asked)
-    require_no_noise((*(step for branch in net.kinds for step in branch.steps), *net.head), asked)
-    if net.skip != 1 or net.post_norm is not None:
-        setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
-        raise UnsupportedError(
-            f"{asked} of a network with {setting}",
-            "it is derived for blocks that add to the stream",
-            "kernel(), response() and sample() take it as it is",
-        )
-
-
-def require_independent_layers(net: ResNet, asked: str) -> None:
-    """Raise the one error of theories in which a layer does not know the weights of another.
-
-    Raises
-    ------
-    UnsupportedError
-        If weights are correlated between layers.
-    """
-    if net.layers is not None:
-        raise UnsupportedError(
-            f"{asked} of a network with layers={net.layers!r}",
-            "it is derived for weights that are independent between layers",
-            "kernel(), gradient_moments() and sample(method='dense') take it as it is",
         )
 
 

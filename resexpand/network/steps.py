@@ -126,37 +126,3 @@ def without_noise(ops: Sequence[Operation]) -> tuple[Operation, ...]:
                 "describe the network in evaluation by itself",
             )
     return tuple(kept)
-
-
-def require_no_noise(steps: Sequence[Step], asked: str) -> None:
-    """Raise the common error of theories without noise.
-
-    Raises
-    ------
-    UnsupportedError
-        If a map draws noise, such as the masks of a dropout.
-    """
-    for step in steps:
-        if not step.contracts and step.op.noise:
-            raise UnsupportedError(
-                f"{asked} of a branch with {step.op!r}",
-                f"it is derived without the noise that {step.op.kind} draws",
-                "kernel(), response() and sample() take it; net.evaluation() has no noise",
-            )
-
-
-def require_laws(steps: Sequence[Step], asked: str) -> None:
-    """Raise the common error of theories that need a law of every map.
-
-    Raises
-    ------
-    UnsupportedError
-        If a map has parameters or averages of its own.
-    """
-    for step in steps:
-        if not step.contracts and step.label is None:
-            raise UnsupportedError(
-                f"{asked} of a branch with {step.op!r}",
-                f"the operation {step.op.kind} states no law for it",
-                "kernel(), response() and sample() take it as it is",
-            )

@@ -49,7 +49,7 @@ class _Numbers:
 
 def ghost_of(stage: Stage) -> int:
     """Return the inputs of a ghost batch, 0 for all."""
-    return next(int(value) for p, value in stage.op.pairs if p.symbol == GHOST)
+    return int(stage.op.by_symbol[GHOST])
 
 
 def evaluate_batch(

@@ -45,7 +45,7 @@ def kernels_by_block(net: ResNet, point: Point, size: int) -> dict[str, Array]:
         ``"K"`` and ``"C"``, shape (L + 1, n, B, B), n the repetitions of lattice rules.
     """
     depth = point.depth
-    scales = net.scale if isinstance(net.scale, tuple) else (net.scale,) * depth
+    scales = net.scales(depth)
     skip = float(value_of(net.skip, point.symbols))
     stream, found, covariances = point.kernel[None], [point.kernel[None]], []
     for block in range(1, depth + 2):
@@ -86,7 +86,7 @@ def _through(ops: Sequence[Operation], kernels: Array, size: int, seed: int) -> 
         else:
             behind = next((k for k, op in enumerate(rest) if op.contracts), len(rest))
             psi = _composed(tuple(rest[1:behind]))
-            eps = next(float(value) for p, value in rest[0].pairs if p.symbol == EPS)
+            eps = float(rest[0].by_symbol[EPS])
             kernels = moments_of(psi, kernels, eps, size, 1000 * seed + place)
             place += behind
             kernels = _contracted(ops[place], kernels)
@@ -110,7 +110,7 @@ def _composed(ops: tuple[Operation, ...]) -> Psi:
     """Return maps one behind the other as one function."""
     functions: Outcomes = ((X, sp.Integer(1)),)
     for op in ops:
-        at = {p.symbol: value for p, value in op.pairs}
+        at = op.by_symbol
         functions = images(op, functions, at)  # type: ignore[arg-type]
     return Psi.of(functions)
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.gaussian.quadrature import unit_rule
 from resexpand.numbers.batch_moments import Psi
 
 Array = NDArray[np.float64]
@@ -191,7 +192,7 @@ def normal_averages(psi: Psi, scale: Array, centre: Array) -> tuple[Array, Array
 
 def _panels(breaks: Array) -> tuple[Array, Array]:
     """Return nodes and normal weights on panels between breaks, which are the last axis."""
-    unit, of_unit = _legendre(PANELS, NODES)
+    unit, of_unit = unit_rule(NODES, PANELS)
     low, width = breaks[..., :-1, None], np.diff(breaks, axis=-1)[..., None]
     z, weights = low + width * unit, width * of_unit
     flat = (*breaks.shape[:-1], -1)
@@ -199,18 +200,12 @@ def _panels(breaks: Array) -> tuple[Array, Array]:
     return z.reshape(flat), weights / weights.sum(axis=-1, keepdims=True)
 
 
-def _legendre(panels: int, nodes: int) -> tuple[Array, Array]:
-    """Return a rule on [0, 1] of several panels."""
-    x, weights = np.polynomial.legendre.leggauss(nodes)
-    places = (np.arange(panels)[:, None] + (x + 1) / 2) / panels
-    return places.ravel(), np.tile(weights / (2 * panels), panels)
-
-
 def _normal(variance: float, rule: tuple[int, int]) -> tuple[Array, Array]:
     """Return nodes and weights of a centred normal, its middle between two panels."""
     if variance <= 0:
         return np.zeros(1), np.ones(1)
-    unit, weights = _legendre(*rule)
+    panels, nodes = rule
+    unit, weights = unit_rule(nodes, panels)
     z = WIDEST * (2 * unit - 1)
     weights = weights * np.exp(-(z**2) / 2)
     return np.sqrt(variance) * z, weights / weights.sum()

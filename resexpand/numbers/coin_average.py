@@ -102,7 +102,7 @@ def coin_average(net: ResNet, *, K0: Any, **hyperparameters: Any) -> CoinAverage
     while any(symbol.name.startswith(free) for symbol in net.free_symbols):
         free += "_"
     switches = tuple(sp.Symbol(f"{free}{number + 1}", real=True) for number in range(depth))
-    scales = net.scale if isinstance(net.scale, tuple) else (net.scale,) * depth
+    scales = net.scales(depth)
     given_coins = net.altered(
         branches=tuple(branch for branch, _ in sides),
         scale=tuple(rho * b for rho, b in zip(scales, switches, strict=True)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from resexpand.codegen.axes import axes_of
 from resexpand.codegen.routine import Target, compile_routine
 from resexpand.codegen.track import tracked, untracked
 from resexpand.codegen.values import Values
@@ -16,6 +17,7 @@ from resexpand.numbers.batch import evaluate_batch
 from resexpand.numbers.layer_kernel import evaluate_layer_kernel
 from resexpand.numbers.one_loop import evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
+from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
 from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.gradients import GradientMoments
@@ -23,6 +25,7 @@ from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
+from resexpand.theory.tangent_kernel import TangentKernel
 
 ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 
@@ -40,13 +43,15 @@ def evaluate(
     Parameters
     ----------
     theory : Recursion, OptimalScale, OneLoop, GradientMoments or LayerKernel
-        From `kernel`, `response`, `optimal_scale`, `one_loop` or `gradient_moments`.
+        From `kernel`, `tangent_kernel`, `response`, `optimal_scale`, `one_loop` or
+        `gradient_moments`.
     target : {"cpu", "cuda", "auto"}
         Where to compute; ``"auto"`` takes a GPU if there is one that can be used. The result's
         ``target`` says where it was, and why. The order 1/N is for the CPU.
     outputs : str or iterable of str, optional
-        Names of what to compute; everything by default. Only these are computed and filled: the
-        response between all layers, ``chi``, takes ``8 (L + 1)^2`` bytes per point.
+        Names of what to compute; everything by default, of a tangent kernel without layers where
+        they would be large. Only these are computed and filled: the response between all layers,
+        ``chi``, takes ``8 (L + 1)^2`` bytes per point.
     progress : callable, bool or None, optional
         A function is called with the parts of the work that are done and all of them, 1000. True
         shows a bar on a terminal or in a notebook, and lines elsewhere, once a second has passed;
@@ -89,7 +94,9 @@ def evaluate(
     array([1., 2., 4., 8.])
     """
     with tracked(progress):
-        return _evaluated(theory, target, outputs, hyperparameters)
+        values = _evaluated(theory, target, outputs, hyperparameters)
+    values.axes = axes_of(theory, hyperparameters)
+    return values
 
 
 def _evaluated(
@@ -111,18 +118,15 @@ def _evaluated(
         values = evaluate_one_loop(theory, outputs=outputs, **hyperparameters)
         values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
         return values
-    if isinstance(theory, BatchRecursion):
-        return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
-    if isinstance(theory, LayerKernel):
-        if target not in ("cpu", "auto"):
-            raise UnsupportedError(
-                f"the {theory.title} on target {target!r}",
-                "its loop over the history is compiled for the CPU",
-                "use target='cpu'",
-            )
-        return evaluate_layer_kernel(theory, outputs=outputs, **hyperparameters)
+    if isinstance(theory, BatchRecursion | LayerKernel):
+        compute = evaluate_batch if isinstance(theory, BatchRecursion) else evaluate_layer_kernel
+        return compute(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments):
         return _gradients(theory, target, hyperparameters)
+    if isinstance(theory, TangentKernel):
+        values = evaluate_tangent_kernel(theory, target=target, outputs=outputs, **hyperparameters)
+        _require_variance(theory, values)
+        return values
     if isinstance(theory, Recursion):
         values = compile_routine(theory, target, outputs)(**hyperparameters)
         _require_variance(theory, values)

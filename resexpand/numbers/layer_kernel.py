@@ -33,6 +33,7 @@ from resexpand.codegen.source import argument_names, module_source, scalar_funct
 from resexpand.codegen.store import load
 from resexpand.codegen.track import done
 from resexpand.codegen.values import QUADRATURE_LIMIT, Values, overflow_problem, relative_difference
+from resexpand.errors import UnsupportedError
 from resexpand.gaussian.quadrature import Resolution, panel_rule
 from resexpand.theory.layer_kernel import FACTORS, LAYERS, LayerKernel
 from resexpand.theory.mean_field import kernel as kernel_of
@@ -143,9 +144,19 @@ class History(NamedTuple):
 
 
 def evaluate_layer_kernel(
-    theory: LayerKernel, *, outputs: str | Iterable[str] | None = None, **hyperparameters: Any
+    theory: LayerKernel,
+    *,
+    target: str = "cpu",
+    outputs: str | Iterable[str] | None = None,
+    **hyperparameters: Any,
 ) -> Values:
     """Evaluate a kernel of two layers, see `resexpand.evaluate`."""
+    if target not in ("cpu", "auto"):
+        raise UnsupportedError(
+            f"the {theory.title} on target {target!r}",
+            "its loop over the history is compiled for the CPU",
+            "use target='cpu'",
+        )
     names = chosen_names(outputs, OUTPUTS[theory.follows], theory.title)
     law = theory.law
     symbols = {sp.Dummy(p.name): value for p, value in law.pairs}

@@ -25,6 +25,7 @@ from resexpand.codegen.routine import Routine, Target, compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, KernelError
+from resexpand.gaussian.quadrature import unit_rule
 from resexpand.numbers.largest import Largest, largest
 from resexpand.theory.optimal_scale import OptimalScale
 
@@ -262,12 +263,12 @@ def _passed(curves: Curves) -> Array:
 
 def _constant(curves: Curves, star: Array) -> Array:
     """Return ``c``, the square root of the integral of ``1/B`` from ``K0`` to ``K*``."""
-    nodes, weights = np.polynomial.legendre.leggauss(INTEGRATION_ORDER)
+    nodes, weights = unit_rule(INTEGRATION_ORDER)
     length = np.log(star / curves.start)
-    kernels = curves.start * np.exp(np.outer((nodes + 1) / 2, length))
+    kernels = curves.start * np.exp(np.outer(nodes, length))
     safe = np.where(np.isfinite(kernels), kernels, 1.0)
     integrand = kernels / curves.still(K0=safe, **curves.values)["growth"]
-    squared = (weights[:, None] / 2 * integrand).sum(axis=0) * length
+    squared = (weights[:, None] * integrand).sum(axis=0) * length
     return np.sqrt(np.where(squared > 0, squared, np.nan))
 
 

@@ -118,7 +118,7 @@ def variance_shift(net: ResNet, **hyperparameters: Any) -> tuple[Shift, ...]:
     own, pair = float(kernel[0, 0]), float(kernel[0, 1])
     stream = Batch(own - pair, own - pair, np.full((2, 2), pair))
     found: list[Shift] = []
-    scales = net.scale if isinstance(net.scale, tuple) else (net.scale,) * point.depth
+    scales = net.scales(point.depth)
     skip = float(value_of(net.skip, point.symbols)) ** 2
     for block in range(1, point.depth + 1):
         weight = float(value_of(scales[block - 1], point.symbols)) ** 2
@@ -159,7 +159,7 @@ def _past(step: Step, block: int, layer: Channels, found: list[Shift]) -> Batch 
     if step.contracts:
         return layer.contracted(*(float(value) for value in op.values))
     if op.over == "batch":
-        at = {p.symbol: float(value) for p, value in op.pairs}
+        at = {symbol: float(value) for symbol, value in op.by_symbol.items()}
         if at.get(GHOST):
             raise _unknown(op, "its batches are small", "leave ghost out")
         _, trained, _, evaluated = layer.statistics()
@@ -173,7 +173,7 @@ def _past(step: Step, block: int, layer: Channels, found: list[Shift]) -> Batch 
 
 def _mapped(op: Map, layer: Channels) -> Channels:
     """Return what a map of single neurons makes of a layer."""
-    at = {p.symbol: value for p, value in op.pairs}
+    at = op.by_symbol
     function = op.expression.xreplace(at)
     if any(noise.shared or noise.over == "block" for noise in op.random):
         raise _unknown(op, "inputs or neurons share what it draws", "use Dropout()")

@@ -50,7 +50,7 @@ def with_gradients(base: BatchRecursion) -> BatchRecursion:
     """
     net = base.net
     for stage in base.stages:
-        ghost = next(value for p, value in stage.op.pairs if p.symbol == GHOST)
+        ghost = stage.op.by_symbol[GHOST]
         if is_running(stage.op) or ghost != 0 or stage.eps != 0:
             raise UnsupportedError(
                 f"gradients at infinite width through {stage.op!r}",

@@ -16,11 +16,12 @@ from resexpand.conventions import RHO
 from resexpand.errors import HyperparameterError
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation, Value
-from resexpand.network.resnet import ResNet, require_independent_layers
+from resexpand.network.requirements import require_independent_layers
+from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 
 RESERVED = re.compile(
-    r"(K0?(_\d\d)?|K_(var|cross|test)|C\d*(_\d\d)?|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|rho_eff"
+    r"((K0?|C\d*|Theta)(_\d\d)?|K_(var|cross|test)|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|rho_eff"
     r"|B|(V|J|mu|kappa|tau)_B.*"
     r"|([Kc]|C\d*)_(ll|lm|mm)"
     r"|(panel_)?(nodes|weights)"

@@ -38,7 +38,8 @@ from resexpand.conventions import K0
 from resexpand.errors import UnsupportedError
 from resexpand.expressions.shown import Card, Shown
 from resexpand.network.layers import LayerLaw
-from resexpand.network.resnet import ResNet, require_independent_layers, require_sums
+from resexpand.network.requirements import require_independent_layers, require_sums
+from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import Laws
 from resexpand.theory.hyperparameters import Hyperparameters

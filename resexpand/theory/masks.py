@@ -14,14 +14,12 @@ evaluation: the error of weight scaling. It vanishes for linear networks.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import sympy as sp
 
 from resexpand.conventions import K0, PAIR, K
 from resexpand.network.resnet import ResNet
-from resexpand.theory.coins import over_coins
-from resexpand.theory.mean_field import conditional_kernel
+from resexpand.theory.mean_field import mean_kernel
 from resexpand.theory.recursion import Output, Recursion
 
 CROSS, TEST = sp.Symbol("K_cross", real=True), sp.Symbol("K_test", positive=True)
@@ -59,8 +57,8 @@ def weight_scaling(net: ResNet) -> Recursion:
     >>> evaluate(weight_scaling(net), K0=1.0)["K_test"]
     array([1., 2., 4.])
     """
-    masks = _derived(net, "masks")
-    test = _derived(net, "test")
+    masks = mean_kernel(net, "masks", "masks")
+    test = mean_kernel(net, "test", "test")
     # The first column of both is the network in training; its mean is the same.
     names = {PAIR[0]: K, PAIR[1]: CROSS, PAIR[2]: TEST, K0: K0}
     names |= {s: sp.Symbol(f"{s.name}_test", real=True) for s in test.state[len(PAIR) + 1 :]}
@@ -88,8 +86,3 @@ def weight_scaling(net: ResNet) -> Recursion:
             ),
         ),
     )
-
-
-def _derived(net: ResNet, columns: Literal["masks", "test"]) -> Recursion:
-    recursion, coins = conditional_kernel(net, columns, columns)
-    return over_coins(recursion, coins) if coins else recursion

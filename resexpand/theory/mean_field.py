@@ -51,12 +51,14 @@ TITLES = {
 class Chain:
     """A signal carried through the operations of a branch.
 
-    `definitions` holds the covariance behind every `Linear`.
+    `definitions` holds the covariance behind every `Linear`, `linears` what it is made of: the
+    second moment that the weights meet, and the variances of weights and biases.
     """
 
     net: ResNet
     hyper: Hyperparameters
     definitions: list[tuple[sp.Symbol, sp.Expr]] = field(default_factory=list)
+    linears: dict[sp.Symbol, tuple[sp.Expr, sp.Expr, sp.Expr]] = field(default_factory=dict)
 
     def through_block(self, stream: AnySignal) -> AnySignal:
         """Return what the branch of a block makes of the stream.
@@ -105,6 +107,8 @@ class Chain:
             (symbol, weight * moment + bias)
             for symbol, moment in zip(symbols, signal.moments, strict=True)
         ]
+        pairs = zip(symbols, signal.moments, strict=True)
+        self.linears |= {symbol: (moment, weight, bias) for symbol, moment in pairs}
         return signal.contracted(symbols)
 
 
@@ -189,7 +193,12 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursio
         )
     if net.layers is not None and inputs == 1:
         return layer_kernel(net)
-    recursion, coins = conditional_kernel(net, "masks" if inputs == "masks" else "inputs", inputs)
+    return mean_kernel(net, "masks" if inputs == "masks" else "inputs", inputs)
+
+
+def mean_kernel(net: ResNet, columns: Columns, inputs: int | str) -> Recursion:
+    """Derive the kernel, averaged over the coins of all blocks; see `conditional_kernel`."""
+    recursion, coins = conditional_kernel(net, columns, inputs)
     return over_coins(recursion, coins) if coins else recursion
 
 

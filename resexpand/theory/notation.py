@@ -3,6 +3,7 @@ r"""How symbols are written: from the names inside formulas to the notation of a
     sigma_w2 -> \sigma_w^2        sigma_w2_1 -> \sigma_{w,1}^2      sigma_w2_out -> \sigma_out^2
     K0_12    -> K_{12}^{0}        K_star     -> K^{*}               chi_K_12     -> \chi_{12}
     G_mean   -> \mathrm{E}\, G    C_var      -> \mathrm{Var}\, C
+    Theta_12 -> \Theta_{12}       NTK_12   -> \Theta_{y,12}       gain     -> \gamma
     kappa_1_3 -> \kappa_{1,3}     chaos_2    -> A_{2}               moment_0_2 -> a_{0,2}
 
 A quantity that lives on a layer gets the layer as its upper index: ``K`` at layer ``l-1`` is
@@ -24,6 +25,17 @@ from resexpand.theory.latex_names import NamesPrinter, name_latex
 VARIANCE = re.compile(r"sigma_?(?P<of>[a-z]+)2(?:_(?P<index>[A-Za-z0-9]+))?_*\Z")
 _KERNEL = re.compile(r"(?P<stem>[KC])(?P<number>\d*)(?:_(?P<entry>\d\d))?\Z")
 _MEAN = re.compile(r"m(?:_(?P<entry>\d))?\Z")
+_TANGENT = re.compile(
+    r"(?P<of>Theta|NTK|NNGP|gain|added_weights|added_biases)(?:_(?P<entry>\d\d))?\Z"
+)
+_TANGENT_HEADS = {
+    "Theta": (r"\Theta", ""),
+    "NTK": (r"\Theta", "y"),
+    "NNGP": ("K", "y"),
+    "gain": (r"\gamma", ""),
+    "added_weights": ("a", "W"),
+    "added_biases": ("a", "b"),
+}
 _RESPONSE = re.compile(r"chi_(?P<of>K|m)(?:_(?P<entry>\d+))?\Z")
 _HEADS = {
     "ln_chi": (r"\ln \chi", True),
@@ -118,7 +130,16 @@ def _of_layer(name: str, layer: str) -> str:
             return "K" + _lower(entry) + _upper("0")
         inner = f"({number})" if number else ""
         return found["stem"] + _lower(",".join(filter(None, (inner, entry)))) + _upper(layer)
-    return _of_profile(name, layer)
+    return _of_tangents(name, layer) or _of_profile(name, layer)
+
+
+def _of_tangents(name: str, layer: str) -> str:
+    """Return a quantity of a tangent kernel; empty if the name is none."""
+    found = _TANGENT.match(name)
+    if found is None:
+        return ""
+    head, of = _TANGENT_HEADS[found["of"]]
+    return head + _lower(",".join(filter(None, (of, found["entry"])))) + _upper(layer)
 
 
 def _of_profile(name: str, layer: str) -> str:

@@ -28,7 +28,8 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown
 from resexpand.gaussian.expectation import GaussianExpectation
-from resexpand.network.resnet import ResNet, require_plain
+from resexpand.network.requirements import require_plain
+from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close, close_elementary
 from resexpand.theory.differentiation import differentiate, total_derivative

@@ -24,7 +24,8 @@ import sympy as sp
 from resexpand.conventions import PAIR, K
 from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
-from resexpand.network.resnet import ResNet, require_independent_layers
+from resexpand.network.requirements import require_independent_layers
+from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.coins import require_constant
 from resexpand.theory.differentiation import (

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from resexpand import Activation, BatchNorm, Branch, Dropout, Linear, ResNet, StochasticDepth
+from resexpand import (
+    Activation,
+    BatchNorm,
+    Branch,
+    Dropout,
+    LayerNorm,
+    Linear,
+    ResNet,
+    StochasticDepth,
+)
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.spec import SamplerSpec
@@ -25,6 +34,7 @@ BRANCHES = {
 BATCH = Branch(BatchNorm(), Activation("relu"), W)
 # No slope vanishes and few neurons are masked, so that no gradient is zero at small widths.
 MASKED = Branch(Dropout(0.8), Activation("leaky_relu"), W, StochasticDepth(0.7))
+NORMED = Branch(LayerNorm(0.1), Activation("tanh"), Dropout(0.8), W, StochasticDepth(0.7))
 READ = ("kernel", "layer_covariance", "output", "output_squared", "output_variance")
 DERIVED = ("chi", "response")
 GROWTH = ("tangent", "distance", "distance_squared", "residual_ratio", "residual_share")
@@ -49,6 +59,7 @@ class Case:
 def _registry() -> Iterator[tuple[str, Case]]:
     for branch in ("W erf", "W relu"):
         yield f"one column, {branch}", Case(branch, READ)
+    yield "one column, norm and masks", Case("norm and masks", READ)
     for method in (FUNCTION_SPACE, DENSE):
         for branch in BRANCHES:
             at, series = f"{method}, {branch}", PATHS if "relu" in branch else JETS
@@ -86,7 +97,7 @@ REGISTRY = dict(_registry())
 def sampler(name: str, width: int, target: str, depth: int = 2) -> Sampler:
     """Return the sampler of a case."""
     case = REGISTRY[name]
-    branch = {**BRANCHES, "masks": MASKED, "batch": BATCH}[case.branch]
+    branch = {**BRANCHES, "masks": MASKED, "batch": BATCH, "norm and masks": NORMED}[case.branch]
     net = ResNet(branch, scale=0.6, depth=depth, read_out=branch.followed_by(Linear(1.1, 0.2)))
     how = {"method": case.method, "control": case.control, "law": weight_law(case.weights)}
     kernel = input_kernel(case.K0, None, None)

@@ -25,20 +25,20 @@ RELATIVE = 1e-11
 """What the order of sums may change, of the largest entry of a result."""
 
 
-def rows_of(names: str) -> dict[str, np.ndarray]:
+def rows_of(names: str, width: int = WIDTH) -> dict[str, np.ndarray]:
     """Return rows drawn in the simulator, by case and observable."""
     found = {}
     for name in names.split(";"):
-        rows = sampler(name, WIDTH, "cuda").rows(FIRST, DRAWS)
+        rows = sampler(name, width, "cuda").rows(FIRST, DRAWS)
         found |= {f"{name}: {observable}": x for observable, x in rows.items()}
     return found
 
 
-def assert_same_networks(found: dict[str, np.ndarray], names) -> None:
+def assert_same_networks(found: dict[str, np.ndarray], names, width: int = WIDTH) -> None:
     compared = 0
     for name in names:
-        known = sampler(name, WIDTH, "cpu").rows(FIRST, DRAWS)
-        other = sampler(name, WIDTH, "cpu").rows(FIRST + 1, DRAWS)
+        known = sampler(name, width, "cpu").rows(FIRST, DRAWS)
+        other = sampler(name, width, "cpu").rows(FIRST + 1, DRAWS)
         for observable, expected in known.items():
             scale = RELATIVE * np.nanmax(np.abs(expected))
             drawn = np.asarray(found[f"{name}: {observable}"])
@@ -52,6 +52,11 @@ def assert_same_networks(found: dict[str, np.ndarray], names) -> None:
 
 def test_networks_are_those_of_the_cpu(simulator) -> None:
     assert_same_networks(simulator(rows_of, names=";".join(REPRESENTATIVE)), REPRESENTATIVE)
+
+
+def test_masks_of_whole_blocks_and_the_rest(simulator) -> None:
+    name, width = "one column, norm and masks", 1061  # blocks of 1024 and of 32, and five neurons
+    assert_same_networks(simulator(rows_of, names=name, width=width), [name], width)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from resexpand import (
     optimal_scale,
     order_profile,
     response,
+    tangent_kernel,
     to_latex,
 )
 from resexpand.conventions import DEPTH, RHO
@@ -124,6 +125,9 @@ CASES: dict[str, Callable[[], str]] = {
             optimal_scale(network("erf_unit")).simpson,
         ],
         "aligned",
+    ),
+    "tangent_kernel": lambda: to_latex(
+        [tangent_kernel(numbers()), tangent_kernel(numbers(), 2, "biases", "standard")], "document"
     ),
     "unrolled": lambda: to_latex(unrolled(), "aligned", cite=False),
     "numbers": lambda: to_latex([numbers(), response(numbers(), "covariance")], "document"),

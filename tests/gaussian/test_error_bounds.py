@@ -18,7 +18,8 @@ from heavier import left_to_slow
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
 from resexpand.activations import activation_law
-from resexpand.numbers.one_loop.panel_averages import covariances
+from resexpand.numbers.one_loop import hermite_averages
+from resexpand.numbers.one_loop.panel_averages import _as_series, covariances
 
 X = sp.Symbol("x", real=True)
 
@@ -115,7 +116,6 @@ def test_a_wrong_covariance_is_beyond_the_stated_error() -> None:
         assert abs(found[0, 0] / right - 1) > 100 * stated
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("correlation", CORRELATIONS[:-1])
 @pytest.mark.parametrize(("name", "variance"), [("sine", 0.5), ("exponential", 1.0)])
 def test_four_variables(name: str, variance: float, correlation: float) -> None:
@@ -123,6 +123,75 @@ def test_four_variables(name: str, variance: float, correlation: float) -> None:
     assert wrong <= stated
     assert slope <= 100 * stated
     assert stated < 1e-7
+
+
+COARSE = {
+    "few terms": ((8, (0.17, 0.22)),),
+    "long steps": ((48, (0.6, 0.7)),),
+    "short grid": ((48, (0.17, 0.22)),),
+}
+
+
+@pytest.mark.parametrize("case", COARSE)
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 0, 2, 3), (0, 1, 2, 2)])
+def test_a_series_cut_short_says_so(
+    case: str, order: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound of the tail, the two rules and the end of the grid each notice what is missing."""
+    monkeypatch.setattr(hermite_averages, "LEVELS", COARSE[case])
+    monkeypatch.setattr(hermite_averages, "KNOWN", np.inf)
+    monkeypatch.setattr(hermite_averages, "_fits", lambda *_: True)
+    if case == "short grid":
+        monkeypatch.setattr(hermite_averages, "REACH", 4.0)
+    hermite_averages._grid.cache_clear()
+    try:
+        wrong, slope, stated = relative_errors("sine", 3.0, 0.9, order)
+    finally:
+        hermite_averages._grid.cache_clear()
+    assert wrong > 1e-12
+    assert wrong <= stated
+    assert slope <= 100 * stated
+    assert stated > 1e-10
+
+
+NARROW = {
+    "spike": X / 10 + sp.exp(-((1000 * (X - sp.Rational(37, 100))) ** 2)),
+    "step": sp.tanh(40 * (X - sp.Rational(1, 3))),
+    "wave": sp.sin(60 * X),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_features_are_left_to_panels(name: str) -> None:
+    """The series is not used where its grid could miss something; for tanh itself it is."""
+    for expression, used in ((NARROW[name], False), (sp.tanh(X), True)):
+        for order in ORDERS[:2]:
+            sigma = joint(1.0, 0.5, order)[None]
+            same = order[0] == order[1], order[2] == order[3]
+            values, _ = _as_series(activation_law(expression), sigma, same, np.array([0]))
+            assert np.isfinite(values).all() == used
+
+
+SMOOTH = {"tanh": "tanh", "silu": "silu", "softplus": sp.log(1 + sp.exp(X)), "gelu": "gelu"}
+
+
+@pytest.mark.parametrize("name", left_to_slow(list(SMOOTH), ["silu", "softplus", "gelu"]))
+def test_series_and_panels_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ways that share nothing but the activation, within the sum of their errors."""
+    law = activation_law(SMOOTH[name])
+    for variance, order in ((0.5, (0, 1, 2, 3)), (1.7, (0, 0, 2, 3)), (1.0, (0, 1, 2, 2))):
+        sigma, same = (
+            joint(variance, 0.4, order)[None],
+            (order[0] == order[1], order[2] == order[3]),
+        )
+        series, error = covariances(law, sigma, same, slopes=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(hermite_averages, "LEVELS", ())
+            panels, more = covariances(law, sigma, same, slopes=True)
+        assert error < 1e-10
+        assert not (series == panels).all()
+        sizes = np.abs(series[:, 0]) + np.abs(series).max()
+        assert (np.abs(series - panels)[:, 0] <= 100 * (error + more) * sizes).all()
 
 
 def test_a_narrow_step() -> None:

@@ -15,7 +15,7 @@ from weight_mirror import Mirror, mirror
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, order_profile
 from resexpand.errors import UnsupportedError
-from resexpand.montecarlo.loops.columns import triangular_factor
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.observables import profiles
 from resexpand.montecarlo.sample import sample
 

@@ -7,6 +7,7 @@ weights stored as arrays. Laws are exact at every width, so it is small.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from resexpand import (
 )
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.engine import make_sampler
-from resexpand.montecarlo.random.noise import write_uniform, write_uniforms
+from resexpand.montecarlo.random.noise import write_in_quarters, write_uniform, write_uniforms
 from resexpand.montecarlo.random.philox import philox4x32
 from resexpand.montecarlo.runs.settings import spec_of
 from resexpand.network.operation import Map, X
@@ -195,22 +196,70 @@ def test_the_kernel_of_wide_networks() -> None:
         assert np.abs((found.mean - wrong) / found.stderr).max() > 2 * LIMIT
 
 
-def test_noise_is_a_function_of_its_place() -> None:
-    place, out = (np.uint64(7), np.uint64(9), 3, np.uint64(5)), np.zeros(64)
-    write_uniforms(place, 2**24, 1, out)
-    for i in (0, 15, 16, 63):
-        counter = (np.uint64(i % 16), np.uint64(2**24 + 1), np.uint64(3 * 256 + 5), np.uint64(5))
-        word = philox4x32(*counter, np.uint64(7), np.uint64(9))[i // 16]
-        assert out[i] == (int(word) + 0.5) / 2**32
-    one = np.zeros(64)
-    write_uniform(place, 2**24, 1, one)
-    np.testing.assert_array_equal(one, out[0])
-    many = np.zeros(40_000)
-    write_uniforms(place, 0, 0, many)
+def halves(counter: int, vector: int) -> list[int]:
+    """Return the eight halves of the words of a counter, upper ones first."""
+    words = philox4x32(*map(np.uint64, (counter, vector, 3 * 256 + 5, 5, 7, 9)))
+    return [int(word) >> shift & 0xFFFF for word in words for shift in (16, 0)]
+
+
+def drawn_uniforms(width: int, vector: int = 2**24, column: int = 1) -> np.ndarray:
+    """Return the uniform numbers of a column in the order of its neurons."""
+    noise = np.zeros((2, -(-width // 32) * 32))
+    write_uniforms(PLACE, vector, column, width, noise, 0)
+    return noise[0]
+
+
+PLACE = (np.uint64(7), np.uint64(9), 3, np.uint64(5))
+
+
+@pytest.mark.parametrize("width", [5, 64, 1024, 1061, 2100])
+def test_noise_is_a_function_of_its_place(width: int) -> None:
+    found, whole = drawn_uniforms(width), width // 32 * 32
+    for i in {0, width // 2, whole - 1, width - 1} - {-1}:
+        first = whole if i >= whole else i // 1024 * 1024
+        size = 32 if i >= whole else min(1024, whole - first)
+        k, p = divmod(i - first, 4)
+        half, j = divmod(k, size // 8)
+        own = halves(first // 8 + j, 2**24 + 1)
+        number, lower = own.pop(2 * p + half), 0
+        for other in own:
+            lower ^= other
+        assert found[i] == (number * 2**16 + lower + 0.5) / 2**32
+    # The order of a column by itself: quarter by quarter within a block.
+    quarters = np.zeros(min(whole, 1024))
+    write_in_quarters(PLACE, 2**24, 1, 0, quarters)
+    in_order = quarters.reshape(4, -1).T.ravel()
+    np.testing.assert_array_equal(in_order, found[: quarters.size])
+    longer = np.zeros(whole)
+    write_in_quarters(PLACE, 2**24, 1, 0, longer)
+    np.testing.assert_array_equal(longer.reshape(4, -1).T.ravel(), found[:whole])
+
+
+def test_one_number_for_all_neurons() -> None:
+    noise = np.zeros((2, 64))
+    write_uniform(PLACE, 2**24, 1, noise, 0)
+    np.testing.assert_array_equal(noise[0], drawn_uniforms(64)[0])
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.8, 2**-16 * 20000.5])
+def test_numbers_are_uniform_and_their_outcomes_independent(keep: float) -> None:
+    many = np.array([drawn_uniforms(1024, 0, column) for column in range(600)])
     frequency = np.histogram(many, bins=20, range=(0, 1))[0]
-    assert ((frequency - 2000) ** 2 / 2000).sum() < 50
-    write_uniforms(place, 0, 1, other := np.zeros(40_000))
-    assert abs(np.corrcoef(many, other)[0, 1]) < 0.025
+    assert ((frequency - many.size / 20) ** 2 / (many.size / 20)).sum() < 50
+    kept = many < keep
+    assert abs(kept.mean() - keep) < 4 * np.sqrt(keep * (1 - keep) / kept.size)
+    # The eight numbers of a counter: all pairs, and the number of them that are kept.
+    own = kept.reshape(600, 2, 128, 4).transpose(0, 2, 1, 3).reshape(-1, 8)
+    pairs = np.corrcoef(own.T)[*np.triu_indices(8, 1)]
+    assert np.abs(pairs).max() < 4.5 / np.sqrt(len(own))
+    expected = len(own) * np.array(
+        [math.comb(8, n) * keep**n * (1 - keep) ** (8 - n) for n in range(9)]
+    )
+    found = np.bincount(own.sum(axis=1), minlength=9)
+    assert ((found - expected) ** 2 / expected)[expected > 20].sum() < 30
+    # The control: numbers of one counter that share their coins.
+    shared = np.bincount(4 * own[:, :2].sum(axis=1), minlength=9)
+    assert ((shared - expected) ** 2 / expected)[expected > 20].sum() > 1000
 
 
 def test_stores_resume_masks(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ import sympy as sp
 from resexpand import Activation, Branch, Linear, ResNet
 from resexpand.activations import ACTIVATIONS
 from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
-from resexpand.export.run_files import to_xarray, write_estimates
+from resexpand.export.dataset import to_xarray
+from resexpand.export.result_files import save
 from resexpand.montecarlo.observables.observable import Observable
 from resexpand.montecarlo.runs import file_format
 from resexpand.montecarlo.runs import plan as plan_module
@@ -286,28 +287,26 @@ def test_an_unfinished_store_gives_what_is_there(store: Path) -> None:
 
 def test_exports_hold_the_numbers(store: Path, tmp_path: Path) -> None:
     estimates = draw(store)
-    path = write_estimates(tmp_path / "run.npz", look(store).estimates)
-    again = write_estimates(tmp_path / "again.npz", estimates)
+    path = save(look(store).estimates, tmp_path / "run.npz")
+    again = save(estimates, tmp_path / "again.npz")
     assert path.read_bytes() == again.read_bytes()
     with np.load(path, allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["kernel_mean"], estimates["kernel"].mean)
         np.testing.assert_array_equal(arrays["kernel_sum_m4"], estimates["kernel"].moments.m4)
         assert json.loads(str(arrays["settings"]))["seed"] == 3
-    lines = write_estimates(tmp_path / "run.csv", estimates).read_text().splitlines()
+    lines = save(estimates, tmp_path / "run.csv").read_text().splitlines()
     assert lines[0].startswith("observable,i,j,k,mean")
     assert len(lines) == 1 + 4 + 1
     cells = lines[4].split(",")
     assert cells[:4] == ["kernel", "3", "", ""]
     assert float(cells[4]) == estimates["kernel"].mean[3]
     with pytest.raises(UnsupportedError, match=r"use \.csv, \.npz, \.nc"):
-        write_estimates(tmp_path / "run.txt", estimates)
+        save(estimates, tmp_path / "run.txt")
 
 
 def test_xarray() -> None:
-    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
     estimates = sample(NET, NAMES, 30, 100, K0=[[1.0, 0.2], [0.2, 1.0]])
     dataset = to_xarray(estimates)
-    assert isinstance(dataset, xarray.Dataset)
     assert dataset["kernel_mean"].dims == ("layer", "input", "other_input")
     assert dataset["output_squared_stderr"].dims == ("input", "other_input")
     np.testing.assert_array_equal(dataset["kernel_mean"].values, estimates["kernel"].mean)

@@ -88,7 +88,8 @@ def test_every_function_of_the_library_is_bound() -> None:
         "",
         "linear, read_out = dense_sampler(entries, products)",
     )
-    assert with_bindings(texts, "cpu") == [texts[0], texts[2]]
-    bound = with_bindings(texts, "cuda")[-1].splitlines()[1:]
     names = ("buffer", "gram", "group", "linear", "read_out", "workspace")
-    assert bound == [f"{name} = _t.bind({name})" for name in names]
+    for target, binding in (("cpu", "outlined"), ("cuda", "_t.bind")):
+        *given, lines = with_bindings(texts, target)
+        assert given == [texts[0], texts[2]]
+        assert lines.splitlines()[1:] == [f"{name} = {binding}({name})" for name in names]

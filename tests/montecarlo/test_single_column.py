@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import pytest
 import sympy as sp
+from heavier import left_to_slow
 
-from resexpand import Activation, Branch, Linear, ResNet
+from resexpand import (
+    Activation,
+    BatchNorm,
+    Branch,
+    Dropout,
+    LayerNorm,
+    Linear,
+    ResNet,
+    RMSNorm,
+    Scale,
+    StochasticDepth,
+)
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.tangents import Tangents
@@ -17,6 +30,7 @@ from resexpand.montecarlo.random.normals import add_in_quarters, fill_normals
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.single_column import is_single
 from resexpand.montecarlo.weights.law import GAUSSIAN, ORTHOGONAL
+from resexpand.network.operation import Operation
 
 W = Linear(sp.Rational(7, 5), sp.Rational(3, 10))
 # Below one block of 32 neurons, between two, no multiple of four, more than one piece.
@@ -41,6 +55,47 @@ def test_the_first_of_two_inputs_is_the_only_one(make: Callable[..., object], na
             np.testing.assert_allclose(
                 alone[observable].reshape(first.shape), first, rtol=1e-13, err_msg=str(width)
             )
+
+
+PAIR = [[0.8, 0.3], [0.3, 1.5]]
+SINGLE = {
+    "layer norm": (LayerNorm(0.1, gain=1.2), Activation("erf"), W),
+    "masks on both sides": (Dropout(0.7), Activation("erf"), Dropout(0.6), W, StochasticDepth(0.8)),
+    "all": (
+        LayerNorm(),
+        Dropout(0.9),
+        Activation("relu"),
+        StochasticDepth(0.7),
+        Scale(2),
+        W,
+        Scale(0.5),
+    ),
+    "root mean square": (RMSNorm(bias=0.2), W),
+}
+
+
+@pytest.mark.parametrize("case", left_to_slow(list(SINGLE), ["root mean square"]))
+def test_norms_masks_and_coins_of_the_only_input(make: Callable[..., object], case: str) -> None:
+    net = ResNet(
+        Branch(*SINGLE[case]), scale=[0.9, 0.5, 0.7], read_out=[*_opening(case), Linear(2, 1)]
+    )
+    assert is_single(Blocks.of(net.kinds, 3), "function-space", Layout.of(1, ()), GAUSSIAN)
+    for width in (5, 64, 1061, 2077):
+        alone, beside = (
+            make(net, NAMES, width, K0=K0, method="function-space", seed=7).rows(3, 4)
+            for K0 in (0.8, PAIR)
+        )
+        for observable in NAMES:
+            first = beside[observable]
+            first = first[..., 0] if observable == "output" else first[..., 0, 0]
+            np.testing.assert_allclose(
+                alone[observable].reshape(first.shape), first, rtol=1e-11, err_msg=str(width)
+            )
+            assert np.unique(first).size > 3
+
+
+def _opening(case: str) -> list[Operation]:
+    return list(takewhile(lambda op: not op.contracts, SINGLE[case]))
 
 
 def test_the_branch_is_read_once_more_without_a_read_out(make: Callable[..., object]) -> None:
@@ -81,6 +136,8 @@ def test_what_else_is_asked_takes_the_general_text() -> None:
     assert not is_single(blocks(act, W), "function-space", Layout.of(2, ()), GAUSSIAN)
     assert not is_single(blocks(act, W, skips=False), "function-space", one, GAUSSIAN)
     assert not is_single(blocks(act, W, head=()), "function-space", one, GAUSSIAN)
+    for ops in ((act, LayerNorm(), W), (act, W, Dropout(0.5)), (BatchNorm(), W)):
+        assert not is_single(blocks(*ops), "function-space", one, GAUSSIAN)
     kinds = Blocks.of((Branch(act, W), Branch(act, W)))
     assert not is_single(kinds, "function-space", one, GAUSSIAN)
     tangents = Layout.of(1, [Tangents(("direction",))])

@@ -124,7 +124,7 @@ def _allocated(kernels: Kernels) -> dict[str, Any]:
 def _shape(output: Output, point: Point) -> tuple[int, ...]:
     layers = point.depth + 1
     if output.kind == "final":
-        return point.grid
+        return (*point.grid, *output.shape)
     if output.kind == "propagator":
         return (*point.grid, layers, layers)
     return (*point.grid, layers, *output.shape)

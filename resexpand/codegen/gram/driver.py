@@ -199,12 +199,13 @@ def _loop(plan: GramPlan, name: str, function: str, *, last: bool) -> str:
     mirrored = [
         f"{array}[{p.format('b', 'a')}] = {array}[{p.format('a', 'b')}]" for array, p in written
     ]
-    body += [
-        "if mirrored:",
-        "    for b in range(low2, low2 + count):",
-        "        for a in range(low1, min(high1, b)):",
-        *_indent(mirrored, 3),
-    ]
+    if mirrored:
+        body += [
+            "if mirrored:",
+            "    for b in range(low2, low2 + count):",
+            "        for a in range(low1, min(high1, b)):",
+            *_indent(mirrored, 3),
+        ]
     head = f"@driver\ndef {name}({', '.join(gram_arguments(plan))}):"
     return "\n".join([head, "    for tile in range(first_tile, last_tile):", *_indent(body, 2), ""])
 

@@ -25,13 +25,14 @@ from resexpand.codegen.gram.driver import BLOCK, GramPlan, gram_source, planned
 from resexpand.codegen.gram.series import table
 from resexpand.codegen.memory import require_memory
 from resexpand.codegen.results import Buffers, Pairs
-from resexpand.codegen.schedule import Schedule, schedule, with_equal_inputs
+from resexpand.codegen.schedule import Schedule, restricted, schedule, with_equal_inputs
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.track import stages, untracked
 from resexpand.codegen.values import relative_difference
 from resexpand.conventions import PAIR0
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.numeric import value_at
 from resexpand.gaussian.quadrature import Resolution
 from resexpand.theory.gram import split
 from resexpand.theory.recursion import Output, Recursion
@@ -42,7 +43,7 @@ QUADRATURE_WORK, SERIES_WORK, CLOSED_WORK = 100_000, 300, 32
 """What a block of pairs costs in units of a tile with closed forms, by kind of average."""
 
 Scale = tuple[Array, Array] | None
-"""Variances of both inputs, ``(G, L + 1, D)``: errors are relative to the roots of both."""
+"""Entries of equal inputs, ``(G, L + 1, D)`` or ``(G, D)``: errors are relative to their roots."""
 
 
 class SingleRoutine(Protocol):
@@ -108,7 +109,7 @@ def gram_arrays(
 @lru_cache(maxsize=256)
 def _planned(recursion: Recursion, names: tuple[str, ...]) -> tuple[str, GramPlan]:
     """Return the source text of the loops over pairs, and the plan behind it."""
-    gram = split(with_equal_inputs(recursion), names)
+    gram = split(restricted(with_equal_inputs(recursion), names), names)
     pair = schedule(gram.pair)
     if pair.constants or any(p.size > 1 for p in pair.propagations):
         raise UnsupportedError(
@@ -163,14 +164,16 @@ def _run(
 def _of_singles(
     single: SingleRoutine, point: Point, variances: Array, resolution: Resolution
 ) -> dict[str, Array]:
-    """Return the quantities of single inputs by name, each of shape ``(L + 1, G, D)``."""
+    """Return the quantities of single inputs by name, of shape ``(L + 1, G, D)`` or ``(G, D)``."""
     values = {s: v[..., None] if v.ndim else v for s, v in point.values.items()}
     layers = {s: v[..., None, :] if v.ndim > 1 else v for s, v in point.layer_values.items()}
     full = np.broadcast_to(variances, (*point.grid, variances.shape[-1]))
     own = Point(point.depth, full.shape, values, layers, full)
-    shape = (math.prod(point.grid), full.shape[-1], point.depth + 1)
+    shape = (math.prod(point.grid), full.shape[-1])
     return {
-        name: np.ascontiguousarray(np.moveaxis(array.reshape(shape), 2, 0))
+        name: np.ascontiguousarray(np.moveaxis(array.reshape(*shape, *array.shape[1:]), -1, 0))
+        if array.ndim > 1
+        else array.reshape(shape)
         for name, array in single.run(own, [(0, 0)], resolution).slots.items()
     }
 
@@ -187,7 +190,8 @@ def _fill(
     pair, gram, module = plan.pair, plan.gram, load(source)
     size = (math.prod(point.grid), point.kernel.shape[-2], point.kernel.shape[-1])
     factors = {name: np.empty(size) for name in plan.factors}
-    states = [_start(value, point).reshape(size) for value in gram.pair.initial]
+    initial = dict(zip(gram.pair.state, gram.pair.initial, strict=True))
+    states = [_start(initial[symbol], point).reshape(size) for symbol in pair.state]
     given = [*rule_arrays(pair, resolution), *arguments_of(pair, point, [], 1).flat()]
     given += [side[s.name] for side in sides for s in gram.first]
     filled = [outputs[s] for s in plan.slots] + list(factors.values())
@@ -214,8 +218,9 @@ def _fill(
 
 def _start(value: sp.Expr, point: Point) -> Array:
     """Return what a quantity of the pairs begins with."""
-    kernel = np.broadcast_to(point.kernel, (*point.grid, *point.kernel.shape[-2:]))
-    return kernel.copy() if value == PAIR0[1] else np.full(kernel.shape, float(value))
+    at = {symbol: number[..., None, None] for symbol, number in point.values.items()}
+    found = value_at(value, {**at, PAIR0[1]: point.kernel})
+    return np.broadcast_to(found, (*point.grid, *point.kernel.shape[-2:])).copy()
 
 
 def _tables(
@@ -263,7 +268,7 @@ def _with_scale(
     """Return an output with its diagonal, and what its error is relative to."""
     if first is None or second is None:
         return array, None
-    one, two = np.moveaxis(first, 0, 1), np.moveaxis(second, 0, 1)
+    one, two = (np.moveaxis(v, 0, 1) if v.ndim > 2 else v for v in (first, second))
     if square:
         each = np.arange(array.shape[-1])
         array[..., each, each] = one

@@ -17,7 +17,7 @@ average: its distance from the run with ``shift = 0`` states the error behind al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,8 +26,10 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.activations.singularities import branch_points
+from resexpand.codegen.products import block_product
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.source import scalar_function
+from resexpand.gaussian.hermite import hermite_functions, root_density
 from resexpand.gaussian.quadrature import Resolution
 
 Array = NDArray[np.float64]
@@ -273,16 +275,16 @@ class _Rule:
     def coefficients(self, terms: int) -> Array:
         """Return the first coefficients, shape (n, terms)."""
         if self._shared is not None:
-            return self._weighted @ _shared_functions(*self._shared, terms).T
+            return block_product(self._weighted, _shared_functions(*self._shared, terms).T)
         found = np.empty((len(self._weighted), terms))
-        for n, hermite in enumerate(_hermite_functions(self._nodes, terms)):
+        for n, hermite in enumerate(hermite_functions(self._nodes, terms)):
             found[:, n] = np.einsum("pi,pi->p", self._weighted, hermite)
         return found
 
     def squares(self) -> Array:
         """Return ``< f^2 >``."""
         # The weights hold one square root of the density.
-        values = self._values * _root_density(self._nodes)
+        values = self._values * root_density(self._nodes)
         squares: Array = np.einsum("pi,pi->p", self._weighted, values)
         return squares
 
@@ -292,7 +294,7 @@ def _nodes(breaks: tuple[float, ...], scales: Array, rule: Resolution) -> tuple[
     if not breaks:
         count = NODES[rule]
         nodes = np.linspace(-REACH, REACH, count)[None, :]
-        return nodes, (2 * REACH / (count - 1)) * _root_density(nodes)
+        return nodes, (2 * REACH / (count - 1)) * root_density(nodes)
     moving = any(breaks)
     spread = scales[:, None] if moving else np.ones((1, 1))
     with np.errstate(divide="ignore"):
@@ -305,23 +307,10 @@ def _nodes(breaks: tuple[float, ...], scales: Array, rule: Resolution) -> tuple[
     lengths = np.diff(edges, axis=1)[:, :, None]
     nodes = (edges[:, :-1, None] + lengths * at).reshape(len(edges), -1)
     weights = (lengths * np.tile(own / (2 * count), count)).reshape(len(edges), -1)
-    return nodes, weights * _root_density(nodes)
-
-
-def _root_density(nodes: Array) -> Array:
-    root: Array = np.exp(-nodes * nodes / 4) / (2 * np.pi) ** 0.25
-    return root
-
-
-def _hermite_functions(nodes: Array, terms: int) -> Iterator[Array]:
-    """Yield the normalised Hermite polynomials times the square root of the density."""
-    before, now = np.zeros_like(nodes), _root_density(nodes)
-    for n in range(terms):
-        yield now
-        before, now = now, (nodes * now - np.sqrt(n) * before) / np.sqrt(n + 1)
+    return nodes, weights * root_density(nodes)
 
 
 @lru_cache
 def _shared_functions(rule: Resolution, panelled: bool, terms: int) -> Array:
     nodes, _ = _nodes((0.0,) if panelled else (), np.ones(1), rule)
-    return np.concatenate(list(_hermite_functions(nodes, terms)), axis=0)
+    return np.concatenate(list(hermite_functions(nodes, terms)), axis=0)

@@ -7,20 +7,17 @@ Figures are plain `matplotlib.figure.Figure` objects: no global state, no displa
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from resexpand.errors import HyperparameterError
 from resexpand.export.figures import panels
+from resexpand.export.figures.picture_files import drawn, save_figure
 from resexpand.export.figures.series import Curve, Optimum, Points, Profile
-from resexpand.export.figures.style import BAND, BAR, FAINT, INK, RESOLUTION, colour, house_style
-from resexpand.export.files import write_atomically
+from resexpand.export.figures.style import BAND, BAR, FAINT, INK, colour, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,6 +103,7 @@ def kernel_figure(
     *,
     subtitle: str = "",
     quantity: str = r"covariance kernel  $K^l$",
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw a quantity over depth: theory as line, Monte Carlo with error bars, z-scores below.
 
@@ -115,6 +113,8 @@ def kernel_figure(
         One per curve, such as the entries of the kernel of two inputs.
     agreement, subtitle, quantity
         As for `response_figure`.
+    ax : Axes, optional
+        Draw the main panel there, without z-scores, legend and verdict.
 
     Returns
     -------
@@ -127,22 +127,21 @@ def kernel_figure(
     """
     if not profiles:
         raise HyperparameterError("a figure of no profile", "nothing to draw", "pass one or more")
+    looks = [
+        {"colour": colour(index), "marker": SAMPLER_MARKERS[index % 4]}
+        for index in range(len(profiles))
+    ]
+    if ax is not None:
+        _profiles(ax, profiles, looks, quantity)
+        panels.count_layers(ax)
+        return cast("Figure", ax.figure)
     with house_style():
         figure, main, sigma = panels.two_panels()
-        panels.log_if_wide(main, [side for p in profiles for side in (p.theory, p.mean)])
+        _profiles(main, profiles, looks, quantity)
         limit = panels.sigma_panel(sigma, _joined([p.z for p in profiles]))
-        for index, profile in enumerate(profiles):
-            look = {"colour": colour(index), "marker": SAMPLER_MARKERS[index % 4]}
-            main.plot(profile.layer, profile.theory, color=look["colour"], zorder=2)
-            panels.errorbars(main, profile.layer, profile.mean, profile.error, **look)
+        for profile, look in zip(profiles, looks, strict=True):
             _scores(sigma, profile.layer, profile, limit, **look)
-        main.margins(x=0.02)
         panels.count_layers(sigma)
-        main.set_ylabel(quantity)
-        if len(profiles) > 1:
-            ends = [float(p.theory[-1]) for p in profiles]
-            tones = [colour(index) for index in range(len(profiles))]
-            panels.label_ends(main, ends, [p.label for p in profiles], tones)
         dot = panels.key("Monte Carlo", color=FAINT, ls="none", marker="o", ms=4.2)
         keys = [panels.key("theory", color=FAINT), dot]
         panels.legend(figure, keys + _score_keys(profiles))
@@ -150,48 +149,19 @@ def kernel_figure(
     return figure
 
 
-def save_figure(figure: Figure, stem: str | os.PathLike[str]) -> list[Path]:
-    """Save a figure as PDF (vector) and PNG (200 dots per inch).
-
-    Parameters
-    ----------
-    figure : Figure
-    stem : path
-        Path without suffix; a dot in its name is kept.
-
-    Returns
-    -------
-    list of Path
-        The PDF and the PNG. Both are free of dates: equal figures give equal files.
-
-    Raises
-    ------
-    StoreError
-        If the folder cannot be written.
-    """
-    stem = Path(stem)
-    return [
-        write_atomically(stem.with_name(f"{stem.name}.{kind}"), drawn(figure, kind), "the figure")
-        for kind in ("pdf", "png")
-    ]
-
-
-def drawn(figure: Figure, kind: str) -> bytes:
-    """Return a figure as a file of a kind, ``"svg"``, ``"pdf"`` or ``"png"``.
-
-    The file is free of dates, and text in SVG is outlines, for fonts are few.
-    """
-    import matplotlib as mpl
-
-    metadata: dict[str, dict[str, str | None]] = {
-        "svg": {"Date": None},
-        "pdf": {"CreationDate": None, "Creator": "resexpand"},
-        "png": {"Software": None},
-    }
-    buffer = io.BytesIO()
-    with house_style(), mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "resexpand"}):
-        figure.savefig(buffer, format=kind, dpi=RESOLUTION, metadata=metadata[kind])
-    return buffer.getvalue()
+def _profiles(
+    axes: Axes, profiles: Sequence[Profile], looks: Sequence[dict[str, str]], quantity: str
+) -> None:
+    panels.log_if_wide(axes, [side for p in profiles for side in (p.theory, p.mean)])
+    for profile, look in zip(profiles, looks, strict=True):
+        axes.plot(profile.layer, profile.theory, color=look["colour"], zorder=2)
+        panels.errorbars(axes, profile.layer, profile.mean, profile.error, **look)
+    axes.margins(x=0.02)
+    axes.set_ylabel(quantity)
+    if len(profiles) > 1:
+        ends = [float(p.theory[-1]) for p in profiles]
+        tones = [look["colour"] for look in looks]
+        panels.label_ends(axes, ends, [p.label for p in profiles], tones)
 
 
 def _tones(
@@ -292,6 +262,7 @@ __all__ = [
     "Optimum",
     "Points",
     "Profile",
+    "drawn",
     "kernel_figure",
     "response_figure",
     "save_figure",

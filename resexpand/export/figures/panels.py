@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from resexpand.export.figures.picture_files import in_notebook
 from resexpand.export.figures.style import BAND, BAR, FAINT, HEIGHT, INK, VERDICT_COLOURS, WIDTH
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def canvas(size: tuple[float, float], gap: float = 0.02) -> Figure:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     layout = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=gap, wspace=gap)
-    return Figure(figsize=size, layout=layout)
+    figure = Figure(figsize=size, layout=layout)
+    return in_notebook(figure)
 
 
 def two_panels() -> tuple[Figure, Axes, Axes]:

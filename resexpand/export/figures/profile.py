@@ -83,10 +83,8 @@ def profile_figure(shares: Sequence[Shares], *, subtitle: str = "") -> Figure:
             "a panel is a curve over depths, and four panels fit beside each other",
             "give one to four scalings and two or more depths",
         )
-    from matplotlib.figure import Figure as NewFigure
-
     with house_style():
-        figure = NewFigure(figsize=(1.0 + 2.4 * len(shares), 3.0), layout="constrained")
+        figure = panels.canvas((1.0 + 2.4 * len(shares), 3.0))
         axes = np.atleast_1d(figure.subplots(1, len(shares), sharey=True))
         top = max(float(np.max(s.shares)) for s in shares)
         for panel, series in zip(axes, shares, strict=True):

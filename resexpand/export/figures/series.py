@@ -116,6 +116,13 @@ class Profile(Series):
         """
         index = agreement.positions[name]
         flat = index if pair is None else index[:, pair[0], pair[1]]
+        return cls.at(agreement, flat, first=first, label=label)
+
+    @classmethod
+    def at(
+        cls, agreement: Agreement, flat: npt.NDArray[np.intp], *, first: int, label: str
+    ) -> Profile:
+        """Take a profile from the entries of an agreement at these places."""
         theory, mean, error, z, neglected = _columns([(agreement, int(k)) for k in flat])
         layers = np.arange(first, first + theory.size, dtype=float)
         return cls(layers, theory, mean, error, z, neglected, label)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from resexpand.combinatorics import LabelledTree, Tree
 from resexpand.errors import DescriptionError, UnsupportedError
+from resexpand.export.figures.picture_files import in_notebook
 from resexpand.export.figures.style import FAINT, INK, house_style
 from resexpand.export.latex.to_latex import to_latex
 from resexpand.theory.expansion import Expansion, Term
@@ -275,7 +276,7 @@ def terms_figure(expansion: Expansion) -> Figure:
         tree = max(row.tree_width for row in rows)
         step = 0.7 + tree + max(row.text_width for row in rows)
         high = max(sum(row.height for row in column) for column in columns)
-        figure = Figure(figsize=(step * len(columns) + 0.1, high))
+        figure = in_notebook(Figure(figsize=(step * len(columns) + 0.1, high)))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set_axis_off()
         axes.set_xlim(0.0, figure.get_figwidth())

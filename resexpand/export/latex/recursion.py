@@ -120,15 +120,25 @@ class _Writer:
             yield from self._propagator(output)
         elif output.kind == "layer" and output.vector:
             yield from self._way_back(output)
-        elif output.kind == "layer" and output.at_end != output.entries:
+        elif output.kind == "layer":
+            last = f"{self._depth()}+1"
             labels = ("",) if len(output.at_end) == 1 else tuple(f"_{e}" for e in _ENTRIES)
-            for label, value in zip(labels, output.at_end, strict=True):
-                left = symbol_latex(f"{output.name}{label}", f"{self._depth()}+1")
-                yield self._equation(left, value, self._depth(), f"{self._depth()}+1")
+            for label, value, end in zip(labels, output.entries, output.at_end, strict=True):
+                name = f"{output.name}{label}"
+                if not value.is_Symbol:
+                    yield self._equation(
+                        symbol_latex(name, "l"), value, "l-1", "l", self._range(self._depth())
+                    )
+                if output.at_end != output.entries:
+                    yield self._equation(symbol_latex(name, last), end, self._depth(), last)
         elif output.vector:
             for index, entry in enumerate(output.entries):
                 left = f"{self._head(output.name)}_{{{index}}}^{{l}}"
                 yield self._equation(left, entry, "l", "l+1")
+        elif output.kind == "final" and output.shape:
+            for place, entry in zip(_ENTRIES, output.entries, strict=True):
+                left = symbol_latex(f"{output.name}_{place}", self._depth())
+                yield self._equation(left, entry, self._depth(), f"{self._depth()}+1")
         elif output.kind == "final":
             for entry in output.entries:
                 left = f"{self._head(output.name)}^{{{self._depth()}}}"

@@ -224,7 +224,7 @@ def _definition(step: Step) -> Equation:
     """Return what a map does to a neuron; averages are written with a bar, of a batch with a B."""
     if step.label is not None:
         return equation(f"{_head(step)}(x)", law_expression(step.op.law))
-    values = {p.symbol: v for p, v in zip(step.op.parameters, step.op.values, strict=True)}
+    values = step.op.by_symbol
     listed = {symbol: _value(v) for symbol, v in values.items() if isinstance(v, tuple)}
     at = {symbol: v for symbol, v in values.items() if symbol not in listed}
     printer = FormulaPrinter(listed)

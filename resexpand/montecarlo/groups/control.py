@@ -24,8 +24,8 @@ import numpy as np
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats, phi_call
 from resexpand.network.operation import Map
+from resexpand.network.requirements import require_laws
 from resexpand.network.resnet import Branch
-from resexpand.network.steps import require_laws
 
 LOOP = '''
 @chunk

@@ -74,7 +74,7 @@ NAMES = {
 DOT = "from resexpand.montecarlo.loops.columns import dot"
 
 FACTORY = """\
-from resexpand.montecarlo.weights.products import left_products_by_{products} as left_products
+from resexpand.montecarlo.loops.products import left_products_by_{products} as left_products
 transposed, read_out_transposed = dense_transpose(entries, left_products)"""
 
 BUFFERS = {

@@ -148,9 +148,9 @@ class ColumnGroup:
         return
 
 
-def phi_call(j: int, op: Map, column: str) -> MapCall:
+def phi_call(j: int, op: Map, column: str, tag: str = "") -> MapCall:
     """Return the call of the map itself, which several groups share."""
-    return map_call(f"phi_{j}", j, op, forward(op), column)
+    return map_call(f"phi_{j}", j, op, forward(op), column, tag=tag)
 
 
 def slope_call(j: int, op: Map, column: str) -> MapCall:

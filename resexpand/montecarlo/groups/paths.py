@@ -16,6 +16,7 @@ Source: Dherin & Munn, arXiv:2510.03470, section on piecewise-linear blocks.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,7 +35,7 @@ LOOP = '''
 @chunk
 def paths_{j}(source, target, first, count{phi.parameters}):
     """Write phi'(h) p_k, and to k = 0 also phi(h) - phi'(h) h."""
-{phi.reads}{drawn}    h = source[0]
+{phi.reads}{drawn}{once}    h = source[0]
     for k in range(count):
         p, new = source[first + k], target[first + k]
         for turn in range(lane_share(h.size)):
@@ -58,7 +59,8 @@ class Paths(Powers):
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi, phi' and their loop."""
         phi, slope = phi_call(j, op, "h"), slope_call(j, op, "h")
-        loop = LOOP.format(j=j, phi=phi, slope=slope, drawn=phi.drawn("0", indent=4))
+        once = textwrap.indent(textwrap.dedent(phi.averages + slope.averages), "    ")
+        loop = LOOP.format(j=j, phi=phi, slope=slope, drawn=phi.drawn("0", indent=4), once=once)
         return [*phi.functions, *slope.functions, loop]
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:

@@ -1,1 +1,1 @@
-"""Compiled loops of the samplers: columns, forward and backward passes, control network."""
+"""Compiled loops of the samplers: columns, products of weights, both passes, control network."""

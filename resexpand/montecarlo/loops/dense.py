@@ -5,7 +5,7 @@ and multiplied with the columns in one pass; no weight is stored. The weights ar
 any law: `entries` makes four of unit variance from four random words
 (`resexpand.montecarlo.weights.entries`). Weight `W_ij` is entry j of the vector with index i (see
 `resexpand.montecarlo.random.philox`), so any part of the matrix can be recomputed anywhere. The
-products are in `resexpand.montecarlo.weights.products`.
+products are in `resexpand.montecarlo.loops.products`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from resexpand.montecarlo.jit import inlined, loop, loop_for, whole
 from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, meets_bias
 from resexpand.montecarlo.loops.function_space import Law
+from resexpand.montecarlo.loops.products import TILE, products_by_tiles
 from resexpand.montecarlo.random.normals import BLOCK, fill_normals
 from resexpand.montecarlo.random.streams import (
     DENSE_FIRST,
@@ -28,7 +29,6 @@ from resexpand.montecarlo.random.streams import (
     stream_word,
 )
 from resexpand.montecarlo.weights.entries import Entries, vector_of
-from resexpand.montecarlo.weights.products import TILE, products_by_tiles
 
 Linear = Callable[..., None]
 ReadOut = Callable[..., None]

@@ -1,7 +1,7 @@
 """Back-propagation through the dense sampler: the transposes of the same weights.
 
 Weights are not stored: they are recomputed from their counters and multiplied with the gradients
-from the left (`resexpand.montecarlo.weights.products`).
+from the left (`resexpand.montecarlo.loops.products`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from resexpand.montecarlo.jit import inlined, loop_for
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, clear_rows, write_multiple
 from resexpand.montecarlo.loops.dense import clear_from
 from resexpand.montecarlo.loops.function_space import Law
+from resexpand.montecarlo.loops.products import TILE, left_products_by_tiles
 from resexpand.montecarlo.random.normals import BLOCK
 from resexpand.montecarlo.random.streams import DENSE_FIRST, READ_OUT_WEIGHTS, stream_word
 from resexpand.montecarlo.weights.entries import Entries, vector_of
-from resexpand.montecarlo.weights.products import TILE, left_products_by_tiles
 
 Transpose = Callable[..., None]
 

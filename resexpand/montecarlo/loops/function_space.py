@@ -33,9 +33,9 @@ from resexpand.montecarlo.loops.columns import (
     dot,
     meets_bias,
     padded,
-    triangular_factor,
     write_multiple,
 )
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.random.normals import BLOCK, add_normals, fill_normals, fill_piece
 from resexpand.montecarlo.random.streams import FUNCTION_SPACE_FIRST, READ_OUT_WEIGHTS, stream_word
 

@@ -187,7 +187,7 @@ def sampler_source(
     """
     blocks = Blocks.of((branch,)) if isinstance(branch, Branch) else branch
     if is_single(blocks, method, layout, law):
-        return single_source(blocks.shapes[0][0].op, library_digest(), target)
+        return single_source(blocks.shapes[0], library_digest(), target)
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
     gaussian = law == GAUSSIAN and method == "function-space"
     fused = gaussian and blocks.skips and layout.weighted == layout.carried and not read
@@ -265,7 +265,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     if max(results) < 2:
         buffers["y"] = "(np.int64(0), length)"
     if noise := blocks.most_noise:
-        buffers["noise"] = f"(np.int64({noise}), length)"
+        buffers["noise"] = f"(np.int64({noise + 1}), length)"  # and scratch
     return DRIVER.format(
         biased=", ".join(_biased(layout)),
         sites="".join(f", {site}" for site in layout.sites),

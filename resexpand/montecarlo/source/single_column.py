@@ -1,37 +1,49 @@
-"""The text of a sampler for one column, Gaussian weights and the branch Activation -> Linear.
+"""The text of a sampler for one column, Gaussian weights and branches with one `Linear`.
 
 With one column the whole of a layer enters the next through one number: the images of the weights
-are `sqrt(s |phi(h)|^2/N + t)` times fresh normals (`resexpand.montecarlo.loops.function_space`), so
+are `sqrt(s |y|^2/N + t)` times fresh normals (`resexpand.montecarlo.loops.function_space`), y being
+what the maps in front of the `Linear` make of the stream, so
 
-    h^l = h^(l-1) + rho_l sqrt(s/N |phi(h^(l-1))|^2 + t) z_l,        h^0 = F z_0 .
+    h^l = h^(l-1) + rho_l f_l sqrt(s/N |y(h^(l-1))|^2 + t) z_l,        h^0 = F z_0,
 
-Only `|h|^2` and `|phi(h)|^2` are read off, so the order of the neurons does not matter. The column
-lies in memory in the order in which its normals are made, quarter by quarter within pieces
-(`add_in_quarters`), which spares the vector units the sorting; each piece is finished, sums
-included, while it is in the first-level cache. The networks are those of the text for several
-columns, up to the order of the sums.
+with the factor f_l of maps behind it, such as the coin of stochastic depth. Only `|h|^2` and
+`|y|^2` are read off, so the order of the neurons does not matter. The column lies in memory in the
+order in which its normals are made, quarter by quarter within pieces (`add_in_quarters`), which
+spares the vector units the sorting, and so do its masks (`write_in_quarters`); each piece is
+finished, sums included, while it is in the first-level cache. Where y needs averages over all
+neurons, a second pass follows. The networks are those of the text for several columns, up to the
+order of the sums.
 """
 
 from __future__ import annotations
 
-from resexpand.codegen.source import module_source
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import sympy as sp
+
+from resexpand.codegen.source import module_source, scalar_function
 from resexpand.montecarlo.groups.group import phi_call
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.groups.maps import MapCall, noise_of, noise_vector
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.target import with_bindings
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
-from resexpand.network.operation import Map
+from resexpand.network.operation import X
+from resexpand.network.steps import Step, opening_of
 
 HEADER = """\
 # Residual networks drawn one after another, function-space sampler of one column, library {digest}.
-# Branch: Activation {activation} -> Linear.
+# Branch: {branch}.
 from resexpand.montecarlo.loops.columns import LANES, add_piece, padded
 from resexpand.montecarlo.loops.function_space import PIECE
 from resexpand.montecarlo.lanes import (
     at_once, buffer, clear, group, groups, is_leader, lane_entry, lane_share, memories,
-    pair_over_lanes,
+    over_lanes, pair_over_lanes,
 )
+from resexpand.montecarlo.random.noise import uniform_of, write_block, write_in_quarters
 from resexpand.montecarlo.random.normals import BLOCK, add_in_quarters, fill_normals, fill_piece
 from resexpand.montecarlo.random.streams import (
     FUNCTION_SPACE_FIRST, INPUT, READ_OUT_WEIGHTS, stream_word,
@@ -43,45 +55,86 @@ SCRATCH = {scratch}
 SCRATCH = {"cpu": "PIECE", "cuda": "LANES"}
 """Scratch of `add_in_quarters` for random words; on a GPU they stay in registers."""
 
-LOOPS = '''
+NOISE_LENGTH = {"cpu": "np.int64(PIECE)", "cuda": "padded(width)"}
+"""Length of the rows of noise: that of the pieces (`at_once`)."""
+
+SQUARES = '''
 @reduction
-def squares(h):
-    """Return the sums of phi(h)^2 and of h^2 that this lane finds."""
+def squares(h{given}):
+    """Return the sums of y^2 and of h^2 that this lane finds."""
     image, square = 0.0, 0.0
     for turn in range(lane_share(h.size)):
         i = lane_entry(turn)
-        x = phi_0(h[i])
-        image += x * x
+        x = h[i]
+{maps}        image += x * x
         square += h[i] * h[i]
     return image, square
+'''
 
+MOMENTS = '''
+@reduction
+def moments(h):
+    """Return the sums of h and of h^2 that this lane finds."""
+    total, square = 0.0, 0.0
+    for turn in range(lane_share(h.size)):
+        i = lane_entry(turn)
+        total += h[i]
+        square += h[i] * h[i]
+    return total, square
+'''
 
+ADVANCE = '''
 @chunk
-def advance(h, normals, width, word, draw, key0, key1, factor):
-    """Add factor times fresh normals to the column; return the sums of phi(h)^2 and h^2."""
-    image, square = 0.0, 0.0
+def advance(h, normals, width, word, draw, key0, key1, factor{more}):
+    """Add factor times fresh normals to the column; return the sums of {sums}."""
+    first_sum, square = 0.0, 0.0
     whole = width // LANES * LANES
     size = max(LANES, at_once(whole, PIECE))
     for first in range(0, whole, size):
         piece = h[first : min(first + size, whole)]
         add_in_quarters(key0, key1, first // BLOCK, word, draw, piece, factor, normals)
-        new_image, new_square = squares(piece)
-        image += new_image
+{drawn}        new_sum, new_square = {function}(piece{given})
+        first_sum += new_sum
         square += new_square
     if whole < width:
         piece = h[whole:width]
         fill_piece(key0, key1, whole // BLOCK, np.uint64(0), word, draw, normals, LANES)
         add_piece(piece, factor, normals)
-        new_image, new_square = squares(piece)
-        image += new_image
+{last_drawn}        new_sum, new_square = {function}(piece{given})
+        first_sum += new_sum
         square += new_square
-    return pair_over_lanes(image, square)
+    return pair_over_lanes(first_sum, square)
 '''
+
+SURVEY = '''
+@chunk
+def survey(h, width{more}):
+    """Return the sum of y^2."""
+    image = 0.0
+    whole = width // LANES * LANES
+    size = max(LANES, at_once(whole, PIECE))
+    for first in range(0, whole, size):
+        piece = h[first : min(first + size, whole)]
+{drawn}        new_image, _ = squares(piece{given})
+        image += new_image
+    if whole < width:
+        piece = h[whole:width]
+{last_drawn}        new_image, _ = squares(piece{given})
+        image += new_image
+    return over_lanes(image)
+'''
+
+DRAWN = """\
+        write_in_quarters(place, {vector}, 0, first, noise[{row}, : piece.size])
+"""
+LAST_DRAWN = """\
+        write_block(place, {vector}, 0, whole, noise[{rows}, :LANES], noise[{row}, :LANES])
+"""
 
 DRIVER = '''
 def buffers(matrix, added_to, width, scales, laws, twin_roots):
-    """Return the shapes of the arrays that a network takes, in this order: column and normals."""
-    return (padded(width),), (SCRATCH,)
+    """Return the shapes of the arrays that a network takes: column, normals, noise."""
+    return (padded(width),), (SCRATCH,){noise_shape}
 
 
 @driver
@@ -99,12 +152,12 @@ def draw_networks(
     h, shared, remote = buffer(shared, remote, (padded(width),))
     # A literal is a type of its own, for which Numba would compile `buffer` again.
     normals, shared, remote = buffer(shared, remote, (np.int64(SCRATCH),))
-    for n in range(group(), draws, groups()):
+{noise}{reads}    for n in range(group(), draws, groups()):
         draw = np.uint64(first + n)
         clear(h)
         word, factor = stream_word(np.int64(0), INPUT), matrix[0, 0]
         for layer in range(1, depth + 2):
-            image, square = advance(h, normals, width, word, draw, key0, key1, factor)
+{place}{coins}{layer}
             if states.size and is_leader():
                 states[n, layer - 1, 0, 0] = square / width
             if read_outs.size and is_leader():
@@ -112,9 +165,9 @@ def draw_networks(
             if features.size and layer <= blocks and is_leader():
                 features[n, layer - 1, 0, 0] = image / width
             if layer <= depth:
-                word = stream_word(layer, FUNCTION_SPACE_FIRST + 2)
-                length = math.sqrt(laws[1, 0] / width * image + laws[1, 1])
-                factor = scales[layer - 1] * length
+                word = stream_word(layer, FUNCTION_SPACE_FIRST + {stream})
+                length = math.sqrt(laws[{linear}, 0] / width * image + laws[{linear}, 1])
+                factor = scales[layer - 1] * length{factors}
         if outputs.size:
             word = stream_word(depth + 1, READ_OUT_WEIGHTS)
             fill_normals(key0, key1, np.uint64(0), word, draw, normals, np.int64(1))
@@ -125,17 +178,194 @@ def draw_networks(
 
 
 def is_single(blocks: Blocks, method: str, layout: Layout, law: WeightLaw) -> bool:
-    """Return whether this text draws the networks: one input, alone, one activation, Gaussian."""
-    alone = layout.groups == (Inputs(1),)
-    plain = blocks.one_kind and blocks.skips and not (blocks.has_own_head or blocks.post)
-    shape = [step.contracts for step in blocks.shapes[0]]
-    plain = plain and shape == [False, True] and blocks.shapes[0][0].op.is_function
-    return alone and plain and method == "function-space" and law == GAUSSIAN
+    """Return whether this text draws the networks.
+
+    These are networks of one input, alone, with Gaussian weights and one kind of block: maps, of
+    which the first alone may have averages, one `Linear`, and maps that multiply by a number.
+    """
+    if method != "function-space" or law != GAUSSIAN or layout.groups != (Inputs(1),):
+        return False
+    if not (blocks.one_kind and blocks.skips) or blocks.has_own_head or blocks.post:
+        return False
+    steps = blocks.shapes[0]
+    opening = opening_of(steps)
+    behind = steps[len(opening) + 1 :]
+    if not opening or not all(_is_factor(step) for step in behind):
+        return False
+    no_batch = all(step.op.over == "neurons" for step in opening)
+    return no_batch and not any(step.op.averages for step in opening[1:])
 
 
-def single_source(activation: Map, digest: str, target: str = "cpu") -> str:
-    """Return the text of the module that draws networks of one column with this activation."""
-    head = HEADER.format(digest=digest, activation=activation.expression, scratch=SCRATCH[target])
-    phi = phi_call(0, activation, "h").functions
-    texts = [*with_bindings([head], target), *phi, LOOPS, DRIVER]
-    return module_source(texts, target)
+def _is_factor(step: Step) -> bool:
+    """Return whether an operation multiplies all neurons by one number."""
+    if step.contracts or step.op.averages:
+        return False
+    one = all(noise.over == "block" for noise in step.op.noise)
+    return one and not (step.op.expression / X).has(X)
+
+
+def single_source(steps: tuple[Step, ...], digest: str, target: str = "cpu") -> str:
+    """Return the text of the module that draws networks of one column with this branch."""
+    text = _Text(steps, target)
+    names = ["Linear" if s.contracts else str(getattr(s.op, "expression", "")) for s in steps]
+    head = HEADER.format(digest=digest, branch=" -> ".join(names), scratch=SCRATCH[target])
+    return module_source([*with_bindings([head], target), *text.functions(), text.driver()], target)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The parts of the text.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        The operations of the branch.
+    target : str
+        ``"cpu"`` or ``"cuda"``.
+    """
+
+    steps: tuple[Step, ...]
+    target: str
+
+    @cached_property
+    def opening(self) -> tuple[Step, ...]:
+        """The maps in front of the `Linear`."""
+        return opening_of(self.steps)
+
+    @cached_property
+    def behind(self) -> tuple[Step, ...]:
+        """The maps behind it."""
+        return self.steps[len(self.opening) + 1 :]
+
+    @cached_property
+    def calls(self) -> tuple[MapCall, ...]:
+        """The calls of the maps."""
+        return tuple(phi_call(s.position, s.op, "h", f"{s.position}_") for s in self.opening)
+
+    @property
+    def averaged(self) -> bool:
+        """Whether a first pass takes averages."""
+        return bool(self.opening[0].op.averages)
+
+    @cached_property
+    def masks(self) -> tuple[tuple[str, int], ...]:
+        """Name and index of every noise of the neurons, in the order of their rows."""
+        return tuple((name, vector) for name, vector, one in self._noise(self.opening) if not one)
+
+    @staticmethod
+    def _noise(steps: tuple[Step, ...]) -> Iterator[tuple[str, int, bool]]:
+        for step in steps:
+            for k, each in enumerate(step.op.noise):
+                j = step.position
+                yield f"u{j}_{k}", noise_vector(j, k), each.over == "block"
+
+    @cached_property
+    def fixed(self) -> tuple[str, ...]:
+        """Names of what the maps take that is the same at all neurons."""
+        coins = (name for name, _, one in self._noise(self.opening) if one)
+        arguments = (name for call in self.calls for name in call.arguments)
+        return tuple(dict.fromkeys((*arguments, *coins)))
+
+    def functions(self) -> list[str]:
+        """Return the functions that the driver calls."""
+        rows = [name for name, _ in self.masks]
+        given = "".join(f", {name}" for name in (*rows, *self.fixed))
+        squares = SQUARES.format(given=given, maps="".join(map(self._map, self.opening)))
+        found = [*(text for call in self.calls for text in call.functions), squares]
+        found += [self._factor(step) for step in self.behind]
+        passed = "".join(f", noise[{k}]" for k in range(len(rows)))
+        passed += "".join(f", {name}" for name in self.fixed)
+        lines = {"drawn": self._drawn(DRAWN), "last_drawn": self._drawn(LAST_DRAWN)}
+        if not self.averaged:
+            sums = {"sums": "y^2 and h^2", "function": "squares"}
+            return [*found, ADVANCE.format(more=self._more, given=passed, **sums, **lines)]
+        sums = {"sums": "h and h^2", "function": "moments"}
+        nothing = {"more": "", "given": "", "drawn": "", "last_drawn": ""}
+        survey = SURVEY.format(more=self._more, given=passed, **lines)
+        return [*found, MOMENTS, ADVANCE.format(**nothing, **sums), survey]
+
+    @property
+    def _more(self) -> str:
+        """Arguments of the loops for the maps."""
+        noise = ("place", "noise") if self.masks else ()
+        return "".join(f", {name}" for name in (*noise, *self.fixed))
+
+    def _drawn(self, line: str) -> str:
+        rows = len(self.masks)
+        lines = enumerate(self.masks)
+        return "".join(line.format(vector=v, row=k, rows=rows) for k, (_, v) in lines)
+
+    def _map(self, step: Step) -> str:
+        """Return the line that takes x through a map."""
+        j, call = step.position, self.calls[step.position - self.opening[0].position]
+        entries = (f"{n}{'' if one else '[i]'}" for n, _, one in self._noise((step,)))
+        given = ", ".join(("x", *entries, *call.arguments))
+        return f"        x = phi_{j}({given})\n"
+
+    @staticmethod
+    def _factor(step: Step) -> str:
+        """Return the function of the number by which a map behind the `Linear` multiplies."""
+        uniforms, noise = noise_of(step.op)
+        symbols = [*uniforms, *(p.symbol for p in step.op.parameters)]
+        value = sp.cancel(step.op.expression / X)
+        return scalar_function(f"factor_{step.position}", symbols, [value], definitions=noise)
+
+    def driver(self) -> str:
+        """Return the text of `draw_networks`."""
+        linear = self.steps[len(self.opening)].position
+        rows = len(self.masks)
+        shape = f"(np.int64({rows + 1}), {NOISE_LENGTH[self.target]})"
+        reads = "".join(
+            f"    p{s.position}_{k} = laws[{s.position}, {k}]\n"
+            for s in (*self.opening, *self.behind)
+            for k in range(len(s.op.parameters))
+        )
+        every = (*self._noise(self.opening), *self._noise(self.behind))
+        coins = "".join(
+            f"            {name} = uniform_of(place, {vector}, 0)\n"
+            for name, vector, one in every
+            if one
+        )
+        noise = f"    noise, shared, remote = buffer(shared, remote, {shape})\n"
+        place = f"{'':12}place = (key0, key1, np.int64(layer), draw)\n"
+        return DRIVER.format(
+            noise_shape=f", {shape}" if rows else "",
+            noise=noise if rows else "",
+            reads=reads,
+            place=place if every else "",
+            coins=coins,
+            layer=self._layer(),
+            stream=2 * linear,
+            linear=linear,
+            factors="".join(f" * {self._factor_call(step)}" for step in self.behind),
+        )
+
+    def _layer(self) -> str:
+        """Return the lines that make the stream of a layer and the sums over it."""
+        given = "h, normals, width, word, draw, key0, key1, factor"
+        once = "".join(call.averages for call in self.calls[1 if self.averaged else 0 :])
+        if not self.averaged:
+            first = f"image, square = advance({given}{self._more})"
+            return _indented(once, 4) + f"{'':12}{first}"
+        # The sums of the pass that adds the normals serve for the averages of h and of h^2.
+        sums, lines = {X: "total / width", X**2: "square / width"}, []
+        tag, own = f"s{self.opening[0].position}_", self.calls[0].averages.splitlines(True)
+        for k, (_, term) in enumerate(self.opening[0].op.averages):
+            known = sums.get(term)
+            lines.append(own[k] if known is None else f"        {tag}{k} = {known}\n")
+        lines += own[len(self.opening[0].op.averages) :]
+        return (
+            f"{'':12}total, square = advance({given})\n"
+            + _indented("".join(lines) + once, 4)
+            + f"{'':12}image = survey(h, width{self._more})"
+        )
+
+    def _factor_call(self, step: Step) -> str:
+        j = step.position
+        names = [name for name, _, _ in self._noise((step,))]
+        names += [f"p{j}_{k}" for k in range(len(step.op.parameters))]
+        return f"factor_{j}({', '.join(names)})"
+
+
+def _indented(lines: str, by: int) -> str:
+    return "".join(f"{'':{by}}{line}" for line in lines.splitlines(True))

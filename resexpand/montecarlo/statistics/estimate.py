@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.expressions.kept import Kept
 from resexpand.expressions.shown import Card, Tabled, listed, numbers
 from resexpand.montecarlo.statistics.histogram import Histogram
 from resexpand.montecarlo.statistics.intervals import student, unskewed
@@ -51,7 +52,7 @@ LOGARITHMS: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Estimate(Tabled):
+class Estimate(Kept, Tabled):
     """Ensemble average of one observable.
 
     Attributes
@@ -191,6 +192,9 @@ class Estimate(Tabled):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(before == after, 1.0, before / after)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
+        return np.array(self.mean, dtype=dtype)
+
     def merge(self, other: Estimate) -> Estimate:
         """Return the estimate from the draws of both ensembles.
 
@@ -295,7 +299,7 @@ def _overflow_sentence(overflowed: Floats, n: int, remedy: str) -> str:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Estimates(Tabled, Mapping[str, Estimate]):
+class Estimates(Kept, Tabled, Mapping[str, Estimate]):
     """Estimates by the name of their observable, with the settings that produced them.
 
     Attributes

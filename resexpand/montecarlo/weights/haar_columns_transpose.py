@@ -33,9 +33,9 @@ from resexpand.montecarlo.loops.columns import (
     clear_rows,
     dot,
     subtract,
-    triangular_factor,
     write_multiple,
 )
+from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.loops.function_space import Law
 from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import (

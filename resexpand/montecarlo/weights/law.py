@@ -28,6 +28,7 @@ from resexpand.errors import UnsupportedError
 AUTO = "auto"
 METHODS = ("function-space", "dense")
 FACTORY = "linear, read_out = dense_sampler(entries, products)"
+LOOPS = "resexpand.montecarlo.loops"
 WEIGHTS = "resexpand.montecarlo.weights"
 PRODUCTS = {"cpu": "tiles", "cuda": "rows"}
 """How each target multiplies with weights that are drawn in full."""
@@ -69,7 +70,7 @@ class WeightLaw:
             lines = (
                 f"{module}dense_sampler, workspace",
                 f"from {WEIGHTS}.entries import {imported}",
-                f"from {WEIGHTS}.products import products_by_{PRODUCTS[target]} as products",
+                f"from {LOOPS}.products import products_by_{PRODUCTS[target]} as products",
             )
             return "\n".join(lines)
         return module + ("add_linear, " if fused else "") + "linear, read_out, workspace"

@@ -13,7 +13,7 @@ from resexpand.codegen.exponentials import stable_exponentials
 from resexpand.codegen.resolution import resolution_of
 from resexpand.codegen.source import module_source, scalar_function
 from resexpand.codegen.store import load
-from resexpand.gaussian.panel_sums import Resolved
+from resexpand.gaussian.panels import Resolved
 
 Array = NDArray[np.float64]
 
@@ -27,8 +27,24 @@ def features(x, out):
 
 @cache
 def _expressions(law: ActivationLaw) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
-    phi, slope, bend = (stable_exponentials(law.derivative(n), (X,)) for n in range(3))
+    phi, slope, bend = (
+        stable_exponentials(_with_secants(law.derivative(n)) if n else law.expression, (X,))
+        for n in range(3)
+    )
     return phi, slope, bend / 2
+
+
+def _with_secants(expression: sp.Expr) -> sp.Expr:
+    """Write ``1 - tanh(u)^2`` as ``1/cosh(u)^2``: it keeps its digits where it is small."""
+    for node in sorted(expression.atoms(sp.tanh), key=sp.default_sort_key):
+        t = sp.Dummy("t")
+        inside = expression.xreplace({node: t})
+        if not inside.is_polynomial(t):
+            continue
+        quotient, rest = sp.div(sp.Poly(inside, t), sp.Poly(1 - t**2, t))
+        secant = 1 / sp.cosh(node.args[0]) ** 2
+        expression = (quotient.as_expr() * secant + rest.as_expr()).xreplace({t: node})
+    return expression
 
 
 @cache

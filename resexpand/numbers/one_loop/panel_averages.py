@@ -6,7 +6,7 @@ standard normals ``z``, nodes of the first two normals run over the earlier pair
 over the later pair given the earlier one is taken inside; what coincides or follows from others
 needs no normal of its own. The last normal of four is averaged once for all into a table
 (`resexpand.numbers.one_loop.smoothed`). All sums run on panels that resolve the activation
-(`resexpand.gaussian.panel_sums`).
+(`resexpand.numbers.one_loop.panel_nodes`).
 
 One and the same later variable stands for ``f = phi^2``. Where `f` has kinks or jumps, its second
 derivative is moved onto the weight, ``<f''> = <f(y) (z^2 - 1)>/d^2``, ``d`` the deviation of ``y``
@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.errors import UnsupportedError
-from resexpand.gaussian.panel_sums import Line, Resolved, nodes_of, reaches
+from resexpand.gaussian.panels import Resolved
 from resexpand.gaussian.quadrature import Resolution, panel_rule
 from resexpand.numbers.one_loop.features import features, resolved_features
+from resexpand.numbers.one_loop.hermite_averages import series_covariances
+from resexpand.numbers.one_loop.panel_nodes import Line, nodes_of, reaches
 from resexpand.numbers.one_loop.smoothed import Smoothed, smoothed
 
 Array = NDArray[np.float64]
@@ -89,7 +91,12 @@ def covariances(
         If an average would take more than `MOST` nodes.
     """
     values, error = np.full((4, sigma.shape[0]), np.nan), 0.0
+    used = slice(0, 4 if slopes else 1)
     known = np.flatnonzero((np.diagonal(sigma, axis1=1, axis2=2) < LARGEST).all(axis=1))
+    if law.is_smooth and not all(same):
+        values, errors = _as_series(law, sigma, same, known)
+        error = float(np.nanmax(errors[used], initial=0.0))
+        known = known[np.isnan(values[0, known])]
     # A table is that of one average.
     step = TOGETHER if all(same) else 1
     rules: tuple[Resolution, ...] = ("fine", "coarse") if any(same) else ("lower", "lowest")
@@ -100,10 +107,32 @@ def covariances(
             problem = Problem.of(law, sigma[part], same)
             fine, coarse = (problem.sums(resolution) for resolution in rules)
             found = (np.abs(fine.values - coarse.values) + fine.rounding) / fine.sizes
-        used = slice(0, 4 if slopes else 1)
         values[:, part] = fine.values
         error = max(error, float(np.max(np.nan_to_num(found[used], nan=np.inf), initial=0.0)))
     return values, error
+
+
+def _as_series(
+    law: ActivationLaw, sigma: Array, same: tuple[bool, bool], known: Integers
+) -> tuple[Array, Array]:
+    """Return those averages that are short series, and NaN for the others."""
+    values, errors = np.full((4, sigma.shape[0]), np.nan), np.full((4, sigma.shape[0]), np.nan)
+    y, x = [0] if same[0] else [0, 1], [2] if same[1] else [2, 3]
+    late, early = (triangular(sigma[:, p][:, :, p]) for p in (y, x))
+    for k in known:
+        # A variable of variance zero is a constant: it has no direction.
+        between = _whitened(_whitened(sigma[k][np.ix_(y, x)], late[k]).T, early[k]).T
+        values[:, k], errors[:, k] = series_covariances(law, (late[k], early[k]), between)
+    return values, errors
+
+
+def _whitened(rows: Array, triangle: Array) -> Array:
+    """Return ``L^-1 rows``, zero along normals without a part in the triangle."""
+    found = np.zeros_like(rows)
+    for j in range(len(triangle)):
+        if triangle[j, j] > 0:
+            found[j] = (rows[j] - triangle[j, :j] @ found[:j]) / triangle[j, j]
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ that reads the table inside a sum is the same for all functions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.source import module_source
 from resexpand.codegen.store import load
-from resexpand.gaussian.panel_sums import Line, Resolved, nodes_of, panels_of
+from resexpand.gaussian.panels import Resolved
+from resexpand.numbers.one_loop.panel_nodes import Line, nodes_of, panels_of
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -69,8 +71,13 @@ class Smoothed(NamedTuple):
     def products(self, rows: Integers, v: Array, weights: Array, first: Array, count: int) -> Array:
         """Return sums over the nodes of each row, see `LOOP`: shape ``(5, count)``."""
         out = np.zeros((count, 5))
-        load(module_source([LOOP])).add_products(rows, v, weights, first, *self, out)
+        load(_source()).add_products(rows, v, weights, first, *self, out)
         return out.T
+
+
+@cache
+def _source() -> str:
+    return module_source([LOOP])
 
 
 def smoothed(

@@ -20,7 +20,8 @@ from resexpand.gaussian.expectation import (
     integration_variables,
     second_moment,
 )
-from resexpand.network.resnet import ResNet, require_plain
+from resexpand.network.requirements import require_plain
+from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.theory.exact_moments.chain import (
     FIRST,

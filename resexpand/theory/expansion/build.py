@@ -11,7 +11,8 @@ from sympy.core.function import FunctionClass
 from resexpand.combinatorics.arguments import check_count, check_order
 from resexpand.conventions import is_symbolic
 from resexpand.errors import DescriptionError, HyperparameterError
-from resexpand.network.resnet import ResNet, require_plain
+from resexpand.network.requirements import require_plain
+from resexpand.network.resnet import ResNet
 from resexpand.theory.expansion.blocks import check_smooth, formal_block, read_blocks
 from resexpand.theory.expansion.expansion import Expansion, check_expansion_memory
 from resexpand.theory.expansion.scales import read_scales

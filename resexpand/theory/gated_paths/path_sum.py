@@ -15,8 +15,8 @@ from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.activation import Activation
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map
-from resexpand.network.resnet import Branch, ResNet, require_plain
-from resexpand.network.steps import require_laws
+from resexpand.network.requirements import require_laws, require_plain
+from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.expansion.build import DEPTH
 from resexpand.theory.expansion.scales import is_list, read_scales

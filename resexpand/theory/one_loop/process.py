@@ -22,8 +22,9 @@ import sympy as sp
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.errors import UnsupportedError
 from resexpand.network.linear import Linear
-from resexpand.network.resnet import ResNet, require_sums
-from resexpand.network.steps import Step, require_no_noise
+from resexpand.network.requirements import require_sums
+from resexpand.network.resnet import ResNet
+from resexpand.network.steps import Step
 from resexpand.theory.one_loop.affine import refuse, require_affine
 
 
@@ -128,7 +129,6 @@ def process(net: ResNet) -> Process:
     asked = "the order 1/N"
     steps = net.branch.steps
     require_sums(net, asked)
-    require_no_noise((*net.branch.steps, *net.head), asked)
     if net.read_out is not None and net.has_own_head:
         raise UnsupportedError(
             "the order 1/N with a read-out of its own",

@@ -12,7 +12,8 @@ from typing import Literal, get_args
 
 from resexpand.combinatorics.arguments import check_order
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
-from resexpand.network.resnet import ResNet, require_plain
+from resexpand.network.requirements import require_plain
+from resexpand.network.resnet import ResNet
 from resexpand.theory.order_profile.chaos import chaos_profile
 from resexpand.theory.order_profile.paths import path_profile
 from resexpand.theory.order_profile.taylor import taylor_profile

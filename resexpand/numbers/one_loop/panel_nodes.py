@@ -4,18 +4,21 @@ Variables ``v_k = sum_j L_kj z_j`` of standard normals ``z`` are integrated one 
 other. On the way of ``z_j`` the variable ``k`` moves along a line with the slope ``L_kj``, smoothed
 over the width ``sqrt(sum_{i>j} L_ki^2)`` that later normals give it. A panel ends where one of the
 lines meets an edge that is left after the smoothing, as in the generated averages
-(`resexpand.codegen.quadrature`); all panels of all rows are found in step. The normals stay within
-a ball: beyond its radius the integrand times the density is negligible.
+(`resexpand.codegen.quadrature`). The normals stay within a ball: beyond its radius the integrand
+times the density is negligible.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from resexpand.codegen.source import module_source
+from resexpand.codegen.store import load
+from resexpand.gaussian.panels import Resolved
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -33,23 +36,56 @@ NEGLIGIBLE, LOST = -39.0, -32.0
 """Logarithm of integrand times density, relative to its largest value, at which the range may end,
 and above which it must not end at `FARTHEST`."""
 
+GUESS = 12
+"""Panels of a row for which there is room at first."""
 
-class Resolved(NamedTuple):
-    """Panels and sizes of integrands.
-
-    Attributes
-    ----------
-    edges, points : ndarray
-        Edges of panels and singular points, sorted, symmetric around zero, with ends beyond all
-        arguments.
-    places, sizes : ndarray
-        Arguments, ascending, and logarithms of the largest value of an integrand up to each.
-    """
-
-    edges: Array
-    points: Array
-    places: Array
-    sizes: Array
+_TEXTS = (
+    f'''@chunk
+def step(shift, slope, width, start, edges, points):
+    """Return how far the normal may go until a line needs a new panel."""
+    steep = abs(slope)
+    if not steep > 0.0:
+        return np.inf
+    # Edges and points are symmetric around zero: a falling line is a rising one, mirrored.
+    at = (shift if slope > 0.0 else -shift) + steep * start
+    wide = {SMOOTHED} * width
+    close = 1e-13 * steep + 4e-16 * abs(at)
+    first = np.searchsorted(edges, at + close, side="right")
+    last = np.searchsorted(edges, at + max(wide, close), side="right")
+    length = edges[min(max(first, last - 1), edges.size - 1)] - at
+    if width > 0.0:
+        after = min(np.searchsorted(points, at + close, side="right"), points.size - 1)
+        ahead = points[after] - at
+        if ahead > 1.5 * wide:
+            length = min(length, max(ahead - wide, ahead * (2.0 / 3.0)))
+        if after > 0:
+            length = min(length, max(wide, 2.0 * (at - points[after - 1])))
+    return length / steep if length > 0.0 else np.inf
+''',
+    '''@driver
+def panels(shift, slope, width, start, end, longest, edges, points, rows, starts, stops):
+    """Fill in the panels of all rows while there is room; return how many there are."""
+    count = 0
+    for row in range(end.size):
+        at, last = start[row], end[row]
+        # A row whose end is no number has one panel without length, which leaves it NaN.
+        more = True
+        while more:
+            length = last - at
+            for line in range(shift.shape[0]):
+                way = step(shift[line, row], slope[line, row], width[line, row], at, edges, points)
+                if way < length:
+                    length = way
+            length /= np.floor(length / longest) + 1.0
+            stop = at + length if at + length < last else last
+            if count < rows.size:
+                rows[count], starts[count], stops[count] = row, at, stop
+            count += 1
+            more = stop < last
+            at = stop
+    return count
+''',
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +122,11 @@ def reaches(deviations: Array, resolved: Resolved) -> Array:
     return np.where((found < FARTHEST) | (ring[:, -1] <= best[:, -1] + LOST), found, np.nan)
 
 
+@cache
+def _source() -> str:
+    return module_source(_TEXTS)
+
+
 def nodes_of(
     lines: list[Line], reach: Array, resolved: Resolved, rule: tuple[Array, Array]
 ) -> tuple[Integers, Array, Array]:
@@ -107,8 +148,7 @@ def nodes_of(
     rows, z, weights : ndarray, shape (nodes,)
         The row that a node belongs to, the value of the normal, and the weight with its density.
     """
-    found = list(_panels(lines, -reach, reach, resolved))
-    rows, start, stop = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    rows, start, stop = _panels(lines, -reach, reach, resolved)
     length = (stop - start)[:, None]
     z = start[:, None] + length * rule[0]
     weights = length * rule[1] * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
@@ -119,44 +159,21 @@ def panels_of(low: float, high: float, width: float, resolved: Resolved) -> Arra
     """Return edges of panels between two values of a variable that is smoothed over a width."""
     ends = np.array([low]), np.array([high])
     line = Line(np.zeros(1), np.ones(1), np.array([width]))
-    return np.array([low, *(stop[0] for _, _, stop in _panels([line], *ends, resolved, np.inf))])
+    return np.array([low, *_panels([line], *ends, resolved, np.inf)[2]])
 
 
 def _panels(
     lines: list[Line], start: Array, end: Array, resolved: Resolved, longest: float = LONGEST
-) -> Iterator[tuple[Integers, Array, Array]]:
-    # A row whose end is no number has one panel without length, which leaves it NaN.
-    rows = np.arange(end.size)
-    while rows.size:
-        length = end - start
-        for line in lines:
-            length = np.minimum(length, _step(line, start, resolved))
-        length /= np.floor(length / longest) + 1
-        stop = np.where(start + length < end, start + length, end)
-        yield rows, start, stop
-        left = stop < end
-        rows, start, end = rows[left], stop[left], end[left]
-        lines = [Line(i.shift[left], i.slope[left], i.width[left]) for i in lines]
-
-
-def _step(line: Line, start: Array, resolved: Resolved) -> Array:
-    """Return how far the normal may go until a line needs a new panel."""
-    edges, points = resolved.edges, resolved.points
-    slope = np.abs(line.slope)
-    # Edges and points are symmetric around zero: a falling line is a rising one, mirrored.
-    at = np.sign(line.slope) * line.shift + slope * start
-    width = SMOOTHED * line.width
-    close = 1e-13 * slope + 4e-16 * np.abs(at)
-    first = np.searchsorted(edges, at + close, side="right")
-    last = np.searchsorted(edges, at + np.maximum(width, close), side="right")
-    top = edges.size - 1
-    step = edges[np.minimum(np.maximum(first, last - 1), top)] - at
-    after = np.minimum(np.searchsorted(points, at + close, side="right"), points.size - 1)
-    ahead = points[after] - at
-    smooth = line.width > 0
-    far = smooth & (ahead > 1.5 * width)
-    step = np.where(far, np.minimum(step, np.maximum(ahead - width, ahead * (2 / 3))), step)
-    behind = np.maximum(width, 2 * (at - points[np.maximum(after - 1, 0)]))
-    step = np.where(smooth & (after > 0), np.minimum(step, behind), step)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((slope > 0) & (step > 0), step / slope, np.inf)
+) -> tuple[Integers, Array, Array]:
+    """Return row, start and stop of all panels, row by row."""
+    along = [
+        np.stack([getattr(line, name) for line in lines]) for name in ("shift", "slope", "width")
+    ]
+    given = (*along, start, end, longest, resolved.edges, resolved.points)
+    run, room = load(_source()).panels, GUESS * end.size
+    while True:
+        rows, starts, stops = np.empty(room, dtype=np.intp), np.empty(room), np.empty(room)
+        count = run(*given, rows, starts, stops)
+        if count <= room:
+            return rows[:count], starts[:count], stops[:count]
+        room = count

@@ -1,0 +1,109 @@
+"""Names of the axes of the arrays that a theory returns.
+
+Hyperparameters given as arrays broadcast to a grid, whose axes come first and are named after the
+hyperparameters; layers, inputs and orders follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.network.quantities import quantity_of
+from resexpand.theory.recursion import Recursion
+
+Array = NDArray[np.float64]
+
+TRAILING = {"inputs": 2, "others": 2}
+"""Hyperparameters whose last axes are no axes of a grid."""
+
+FINAL = frozenset({"kurtosis", "four_point", "K_star", "c", "rho"})
+"""Arrays without an axis of layers, of theories that are no recursions."""
+
+LAYER_AXES = {"final": 0, "trajectory": 1, "layer": 1, "propagator": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """What the axes of the arrays of one evaluation mean.
+
+    Attributes
+    ----------
+    grid : tuple of str
+        A name per axis of the grid: the hyperparameter that varies along it, or ``grid_0``.
+    varied : mapping of str to ndarray
+        Hyperparameters that were given as arrays; they broadcast to the grid.
+    layers : mapping of str to int
+        Number of axes of layers by array, where the theory states it.
+    """
+
+    grid: tuple[str, ...] = ()
+    varied: Mapping[str, Array] = field(default_factory=dict)
+    layers: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, name: str, axes: int) -> tuple[str, ...]:
+        """Return a name per axis of an array.
+
+        Parameters
+        ----------
+        name : str
+            Key of the array.
+        axes : int
+            Number of its axes.
+        """
+        inner = axes - len(self.grid)
+        pairs = name.endswith("_cov")
+        layers = self.layers.get(name, 0 if name in FINAL else 1 + pairs)
+        order = ("order",) if quantity_of(name).lowest == 0 else ("input",)
+        rest = inner - layers
+        if pairs and layers == 2:
+            once = ("layer", *_pair(order[0], rest // 2))
+            return (*self.grid, *once, *(f"{dim}_b" for dim in once))[:axes]
+        named = _pair(order[0], rest) if rest <= 2 else tuple(f"{name}_{k}" for k in range(rest))
+        return (*self.grid, *("layer", "other_layer")[:layers], *named)
+
+
+def axes_of(theory: object, hyperparameters: Mapping[str, Any]) -> Axes:
+    """Return the meaning of the axes of what `evaluate` returns for these hyperparameters.
+
+    Parameters
+    ----------
+    theory : object
+        What was evaluated.
+    hyperparameters : mapping
+        By name, as they were given.
+    """
+    inputs = getattr(theory, "inputs", 1)
+    trailing = TRAILING | ({"K0": 2} if inputs != 1 else {})
+    sizes = {n: np.ndim(value) - trailing.get(n, 0) for n, value in hyperparameters.items()}
+    grid = max(0, *sizes.values()) if sizes else 0
+    varied = {
+        name: np.asarray(hyperparameters[name], dtype=float)
+        for name, size in sizes.items()
+        if size > 0 and name not in trailing and not _is_on_device(hyperparameters[name])
+    }
+    layers = {}
+    if isinstance(theory, Recursion):
+        layers = {o.name: LAYER_AXES[o.kind] for o in theory.outputs}
+    return Axes(tuple(_grid_name(axis, grid, varied) for axis in range(grid)), varied, layers)
+
+
+def _grid_name(axis: int, grid: int, varied: Mapping[str, Array]) -> str:
+    """Return the first hyperparameter that varies along an axis alone."""
+    for name, array in varied.items():
+        before = grid - array.ndim
+        if [k + before for k, size in enumerate(array.shape) if size > 1] == [axis]:
+            return name
+    return f"grid_{axis}"
+
+
+def _pair(name: str, axes: int) -> tuple[str, ...]:
+    return (name, f"other_{name}")[:axes]
+
+
+def _is_on_device(value: Any) -> bool:
+    return hasattr(value, "__cuda_array_interface__")

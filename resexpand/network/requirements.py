@@ -1,0 +1,91 @@
+"""Requirements of theories: common errors for networks outside of what a theory is derived for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resexpand.errors import UnsupportedError
+from resexpand.network.resnet import ResNet
+from resexpand.network.steps import Step
+
+
+def require_plain(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories of unit skips, contractions and maps with a law.
+
+    Raises
+    ------
+    UnsupportedError
+        If a map has parameters or averages of its own, or the stream a factor.
+    """
+    require_laws((*net.branch.steps, *net.head, *net.post), asked)
+    require_sums(net, asked)
+
+
+def require_sums(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories of streams that blocks add to, and do nothing else.
+
+    Raises
+    ------
+    UnsupportedError
+        If the stream has a factor or a normalisation, operations draw noise, or weights are
+        correlated between layers.
+    """
+    require_independent_layers(net, asked)
+    require_no_noise((*(step for branch in net.kinds for step in branch.steps), *net.head), asked)
+    if net.skip != 1 or net.post_norm is not None:
+        setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
+        raise UnsupportedError(
+            f"{asked} of a network with {setting}",
+            "it is derived for blocks that add to the stream",
+            "kernel(), response() and sample() take it as it is",
+        )
+
+
+def require_independent_layers(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories in which a layer does not know the weights of another.
+
+    Raises
+    ------
+    UnsupportedError
+        If weights are correlated between layers.
+    """
+    if net.layers is not None:
+        raise UnsupportedError(
+            f"{asked} of a network with layers={net.layers!r}",
+            "it is derived for weights that are independent between layers",
+            "kernel(), gradient_moments() and sample() take it as it is",
+        )
+
+
+def require_no_noise(steps: Sequence[Step], asked: str) -> None:
+    """Raise the common error of theories without noise.
+
+    Raises
+    ------
+    UnsupportedError
+        If a map draws noise, such as the masks of a dropout.
+    """
+    for step in steps:
+        if not step.contracts and step.op.noise:
+            raise UnsupportedError(
+                f"{asked} of a branch with {step.op!r}",
+                f"it is derived without the noise that {step.op.kind} draws",
+                "kernel(), response() and sample() take it; net.evaluation() has no noise",
+            )
+
+
+def require_laws(steps: Sequence[Step], asked: str) -> None:
+    """Raise the common error of theories that need a law of every map.
+
+    Raises
+    ------
+    UnsupportedError
+        If a map has parameters or averages of its own.
+    """
+    for step in steps:
+        if not step.contracts and step.label is None:
+            raise UnsupportedError(
+                f"{asked} of a branch with {step.op!r}",
+                f"the operation {step.op.kind} states no law for it",
+                "kernel(), response() and sample() take it as it is",
+            )
