@@ -44,11 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _recursion_command(arguments: argparse.Namespace) -> None:
     wanted = request(arguments)
     recursion = derive(arguments, wanted)
-    compute = _with_history if isinstance(recursion, LayerKernel) else _compiled
-    answers = [
-        _answer(depth, values)
-        for depth, values in compute(recursion, arguments.target, wanted).items()
-    ]
+    if isinstance(recursion, LayerKernel):
+        found = _with_history(recursion, arguments.target, wanted)
+    else:
+        found = _compiled(recursion, arguments.target, wanted)
+    answers = [_answer(depth, values) for depth, values in found.items()]
     equations = formulas(recursion)
     if arguments.json:
         _record(arguments, wanted, equations, recursion, answers)
@@ -68,7 +68,7 @@ def _compiled(recursion: Recursion, target: Any, wanted: Request) -> dict[int, V
 def _with_history(theory: LayerKernel, target: Any, wanted: Request) -> dict[int, Values]:
     """Return the values by depth where layers are correlated."""
     names = ["K", "C"] if theory.follows == "kernel" else None
-    how = {"target": target, "outputs": names}
+    how: dict[str, Any] = {"target": target, "outputs": names}
     return {
         depth: evaluate(theory, **how, depth=depth, **wanted.keywords()) for depth in wanted.depths
     }

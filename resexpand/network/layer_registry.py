@@ -46,6 +46,7 @@ class LayerMatrix(LayerLaw):
         self.__dict__["_key"] = self.entries.tobytes()
 
     entries: Array
+    _key: bytes
 
     @property
     def is_normalised(self) -> bool:

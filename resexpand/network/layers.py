@@ -129,7 +129,7 @@ class FractionalBrownian(LayerLaw):
         if self.generator == 0:
             return exact
         circulant = np.concatenate([exact, [0.0], exact[:0:-1]])
-        spectrum = np.fft.rfft(circulant).real
+        spectrum: Array = np.fft.rfft(circulant).real
         spectrum[-1] = spectrum[0]
         drawn: Array = np.fft.irfft(np.maximum(spectrum, 0.0), 2 * depth)[
             np.arange(count) % (2 * depth)
@@ -138,7 +138,8 @@ class FractionalBrownian(LayerLaw):
 
 
 def _rbf(a: float, k: Array) -> Array:
-    return np.exp(-a * k**2)
+    found: Array = np.exp(-a * k**2)
+    return found
 
 
 def _cosine(a: float, k: Array) -> Array:
@@ -153,9 +154,9 @@ def _rbf_increments(a: float, k: Array) -> Array:
     one of small terms.
     """
     if a > 0.5:
-        direct = _rbf(a, k) - (_rbf(a, k + 1) + _rbf(a, k - 1)) / 2
-        return direct / -np.expm1(-a)
-    least = -np.expm1(-a)
+        direct: Array = _rbf(a, k) - (_rbf(a, k + 1) + _rbf(a, k - 1)) / 2
+        return direct / float(-np.expm1(-a))
+    least = float(-np.expm1(-a))
     level = least * (np.exp(-a * k * (k - 2)) + np.exp(-a * k * (k + 2))) / 2
     bend = np.exp(-a * k * (k - 2)) * np.expm1(-2 * a * k) ** 2 / 2
     found: Array = (level - bend) / least

@@ -37,9 +37,11 @@ from resexpand.errors import UnsupportedError
 from resexpand.gaussian.quadrature import Resolution, panel_rule
 from resexpand.theory.layer_kernel import FACTORS, LAYERS, LayerKernel
 from resexpand.theory.mean_field import kernel as kernel_of
-from resexpand.theory.response import response
+from resexpand.theory.response import ResponseKind, response
 
 Array = NDArray[np.float64]
+
+RESOLUTIONS: tuple[Resolution, ...] = ("fine", "coarse")
 
 OUTPUTS = {
     "kernel": ("K", "K_layers", "C"),
@@ -174,7 +176,7 @@ def evaluate_layer_kernel(
         layers = law.at([given[s] for s in symbols])
         c = np.ascontiguousarray(layers.covariance(point.depth, further=1))
         runs = []
-        for accuracy in ("fine", "coarse")[: 1 + bool(found.quadratures)]:
+        for accuracy in RESOLUTIONS[: 1 + bool(found.quadratures)]:
             history = _history(theory, point, place, given, c, run, found.rules(accuracy))
             runs.append(_read(theory, history, given, names))
         for name in names:
@@ -319,7 +321,7 @@ def _followed(slopes: Array, scales: Array) -> Array:
 
 def _read_outs(theory: LayerKernel, kernel: Array, given: dict[sp.Symbol, float]) -> Array:
     """Return the response of a read-out behind each layer to that layer."""
-    kind = "variance" if theory.follows == "variance" else "tangent"
+    kind: ResponseKind = "variance" if theory.follows == "variance" else "tangent"
     found = _behind(theory, partial(response, kind=kind), "eta", kernel, given)
     value: Array = np.broadcast_to(found, kernel.shape)
     return value

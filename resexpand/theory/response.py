@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import sympy as sp
 
@@ -35,7 +35,7 @@ from resexpand.theory.differentiation import (
     vanishing_tangents,
 )
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.layer_kernel import LayerKernel, layer_kernel
+from resexpand.theory.layer_kernel import layer_kernel
 from resexpand.theory.mean_field import (
     conditional_kernel,
     kernel,
@@ -49,7 +49,7 @@ from resexpand.theory.recursion import Output, Recursion
 ResponseKind = Literal["variance", "covariance", "tangent"]
 
 
-def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion | LayerKernel:
+def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
     """Derive a response function.
 
     Parameters
@@ -96,7 +96,8 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion | LayerK
     if net.layers is not None:
         if kind == "covariance":
             require_independent_layers(net, "the covariance response")
-        return layer_kernel(net, kind)
+        found: Any = layer_kernel(net, kind)
+        return cast(Recursion, found)
     return {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
 
 

@@ -23,10 +23,10 @@ from resexpand.montecarlo.loops.columns import Biased, Columns, Place, clear_row
 from resexpand.montecarlo.loops.dense import Linear, ReadOut, clear_from, workspace
 from resexpand.montecarlo.loops.dense import dense_sampler as independent_sampler
 from resexpand.montecarlo.loops.function_space import Law
+from resexpand.montecarlo.loops.products import products_by_tiles
 from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import DENSE_FIRST, stream_word
 from resexpand.montecarlo.weights.entries import Entries
-from resexpand.montecarlo.weights.products import products_by_tiles
 
 __all__ = ["dense_sampler", "workspace"]
 

@@ -18,10 +18,10 @@ from resexpand.montecarlo.loops.dense import clear_from
 from resexpand.montecarlo.loops.dense_transpose import Transpose
 from resexpand.montecarlo.loops.dense_transpose import dense_transpose as independent_transpose
 from resexpand.montecarlo.loops.function_space import Law
+from resexpand.montecarlo.loops.products import TILE, left_products_by_tiles
 from resexpand.montecarlo.random.normals import BLOCK
 from resexpand.montecarlo.random.streams import DENSE_FIRST, stream_word
 from resexpand.montecarlo.weights.entries import Entries
-from resexpand.montecarlo.weights.products import TILE, left_products_by_tiles
 
 
 @inlined
