@@ -7,7 +7,7 @@ small, or the reverse: far out one tail of Student's statistic is many times too
 takes out what skewness may explain, with Hall's transformation
 (`resexpand.montecarlo.statistics.intervals`). A sample that has not seen its tail shows too little
 of its skewness: that is why the skewness is taken half as large again, and why the other side gains
-nothing from it. What this does to the level and to the power of a verdict is measured in
+nothing from it. The effect on the level and on the power of a verdict is measured in
 ``numerics/verdict_level.py``.
 """
 

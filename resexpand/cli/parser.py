@@ -105,6 +105,12 @@ def _network(parser: argparse.ArgumentParser) -> None:
         "'Smooth(rbf, 0.01)', 'Markov(0.5)', or a .npy or .csv file with the matrix "
         "(default: independent)",
     )
+    group.add_argument(
+        "--positions",
+        metavar="P",
+        help="positions of every input, 16 or 4x4, for branches with 'Conv[-1 0 1](2, 0)'; K0 is "
+        "then the matrix of all columns",
+    )
     branch.add_argument(
         "--activation",
         metavar="NAME",
@@ -159,6 +165,7 @@ def _response(commands: Any) -> None:
         "Response function: how a change of the input kernel travels.",
     )
     kind_of_response(parser)
+    _one_width(parser, "mean and standard deviation of the response to order 1/N")
     _target(parser)
 
 
@@ -170,7 +177,12 @@ def _optimal_scale(commands: Any) -> None:
         "Residual scale at which the response is largest, or why there is none.",
     )
     kind_of_response(parser)
+    _one_width(parser, "how far this width moves the optimum to order 1/N")
     _target(parser)
+
+
+def _one_width(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--width", metavar="N", help=f"neurons per layer: {what}")
 
 
 def _one_loop(commands: Any) -> None:

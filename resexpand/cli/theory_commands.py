@@ -11,6 +11,7 @@ import numpy as np
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import Array, Column, grid_table, layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
+from resexpand.cli.values import integer
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError
@@ -24,8 +25,9 @@ from resexpand.theory.response import response
 
 Answer = dict[str, Any]
 
-_OVER_LAYERS = ("K", "C", "chi_0")
-_AT_THE_END = ("eta", "K_star", "c", "rho")
+_OVER_LAYERS: tuple[str, ...] = ("K", "C", "chi_0", "chi_0_mean", "chi_0_deviation")
+_OVER_LAYERS += ("tangent_mean", "tangent_deviation", "eta_layers_mean", "eta_layers_deviation")
+_AT_THE_END = ("eta", "eta_mean", "eta_deviation", "K_star", "c", "rho", "rho_shift", "rho_width")
 # C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
 _HEADINGS = {"C": "C(l+1)"}
 
@@ -44,40 +46,43 @@ def run(arguments: argparse.Namespace) -> int:
 def _recursion_command(arguments: argparse.Namespace) -> None:
     wanted = request(arguments)
     recursion = derive(arguments, wanted)
-    if isinstance(recursion, LayerKernel):
-        found = _with_history(recursion, arguments.target, wanted)
+    names = shown_outputs(recursion)
+    width = _width(arguments)
+    if width or wanted.options["positions"] or isinstance(recursion, LayerKernel):
+        chosen = {"outputs": names} if isinstance(recursion, LayerKernel) else {}
+        how = {"target": arguments.target, **chosen, **wanted.keywords(), **width}
+        whole = [evaluate(recursion, depth=depth, **how) for depth in wanted.depths]
     else:
-        found = _compiled(recursion, arguments.target, wanted)
-    answers = [_answer(depth, values) for depth, values in found.items()]
+        routine = compile_routine(recursion, arguments.target, names)
+        whole = [routine(depth=depth, **wanted.keywords()) for depth in wanted.depths]
+    answers = [_answer(depth, values) for depth, values in zip(wanted.depths, whole, strict=True)]
     equations = formulas(recursion)
     if arguments.json:
         _record(arguments, wanted, equations, recursion, answers)
         return
-    head(recursion.title, equations, recursion.neglects)
+    head(recursion.title, equations, "O(1/N^2)" if width else recursion.neglects)
     _show_all(answers, wanted)
 
 
-def _compiled(recursion: Recursion, target: Any, wanted: Request) -> dict[int, Values]:
-    """Return the values by depth."""
+def shown_outputs(recursion: Recursion | LayerKernel) -> list[str] | None:
+    """Return the outputs that are shown."""
+    if isinstance(recursion, LayerKernel):
+        return ["K", "C"] if recursion.follows == "kernel" else None
     # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
-    names = [output.name for output in recursion.outputs if output.kind != "propagator"]
-    routine = compile_routine(recursion, target, names)
-    return {depth: routine(depth=depth, **wanted.keywords()) for depth in wanted.depths}
+    return [output.name for output in recursion.outputs if output.kind != "propagator"]
 
 
-def _with_history(theory: LayerKernel, target: Any, wanted: Request) -> dict[int, Values]:
-    """Return the values by depth where layers are correlated."""
-    names = ["K", "C"] if theory.follows == "kernel" else None
-    how: dict[str, Any] = {"target": target, "outputs": names}
-    return {
-        depth: evaluate(theory, **how, depth=depth, **wanted.keywords()) for depth in wanted.depths
-    }
+def _width(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the width as a keyword, if one is given."""
+    given = getattr(arguments, "width", None)
+    return {} if given is None else {"width": integer(given, "--width")}
 
 
-def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion | LayerKernel:
+def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
     """Return the recursion that the command asks for, its depth a symbol."""
     if arguments.command == "kernel":
-        return kernel(wanted.net(), inputs=2 if wanted.pairs else 1)
+        found: Recursion = kernel(wanted.net(), inputs=wanted.columns)
+        return found
     return response(wanted.net(), kind=arguments.kind)
 
 
@@ -99,7 +104,10 @@ def _optimal_scale_command(arguments: argparse.Namespace) -> None:
         depth: optimal_scale(wanted.net(depth), kind=arguments.kind) for depth in wanted.depths
     }
     answers = [
-        _answer(depth, evaluate(optimum, target=arguments.target, **wanted.keywords()))
+        _answer(
+            depth,
+            evaluate(optimum, target=arguments.target, **wanted.keywords(), **_width(arguments)),
+        )
         for depth, optimum in optima.items()
     ]
     first = optima[wanted.depths[0]]

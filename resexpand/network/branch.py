@@ -52,6 +52,12 @@ class Branch:
         pairs = zip(self.ops, values, strict=True)
         return Branch(*(op.with_values(tuple(own)) for op, own in pairs))
 
+    def placed(self, positions: tuple[int, ...]) -> Branch:
+        """Return the branch of a network with these positions."""
+        if not any(op.over == "positions" for op in self.ops):
+            return self
+        return Branch(*(op.placed(positions) for op in self.ops))
+
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The operations with their places and names: what theory, samplers and printers read."""

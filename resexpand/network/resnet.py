@@ -12,24 +12,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import pairwise
 
 import sympy as sp
 
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.network.branch import Branch, is_many
+from resexpand.network.checks import (
+    ARGUMENTS,
+    check_blocks,
+    check_head,
+    check_layers,
+    check_names,
+    check_positions,
+    check_post_norm,
+    split_read_out,
+)
 from resexpand.network.depth import depth_from, scales_of, scales_per_block
-from resexpand.network.ends import check_post_norm, split_read_out
 from resexpand.network.layer_registry import layer_law
 from resexpand.network.layers import LayerLaw
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
+from resexpand.network.positions import positions_of
 from resexpand.network.shapes import Shapes, named, shapes_of
 from resexpand.network.steps import Step, head_of, opening_of, without_noise
-
-ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
-"""Names of arguments that take no hyperparameter."""
 
 __all__ = ["ARGUMENTS", "Branch", "ResNet"]
 
@@ -61,6 +67,9 @@ class ResNet:
     post_norm : Map, optional
         Normalisation of the stream behind every block, ``h^l = norm(skip h^{l-1} + rho (...))``:
         `LayerNorm`, `RMSNorm`, or another map that is linear given its averages.
+    positions : int or tuple of int, optional
+        Positions of every input (pixels of a row, tokens), or ``(rows, columns)`` of an image:
+        needed by operations that couple them, such as `Conv`. All others act on each by itself.
     layers : LayerLaw or array_like, shape (L, L), optional
         Covariance of weights between the blocks: a law of `resexpand.network.layers`, or a matrix.
         Blocks are independent by default.
@@ -87,6 +96,7 @@ scale=3/10, depth=20)
     head_ops: tuple[Operation, ...] | None
     skip: sp.Expr
     post_norm: Map | None
+    positions: tuple[int, ...]
     layers: LayerLaw | None
 
     def __init__(
@@ -99,13 +109,17 @@ scale=3/10, depth=20)
         read_out: Linear | Sequence[Operation] | None = None,
         skip: object = 1,
         post_norm: Map | None = None,
+        positions: int | tuple[int, ...] | None = None,
         layers: object = None,
     ):
         branches = tuple(branch) if isinstance(branch, list | tuple) else (branch,)
         for each in branches or (branch,):
             if not isinstance(each, Branch):
                 raise DescriptionError(f"branch {each!r}", "it is not a Branch", "use Branch(...)")
+        shape = positions_of(positions)
+        branches = tuple(branch.placed(shape) for branch in branches)
         head, last = split_read_out(read_out)
+        head = None if head is None else tuple(op.placed(shape) for op in head)
         for name, op in (("read_in", read_in), ("read_out", last)):
             if op is not None and not isinstance(op, Linear):
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
@@ -120,11 +134,14 @@ scale=3/10, depth=20)
         set_field(self, "head_ops", head)
         set_field(self, "skip", hyperparameter(skip, "skip"))
         set_field(self, "post_norm", post_norm)
+        set_field(self, "positions", shape)
         set_field(self, "layers", layer_law(layers))
         check_post_norm(post_norm)
-        _check_blocks(self)
-        _check_head(self)
-        _check_names(self)
+        check_positions(self)
+        check_blocks(self)
+        check_layers(self)
+        check_head(self)
+        check_names(self)
 
     @cached_property
     def kinds(self) -> tuple[Branch, ...]:
@@ -239,6 +256,7 @@ scale=3/10, depth=20)
             read_out=None if self.read_out is None else (*(self.head_ops or ()), self.read_out),
             skip=self.skip,
             post_norm=self.post_norm,
+            positions=self.positions or None,
             layers=self.layers,
         )
 
@@ -290,64 +308,10 @@ scale=3/10, depth=20)
         fields += [f"{name}={value}" for name, value in ends if value is not None]
         fields += [f"skip={self.skip}"] if self.skip != 1 else []
         fields += [f"post_norm={self.post_norm}"] if self.post_norm is not None else []
+        shape = self.positions[0] if len(self.positions) == 1 else self.positions
+        fields += [f"positions={shape}"] if self.positions else []
         fields += [f"layers={self.layers}"] if self.layers is not None else []
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:
         return in_notebook(self)
-
-
-def _check_blocks(net: ResNet) -> None:
-    """Raise if the kinds of blocks cannot follow each other."""
-    if len(net.kinds) > 1 and not net.depth.is_Integer:
-        raise DescriptionError(
-            f"{len(net.kinds)} kinds of blocks at depth {net.depth}",
-            "which block comes last depends on the depth",
-            "give the depth as a number",
-        )
-    if net.layers is not None:
-        net.layers.check_depth(net.depth)
-        if len(net.kinds) > 1:
-            raise UnsupportedError(
-                f"layers={net.layers!r} of {len(net.kinds)} kinds of blocks",
-                "weights of different kinds have no covariance",
-                "give one Branch, with one value per parameter",
-            )
-    for branch in net.kinds:
-        curved = any(not step.op.is_linear for step in branch.opening)
-        if curved and not net.is_gaussian:
-            raise UnsupportedError(
-                f"{branch!r} behind a branch that ends in an activation, or a shift of the stream",
-                "an activation would act on a stream that is not Gaussian at infinite width",
-                "begin or end the branches with a Linear()",
-            )
-
-
-def _check_head(net: ResNet) -> None:
-    """Raise if no theory knows the maps in front of the read-out."""
-    curved = [isinstance(op, Map) and not op.is_linear for op in net.head_ops or ()]
-    if sum(curved) > net.is_gaussian:
-        raise UnsupportedError(
-            f"a read-out of {', '.join(map(repr, net.head_ops or ()))}",
-            "an activation would act on what is not Gaussian at infinite width",
-            "give one activation, behind a branch that ends in a Linear()",
-        )
-
-
-def _check_names(net: ResNet) -> None:
-    """Raise if two symbols share a name, or one has that of an argument: values go by name."""
-    names = sorted(symbol.name for symbol in net.free_symbols)
-    words = [*ARGUMENTS.intersection(names), *(["depth"] if "depth" in names else [])]
-    if words and str(net.depth) != words[0]:
-        raise DescriptionError(
-            f"a symbol called {words[0]}",
-            "a value is given by name, and calls have an argument of this name",
-            f"rename it, for instance {words[0]}_value",
-        )
-    twice = [a for a, b in pairwise(names) if a == b]
-    if twice:
-        raise DescriptionError(
-            f"two different symbols called {twice[0]}",
-            "a value is given by name, and they differ in their assumptions",
-            "use one SymPy symbol for both (the defaults are in resexpand.conventions)",
-        )

@@ -58,7 +58,7 @@ class Psi:
     law : Activation
         The function, or its mean over masks.
     draws : tuple of (Activation, float)
-        What masks make of it and how likely, if there are any.
+        Outcomes of the masks with their probabilities, if there are any.
     constant : float
         Mean square of the draws that are constants, such as zero.
     """

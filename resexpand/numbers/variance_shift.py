@@ -91,8 +91,9 @@ def variance_shift(net: ResNet, **hyperparameters: Any) -> tuple[Shift, ...]:
     HyperparameterError, KernelError
         If numbers are missing or are arrays, inputs are not exchangeable, or a variance vanishes.
     UnsupportedError
-        If weights are correlated between layers, an operation averages over neurons, noise is shared between inputs or between neurons,
-        or masks at the end of a branch are met by a further block.
+        If weights are correlated between layers, an operation averages over neurons, noise is
+        shared between inputs or between neurons, or masks at the end of a branch are met by a
+        further block.
 
     References
     ----------
@@ -148,7 +149,7 @@ def _through(
     net: ResNet, block: int, stream: Batch, point: Point, found: list[Shift]
 ) -> Batch | Channels:
     """Take a layer through a branch; note what every normalisation meets."""
-    ops = [with_numbers(op, point) for op in net.block(block).ops]
+    ops = [with_numbers(op, point.symbols) for op in net.block(block).ops]
     out: Batch | Channels = stream
     for step in steps_of(ops):
         layer = Channels.of(out) if isinstance(out, Batch) else out

@@ -87,7 +87,7 @@ def dense_sampler(
                 if law[1] > 0.0:
                     add_bias(target, biased, width, factor, law[1], at, operation, scratch[1])
                 word = stream_word(j + 1, DENSE_FIRST + 2 * operation)
-                words = (key0, key1, word, draw)
-                add_products(source, target, unit * factor, width, words, scratch[0])
+                sizes, words = (width, width), (key0, key1, word, draw)
+                add_products(source, target, unit * factor, sizes, words, scratch[0])
 
     return linear, read_out

@@ -62,8 +62,8 @@ def dense_transpose(
             if factor != 0.0:
                 clear_rows(term)
                 word = stream_word(j + 1, DENSE_FIRST + 2 * operation)
-                words = (key0, key1, word, draw)
-                add_left_products(gradients, term, width, words, scratch[2 * inputs])
+                sizes, words = (width, width), (key0, key1, word, draw)
+                add_left_products(gradients, term, sizes, words, scratch[2 * inputs])
                 for a in range(inputs):
                     for turn in range(lane_share(width)):
                         i = lane_entry(turn)

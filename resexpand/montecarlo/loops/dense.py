@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, loop_for, whole
 from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
-from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, meets_bias
+from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, entries_met, meets_bias
 from resexpand.montecarlo.loops.function_space import Law
 from resexpand.montecarlo.loops.products import TILE, products_by_tiles
 from resexpand.montecarlo.random.normals import BLOCK, fill_normals
@@ -105,11 +105,12 @@ def dense_sampler(
         """
         key0, key1, layer, draw = place
         unit = math.sqrt(law[0] / width)
+        size = entries_met(source, target.shape[1], width)
         # Weights come in blocks of four; zeros make those beyond N harmless.
-        clear_from(source, width)
+        clear_from(source, size)
         write_bias(target, biased, width, law[1], place, operation, scratch[1])
         word = stream_word(layer, DENSE_FIRST + 2 * operation)
-        add_products(source, target, unit, width, (key0, key1, word, draw), scratch[0])
+        add_products(source, target, unit, (width, size), (key0, key1, word, draw), scratch[0])
 
     @loop_for(entries)
     def read_out(

@@ -30,9 +30,9 @@ def layer_factor(c: Array) -> Array:
     if kept.all():
         found: Array = np.linalg.cholesky(c)
         return found
-    columns = (vectors[:, kept] * np.sqrt(values[kept]))[:, ::-1]
+    columns: Array = (vectors[:, kept] * np.sqrt(values[kept]))[:, ::-1]
     # The sign of an eigenvector depends on the machine: its first entry that counts is positive.
     counts = np.abs(columns) > 1e-6 * np.abs(columns).max(axis=0, initial=0.0)
     first = columns[counts.argmax(axis=0), np.arange(columns.shape[1])]
-    signed: Array = np.ascontiguousarray(columns * np.sign(first))
-    return signed
+    signed = columns * np.sign(first)
+    return np.ascontiguousarray(signed, dtype=np.float64)

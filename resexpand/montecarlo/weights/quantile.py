@@ -87,7 +87,7 @@ def quantile_law(expression: sp.Expr, *, variance: float | None = None) -> Weigh
     expression : sympy.Expr
         Q in exactly one symbol, which runs from 0 to 1. Its scale is of no importance.
     variance : float, optional
-        What you believe its variance is; checked.
+        Its variance as you know it; checked.
 
     Raises
     ------
