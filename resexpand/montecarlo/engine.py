@@ -8,13 +8,14 @@ gives the same rows bit by bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.codegen.slots import addresses
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet
@@ -43,7 +44,7 @@ from resexpand.montecarlo.random.philox import split_seed
 from resexpand.montecarlo.random.streams import LARGEST_BRANCH
 from resexpand.montecarlo.runs.plan import Chunk, together
 from resexpand.montecarlo.source.blocks import Blocks
-from resexpand.montecarlo.source.sampler import sampler_source
+from resexpand.montecarlo.source.sampler import sampler_text
 from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.first_order import FirstOrder, first_order
 from resexpand.montecarlo.statistics.histogram import Counts
@@ -75,12 +76,15 @@ class Sampler:
         The generated module.
     first_order : FirstOrder or None
         The network at infinite width, if observables are controlled by the control network.
+    maps : mapping
+        Functions that the generated module calls by address, by name.
     """
 
     spec: SamplerSpec
     layout: Layout
     text: Any
     first_order: FirstOrder | None = None
+    maps: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def net(self) -> ConcreteNet:
@@ -210,7 +214,10 @@ class Sampler:
             return drawn
         sites = {site: np.zeros((draws, *shape)) for site, shape in shapes.items()}
         memory = aligned_row(self._memory)
-        self.text.draw_networks(first, draws, *keys, *self._given, memory, blocks, *sites.values())
+        given = (first, draws, *keys, *self._given, memory, blocks, *sites.values())
+        draw, slots = self.text.draw_networks, getattr(self.text, "slots", None)
+        where = () if slots is None else (addresses(draw, slots, self.maps, given),)
+        draw(*where, *given)
         return sites
 
     def _shapes(self, wanted: set[str]) -> dict[str, Shape]:
@@ -261,13 +268,14 @@ def make_sampler(spec: SamplerSpec) -> Sampler:
     kernel = np.array(spec.kernel)
     layout.matrix(kernel)  # a kernel at which a group cannot start is refused now
     library.open()
+    control = first_order(branch, net, kernel, blocks.head) if spec.control else None
     law = spec.law if net.layers is None else CORRELATED
-    return Sampler(
-        spec,
-        layout,
-        load(sampler_source(blocks, spec.method, layout, law, spec.target)),
-        first_order(branch, net, kernel, blocks.head) if spec.control else None,
-    )
+    text = sampler_text(blocks, spec.method, layout, law, spec.target)
+    if spec.target != "cpu":
+        return Sampler(spec, layout, load(text.whole(spec.target)), control)
+    driver, maps = text.divided()
+    functions = {name: value for each in map(load, maps) for name, value in vars(each).items()}
+    return Sampler(spec, layout, load(driver), control, functions)
 
 
 def _askers(observables: Sequence[Observable]) -> dict[type[ColumnGroup], str]:

@@ -88,11 +88,6 @@ class Branch:
         return (*(step.op for step in self.opening), linear)
 
     @property
-    def reads_activation(self) -> bool:
-        """Whether the branch applies a map to the stream itself."""
-        return bool(self.opening)
-
-    @property
     def is_gaussian(self) -> bool:
         """Whether the branch is a centred Gaussian at infinite width, given noise of whole blocks.
 

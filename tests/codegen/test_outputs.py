@@ -21,6 +21,7 @@ from resexpand import (
     optimal_scale,
     order_profile,
     response,
+    tangent_kernel,
     weight_scaling,
 )
 from resexpand.codegen import memory
@@ -32,11 +33,15 @@ ERF = ResNet(Branch(Activation("erf"), Linear(1.5, 0.1)), scale=sp.Symbol("rho")
 MASKED = ResNet(Branch(Activation("relu"), Dropout(0.5), Linear(2, 0)), scale=1, depth=2)
 BATCHED = ResNet(Branch(BatchNorm(), Activation("relu"), Linear(2, 0)), scale=1, depth=2)
 ALIKE = 0.8 * np.eye(4) + 0.2
+DEEP = ResNet(RELU.branch, scale=0.3, depth=2, read_in=Linear(1, 0), read_out=Linear(1, 0))
 
 THEORIES = {
     "kernel": (kernel(RELU), ["C"], {}),
     "gradients": (gradient_moments(RELU), ["gradient"], {}),
     "kernel of gradients": (gradient_moments(RELU), ["K"], {}),
+    "gradients at a width": (gradient_moments(RELU), ["ratio_mean"], {"width": 100}),
+    "response at a width": (response(RELU), ["eta_deviation"], {"width": 100}),
+    "tangent kernel": (tangent_kernel(DEEP), ["NTK"], {"K0": ALIKE}),
     "masks": (weight_scaling(MASKED), ["error"], {}),
     "batch": (kernel(BATCHED, "batch"), ["C"], {"K0": ALIKE}),
     "gradients of a batch": (gradient_moments(BATCHED), ["gradient"], {"K0": ALIKE}),

@@ -183,6 +183,7 @@ class Gradients(ColumnGroup):
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
         overlaps = [WRITE_OVERLAPS] if self.overlapped else []
+        # A map over a batch or over positions couples columns: all go back together.
         if op.over != "neurons":
             count, name = "columns.shape[0]", f"phi_{j}_back"
             given = (f"gradients_{j}", "kept, columns", count, name, _gradient(op), op)
@@ -211,6 +212,7 @@ class Gradients(ColumnGroup):
         UnsupportedError
             If the sampler has no transpose.
         """
+        # The transpose must redraw, or condition on, the very weights of the forward pass.
         if module not in NAMES:
             raise UnsupportedError(
                 "gradients of networks with weights of this law",
@@ -235,6 +237,7 @@ class Gradients(ColumnGroup):
 
     def epilogue(self, blocks: Blocks, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""
+        # The way back passes the same operations in reverse order.
         block = blocks.chosen(["\n".join(map(_line, reversed(steps))) for steps in blocks.shapes])
         post = blocks.chosen(
             [f"{'':12}{_back_line(step, 'layer - 1', 'p')}" for step in blocks.post] or [""]
@@ -264,6 +267,7 @@ class Gradients(ColumnGroup):
 
 def _turned_back(j: int, op: Map) -> MapCall:
     """Return the call of the transposed map; `value` is the whole statement."""
+    # A function of one neuron has a diagonal Jacobian: its transpose multiplies by the slope.
     if op.is_function:
         slope = slope_call(j, op, "u")
         return replace(slope, value=f"g[i] *= {slope.value}")

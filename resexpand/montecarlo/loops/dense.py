@@ -59,6 +59,7 @@ def write_bias(
         word = stream_word(layer, DENSE_FIRST + 2 * operation + 1)
         fill_normals(key0, key1, np.uint64(0), word, draw, bias, width)
     for c in range(target.shape[0]):
+        # The products are added to the target: columns without a bias start from zeros.
         drawn = meets_bias(c, biased) and constant > 0.0
         for turn in range(lane_share(target.shape[1])):
             i = lane_entry(turn)
@@ -126,6 +127,7 @@ def dense_sampler(
         inputs, width = size
         weights, bias = scratch[0], scratch[1]
         zero, word = np.uint64(0), stream_word(layer, READ_OUT_WEIGHTS)
+        # Weights and bias have streams of their own: either can change without the other.
         fill_vector(key0, key1, zero, word, draw, weights, width)
         fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, SINGLE)
         for a in range(inputs):

@@ -73,6 +73,7 @@ def products_by_tiles(entries: Callable[..., Entries]) -> Products:
             # A contiguous array of its own: strides known only at run time keep the loop scalar.
             weights = shaped(scratch, (BLOCK, tile))
             for block in range((size + BLOCK - 1) // BLOCK):
+                # A tile stays in the first-level cache while all columns use it.
                 fill_rows(key0, key1, np.uint64(block), row, c2, c3, weights)
                 add_block(source, target, unit, block, row, weights)
 
@@ -92,6 +93,7 @@ def products_by_rows(entries: Callable[..., Entries]) -> Products:
         blocks, count = (size + BLOCK - 1) // BLOCK, source.shape[0]
         for turn in range(lane_share(width)):
             i = lane_entry(turn)
+            # The sum of the first column stays in a register; the others go through memory.
             row, first, total = np.uint64(i), source[0], 0.0
             for block in range(blocks):
                 w0, w1, w2, w3 = entries(*philox4x32(np.uint64(block), row, c2, c3, key0, key1))
@@ -125,6 +127,7 @@ def left_products_by_tiles(entries: Callable[..., Entries]) -> Products:
             for block in range((size + BLOCK - 1) // BLOCK):
                 fill_rows(key0, key1, np.uint64(block), row, c2, c3, weights)
                 for a in range(gradients.shape[0]):
+                    # Rows of the tile are summed first; the tiles then follow in order.
                     for p in range(BLOCK):
                         share = dot(weights[p], gradients[a, row : row + tile], tile)
                         result[a, BLOCK * block + p] += share
@@ -145,6 +148,7 @@ def left_products_by_rows(entries: Callable[..., Entries]) -> Products:
         for turn in range(lane_share((size + BLOCK - 1) // BLOCK)):
             block = lane_entry(turn)
             number, k = np.uint64(block), BLOCK * block
+            # A lane owns four entries of the result, so that no two lanes add to one number.
             s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
             for i in range(width):
                 row, p = np.uint64(i), gradients[0, i]
