@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
+    from resexpand.numbers.pooled_dropout import pooled_dropout
     from resexpand.numbers.predict import predict
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
@@ -110,6 +111,7 @@ _HOMES = {
     "predict": "resexpand.numbers.predict",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
+    "pooled_dropout": "resexpand.numbers.pooled_dropout",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
@@ -167,6 +169,7 @@ __all__ = [
     "optimal_scale",
     "order_profile",
     "parse_expression",
+    "pooled_dropout",
     "post_ln",
     "pre_ln",
     "predict",

@@ -131,14 +131,17 @@ def _network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--read-out-variance", metavar="V", help="weight variance of a linear read-out (no bias)"
     )
-    inputs = parser.add_argument_group("inputs").add_mutually_exclusive_group()
+    inputs = parser.add_argument_group("inputs")
     inputs.add_argument(
         "--K0",
         metavar="K",
         help="covariance kernel of the inputs: a number, a list or range, or a matrix 'a,b;c,d'",
     )
     inputs.add_argument(
-        "--inputs", metavar="FILE", help=".npy or .csv with one input per row; gives the kernel"
+        "--inputs",
+        metavar="FILE",
+        help=".npy or .csv with one input per row; gives the kernel. The command kernel also takes "
+        "'batch' (with --K0 of a batch: BatchNorm) and 'masks' (two draws of dropout)",
     )
     parser.add_argument(
         "--read-in-variance",

@@ -48,9 +48,10 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     recursion = derive(arguments, wanted)
     names = shown_outputs(recursion)
     width = _width(arguments)
-    if width or wanted.options["positions"] or isinstance(recursion, LayerKernel):
-        chosen = {"outputs": names} if isinstance(recursion, LayerKernel) else {}
-        how = {"target": arguments.target, **chosen, **wanted.keywords(), **width}
+    own = isinstance(recursion, LayerKernel) or wanted.together == "batch"
+    if width or wanted.options["positions"] or own:
+        shown = {} if not own else {"outputs": names if wanted.together != "batch" else ["K", "C"]}
+        how = {"target": arguments.target, **shown, **wanted.keywords(), **width}
         whole = [evaluate(recursion, depth=depth, **how) for depth in wanted.depths]
     else:
         routine = compile_routine(recursion, arguments.target, names)

@@ -260,6 +260,8 @@ class Map(Operation):
         Random numbers that the expression holds; averages do not.
     law : ActivationLaw or None
         Closed Gaussian averages of a function of `X` alone, the ground of the orders in 1/N.
+    sources : tuple of str
+        Keys of the papers in `resexpand.references` that it is taken from.
     """
 
     contracts = False
@@ -268,6 +270,7 @@ class Map(Operation):
     noise: ClassVar[tuple[Noise, ...]] = ()
     group: ClassVar[sp.Symbol | None] = None
     law: ActivationLaw | None = None
+    sources: ClassVar[tuple[str, ...]] = ()
     variable: ClassVar[sp.Symbol] = X
 
     @property

@@ -211,12 +211,6 @@ def _at_width(
     """Evaluate a response at infinite width and to order 1/N at the width that is given."""
     if isinstance(theory, GradientMoments):
         order = finite_response(theory.tangent.net, "gradient")
-    elif theory.kind == "covariance":
-        raise UnsupportedError(
-            "the covariance response at a width",
-            "its order 1/N is not known",
-            'take response(net) or response(net, "tangent"), or leave out width=',
-        )
     else:
         order = finite_response(theory.net, theory.kind)
     finite = evaluate_finite_response(order, **given)

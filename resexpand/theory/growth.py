@@ -24,6 +24,7 @@ from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
 from resexpand.network.requirements import require_independent_layers
 from resexpand.network.resnet import Branch, ResNet
+from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.coins import VARIANCE
 from resexpand.theory.formula import Formula
@@ -195,6 +196,8 @@ def _gradient(of: Formula, net: ResNet, linear: tuple[sp.Expr, sp.Expr]) -> Form
     else:
         return None
     meaning = "second moment of the gradient at layer $l$ over that at the last layer"
+    if net.post or any(step.normalises for step in net.branch.steps):
+        of = replace(of, citations=(*of.citations, Citation(REFERENCES["xiong2020"])))
     return _named(of, "gradient", value, meaning)
 
 

@@ -355,6 +355,8 @@ def laws_of(net: ResNet) -> tuple[tuple[sp.Symbol, ActivationLaw], ...]:
 def citations_of(net: ResNet) -> tuple[Citation, ...]:
     """Return what the mean-field theory of a network rests on."""
     keys = ["fischer2023"] + [key for _, law in laws_of(net) for key in law.citations]
+    steps = (*(step for shape in net.shapes.steps for step in shape), *net.head, *net.post)
+    keys += [key for step in steps if not step.contracts for key in step.op.sources]
     return tuple(Citation(REFERENCES[key]) for key in dict.fromkeys(keys))
 
 

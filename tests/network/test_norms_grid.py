@@ -11,11 +11,15 @@ from heavier import left_to_slow
 from resexpand import (
     Activation,
     Branch,
+    Dropout,
+    DropPath,
     LayerNorm,
     Linear,
     ResNet,
     RMSNorm,
     Scale,
+    SharedDropout,
+    StochasticDepth,
     evaluate,
     gradient_moments,
     kernel,
@@ -26,7 +30,10 @@ from resexpand.agreement.comparison import two_sample
 from resexpand.network.operation import Operation
 
 OUT = Linear(1.4, 0.1)
-CASES = [LayerNorm(0.1), RMSNorm(0.2, gain=1.3), Scale(0.7)]
+CASES = [
+    *(LayerNorm(0.1), RMSNorm(0.2, gain=1.3), Scale(0.7)),
+    *(Dropout(0.7), SharedDropout(0.6), StochasticDepth(0.8), DropPath(0.7)),
+]
 NAMES = ["kernel", "layer_covariance", "output_squared", "chi", "response", "tangent", "gradient"]
 NAMES += ["ntk", "log_gradient", "directional_derivative"]
 LIMIT = 4.5
@@ -34,12 +41,17 @@ LIMIT = 4.5
 
 
 def network(op: Operation) -> ResNet:
-    branch = Branch(op, Activation("erf"), OUT)
+    # Means over the coins of a block obey a recursion where the activation is homogeneous.
+    coins = any(noise.over == "block" for noise in getattr(op, "noise", ()))
+    ops = (Activation("leaky_relu"), OUT, op) if coins else (op, Activation("erf"), OUT)
+    branch = Branch(*ops)
     return ResNet(branch, scale=[0.9, 0.5], read_out=branch.followed_by(Linear(0.7, 0)))
 
 
 @pytest.mark.parametrize(
-    "op", left_to_slow(CASES, lambda op: op.kind != "LayerNorm"), ids=lambda op: op.kind
+    "op",
+    left_to_slow(CASES, lambda op: op.kind not in ("LayerNorm", "Dropout")),
+    ids=lambda op: op.kind,
 )
 def test_samplers_agree_with_each_other_and_the_theory(op: Operation) -> None:
     net = network(op)

@@ -1,12 +1,14 @@
 """The sampler as source text: one straight line of operations per layer, for one branch.
 
-`sampler_source` writes a Python module whose only public function `draw_networks` propagates the
-columns of one network after another. The text contains the activation functions, with the loop of
-each group of columns (`resexpand.montecarlo.groups`), and spells out the branch; all other loops
-over neurons and random numbers come from `resexpand.montecarlo.loops.columns` and from the sampler
-(`function_space` or `dense`). Being a file, it can be read and stepped through, and its compiled
-form is kept on disk by Numba; it carries a digest of the library it calls, so that a changed
-library is a new file.
+`sampler_text` writes it in pieces; the driver `draw_networks` propagates the columns of one network
+after another. Its text spells out the branch, and calls the loops that take each group of columns
+(`resexpand.montecarlo.groups`) through the activation functions. On the CPU these loops are modules
+of their own, called by address (`resexpand.montecarlo.source.division`): one driver serves all
+activations.
+All other loops over neurons and random numbers come from `resexpand.montecarlo.loops.columns` and
+from the sampler (`function_space` or `dense`). Being files, the modules can be read and stepped
+through, and their compiled form is kept on disk by Numba; they carry a digest of the library they
+call, so that a changed library is a new file.
 
 A network records Gram matrices `x_a . x_b / N` of its columns, by site and layer:
 
