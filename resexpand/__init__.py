@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from resexpand.network.dropout import Dropout, SharedDropout
     from resexpand.network.global_avg_pool import GlobalAvgPool
     from resexpand.network.layer_norm import LayerNorm
+    from resexpand.network.layer_registry import LayerMatrix
+    from resexpand.network.layers import FractionalBrownian, Markov, Smooth
     from resexpand.network.linear import Linear
     from resexpand.network.ready_made import mlp, post_ln, pre_ln
     from resexpand.network.resnet import Branch, ResNet
@@ -66,17 +68,21 @@ _HOMES = {
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
     "Conv": "resexpand.network.conv",
+    "FractionalBrownian": "resexpand.network.layers",
+    "LayerMatrix": "resexpand.network.layer_registry",
     "GlobalAvgPool": "resexpand.network.global_avg_pool",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
     "Dropout": "resexpand.network.dropout",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
+    "Markov": "resexpand.network.layers",
     "Observable": "resexpand.montecarlo.observables.observable",
     "RMSNorm": "resexpand.network.rms_norm",
     "ResNet": "resexpand.network.resnet",
     "Scale": "resexpand.network.scale",
     "SharedDropout": "resexpand.network.dropout",
+    "Smooth": "resexpand.network.layers",
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
     "class_codes": "resexpand.numbers.class_codes",
@@ -127,15 +133,19 @@ __all__ = [
     "Conv",
     "DropPath",
     "Dropout",
+    "FractionalBrownian",
     "GlobalAvgPool",
+    "LayerMatrix",
     "LayerNorm",
     "Linear",
     "Majorant",
+    "Markov",
     "Observable",
     "RMSNorm",
     "ResNet",
     "Scale",
     "SharedDropout",
+    "Smooth",
     "StochasticDepth",
     "__version__",
     "cite",

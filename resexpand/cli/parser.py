@@ -99,6 +99,13 @@ def _network(parser: argparse.ArgumentParser) -> None:
     behind = "norm behind every block, 'RMSNorm(0.1)'"
     group.add_argument("--post-norm", metavar="OP", help=behind)
     group.add_argument(
+        "--layers",
+        metavar="LAW",
+        help="covariance of weights between blocks: 'FractionalBrownian(0.8)', "
+        "'Smooth(rbf, 0.01)', 'Markov(0.5)', or a .npy or .csv file with the matrix "
+        "(default: independent)",
+    )
+    group.add_argument(
         "--positions",
         metavar="P",
         help="positions of every input, 16 or 4x4, for branches with 'Conv[-1 0 1](2, 0)'; K0 is "

@@ -23,6 +23,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from resexpand.codegen.store import warn_unkept
+
 NO_MAPS = np.zeros(0, np.int64)
 
 Calls = list[tuple[str, Any]]
@@ -102,7 +104,10 @@ def addresses(
     arguments : tuple
         Arguments of the driver behind the addresses; their types matter.
     """
-    driver.compile(tuple(map(typeof, (NO_MAPS, *arguments))))
+    try:
+        driver.compile(tuple(map(typeof, (NO_MAPS, *arguments))))
+    except OSError as error:  # compiled, and not written: it is found in memory
+        warn_unkept(error)
     return np.array([_address(functions[name], each) for name, each in slots.calls], np.int64)
 
 

@@ -7,6 +7,8 @@ of the samplers does not depend on the activation.
 
 from __future__ import annotations
 
+import errno
+import os
 from types import ModuleType
 
 import numpy as np
@@ -15,9 +17,10 @@ import pytest
 from resexpand import Activation, Branch, Linear
 from resexpand.codegen import store
 from resexpand.codegen.slots import Slots, addresses
-from resexpand.codegen.store import load
+from resexpand.codegen.store import CacheWarning, load
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.sampler import sampler_text
 
 DRIVER = '''"""A driver of two slots."""
@@ -105,6 +108,17 @@ def test_machine_code_from_the_disk_fits_its_slots(
     assert sum(other.run.stats.cache_hits.values()) == 0
 
 
+def test_a_full_disk_costs_no_number(driver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = maps(1.0, 7)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.warns(CacheWarning, match="cannot be kept"):
+        assert called(functions, driver) == 5507
+
+
 def test_slots_are_restored_once() -> None:
     slots = Slots()
     assert slots.restore([("a", "x")])
@@ -122,3 +136,5 @@ def test_drivers_do_not_depend_on_the_activation(method: str, inputs: int) -> No
     ]
     assert texts[0][0] == texts[1][0]
     assert texts[0][1] != texts[1][1]
+    # Machine code on the disk belongs to one state of the library.
+    assert all(library_digest() in text for driver, maps in texts for text in (driver, *maps))

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resexpand.codegen.source import module_source
+from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.target import names_of, with_bindings
 
 DEFINED = re.compile(r"^@(?:scalar|chunk|reduction)\ndef (\w+)\(", re.MULTILINE)
@@ -80,4 +81,5 @@ class SamplerText:
         )
         lines = "\n".join(f"from {module} import {name}" for module, name in found)
         kept = "\n".join(f"{name} = _t.kept({name})" for name in names)
-        return module_source([*with_bindings([lines], "cpu"), *texts, kept])
+        library = f"# Maps of one group of columns, library {library_digest()}."
+        return module_source([library, *with_bindings([lines], "cpu"), *texts, kept])

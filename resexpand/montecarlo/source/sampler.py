@@ -1,12 +1,14 @@
 """The sampler as source text: one straight line of operations per layer, for one branch.
 
-`sampler_source` writes a Python module whose only public function `draw_networks` propagates the
-columns of one network after another. The text contains the activation functions, with the loop of
-each group of columns (`resexpand.montecarlo.groups`), and spells out the branch; all other loops
-over neurons and random numbers come from `resexpand.montecarlo.loops.columns` and from the sampler
-(`function_space` or `dense`). Being a file, it can be read and stepped through, and its compiled
-form is kept on disk by Numba; it carries a digest of the library it calls, so that a changed
-library is a new file.
+`sampler_text` writes it in pieces; the driver `draw_networks` propagates the columns of one network
+after another. Its text spells out the branch, and calls the loops that take each group of columns
+(`resexpand.montecarlo.groups`) through the activation functions. On the CPU these loops are modules
+of their own, called by address (`resexpand.montecarlo.source.division`): one driver serves all
+activations.
+All other loops over neurons and random numbers come from `resexpand.montecarlo.loops.columns` and
+from the sampler (`function_space` or `dense`). Being files, the modules can be read and stepped
+through, and their compiled form is kept on disk by Numba; they carry a digest of the library they
+call, so that a changed library is a new file.
 
 A network records Gram matrices `x_a . x_b / N` of its columns, by site and layer:
 
@@ -20,6 +22,7 @@ functions of these (`resexpand.montecarlo.observables.registry`).
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from resexpand.codegen.literals import comment
@@ -41,7 +44,7 @@ from resexpand.montecarlo.source.wide import (
     wide_name,
     with_wide,
 )
-from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
+from resexpand.montecarlo.weights.law import CORRELATED, GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
 
@@ -224,7 +227,15 @@ def sampler_text(
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
     driver = blocks.with_rows("".join([*beside_driver, _driver(blocks, layout, fused)]))
+    if law is CORRELATED:
+        driver = _with_mixing(driver)
     return SamplerText(title, (text, *sampler), maps, driver)
+
+
+def _with_mixing(driver: str) -> str:
+    """Let every linear operation know how layers mix independent matrices."""
+    driver = driver.replace("twin_roots, memory,", "twin_roots, mixing, memory,")
+    return re.sub(r"(np\.int64\(\d+\), (?:scratch|back))\)", r"\1, mixing)", driver)
 
 
 def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
