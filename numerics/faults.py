@@ -190,13 +190,13 @@ class Child:
             if not self._pipe.poll(None if until is None else max(until - time.monotonic(), 0)):
                 return
             try:
-                told = self._pipe.recv()
+                answer = self._pipe.recv()
             except EOFError:
                 break
-            if isinstance(told, tuple):
-                self.end = told
+            if isinstance(answer, tuple):
+                self.end = answer
             else:
-                self.acknowledged = told
+                self.acknowledged = answer
 
     def begin(self) -> None:
         """Wait until something was acknowledged."""
@@ -278,14 +278,14 @@ def full_disk(folder: Path, reference: bytes, *, mount: bool) -> Claim:
         if disk is not None:
             places["a full disk"] = disk / "run.sqlite"
         for name, store in places.items():
-            how, told = Child(store, limit=None if store.parent == disk else limit).finish()
+            how, answer = Child(store, limit=None if store.parent == disk else limit).finish()
             run = look(store)
-            good = how == "error" and "what was finished before is kept" in str(told)
+            good = how == "error" and "what was finished before is kept" in str(answer)
             kept = folder / f"moved-{store.name}"
             shutil.copyfile(store, kept)
             good &= 0 < run.done < draws() and exported(carry_out(kept), folder) == reference
             holds &= good
-            found.append(f"{name}: {run.done} of {draws()} kept, {'resumed' if good else told}")
+            found.append(f"{name}: {run.done} of {draws()} kept, {'resumed' if good else answer}")
     careless = folder / "careless.sqlite"
     how, _ = Child(careless, "careless", limit).finish()
     return Claim(
@@ -317,14 +317,14 @@ def two_processes(folder: Path, reference: bytes) -> Claim:
     refused = folder / "refused.sqlite"
     first = Child(refused, "slow")
     first.begin()
-    how, told = Child(refused).finish()
-    holds = how == "error" and "another process" in str(told) and first.finish()[0] == "done"
+    how, answer = Child(refused).finish()
+    holds = how == "error" and "another process" in str(answer) and first.finish()[0] == "done"
     holds &= exported(look(refused).estimates, folder) == reference
     both = folder / "both.sqlite"
     waited = drawn_by_two(both, "slow")
     holds &= waited == draws() and exported(look(both).estimates, folder) == reference
     unlocked = drawn_by_two(folder / "unlocked.sqlite", "unlocked")
-    words = str(told).replace(f"{folder}/", "")
+    words = str(answer).replace(f"{folder}/", "")
     return Claim(
         "of two processes on one store one is refused; if it waits, every network is drawn once",
         holds,

@@ -263,9 +263,9 @@ def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dic
     """Examine every case; return the claims, and the verdicts of the controls by case."""
     findings, begun, cases = Findings(), time.monotonic(), list(scale.cases())
     for number, case in enumerate(cases, start=1):
-        told = examine(case, scale, findings, chosen.store)
+        summary = examine(case, scale, findings, chosen.store)
         spent = time.monotonic() - begun
-        print(f"[{number}/{len(cases)}, {spent:.0f} s] {case.name}: {told}", flush=True)
+        print(f"[{number}/{len(cases)}, {spent:.0f} s] {case.name}: {summary}", flush=True)
     claims = [
         Claim(name, statement, combine(findings.right[name]), combine(findings.wrong[name]), wrong)
         for name, (statement, wrong) in STATEMENTS.items()

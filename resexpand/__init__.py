@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
     from resexpand.network.batch_norm import BatchNorm
+    from resexpand.network.conv import Conv
     from resexpand.network.dropout import Dropout, SharedDropout
+    from resexpand.network.global_avg_pool import GlobalAvgPool
     from resexpand.network.layer_norm import LayerNorm
     from resexpand.network.linear import Linear
     from resexpand.network.ready_made import mlp, post_ln, pre_ln
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from resexpand.references import cite
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
+    from resexpand.theory.finite_response import finite_response
     from resexpand.theory.gated_paths import gated_path_sum
     from resexpand.theory.gradients import gradient_moments
     from resexpand.theory.growth import growth, implied_scale
@@ -59,6 +62,8 @@ _HOMES = {
     "Activation": "resexpand.network.activation",
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
+    "Conv": "resexpand.network.conv",
+    "GlobalAvgPool": "resexpand.network.global_avg_pool",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
     "Dropout": "resexpand.network.dropout",
@@ -78,6 +83,7 @@ _HOMES = {
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
+    "finite_response": "resexpand.theory.finite_response",
     "gated_path_sum": "resexpand.theory.gated_paths",
     "gradient_moments": "resexpand.theory.gradients",
     "growth": "resexpand.theory.growth",
@@ -113,8 +119,10 @@ __all__ = [
     "Activation",
     "BatchNorm",
     "Branch",
+    "Conv",
     "DropPath",
     "Dropout",
+    "GlobalAvgPool",
     "LayerNorm",
     "Linear",
     "Majorant",
@@ -133,6 +141,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "exact_moments",
+    "finite_response",
     "gated_path_sum",
     "gradient_moments",
     "growth",

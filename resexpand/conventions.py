@@ -68,7 +68,7 @@ SCALAR = (
 """Kinds of nodes a scalar expression is made of."""
 
 NO_REALS = (bool, np.bool_, np.timedelta64, type, complex, np.complexfloating)
-"""What Python or NumPy would convert to a float, and which is no real number."""
+"""Types that Python or NumPy would convert to a float, and which are no real numbers."""
 
 PENDING = (sp.Integral, sp.Sum, sp.Product, sp.Derivative, sp.Limit, sp.Subs)
 

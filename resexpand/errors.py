@@ -13,11 +13,11 @@ class ResexpandError(Exception):
     Parameters
     ----------
     asked : str
-        What the caller asked for.
+        The request.
     why : str
         Why it cannot be done.
     remedy : str
-        What would work instead.
+        A request that would work instead.
     """
 
     def __init__(self, asked: str, why: str = "", remedy: str = "") -> None:

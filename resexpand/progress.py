@@ -2,8 +2,8 @@
 
 A terminal gets a bar with rate and time left, written again in its line, and so does a notebook,
 outside the red of its errors. A pipe (the log of a batch job) gets a plain line at most every
-`LINE_SECONDS`, and one at the end. Times are taken from a clock that never jumps. What was known
-before counts as done, not towards the rate.
+`LINE_SECONDS`, and one at the end. Times are taken from a clock that never jumps. Draws known
+before count as done, not towards the rate.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Meter:
     patience : float
         Seconds before anything is shown.
     words : callable
-        What is said.
+        The text to show.
     bar : bool
         Whether a bar is shown in place of lines.
 

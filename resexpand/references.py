@@ -50,7 +50,7 @@ class Reference:
     arxiv, doi : str, optional
         Identifiers without any prefix.
     note : str, optional
-        What a reader who looks the paper up should know.
+        Remark for readers who look the paper up.
     proceedings : bool, optional
         Whether `venue` is a book of proceedings, not a journal.
 

@@ -17,8 +17,9 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resexpand import parse_expression
 from resexpand.errors import ExpressionError
-from resexpand.expressions import CONSTANTS, FUNCTIONS, parse_expression
+from resexpand.expressions import CONSTANTS, FUNCTIONS
 from resexpand.expressions.bounds import MAX_BITS, MAX_EXPONENT, MAX_SIZE, tree_size
 from resexpand.expressions.reader import MAX_DEPTH, MAX_LENGTH, MAX_NESTING, MAX_PARTS
 

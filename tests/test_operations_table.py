@@ -42,6 +42,14 @@ def test_the_table_is_made_by_trying() -> None:
     assert "its averages over the neurons couple" in table.refusals["Hand"]["sampled orders"]
     assert not table.takes("Activation", "kernel, as post-norm")
     assert set(table.refusals["Hand"]) == set(ASKED)
+    batch = operations(["BatchNorm"])
+    assert [q for q in ASKED if batch.takes("BatchNorm", q)] == [
+        *("kernel over positions", "kernel of a batch", "gradient moments"),
+        *("sampled kernel", "sampled kernel, dense", "sampled gradient"),
+    ]
+    norm = operations(["LayerNorm"])
+    assert norm.takes("LayerNorm", "optimal scale")
+    assert "growth(net).radius" in norm.refusals["LayerNorm"]["order profile"]
     noisy = operations(["StochasticDepth"])
     assert noisy.takes("StochasticDepth", "kernel")
     assert noisy.takes("StochasticDepth", "sampled gradient")

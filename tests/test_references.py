@@ -35,6 +35,9 @@ ARXIV_NUMBERS = {
     "2404.04900",
     "2604.15742",
     "1605.06431",
+    "1806.05393",
+    "1810.05148",
+    "2006.10540",
     "1806.07572",
     "1902.06720",
     "2001.07301",
@@ -50,7 +53,7 @@ DOIS = {
 def test_registry_holds_every_paper_the_theory_names():
     assert {r.arxiv for r in REFERENCES.values() if r.arxiv} == ARXIV_NUMBERS
     assert {r.doi for r in REFERENCES.values() if r.doi} == DOIS
-    assert len(REFERENCES) == 18
+    assert len(REFERENCES) == 21
     with pytest.raises(TypeError):
         REFERENCES["new"] = REFERENCES["price1958"]
 

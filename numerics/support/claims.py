@@ -104,7 +104,7 @@ class Claim:
 
     @property
     def caught(self) -> bool:
-        """Whether the comparison told the wrong theory from the samples."""
+        """Whether the comparison rejected the wrong theory."""
         return self.control.verdict == "disagrees"
 
     @property

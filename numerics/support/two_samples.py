@@ -33,8 +33,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
-from resexpand.agreement.tails import Array, normal_quantile, normal_tail
+from resexpand.agreement.tails import Array
 from resexpand.agreement.verdict import AGREES, DISAGREES, INCONCLUSIVE, POWER_TAIL
 from resexpand.errors import HyperparameterError
 from support.claims import Finding
@@ -59,7 +60,7 @@ class Comparison(NamedTuple):
     @property
     def z(self) -> float:
         """The normal deviate of the same two-sided tail."""
-        return normal_quantile(max(min(self.p, 1 - 1e-12), SMALLEST) / 2)
+        return -float(ndtri(max(min(self.p, 1 - 1e-12), SMALLEST) / 2))
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def energy(x: Array, y: Array, block: int = BLOCK) -> tuple[float, float]:
         - _distances(b, b).sum(axis=(1, 2)) / pairs
     )
     mean, error = found.mean(), found.std(ddof=1) / math.sqrt(blocks)
-    tail = float(normal_tail(mean / error)) if error > 0 else 1.0
+    tail = float(ndtr(-mean / error)) if error > 0 else 1.0
     return float(mean), max(tail, SMALLEST)
 
 

@@ -118,7 +118,7 @@ def _check_real(expression: sp.Expr) -> None:
     """Refuse a function that is not real and finite all over the line, as far as can be seen.
 
     Looked at are fixed points and the zeros of polynomial denominators; tangents and the like have
-    poles everywhere. What slips through is found by the quadrature, which says so.
+    poles everywhere. The quadrature finds the others, and says so.
     """
     for pole in _poles(expression):
         raise ExpressionError(

@@ -1,4 +1,4 @@
-"""What is known about an activation function: its expression and its closed Gaussian averages.
+"""Laws of activation functions: the expression and its closed Gaussian averages.
 
 Only three averages are ever stated, each for ``x ~ N(0, K)`` or a pair ``(x_1, x_2) ~ N(0, K)``:
 ``<phi(x_1) phi(x_2)>``, its value at coinciding inputs ``<phi(x)^2>``, and the mean ``<phi(x)>``.

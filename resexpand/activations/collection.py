@@ -78,7 +78,7 @@ def _term(key: sp.Expr, coefficient: sp.Expr) -> sp.Expr:
     symbols = sorted(determinant.free_symbols, key=sp.default_sort_key)
     if len(symbols) < 2:
         return simple * key
-    # What contains the determinant stands in front of its root, the rest is divided by it.
+    # Terms with the determinant stand in front of its root, the others are divided by it.
     above, below = sp.fraction(simple)
     whole, rest = sp.div(above, determinant, *symbols)
     return sp.factor(whole / below) * (key * areas[0] ** 2) + sp.factor(rest / below) * key

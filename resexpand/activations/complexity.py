@@ -39,7 +39,7 @@ SELECTING = (sp.Add, sp.Max, sp.Min, sp.Piecewise)
 
 
 class Measures(NamedTuple):
-    """What is bounded, for one part of an expression."""
+    """Sizes that are bounded, for one part of an expression."""
 
     sizes: tuple[int, int, int]
     terms: int

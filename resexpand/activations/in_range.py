@@ -1,7 +1,7 @@
 """`InRange`: where a closed average has digits; beyond, it is no number.
 
 The averages of a function that grows around the origin and stops growing further out are
-differences of terms that grow with the variance. What is lost is known, and said by NaN.
+differences of terms that grow with the variance. The loss is known, and said by NaN.
 """
 
 from __future__ import annotations

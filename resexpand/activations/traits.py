@@ -1,4 +1,4 @@
-"""What shape a function has: its pieces between the points at which it switches.
+"""Shape of a function: its pieces between the points at which it switches.
 
 Between two such points every ``Abs``, ``Max``, ``Min``, ``sign``, ``Heaviside`` and ``Piecewise``
 takes one side, known from any point in between. A function whose pieces are polynomials of degree 1

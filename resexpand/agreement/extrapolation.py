@@ -167,7 +167,7 @@ def _line(x: Array, y: Array, s: Array) -> tuple[dict[str, Array], Array]:
 
     Entries without any spread are weighted equally.
     """
-    # What does not fluctuate still rounds: such a spread is no weight and no test of the line.
+    # Constant entries still round: such a spread is no weight and no test of the line.
     s = np.where(s <= ROUNDING_UNIT * np.abs(y), 0.0, s)
     exact = np.all(s == 0.0, axis=0)
     usable = exact | np.all(s > 0.0, axis=0)

@@ -33,6 +33,7 @@ from resexpand.numbers.one_loop.validity import judged
 PARTS = ("K", "C", "K_mean", "C_mean", "validity", "relative_error")
 COARSE = {"deviation": 4.0, "variance": 8.0}
 """Factor on the resolution that is asked of a spread, beside that of a mean."""
+RESPONSES = ("chi_0", "eta_layers", "eta", "tangent", "gradient", "ntk")
 SHARES = ("C_mean_tadpole", "C_mean_conditioning", "C_mean_weights")
 
 Theory = Mapping[str, npt.ArrayLike]
@@ -104,7 +105,26 @@ def completed(theory: Theory, run: Mapping[str, Sampled]) -> Theory:
 def asked_of(theory: Theory) -> list[str]:
     """Return the keys that state something of a run: all, but parts of a mean at a width."""
     made = "K_width" in theory or "C_width" in theory
-    return [key for key in theory if not (made and key in (*PARTS, *SHARES))]
+    asked = [key for key in theory if not (made and key in (*PARTS, *SHARES))]
+    if not _is_response(theory):
+        return asked
+    # Of a tangent the output response is no derivative by the variance of the input; what stands
+    # at the last layer is in eta_layers, and the limit is no statement about a width.
+    other = tuple(name for name in theory if "tangent" in theory and name.startswith("eta"))
+    stated = [key for key in asked if stated_by(theory, key) and key not in other]
+    return [
+        key for key in stated if not (_of_last(key) and f"eta_layers_{_of_last(key)}" in theory)
+    ]
+
+
+def _is_response(theory: Theory) -> bool:
+    """Whether means and deviations of a response at a width are given."""
+    return any(f"{name}_mean" in theory for name in RESPONSES)
+
+
+def _of_last(key: str) -> str:
+    """Return which statistic of the output response at the last layer a key is, or nothing."""
+    return key.removeprefix("eta_") if key in ("eta_mean", "eta_deviation") else ""
 
 
 def require_width(theory: Theory, key: str, estimate: Sampled) -> None:
@@ -145,6 +165,8 @@ def own_neglect(theory: Theory, key: str, run: Mapping[str, Sampled]) -> Array:
     measured = expansion_parameter(name, run) / width
     given = theory.get("relative_error")
     relative = measured if given is None else _layered(given, value.ndim)
+    if value.ndim == 0:
+        measured, relative = (np.asarray(np.ravel(part)[-1]) for part in (measured, relative))
     if quantity.statistic == "deviation":
         return np.asarray(np.abs(value) * relative)
     shift = _largest_shift(theory) / width if _is_expansion(theory) else measured

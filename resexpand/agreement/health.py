@@ -69,7 +69,7 @@ def unhealthy(estimate: Sampled) -> tuple[Reasons, Mask]:
         out[...] = f"{estimate.n} draws are too few for an error; take {FEWEST_DRAWS} or more"
     if estimate.n < FEWEST_DRAWS or estimate.status == "ok":
         return out, none
-    # What does not fluctuate still rounds: such a spread has no tail.
+    # Constant entries still round: such a spread has no tail.
     still = np.asarray(estimate.stderr) <= ROUNDING_UNIT * np.abs(estimate.mean)
     with np.errstate(divide="ignore"):
         effective = np.where(still, np.inf, 0.5 / roughness(estimate) ** 2)

@@ -30,7 +30,7 @@ class Agreement(Kept):
     Attributes
     ----------
     entries : Entries
-        What was judged, one value per entry.
+        The entries judged, one value per entry.
     judgement : Judgement
         Outcome per entry and over all.
     positions : mapping of str to ndarray of int

@@ -242,9 +242,9 @@ def _pair(
     part = quantity_of(key).part
     if part == "first column" and array.ndim == len(shape) + 1 and array.shape[:-1] == shape:
         return Pair(key, array[..., 0], name, _whole, estimate)
-    if part == "last" and array.shape == shape[:-1] and shape:
-        return Pair(key, array, name, _last, estimate)
-    if array.shape != shape:
+    last = part == "last" and shape != () and array.shape == shape[:-1]
+    take = _last if last else _whole
+    if array.shape != shape and not last:
         raise HyperparameterError(
             f"comparing theory {key!r} of shape {array.shape} with estimate {name!r}",
             f"its shape is {shape}",
@@ -252,11 +252,11 @@ def _pair(
         )
     stated = stated_by(theory, key)
     if stated is None:
-        return Pair(key, array, name, _whole, estimate)
+        return Pair(key, array, name, take, estimate)
     require_width(theory, key, estimate)
     kind = stated.statistic
     sampled = estimate if kind == "mean" else Spread.of(estimate, kind)
-    return Pair(key, array, name, _whole, sampled, own_neglect(theory, key, estimates))
+    return Pair(key, array, name, take, sampled, own_neglect(theory, key, estimates))
 
 
 def _whole(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

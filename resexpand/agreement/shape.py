@@ -32,7 +32,7 @@ from resexpand.agreement.tails import Array
 
 
 class Sampled(Protocol):
-    """What is read of an estimate: `Estimate` and `Extrapolation` both have it."""
+    """Attributes that are read of an estimate: `Estimate` and `Extrapolation` both have them."""
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class Sampled(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """What is known of the law of an estimate, arrays of its shape; see the module's opening."""
+    """Shape of the law of an estimate, arrays of its shape; see the module's opening."""
 
     lean: Array
     doubt: Array

@@ -1,4 +1,4 @@
-"""Tail probabilities of the normal, Student and chi-square distributions.
+"""Tail probabilities of the Student and chi-square distributions.
 
 The functions are those of `scipy.special`, which is loaded when the first probability is asked for.
 
@@ -7,7 +7,7 @@ small, or the reverse: far out one tail of Student's statistic is many times too
 takes out what skewness may explain, with Hall's transformation
 (`resexpand.montecarlo.statistics.intervals`). A sample that has not seen its tail shows too little
 of its skewness: that is why the skewness is taken half as large again, and why the other side gains
-nothing from it. What this does to the level and to the power of a verdict is measured in
+nothing from it. The effect on the level and on the power of a verdict is measured in
 ``numerics/verdict_level.py``.
 """
 
@@ -16,44 +16,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.statistics.intervals import straightened, unskewed
 
 Array = npt.NDArray[np.float64]
 
 SKEWNESS_MARGIN = 1.5
 """Factor on the skewness of a sample that speaks for the null hypothesis."""
-
-
-def normal_tail(z: npt.ArrayLike) -> Array:
-    """Return the upper tail `P(Z > z)` of the standard normal distribution, elementwise."""
-    from scipy.special import ndtr
-
-    return np.asarray(ndtr(-np.asarray(z, dtype=float)))
-
-
-def normal_quantile(tail: float) -> float:
-    """Return the `z` whose upper tail `P(Z > z)` is `tail`.
-
-    Parameters
-    ----------
-    tail : float
-        In the open interval (0, 1).
-
-    Raises
-    ------
-    HyperparameterError
-        If `tail` is not strictly between 0 and 1.
-    """
-    from scipy.special import ndtri
-
-    if not 0.0 < tail < 1.0:
-        raise HyperparameterError(
-            f"normal quantile at tail {tail!r}",
-            "a tail probability lies strictly between 0 and 1",
-            "pass a level such as 0.0027",
-        )
-    return -float(ndtri(tail))
 
 
 def student_tail(t: npt.ArrayLike, dof: npt.ArrayLike) -> Array:

@@ -70,7 +70,7 @@ FEWEST_DRAWS = 16  # below, neither the standard error nor Student's law can be 
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """What is judged: flat arrays of one value per entry.
+    """Entries to judge: flat arrays of one value per entry.
 
     Attributes
     ----------

@@ -24,18 +24,19 @@ from resexpand.network.activation import Activation
 from resexpand.network.files import array_file
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation
+from resexpand.network.positions import read_positions
 from resexpand.network.registry import OPERATIONS
 from resexpand.network.resnet import Branch, ResNet
 
 DEFAULTS = {"rho": "1", "depth": "20", "weight_variance": "1", "bias_variance": "0"}
-"""What a command that computes numbers takes for options not given; K0 is 1."""
+"""Defaults of commands that compute numbers; K0 is 1."""
 
 _SYMBOLS = {"rho": RHO, "weight_variance": SIGMA_W2, "bias_variance": SIGMA_B2}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the options describe.
+    """The network and the values that options describe.
 
     Attributes
     ----------
@@ -76,8 +77,14 @@ class Request:
         if own is None:
             own = Branch(o["activation"], Linear(o["weight_variance"], o["bias_variance"]))
         read_out = None if o["read_out"] is None else own.followed_by(o["read_out"])
-        ends = {"read_in": o["read_in"], "read_out": read_out, "post_norm": o["post_norm"]}
+        names = ("read_in", "post_norm", "positions")
+        ends = {"read_out": read_out, **{name: o[name] for name in names}}
         return ResNet(own, scale=o["rho"], depth=depth, **ends)
+
+    @property
+    def columns(self) -> Any:
+        """What `kernel` is asked for: one input, pairs, or all columns of inputs with positions."""
+        return "positions" if self.options["positions"] else 1 + self.pairs
 
     def keywords(self) -> dict[str, Any]:
         """Return the keywords of `evaluate`: each axis in its own dimension, and the inputs."""
@@ -100,6 +107,7 @@ class Request:
         return {
             **(branch or {"activation": o["activation"].name}),
             **({} if post_norm is None else {"post_norm": repr(post_norm)}),
+            **({"positions": list(o["positions"])} if o.get("positions") else {}),
             **{name: o[name] for name in _SYMBOLS if name in o},
             "depths": list(self.depths),
             "axes": dict(self.axes),
@@ -141,6 +149,8 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
     options["read_in"], inputs = inputs_of(arguments)
     text = getattr(arguments, "post_norm", None)
     options["post_norm"] = None if text is None else _operation(text.strip())
+    sheet = getattr(arguments, "positions", None)
+    options["positions"] = None if sheet is None else read_positions(f"on {sheet}")[1]
     options["read_out"] = _linear(arguments.read_out_variance, "--read-out-variance")
     kernel = None if symbolic or inputs is not None else _kernel(arguments.K0, axes)
     return Request(options, _depths(arguments.depth, symbolic), axes, kernel, inputs)
@@ -154,6 +164,8 @@ def activation(text: str) -> Activation:
 def branch(text: str) -> Branch:
     """Return the branch of a list of operations, ``Linear(1, 0.1); tanh; Linear(1.2, 0)``.
 
+    The structure of an operation stands in brackets, ``Conv[-1 0 1](2, 0)``.
+
     Raises
     ------
     ResexpandError
@@ -164,20 +176,22 @@ def branch(text: str) -> Branch:
 
 def _operation(text: str) -> Operation:
     """Return an operation by its kind with its parameters, or an activation."""
-    found = re.fullmatch(r"(\w+)(?:\((.*)\))?", text, re.DOTALL)
+    found = re.fullmatch(r"(\w+)(?:\[([^]]*)\])?(?:\((.*)\))?", text, re.DOTALL)
     if found is None or found[1] not in OPERATIONS or found[1] == Activation.kind:
         return activation(text)
     given: list[sp.Expr] = []
     named: dict[str, Any] = {}
     words = {word for p in OPERATIONS[found[1]].parameters for word, _ in p.words}
-    for part in split(found[2], ",") if (found[2] or "").strip() else ():
+    for part in split(found[3], ",") if (found[3] or "").strip() else ():
         name, equals, value = part.rpartition("=")
         if equals:
             own = value.strip()
             named[name.strip()] = own if own in words else number(own, f"--branch {name.strip()}")
         else:
             given.append(number(part, f"--branch {found[1]}"))
-    return OPERATIONS[found[1]](*given, **named)
+    if found[2] is None:
+        return OPERATIONS[found[1]](*given, **named)
+    return OPERATIONS[found[1]].of_structure(found[2], tuple(given), **named)
 
 
 def _refuse_variances(arguments: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ def pairs(name: str, values: Array, axes: int, first: int = 1) -> Iterator[Colum
     axes : int
         Number of axes that are not inputs.
     first : int
-        What is counted from: inputs from 1, orders from 0.
+        First number: inputs count from 1, orders from 0.
     """
     if values.ndim == axes:
         yield name, values

@@ -98,6 +98,12 @@ def _network(parser: argparse.ArgumentParser) -> None:
     )
     behind = "norm behind every block, 'RMSNorm(0.1)'"
     group.add_argument("--post-norm", metavar="OP", help=behind)
+    group.add_argument(
+        "--positions",
+        metavar="P",
+        help="positions of every input, 16 or 4x4, for branches with 'Conv[-1 0 1](2, 0)'; K0 is "
+        "then the matrix of all columns",
+    )
     branch.add_argument(
         "--activation",
         metavar="NAME",
@@ -152,6 +158,7 @@ def _response(commands: Any) -> None:
         "Response function: how a change of the input kernel travels.",
     )
     kind_of_response(parser)
+    _one_width(parser, "mean and standard deviation of the response to order 1/N")
     _target(parser)
 
 
@@ -225,7 +232,12 @@ def _optimal_scale(commands: Any) -> None:
         "Residual scale at which the response is largest, or why there is none.",
     )
     kind_of_response(parser)
+    _one_width(parser, "how far this width moves the optimum to order 1/N")
     _target(parser)
+
+
+def _one_width(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--width", metavar="N", help=f"neurons per layer: {what}")
 
 
 def _one_loop(commands: Any) -> None:

@@ -12,7 +12,7 @@ OBSERVABLES = (
     "directional_derivative, ntk, "
     "ntk_layers, order_profile(K), order_remainder(K), path_profile(K), path_remainder(K)"
 )
-"""What can be sampled, for the help: looking it up would load the samplers."""
+"""Names of the observables, for the help: looking them up would load the samplers."""
 
 
 def carrying_out(group: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a command prints: aligned tables for people, one strict JSON record for programs."""
+"""Output of a command: aligned tables for people, one strict JSON record for programs."""
 
 from __future__ import annotations
 

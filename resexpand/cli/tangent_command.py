@@ -173,7 +173,7 @@ def _show_evidence(
     names = list(axes)[1:]
     evidence = []
     for depth, *point in product(wanted.depths, *wanted.axes.values()):
-        at = {name: float(value) for name, value in zip(names, point, strict=True)}
+        at: dict[str, Any] = dict(zip(names, map(float, point), strict=True))
         net = wanted.net(depth)
         found = predict(net, wanted.inputs, targets, covariance=False, **settings, **at)
         for sentence in (*found.problems, *found.notes):

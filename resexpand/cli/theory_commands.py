@@ -11,6 +11,7 @@ import numpy as np
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import Array, Column, grid_table, layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
+from resexpand.cli.values import integer
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError
@@ -23,8 +24,9 @@ from resexpand.theory.response import response
 
 Answer = dict[str, Any]
 
-_OVER_LAYERS = ("K", "C", "chi_0")
-_AT_THE_END = ("eta", "K_star", "c", "rho")
+_OVER_LAYERS: tuple[str, ...] = ("K", "C", "chi_0", "chi_0_mean", "chi_0_deviation")
+_OVER_LAYERS += ("tangent_mean", "tangent_deviation", "eta_layers_mean", "eta_layers_deviation")
+_AT_THE_END = ("eta", "eta_mean", "eta_deviation", "K_star", "c", "rho", "rho_shift", "rho_width")
 # C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
 _HEADINGS = {"C": "C(l+1)"}
 
@@ -45,20 +47,35 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     recursion = derive(arguments, wanted)
     # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
     names = [output.name for output in recursion.outputs if output.kind != "propagator"]
-    routine = compile_routine(recursion, arguments.target, names)
-    answers = [_answer(depth, routine(depth=depth, **wanted.keywords())) for depth in wanted.depths]
+    width = _width(arguments)
+    if width or wanted.options["positions"]:
+        whole = [
+            evaluate(recursion, target=arguments.target, depth=depth, **wanted.keywords(), **width)
+            for depth in wanted.depths
+        ]
+    else:
+        routine = compile_routine(recursion, arguments.target, names)
+        whole = [routine(depth=depth, **wanted.keywords()) for depth in wanted.depths]
+    answers = [_answer(depth, values) for depth, values in zip(wanted.depths, whole, strict=True)]
     equations = formulas(recursion)
     if arguments.json:
         _record(arguments, wanted, equations, recursion, answers)
         return
-    head(recursion.title, equations, recursion.neglects)
+    head(recursion.title, equations, "O(1/N^2)" if width else recursion.neglects)
     _show_all(answers, wanted)
+
+
+def _width(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the width as a keyword, if one is given."""
+    given = getattr(arguments, "width", None)
+    return {} if given is None else {"width": integer(given, "--width")}
 
 
 def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
     """Return the recursion that the command asks for, its depth a symbol."""
     if arguments.command == "kernel":
-        return kernel(wanted.net(), inputs=2 if wanted.pairs else 1)
+        found: Recursion = kernel(wanted.net(), inputs=wanted.columns)
+        return found
     return response(wanted.net(), kind=arguments.kind)
 
 
@@ -80,7 +97,10 @@ def _optimal_scale_command(arguments: argparse.Namespace) -> None:
         depth: optimal_scale(wanted.net(depth), kind=arguments.kind) for depth in wanted.depths
     }
     answers = [
-        _answer(depth, evaluate(optimum, target=arguments.target, **wanted.keywords()))
+        _answer(
+            depth,
+            evaluate(optimum, target=arguments.target, **wanted.keywords(), **_width(arguments)),
+        )
         for depth, optimum in optima.items()
     ]
     first = optima[wanted.depths[0]]

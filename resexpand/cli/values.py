@@ -94,10 +94,10 @@ def matrix(text: str, option: str) -> npt.NDArray[np.float64]:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split at separators outside parentheses, so that max(1,2) stays one number."""
+    """Split at separators outside brackets, so that max(1,2) stays one number."""
     parts, depth = [""], 0
     for character in text:
-        depth += (character == "(") - (character == ")")
+        depth += (character in "([") - (character in ")]")
         if character == separator and depth == 0:
             parts.append("")
         else:

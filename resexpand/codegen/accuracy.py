@@ -51,7 +51,7 @@ def differences(
     Parameters
     ----------
     plan : Schedule
-        What was computed.
+        The plan of the routine.
     run, other : mapping of str to ndarray
         Arrays by slot; the first one tells the scale.
     pairs : bool

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a compiled loop is called with, beside its outputs.
+    """Arguments of a compiled loop, beside its outputs.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     recursion : Recursion
         Named in the header of the text.
     plan : Schedule
-        What is computed.
+        The plan of the routine.
     target : str
         Compilation target; it decides on the header and the driving loop, and on nothing else.
     """

@@ -21,7 +21,11 @@ Array = NDArray[np.float64]
 TRAILING = {"inputs": 2, "others": 2}
 """Hyperparameters whose last axes are no axes of a grid."""
 
-FINAL = frozenset({"kurtosis", "four_point", "K_star", "c", "rho"})
+FINAL = frozenset({"kurtosis", "four_point", "K_star", "c", "rho"}) | {
+    name + part
+    for name in ("eta", "ratio", "ntk")
+    for part in ("", "_shift", "_var", "_mean", "_deviation")
+}
 """Arrays without an axis of layers, of theories that are no recursions."""
 
 LAYER_AXES = {"final": 0, "trajectory": 1, "layer": 1, "propagator": 2}

@@ -46,7 +46,7 @@ class Point:
     symbols : dict
         Symbols of the network and of the formulas to what was given for them.
     notes : tuple of str
-        What was rounded about the kernel.
+        Sentences on how the kernel was rounded.
     variances : tuple of ndarray
         For two sets of inputs: the variances of both, ``(..., D1)`` and ``(..., D2)``.
     """
@@ -78,7 +78,7 @@ def bind(
     bindings, layer_bindings : mapping
         Symbols of the formulas and the values the network gives them.
     keywords : mapping
-        What the caller gave.
+        Values that the caller gave.
     matrix : bool
         Whether the kernel at layer 0 is a matrix over inputs or a number.
 

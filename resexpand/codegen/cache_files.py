@@ -1,6 +1,6 @@
-"""What must hold of files before machine code is read from them: whose they are, and that they end.
+"""Checks of files before machine code is read from them: their owner, and that they are whole.
 
-Numba reads its cache with pickle, which executes what it is told to: nobody else may be able to
+Numba reads its cache with pickle, which can execute any code in it: nobody else may be able to
 write there. A file that was cut off, by a power cut or a full disk, would fail at every call.
 """
 

@@ -1,4 +1,4 @@
-"""What double precision leaves of an output that is a difference of larger terms.
+"""Digits that double precision leaves of an output that is a difference of larger terms.
 
 The remainder of an order profile is ``K - 2 sum_j <h.T_j> + sum_jk <T_j.T_k>``, a small number left
 over from terms of the size of the kernel. Each of these carries the rounding of its layers, so that

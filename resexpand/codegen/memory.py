@@ -20,11 +20,11 @@ def require_memory(asked: str, size: float, remedy: str) -> None:
     Parameters
     ----------
     asked : str
-        What would be filled.
+        Name of the arrays to be filled.
     size : float
         Bytes at the peak.
     remedy : str
-        What takes less.
+        A request that takes less.
 
     Raises
     ------

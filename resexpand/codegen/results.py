@@ -29,13 +29,13 @@ class Buffers:
     Attributes
     ----------
     slots : dict of str to ndarray
-        What the compiled loop writes, by slot: shape ``(points,)``, ``(points, L + 1)`` or
+        Arrays that the compiled loop writes, by slot: shape ``(points,)``, ``(points, L + 1)`` or
         ``(points, L + 1, L + 1)``.
     wholes : dict of str to ndarray
         The same by output; n x n matrices have shape ``(points, L + 1, n, n)``, or ``(points, n,
         n)`` behind the last block.
     is_complete : bool
-        Whether whoever wrote them filled symmetric matrices on both sides, propagators multiplied
+        Whether the loop filled symmetric matrices on both sides, propagators multiplied
         by their diagonals among them.
     is_finite : bool
         Whether all numbers are known to be finite.

@@ -43,6 +43,7 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.gaussian.quadrature import Resolution
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.columns import ColumnRecursion
 from resexpand.theory.recursion import Recursion
 
 Array = NDArray[np.float64]
@@ -59,7 +60,7 @@ class Routine(Shown):
     Attributes
     ----------
     recursion : Recursion
-        What it computes.
+        Its equations.
     target : str
         Where it runs: ``cpu`` or ``cuda``.
     place : str
@@ -174,7 +175,7 @@ class Routine(Shown):
 
     def _of_all_pairs(self, point: Point) -> Values:
         names = tuple(output.name for output in self.plan.outputs)
-        # What leaves the range of double precision is reported in words, output by output.
+        # Numbers beyond double precision are reported in words, output by output.
         with np.errstate(all="ignore"):
             found = gram_arrays(self.recursion, names, point, compile_routine)
         said = problems(self.plan, found.arrays, found.error, self.recursion.laws)
@@ -260,7 +261,7 @@ def compile_routine(
     Parameters
     ----------
     recursion : Recursion
-        What to compute.
+        The equations to compile.
     target : {"cpu", "cuda", "auto"}
         Where the routine runs; ``"auto"`` takes a GPU if there is one that can be used, and says in
         ``place`` and in the ``target`` of the result what it took and why. On ``"cuda"``, arrays of
@@ -284,6 +285,12 @@ def compile_routine(
     DeviceError
         If ``target="cuda"`` and no GPU can be used: which package, driver or device is missing.
     """
+    if isinstance(recursion, ColumnRecursion):
+        raise UnsupportedError(
+            "one routine for the kernel over positions",
+            "the matrices of all columns are put together block by block",
+            "use evaluate(kernel(net, inputs='positions'), K0=...)",
+        )
     target, place = _placed(target)
     names = tuple(output.name for output in chosen_outputs(recursion, outputs))
     return _compiled(recursion, target, place, names)

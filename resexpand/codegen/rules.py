@@ -1,6 +1,6 @@
-"""What becomes of each kind of SymPy node: the one door out of SymPy.
+"""Rules for each kind of SymPy node: the one door out of SymPy.
 
-What SymPy spells with negative powers becomes a single division, powers with whole exponents become
+Negative powers become a single division, powers with whole exponents become
 repeated multiplication that shares its squares, exponents in halves and quarters become square
 roots, ``log(1 + u)`` becomes log1p, and the branches of a Piecewise are computed and selected. Any
 other head must be in the table of functions, or the caller's helper of that name computes it.
@@ -50,7 +50,7 @@ class Operand:
 
 
 class Low(Protocol):
-    """What a rule may ask of the lowering that applies it."""
+    """Methods of the lowering that a rule may call."""
 
     known: dict[sp.Basic, Operand]
     helpers: Mapping[str, str]

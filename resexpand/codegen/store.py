@@ -5,10 +5,11 @@ versions of Numba and of this package, so that a file of this name holds this te
 Because it is a file, Numba keeps the machine code beside it and a second process compiles nothing,
 and a traceback points at a line. The folder is the user's cache folder or ``RESEXPAND_CACHE``.
 
-A file is written under a temporary name and moved into place, so that processes may race. What is
-already there is compared with the text before it is used, and only the text is ever executed. A
-folder that others may write to is not used (`resexpand.codegen.cache_files`), nor is one that
-cannot be written to: a temporary folder of this process stands in for it, with a `CacheWarning`.
+A file is written under a temporary name and moved into place, so that processes may race. A file
+that is already there is compared with the text before it is used, and only the text is ever
+executed. A folder that others may write to is not used (`resexpand.codegen.cache_files`), nor is
+one that cannot be written to: a temporary folder of this process stands in for it, with a
+`CacheWarning`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ PACKAGE = "resexpand"
 
 Function = Callable[..., Any]
 
-# What is bound is a copy; whoever is given one means the function it is a copy of.
+# Bound functions are copies; a caller that passes a copy means the original.
 _ORIGINALS: WeakKeyDictionary[FunctionType, FunctionType] = WeakKeyDictionary()
 
 
@@ -46,7 +46,7 @@ class Target(ABC):
     Parameters
     ----------
     name : str
-        What generated modules import it by.
+        Name under which generated modules import it.
     exchanged : mapping
         Plain functions and what stands for each of them on this target; for every target the
         primitives of `resexpand.codegen.elementary.bits`.

@@ -1,4 +1,4 @@
-"""What a compilation target does to the scalar functions: inline them, chain them, drive them.
+"""Treatment of scalar functions by a compilation target: inlined, chained, driven.
 
 Elementary functions and generated scalar functions are plain Python on doubles. A `Target` turns
 them into machine code: `scalar` compiles a function that is inlined where it is called, `chunk` one
@@ -9,7 +9,7 @@ that is called (a piece of an expression too long to be inlined), `reduction` a 
 save in a `reduction`, NaN and inf keep their meaning, division by zero follows IEEE 754.
 
 ``cpu`` and ``plain`` are here; ``cuda`` comes from `resexpand.codegen.cuda.target` when it is first
-asked for, so that whoever computes on the CPU neither needs nor loads what drives a GPU.
+asked for, so that computing on the CPU neither needs nor loads the libraries of a GPU.
 """
 
 from __future__ import annotations

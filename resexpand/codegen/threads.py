@@ -79,7 +79,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
     Returns
     -------
     list
-        What was returned, in the order of the items.
+        Return values in the order of the items.
     """
     pool = ThreadPoolExecutor(min(thread_count(), max(len(items), 1)))
     try:

@@ -1,4 +1,4 @@
-"""What an order, a number of labels and the memory for an enumeration may be.
+"""Checks of an order, a number of labels, and the memory for an enumeration.
 
 An order is the number of vertices of a tree, from 1. An enumeration that would not fit into the
 memory of this machine is refused before it starts, with the number of bytes it would take.
@@ -86,7 +86,7 @@ def check_memory(what: str, count: int, bytes_each: int, is_least: bool = False)
     Parameters
     ----------
     what : str
-        What would be enumerated, for the message.
+        Name of the objects enumerated, for the message.
     count : int
         How many there are.
     bytes_each : int

@@ -116,7 +116,7 @@ class LabelledTree:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What the canonical order compares: the shape, then the labels."""
+        """Key of the canonical order: the shape, then the labels."""
         return self.shape.key, self.labels
 
     def __str__(self) -> str:

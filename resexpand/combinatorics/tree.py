@@ -63,7 +63,7 @@ class Tree:
     symmetry: int
     factorial: int
     key: tuple[Any, ...]
-    """What the canonical order compares."""
+    """Key of the canonical order."""
 
     _known: ClassVar[dict[tuple[Tree, ...], Tree]] = {}
 

@@ -1,1 +1,1 @@
-"""What leaves the package: formulas as LaTeX, figures, and JSON records of runs."""
+"""Formulas as LaTeX, figures, and JSON records of runs."""

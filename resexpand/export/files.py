@@ -19,7 +19,7 @@ def write_atomically(target: Path, content: bytes, what: str) -> Path:
     content : bytes
         The whole content.
     what : str
-        What is written, for the error: "the record", "the figure".
+        Name of the contents, for the error: "the record", "the figure".
 
     Returns
     -------

@@ -20,7 +20,7 @@ def notebook_latex(result: Any) -> str:
     Parameters
     ----------
     result : Formula, Recursion, OptimalScale, RemainderBound or ResNet
-        What to show; of an optimum that does not exist the reason.
+        The result to show; of an optimum that does not exist the reason.
     """
     if isinstance(result, OptimalScale) and result.reason:
         return rf"$\displaystyle \text{{{prose(result.reason)}}}$"

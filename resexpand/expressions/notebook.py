@@ -1,4 +1,4 @@
-"""What a notebook shows of a result: the equations of `to_latex`, by its own printer."""
+"""Results in notebooks: the equations of `to_latex`, by its own printer."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
 }
 _SIGNS: dict[type[ast.unaryop], int] = {ast.UAdd: 1, ast.USub: -1}
 
-# What refused syntax is called in a message; the rest goes by its class name.
+# Names of refused syntax in messages; the rest goes by its class name.
 _SYNTAX = {
     ast.Attribute: "attribute access",
     ast.Subscript: "indexing",

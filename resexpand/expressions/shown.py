@@ -29,7 +29,7 @@ MOST = 24
 
 @dataclass(frozen=True)
 class Card:
-    """What there is to say of a result.
+    """Summary of a result.
 
     Attributes
     ----------

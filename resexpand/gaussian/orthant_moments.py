@@ -67,7 +67,7 @@ def at_zero(sigma: Array, powers: tuple[int, ...], index: int) -> Array:
 
 
 def _cleared(left: Array, before: Array) -> Array:
-    """Set rows of variables without variance to zero: what rounding left has no meaning."""
+    """Set rows of variables without variance to zero: they hold rounding errors."""
     own = np.diagonal(left, axis1=1, axis2=2)
     alive = own > four_point_sign.SINGULAR * before
     return left * alive[:, :, None] * alive[:, None, :]

@@ -25,7 +25,7 @@ OCTAVES = 4.0 ** np.arange(27)
 """Edges with which the search begins: a panel that is too long would step over the bend of tanh."""
 
 DEGREE = 32
-"""Degree of the interpolants: what 16 nodes of Gauss integrate exactly, and one more."""
+"""Degree of the interpolants: 16 nodes of Gauss integrate it exactly, and one more."""
 
 TOLERANCE = 1e-13
 """Size of the last coefficients that counts as resolved."""

@@ -99,9 +99,11 @@ def entry_rule(size: int, kinks: Sequence[float], nodes: int) -> tuple[Array, Ar
     """Return nodes and weights for one entry."""
     if size == 2:
         return np.array([-1.0, 1.0]), np.array([0.5, 0.5])
+    # Large batches are nearly Gaussian: the density is below rounding long before pi/2.
     end = min(np.pi / 2, WIDEST / np.sqrt(max(size - 3, 1)))
     at = np.clip(np.array(kinks) / np.sqrt(size - 1), -1, 1)
     x, weights = _panels(-end, end, np.arcsin(at), nodes)
+    # The constant of the density follows from the sum of the weights.
     weights = weights * np.cos(x) ** (size - 3)
     return np.sqrt(size - 1) * np.sin(x), weights / weights.sum()
 
@@ -135,8 +137,10 @@ def _angles(radius: Array, kinks: Array, apart: float, nodes: int) -> tuple[Arra
     """Return the angles for every radius, split where either entry meets a kink."""
     ratio = np.clip(kinks / np.maximum(radius[:, None], 1e-300), -1, 1)
     met = np.arccos(ratio)
+    # Without kinks four arcs keep the panels short enough.
     fixed = np.broadcast_to(np.arange(4) * np.pi / 2, (radius.size, 4))
     breaks = np.hstack([met, -met, met + apart, apart - met, fixed]) % (2 * np.pi)
     breaks.sort(axis=1)
+    # The circle has no end: the last panel leads back to the first break.
     closed = np.hstack([breaks, breaks[:, :1] + 2 * np.pi])
     return composite_rule(closed, nodes)

@@ -41,7 +41,7 @@ class MeasuredOrders(Parts):
     radius : Radius
         Radius of convergence in units of the network's scales.
     status : str
-        What may be concluded about convergence at the network's own scales.
+        Conclusion about convergence at the network's own scales.
     """
 
     layers: Array | None

@@ -23,7 +23,7 @@ LARGEST = 2**33
 
 
 class Step(Protocol):
-    """What an activation does to the rows: row 0 is the exact argument."""
+    """Map of the rows by an activation: row 0 is the exact argument."""
 
     def __call__(self, source: Array, target: Array, /) -> None:
         """Write the rows of phi to the target; both have shape (rows, batch * width)."""

@@ -1,4 +1,4 @@
-"""What a part of the stream contributes: energies, projected shares, and what is left over."""
+"""Contributions of parts of the stream: energies, projected shares, and the rest."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Parts:
     residual: float | Array
 
     what: ClassVar[str]
-    """What counts the parts."""
+    """Number that counts the parts."""
 
     @classmethod
     def of(cls, given: GivenNetwork, stream: Array, **more: Any) -> Self:

@@ -9,6 +9,7 @@ with numbers 0 ... draws - 1 of the ensemble with this seed, whatever the number
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
@@ -41,6 +42,7 @@ from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_m
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.batch_norm import is_running, require_batch
 from resexpand.network.numbers import whole_number
+from resexpand.network.positions import inputs_of
 from resexpand.network.requirements import require_plain
 from resexpand.network.resnet import ResNet
 from resexpand.progress import Progress
@@ -159,8 +161,8 @@ def sample(
     HyperparameterError
         If a hyperparameter, width, draws, seed, observable or input is missing, unknown or invalid.
     KernelError
-        If the kernel at layer 0 is not finite, symmetric and positive semi-definite. What is so
-        to the rounding of its precision is corrected; ``notes`` among the settings then say how.
+        If the kernel at layer 0 is not finite, symmetric and positive semi-definite. A
+        kernel that is so to rounding is corrected; ``notes`` among the settings then say how.
     UnsupportedError
         If an observable does not exist for this network, or there is no such target.
     DeviceError
@@ -176,6 +178,8 @@ def sample(
         raise HyperparameterError(f"sampling {net!r}", "not a network", "pass a ResNet")
     numbers = concrete(net, hyperparameters)
     kernel, notes = noted_kernel(K0, inputs, numbers.read_in)
+    if net.positions:
+        inputs_of(kernel, math.prod(net.positions))
     _check_batches(net, numbers, kernel)
     _require_variance(net, numbers, kernel)
     chosen = with_histograms(select(observables, len(kernel)), histograms)

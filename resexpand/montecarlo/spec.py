@@ -23,7 +23,7 @@ from resexpand.network.resnet import Branch, ResNet
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """What a sampler is made of; equal descriptions draw equal networks.
+    """Description of a sampler; equal descriptions draw equal networks.
 
     Attributes
     ----------

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from resexpand.errors import DescriptionError, HyperparameterError, KernelError, UnsupportedError
 from resexpand.network.operation import Map, Operation, Parameter, X
+from resexpand.network.positions import positions_error
 
 MEAN, VARIANCE = sp.Symbol("mean", real=True), sp.Symbol("variance", positive=True)
 EPS = sp.Symbol("eps", nonnegative=True)
@@ -142,8 +143,10 @@ def require_no_batch(op: Map, asked: str) -> None:
     Raises
     ------
     UnsupportedError
-        If the averages of a map run over a batch.
+        If a map couples the inputs of a batch, or the positions of an input.
     """
+    if op.over == "positions":
+        raise positions_error(op, asked)
     if op.over == "batch":
         raise UnsupportedError(
             f"{asked} of a network with {op!r}",

@@ -52,6 +52,12 @@ class Branch:
         pairs = zip(self.ops, values, strict=True)
         return Branch(*(op.with_values(tuple(own)) for op, own in pairs))
 
+    def placed(self, positions: tuple[int, ...]) -> Branch:
+        """Return the branch of a network with these positions."""
+        if not any(op.over == "positions" for op in self.ops):
+            return self
+        return Branch(*(op.placed(positions) for op in self.ops))
+
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The operations with their places and names: what theory, samplers and printers read."""
@@ -80,11 +86,6 @@ class Branch:
     def followed_by(self, linear: Linear) -> tuple[Operation, ...]:
         """Return the read-out that acts where the first `Linear` of a further block would."""
         return (*(step.op for step in self.opening), linear)
-
-    @property
-    def reads_activation(self) -> bool:
-        """Whether the branch applies a map to the stream itself."""
-        return bool(self.opening)
 
     @property
     def is_gaussian(self) -> bool:

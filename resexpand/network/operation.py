@@ -8,7 +8,9 @@ A network is a program over columns (one per input) of which three instructions 
 - **averages** ``s = (1/N) sum_i f(x_i; p, s')``, common to all neurons, each made of those before;
   or, with ``over = "batch"``, at every neuron the averages over the inputs of a batch.
 
-A map may also hold fresh **noise** (`Noise`), such as the mask of a dropout.
+A map may also hold fresh **noise** (`Noise`), such as the mask of a dropout. Either instruction may
+couple the columns of the positions of one input (`over = "positions"`): then it states how the Gram
+matrix of its columns changes, a convolution sums shifted ones (`resexpand.network.positions`).
 
 An operation is a class with a name (`kind`), its `parameters` and, for a map, `expression` and
 `averages` as SymPy expressions in `X`, the symbols of the parameters and those of the averages:
@@ -138,6 +140,13 @@ class Operation:
         Parameters in the order of its arguments.
     contracts : bool
         Whether it is a contraction over the neurons; a map otherwise.
+    over : str
+        Whether every column is treated by itself (averages run over the ``"neurons"``), or columns
+        are coupled: at each neuron over a ``"batch"``, or over the ``"positions"`` of each input.
+    structure : str
+        What its numbers do not say, such as the offsets of a convolution; empty for most.
+    positions : tuple of int
+        Shape of an input, where it couples positions and a network has placed it.
     values : tuple of sympy.Expr
         Value of every parameter, or a tuple of one per block of the network.
     """
@@ -145,6 +154,9 @@ class Operation:
     kind: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     contracts: ClassVar[bool]
+    over: ClassVar[Literal["neurons", "batch", "positions"]] = "neurons"
+    structure: str = ""
+    positions: tuple[int, ...] = ()
     values: tuple[Any, ...]
 
     def __init__(self, *given: object, **named: object):
@@ -173,8 +185,21 @@ class Operation:
 
     @property
     def text(self) -> str:
-        """Name in stores and generated code: the kind, without the parameters."""
-        return self.kind
+        """Name in stores and generated code: the kind and structure, without the parameters."""
+        return f"{self.kind}[{self.structure}]" if self.structure else self.kind
+
+    @classmethod
+    def of_structure(cls, structure: str, values: tuple[Any, ...], **named: Any) -> Self:
+        """Return the operation of a structure and parameters; further values are ignored."""
+        if structure:
+            raise DescriptionError(
+                f"{cls.kind}[{structure}]", f"{cls.kind} has no structure", f"write {cls.kind}(...)"
+            )
+        return cls(*values[: len(cls.parameters)], **named)
+
+    def placed(self, positions: tuple[int, ...]) -> Self:
+        """Return the operation on the positions of a network; itself if it acts on each alone."""
+        return self
 
     @property
     def pairs(self) -> tuple[tuple[Parameter, Any], ...]:
@@ -190,10 +215,12 @@ class Operation:
         raise AttributeError(f"{self!r} is frozen: describe another {self.kind}")
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.__dict__["values"] == other.__dict__["values"]
+        if not isinstance(other, Operation) or type(self) is not type(other):
+            return False
+        return (self.structure, self.values) == (other.structure, other.values)
 
     def __hash__(self) -> int:
-        return hash((self.kind, self.values))
+        return hash((self.text, self.values))
 
     def __repr__(self) -> str:
         said = (({n: w for w, n in p.words}.get(v, v), p.name) for p, v in self.pairs)
@@ -217,8 +244,6 @@ class Map(Operation):
         The function of `X`, the symbols of the parameters and of the averages.
     averages : tuple of (sympy.Symbol, sympy.Expr)
         Averages, each a function of `X`, parameters and averages before it.
-    over : str
-        Whether its averages run over the ``"neurons"``, or at each of them over a ``"batch"``.
     group : sympy.Symbol or None
         Parameter that says how many inputs make a batch; all of them where it is zero.
     noise : tuple of Noise
@@ -231,7 +256,6 @@ class Map(Operation):
     expression: ClassVar[sp.Expr]
     averages: ClassVar[tuple[tuple[sp.Symbol, sp.Expr], ...]] = ()
     noise: ClassVar[tuple[Noise, ...]] = ()
-    over: ClassVar[Literal["neurons", "batch"]] = "neurons"
     group: ClassVar[sp.Symbol | None] = None
     law: ActivationLaw | None = None
     variable: ClassVar[sp.Symbol] = X

@@ -8,7 +8,7 @@ the two and holds the statistic that the theory predicts. Results of theories ac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 
@@ -49,6 +49,16 @@ class Quantity:
 
 KERNEL, COVARIANCE, RESPONSE = ("kernel",), ("layer_covariance",), ("response",)
 
+
+def _responses(
+    name: str, observables: tuple[str, ...], symbol: str, part: str = "all"
+) -> tuple[Quantity, Quantity]:
+    """Return mean and deviation of a response at a width."""
+    mean = Quantity(f"{name}_mean", observables, symbol, part=part, width="1/N")
+    deviation = replace(mean, name=f"{name}_deviation", symbol=f"sd {symbol}")
+    return mean, replace(deviation, statistic="deviation")
+
+
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
     {
         quantity.name: quantity
@@ -67,6 +77,12 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
             Quantity("C_width", COVARIANCE, "C", first=1, width="1/N"),
             Quantity("K_deviation", KERNEL, "sd K", "deviation", width="1/N"),
             Quantity("C_deviation", COVARIANCE, "sd C", "deviation", first=1, width="1/N"),
+            *_responses("chi_0", ("chi",), "chi"),
+            *_responses("eta_layers", RESPONSE, "eta"),
+            *_responses("eta", RESPONSE, "eta", "last"),
+            *_responses("tangent", ("tangent",), "v"),
+            *_responses("gradient", ("gradient",), "P"),
+            *_responses("ntk", ("ntk",), "Theta"),
             Quantity("G_mean", KERNEL, "G", width="exact"),
             Quantity("C_mean", COVARIANCE, "C", first=1, width="exact"),
             Quantity("G_var", KERNEL, "Var G", "variance", width="exact"),

@@ -12,7 +12,9 @@ from resexpand.errors import DescriptionError
 from resexpand.expressions import parse_expression
 from resexpand.network.activation import Activation
 from resexpand.network.batch_norm import BatchNorm
+from resexpand.network.conv import Conv
 from resexpand.network.dropout import Dropout, SharedDropout
+from resexpand.network.global_avg_pool import GlobalAvgPool
 from resexpand.network.layer_norm import LayerNorm
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Contraction, Map, Operation
@@ -24,6 +26,8 @@ OPERATIONS: dict[str, type[Operation]] = {
     Activation.kind: Activation,
     BatchNorm.kind: BatchNorm,
     Linear.kind: Linear,
+    Conv.kind: Conv,
+    GlobalAvgPool.kind: GlobalAvgPool,
     LayerNorm.kind: LayerNorm,
     RMSNorm.kind: RMSNorm,
     Scale.kind: Scale,
@@ -86,7 +90,8 @@ def operation_of(text: str, values: tuple[object, ...] = ()) -> Operation:
     Parameters
     ----------
     text : str
-        `Operation.text`: a registered kind, or the expression of an activation.
+        `Operation.text`: a registered kind, with its structure in brackets if it has one, or the
+        expression of an activation.
     values : tuple
         Its parameters; further entries are ignored.
 
@@ -95,8 +100,8 @@ def operation_of(text: str, values: tuple[object, ...] = ()) -> Operation:
     ResexpandError
         If the text is neither.
     """
-    if text in OPERATIONS and text != Activation.kind:
-        kind = OPERATIONS[text]
-        return kind(*values[: len(kind.parameters)])
+    kind, _, structure = text.partition("[")
+    if kind in OPERATIONS and kind != Activation.kind and (not structure or text.endswith("]")):
+        return OPERATIONS[kind].of_structure(structure.removesuffix("]"), values)
     expression: sp.Expr = parse_expression(text)
     return Activation(expression)

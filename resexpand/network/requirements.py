@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resexpand.errors import UnsupportedError
+from resexpand.network.positions import require_no_coupling
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 
@@ -17,6 +18,7 @@ def require_plain(net: ResNet, asked: str) -> None:
     UnsupportedError
         If a map has parameters or averages of its own, or the stream a factor.
     """
+    require_no_coupling(net, asked)
     require_laws((*net.branch.steps, *net.head, *net.post), asked)
     require_sums(net, asked)
 

@@ -12,21 +12,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import pairwise
 
 import sympy as sp
 
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.network.branch import Branch, is_many
+from resexpand.network.checks import (
+    ARGUMENTS,
+    check_blocks,
+    check_head,
+    check_names,
+    check_positions,
+    check_post_norm,
+    split_read_out,
+)
 from resexpand.network.depth import depth_from, scales_of, scales_per_block
 from resexpand.network.linear import Linear
-from resexpand.network.operation import Map, Operation, Parameter, X, hyperparameter
+from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
+from resexpand.network.positions import positions_of
 from resexpand.network.shapes import Shapes, named, shapes_of
 from resexpand.network.steps import Step, head_of, opening_of, without_noise
-
-ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
-"""Names of arguments that take no hyperparameter."""
 
 __all__ = ["ARGUMENTS", "Branch", "ResNet"]
 
@@ -58,6 +64,9 @@ class ResNet:
     post_norm : Map, optional
         Normalisation of the stream behind every block, ``h^l = norm(skip h^{l-1} + rho (...))``:
         `LayerNorm`, `RMSNorm`, or another map that is linear given its averages.
+    positions : int or tuple of int, optional
+        Positions of every input (pixels of a row, tokens), or ``(rows, columns)`` of an image:
+        needed by operations that couple them, such as `Conv`. All others act on each by itself.
 
     Raises
     ------
@@ -80,6 +89,7 @@ scale=3/10, depth=20)
     head_ops: tuple[Operation, ...] | None
     skip: sp.Expr
     post_norm: Map | None
+    positions: tuple[int, ...]
 
     def __init__(
         self,
@@ -91,12 +101,16 @@ scale=3/10, depth=20)
         read_out: Linear | Sequence[Operation] | None = None,
         skip: object = 1,
         post_norm: Map | None = None,
+        positions: int | tuple[int, ...] | None = None,
     ):
         branches = tuple(branch) if isinstance(branch, list | tuple) else (branch,)
         for each in branches or (branch,):
             if not isinstance(each, Branch):
                 raise DescriptionError(f"branch {each!r}", "it is not a Branch", "use Branch(...)")
-        head, last = _split(read_out)
+        shape = positions_of(positions)
+        branches = tuple(branch.placed(shape) for branch in branches)
+        head, last = split_read_out(read_out)
+        head = None if head is None else tuple(op.placed(shape) for op in head)
         for name, op in (("read_in", read_in), ("read_out", last)):
             if op is not None and not isinstance(op, Linear):
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
@@ -111,10 +125,12 @@ scale=3/10, depth=20)
         set_field(self, "head_ops", head)
         set_field(self, "skip", hyperparameter(skip, "skip"))
         set_field(self, "post_norm", post_norm)
-        _check_post_norm(post_norm)
-        _check_blocks(self)
-        _check_head(self)
-        _check_names(self)
+        set_field(self, "positions", shape)
+        check_post_norm(post_norm)
+        check_positions(self)
+        check_blocks(self)
+        check_head(self)
+        check_names(self)
 
     @cached_property
     def kinds(self) -> tuple[Branch, ...]:
@@ -229,6 +245,7 @@ scale=3/10, depth=20)
             read_out=None if self.read_out is None else (*(self.head_ops or ()), self.read_out),
             skip=self.skip,
             post_norm=self.post_norm,
+            positions=self.positions or None,
         )
 
     def evaluation(self) -> ResNet:
@@ -279,89 +296,9 @@ scale=3/10, depth=20)
         fields += [f"{name}={value}" for name, value in ends if value is not None]
         fields += [f"skip={self.skip}"] if self.skip != 1 else []
         fields += [f"post_norm={self.post_norm}"] if self.post_norm is not None else []
+        shape = self.positions[0] if len(self.positions) == 1 else self.positions
+        fields += [f"positions={shape}"] if self.positions else []
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:
         return in_notebook(self)
-
-
-def _split(read_out: object) -> tuple[tuple[Operation, ...] | None, object]:
-    """Return the maps in front of a read-out, and its linear map."""
-    if read_out is None or not isinstance(read_out, Sequence) or not read_out:
-        return (None if read_out is None else ()), read_out
-    *head, last = read_out
-    for op in head:
-        if not isinstance(op, Map):
-            raise DescriptionError(
-                f"{op!r} in front of the read-out", "it is no map", "give [Activation, Linear]"
-            )
-    for op in filter(lambda op: any(map(is_many, getattr(op, "values", ()))), read_out):
-        raise DescriptionError(
-            f"{op!r} in a read-out", "it has one value per block", "give one: it is no block"
-        )
-    return tuple(head), last
-
-
-def _check_blocks(net: ResNet) -> None:
-    """Raise if the kinds of blocks cannot follow each other."""
-    if len(net.kinds) > 1 and not net.depth.is_Integer:
-        raise DescriptionError(
-            f"{len(net.kinds)} kinds of blocks at depth {net.depth}",
-            "which block comes last depends on the depth",
-            "give the depth as a number",
-        )
-    for branch in net.kinds:
-        curved = any(not step.op.is_linear for step in branch.opening)
-        if curved and not net.is_gaussian:
-            raise UnsupportedError(
-                f"{branch!r} behind a branch that ends in an activation, or a shift of the stream",
-                "an activation would act on a stream that is not Gaussian at infinite width",
-                "begin or end the branches with a Linear()",
-            )
-
-
-def _check_post_norm(op: object) -> None:
-    """Raise if the map behind every block is not linear given its averages."""
-    asked, remedy = f"post_norm={op!r}", "give LayerNorm() or RMSNorm()"
-    if op is None:
-        return
-    if not isinstance(op, Map):
-        raise DescriptionError(asked, "it is no map of the neurons", remedy)
-    if op.expression.diff(X).has(X):
-        why = "the stream of the next block would not be Gaussian at infinite width"
-        raise UnsupportedError(asked, why, remedy)
-    if op.noise or op.over == "batch":
-        why = "it draws noise of its own" if op.noise else "it couples the inputs of a batch"
-        raise UnsupportedError(asked, why, remedy)
-    if any(map(is_many, op.values)):
-        raise UnsupportedError(asked, "it has one value per block", "give one for all blocks")
-
-
-def _check_head(net: ResNet) -> None:
-    """Raise if no theory knows the maps in front of the read-out."""
-    curved = [isinstance(op, Map) and not op.is_linear for op in net.head_ops or ()]
-    if sum(curved) > net.is_gaussian:
-        raise UnsupportedError(
-            f"a read-out of {', '.join(map(repr, net.head_ops or ()))}",
-            "an activation would act on what is not Gaussian at infinite width",
-            "give one activation, behind a branch that ends in a Linear()",
-        )
-
-
-def _check_names(net: ResNet) -> None:
-    """Raise if two symbols share a name, or one has that of an argument: values go by name."""
-    names = sorted(symbol.name for symbol in net.free_symbols)
-    words = [*ARGUMENTS.intersection(names), *(["depth"] if "depth" in names else [])]
-    if words and str(net.depth) != words[0]:
-        raise DescriptionError(
-            f"a symbol called {words[0]}",
-            "a value is given by name, and calls have an argument of this name",
-            f"rename it, for instance {words[0]}_value",
-        )
-    twice = [a for a, b in pairwise(names) if a == b]
-    if twice:
-        raise DescriptionError(
-            f"two different symbols called {twice[0]}",
-            "a value is given by name, and they differ in their assumptions",
-            "use one SymPy symbol for both (the defaults are in resexpand.conventions)",
-        )

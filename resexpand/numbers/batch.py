@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.memory import require_memory
 from resexpand.codegen.routine import Target, compile_routine
-from resexpand.codegen.schedule import chosen_outputs
+from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.sphere import gradient_averages
 from resexpand.network.batch_norm import GHOST, is_running, require_batch
-from resexpand.numbers.batch_blocks import kernels_by_block
+from resexpand.numbers.batch_blocks import Health, kernels_by_block
 from resexpand.numbers.batch_moments import Psi, is_exchangeable, sphere_averages
 from resexpand.theory.batch import BatchRecursion, Stage
 from resexpand.theory.batch_gradients import FACTORS, SIZE
 
 Array = NDArray[np.float64]
+GRADIENT = "gradient"
 FEWER = "take a smaller batch, or fewer points at a time"
 LATTICE = "averages over the batch by a lattice rule: relative error of {name} {error:.1g}"
 
@@ -130,7 +131,8 @@ def _compiled(
         for symbol, name in zip(own.stage.symbols, ("square", "product", "mean"), strict=True):
             given[str(symbol)] = value = getattr(fine, name)
             errors.append(abs(value - getattr(coarse, name)) / max(fine.square, 1e-300))
-    names = [o.name for o in chosen_outputs(theory, _without_gradient(outputs))]
+    asked = _chosen(theory, outputs)
+    names = list(dict.fromkeys(FACTORS if name == GRADIENT else name for name in asked))
     if FACTORS in (o.name for o in theory.outputs):
         given |= _slopes(theory, stages, size)
     across = {"K_13"} & {o.name for o in theory.outputs} if size < point.kernel.shape[-1] else set()
@@ -141,20 +143,19 @@ def _compiled(
             between = values.get("K_13") if name == "K" and not _runs(theory) else None
             values[name] = _spread(values[name], between, point.kernel.shape[-1], size)
             values.quadrature_error[name] = max(values.quadrature_error.get(name, 0.0), *errors)
-    for name in across - set(names):
+    if GRADIENT in asked:
+        values[GRADIENT] = _gradients(values[FACTORS], size)
+    for name in values.keys() - set(asked):
         del values[name]
-    if FACTORS in names:
-        values["gradient"] = _gradients(values[FACTORS], size)
     values.notes += point.notes
     return values
 
 
-def _without_gradient(outputs: str | Iterable[str] | None) -> list[str] | None:
-    """Return the outputs of the recursion: gradients are put together from its factors."""
-    if outputs is None:
-        return None
-    asked = [outputs] if isinstance(outputs, str) else list(outputs)
-    return list(dict.fromkeys(FACTORS if name == "gradient" else name for name in asked))
+def _chosen(theory: BatchRecursion, outputs: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return the names asked for; gradients are put together from factors of the recursion."""
+    known = [output.name for output in theory.outputs]
+    known += [GRADIENT] if FACTORS in known else []
+    return chosen_names(outputs, known, f"the {theory.title}")
 
 
 def _slopes(theory: BatchRecursion, stages: list[_Numbers], size: int) -> dict[str, float]:
@@ -221,8 +222,16 @@ def _by_blocks(
         )
     if point.grid:
         raise _one_by_one(f"a grid of shape {point.grid} of kernels that are not exchangeable")
-    names = {o.name for o in chosen_outputs(theory, outputs)} & {"K", "C"}
-    kernels = kernels_by_block(theory.net, point, size)
+    asked = _chosen(theory, outputs)
+    names = {"K", "C"}.intersection(asked)
+    if missing := [n for n in asked if n not in names and (outputs is not None or n == GRADIENT)]:
+        raise UnsupportedError(
+            f"{missing[0]} of this batch",
+            "it is known for exchangeable inputs and eps = 0",
+            f"give K0 with one variance and one covariance, or outputs={sorted(names) or 'K'!r}",
+        )
+    health = Health()
+    kernels = kernels_by_block(theory.net, point, size, health)
     arrays, errors, notes = {}, {}, list(point.notes)
     for name in sorted(names):
         repeated = kernels[name]
@@ -232,4 +241,6 @@ def _by_blocks(
             spread = repeated.std(axis=1, ddof=1) / np.sqrt(repeated.shape[1])
             errors[name] = 3 * float((spread / scale).max())
             notes.append(LATTICE.format(name=name, error=errors[name]))
-    return Values(arrays, point.depth, (), errors, theory.citations, "cpu", tuple(notes))
+        errors[name] = errors.get(name, 0.0) + health.error
+    problems = tuple(health.problems)
+    return Values(arrays, point.depth, problems, errors, theory.citations, "cpu", tuple(notes))

@@ -1,26 +1,30 @@
-"""The kernel of any batch, carried through the operations of every block as a matrix.
+"""The kernel of coupled columns, carried through the operations of every block as a matrix.
 
-A block is cut in front of every normalisation over the batch: what lies between two cuts is a
-network of its own, without skip connection, whose kernel the pair recursion gives.
+A block is cut at every operation that couples columns, over a batch or over positions: what lies
+between two cuts is a network of its own, without skip connection, whose kernel the pair recursion
+gives. What couples positions states its map of matrices itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point
-from resexpand.codegen.routine import compile_routine
+from resexpand.codegen.routine import Routine, compile_routine
+from resexpand.codegen.values import Values
 from resexpand.network.batch_norm import EPS
 from resexpand.network.linear import Linear
 from resexpand.network.noise import Outcomes
 from resexpand.network.operation import Operation, X
 from resexpand.network.resnet import Branch, ResNet
-from resexpand.network.values import value_of
+from resexpand.network.values import Symbols, value_of
 from resexpand.numbers.batch_moments import Psi, moments_of
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.noise import images
@@ -28,81 +32,124 @@ from resexpand.theory.noise import images
 Array = NDArray[np.float64]
 
 
-def kernels_by_block(net: ResNet, point: Point, size: int) -> dict[str, Array]:
+@dataclass
+class Health:
+    """What the pieces of a network say about their numbers."""
+
+    error: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    def note(self, values: Values) -> None:
+        """Add the relative errors of quadratures, and problems once each."""
+        self.error += max(values.quadrature_error.values(), default=0.0)
+        self.problems += [text for text in values.problems if text not in self.problems]
+
+
+def kernels_by_block(net: ResNet, point: Point, size: int, health: Health) -> dict[str, Array]:
     """Return the kernels of the stream and of the last `Linear` of every block.
 
     Parameters
     ----------
     net : ResNet
     point : Point
-        Its numbers, and the kernel at layer 0, shape (B, B).
+        Its numbers, and the kernel at layer 0, shape (..., B, B): one where a batch is normalised,
+        and any number of these over positions.
     size : int
-        Inputs that share statistics.
+        Columns that share statistics.
+    health : Health
+        Takes note of quadratures and problems.
 
     Returns
     -------
     dict
-        ``"K"`` and ``"C"``, shape (L + 1, n, B, B), n the repetitions of lattice rules.
+        ``"K"`` and ``"C"``, shape (L + 1, n, B, B), n the repetitions of lattice rules; or
+        (L + 1, ..., B, B) over a grid.
     """
-    depth = point.depth
+    depth, symbols = point.depth, point.symbols
     scales = net.scales(depth)
-    skip = float(value_of(net.skip, point.symbols))
-    stream, found, covariances = point.kernel[None], [point.kernel[None]], []
+    skip = _entrywise(value_of(net.skip, symbols))
+    leading = point.grid or (1,)
+    stream = np.broadcast_to(point.kernel, (*leading, *point.kernel.shape[-2:]))
+    found, covariances = [stream], []
     for block in range(1, depth + 2):
         last = block > depth
         if last and net.read_out is not None:
             ops: tuple[Operation, ...] = (*(step.op for step in net.head), net.read_out)
         else:
             ops = (net.next_block if last else net.block(block)).ops
-        numbers = tuple(with_numbers(op, point) for op in ops)
-        covariance, out = _through(numbers, stream, size, block)
+        covariance, out = _through(ops, stream, Walk(symbols, size, health), block)
         covariances.append(covariance)
         if not last:
-            stream = skip**2 * stream + float(value_of(scales[block - 1], point.symbols)) ** 2 * out
+            scale = _entrywise(value_of(scales[block - 1], symbols))
+            stream = skip**2 * stream + scale**2 * out
+            for step in net.post:
+                stream = _plain((step.op,), stream, Walk(symbols, size, health))
             found.append(stream)
     return {"K": _stacked(found), "C": _stacked(covariances)}
 
 
-def with_numbers(op: Operation, point: Point) -> Operation:
+def with_numbers(op: Operation, symbols: Symbols) -> Operation:
     """Return an operation with numbers in place of symbols."""
-    numbers = (sp.Float(float(value_of(v, point.symbols)), 17) for v in op.values)
+    numbers = (sp.Float(float(value_of(v, symbols)), 17) for v in op.values)
     return op.with_values(tuple(numbers)) if op.values else op
 
 
+def _entrywise(value: Array) -> Array:
+    """Return numbers over a grid so that they multiply matrices over it."""
+    return value[..., None, None]
+
+
 def _stacked(layers: list[Array]) -> Array:
-    most = max(len(layer) for layer in layers)
-    return np.stack([np.broadcast_to(layer, (most, *layer.shape[1:])) for layer in layers])
+    shape = np.broadcast_shapes(*(layer.shape for layer in layers))
+    return np.stack([np.broadcast_to(layer, shape) for layer in layers])
 
 
-def _through(ops: Sequence[Operation], kernels: Array, size: int, seed: int) -> tuple[Array, Array]:
-    """Return the covariance behind the last `Linear`, and what the branch makes of the batch."""
+@dataclass(frozen=True)
+class Walk:
+    """What all blocks share: values of symbols, columns of one batch, and the health so far."""
+
+    symbols: Symbols
+    size: int
+    health: Health
+
+
+def _through(
+    ops: Sequence[Operation], kernels: Array, walk: Walk, seed: int
+) -> tuple[Array, Array]:
+    """Return the covariance behind the last contraction, and what the branch makes of columns."""
     covariance, place = kernels, 0
     while place < len(ops):
         rest = ops[place:]
-        cut = next((k for k, op in enumerate(rest) if _is_batch(op)), len(rest))
+        cut = next((k for k, op in enumerate(rest) if op.over != "neurons"), len(rest))
         if cut:
-            kernels = _plain(tuple(rest[:cut]), kernels)
+            last = max((k for k, op in enumerate(rest[:cut], 1) if op.contracts), default=0)
+            for piece in filter(None, (rest[:last], rest[last:cut])):
+                kernels = _plain(tuple(piece), kernels, walk)
+                covariance = kernels if piece[-1].contracts else covariance
             place += cut
+        elif rest[0].over == "positions":
+            kernels = _contracted(rest[0], kernels, walk.symbols)
+            covariance = kernels if rest[0].contracts else covariance
+            place += 1
         else:
             behind = next((k for k, op in enumerate(rest) if op.contracts), len(rest))
-            psi = _composed(tuple(rest[1:behind]))
-            eps = float(rest[0].by_symbol[EPS])
-            kernels = moments_of(psi, kernels, eps, size, 1000 * seed + place)
+            numbers = tuple(with_numbers(op, walk.symbols) for op in rest[:behind])
+            psi = _composed(numbers[1:])
+            eps = float(numbers[0].by_symbol[EPS])
+            kernels = moments_of(psi, kernels, eps, walk.size, 1000 * seed + place)
             place += behind
-            kernels = _contracted(ops[place], kernels)
+            kernels = covariance = _contracted(ops[place], kernels, walk.symbols)
             place += 1
-        if any(op.contracts for op in ops[:place]):
-            covariance = kernels
     return covariance, kernels
 
 
-def _is_batch(op: Operation) -> bool:
-    return not op.contracts and getattr(op, "over", "") == "batch"
-
-
-def _contracted(op: Operation, moments: Array) -> Array:
-    weight, bias = (float(value) for value in op.values)
-    return np.asarray(weight * moments + bias)
+def _contracted(op: Any, moments: Array, symbols: Symbols) -> Array:
+    """Return the second moments behind one contraction, or one coupling of positions."""
+    at = [value_of(value, symbols) for value in op.values]
+    if op.over == "positions":
+        return np.asarray(op.gram(moments, at))
+    weight, bias = at
+    return np.asarray(_entrywise(weight) * moments + _entrywise(bias))
 
 
 @lru_cache(maxsize=64)
@@ -115,10 +162,21 @@ def _composed(ops: tuple[Operation, ...]) -> Psi:
     return Psi.of(functions)
 
 
-def _plain(ops: tuple[Operation, ...], kernels: Array) -> Array:
-    """Return what operations without averages over the batch make of Gaussian kernels."""
+def _plain(ops: tuple[Operation, ...], kernels: Array, walk: Walk) -> Array:
+    """Return what operations that couple no columns make of Gaussian kernels."""
     if len(ops) == 1 and ops[0].contracts:
-        return _contracted(ops[0], kernels)
+        return _contracted(ops[0], kernels, walk.symbols)
+    routine, names = _routine(ops)
+    given = {s.name: v for s, v in walk.symbols.items() if s.name in names}
+    values = routine(K0=kernels, **given)
+    walk.health.note(values)
+    return np.asarray(values["K"][..., 1, :, :])
+
+
+@lru_cache(maxsize=64)
+def _routine(ops: tuple[Operation, ...]) -> tuple[Routine, frozenset[str]]:
+    """Return the routine of operations as one block, and the names it needs."""
     ended = ops if ops[-1].contracts else (*ops, Linear(1, 0))
     net = ResNet(Branch(*ended), scale=1, depth=1, skip=0)
-    return np.asarray(compile_routine(kernel(net, inputs=2), "cpu", ["K"])(K0=kernels)["K"][:, 1])
+    names = frozenset(symbol.name for symbol in net.free_symbols)
+    return compile_routine(kernel(net, inputs=2), "cpu", ["K"]), names

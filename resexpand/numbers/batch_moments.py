@@ -58,7 +58,7 @@ class Psi:
     law : Activation
         The function, or its mean over masks.
     draws : tuple of (Activation, float)
-        What masks make of it and how likely, if there are any.
+        Outcomes of the masks with their probabilities, if there are any.
     constant : float
         Mean square of the draws that are constants, such as zero.
     """
@@ -115,6 +115,7 @@ def is_exchangeable(kernel: Array, size: int) -> bool:
     own, within = np.eye(count, dtype=bool), same[:, None] == same
     for mask in (own, within & ~own, ~within):
         entries = kernel[..., mask]
+        # Kernels computed from data are alike to rounding only.
         if entries.size and np.ptp(entries, axis=-1).max() > ROUNDING * np.abs(kernel).max():
             return False
     return True
@@ -168,6 +169,7 @@ def _moments(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Arra
     if size == count and psi.is_homogeneous:
         return np.stack([_homogeneous(psi, kernel, eps) for kernel in kernels])
     repeated = np.broadcast_to(kernels, (SHIFTS, count, count))
+    # Independent random shifts of one lattice make an unbiased estimate with an error.
     shifts = np.random.default_rng(seed).random((SHIFTS, 1, count + count % 2))
     pairs = zip(repeated, shifts, strict=True)
     return np.stack([_by_lattice(psi, kernel, eps, size, shift) for kernel, shift in pairs])
@@ -180,6 +182,7 @@ def _exchangeable(psi: Psi, kernel: Array, eps: float, size: int) -> Array:
     weights = np.ones(1)
     if eps:
         shrink, weights = _shrinking(spread, eps, size)
+        # A homogeneous function takes the shrinkage outside: its moments need no second integral.
         if psi.is_homogeneous:
             one, of = averages[0], (float(weights @ shrink**2), float(weights @ shrink))
             averages = [BatchAverages(one.square * of[0], one.product * of[0], one.mean * of[1])]
@@ -191,6 +194,7 @@ def _exchangeable(psi: Psi, kernel: Array, eps: float, size: int) -> Array:
         for name in ("square", "product", "mean")
     )
     same = np.arange(count) // size
+    # Centring removes the part that groups share: between them stands a product of means.
     found = np.where(same[:, None] == same, product, mean**2)
     np.fill_diagonal(found, square)
     return found
@@ -204,10 +208,12 @@ def _shrunk(psi: Psi, shrink: float, size: int) -> BatchAverages:
 def _shrinking(spread: float, eps: float, size: int) -> tuple[Array, Array]:
     """Return the shrinkage by eps, over the lengths of a centred batch, and weights."""
     middle = np.sqrt(size - 1)
+    # Eight standard deviations: the length of a chi variable has a spread below one.
     low, high = max(middle - 8, 0.0), middle + 8
     x, weights = np.polynomial.legendre.leggauss(RADII)
     radius = (high + low) / 2 + (high - low) / 2 * x
     exponent = (size - 2) * np.log(radius) - radius**2 / 2
+    # The largest exponent is taken out: powers of large batches would overflow.
     weights = weights * np.exp(exponent - exponent.max())
     square = spread * radius**2
     return np.sqrt(square / (square + size * eps)), weights / weights.sum()
@@ -225,6 +231,7 @@ def _homogeneous(psi: Psi, kernel: Array, eps: float) -> Array:
     positive = values[values > 0]
     first = -np.log(2 * positive[-1] / len(kernel)) - REACH
     last = -np.log(2 * positive[0] / len(kernel)) + 2 * REACH / positive.size
+    # 1/q is an integral of exp(-s q) over s; equal steps in log s converge exponentially.
     s = np.exp(np.arange(first, last, STEP))[:, None]
     grown = 1 + 2 * s * values / len(kernel)
     weights = STEP * s[:, 0] * np.exp(-0.5 * np.log(grown).sum(axis=1) - eps * s[:, 0])
@@ -239,6 +246,7 @@ def _pair_moments(psi: Psi, covariance: Array) -> Array:
     lengths = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0))
     scale = lengths[:, :, None] * lengths[:, None, :]
     ratio = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+    # Rounding may carry a correlation beyond one, where the root is not real.
     ratio = np.clip(ratio, -1, 1)
     folded = scale * (np.sqrt(1 - ratio**2) + ratio * np.arcsin(ratio)) * 2 / np.pi
     return np.asarray(odd**2 * covariance + even**2 * folded)
@@ -250,6 +258,7 @@ def _by_lattice(psi: Psi, kernel: Array, eps: float, size: int, shift: Array) ->
     powers = [pow(GENERATOR, k, POINTS) for k in range(dimension)]
     places = (np.arange(POINTS)[:, None] * np.array(powers) % POINTS) / POINTS
     u = (places + shift) % 1.0
+    # Each pair of coordinates makes two normals, which keeps the lattice of even dimension.
     radius, angle = np.sqrt(-2 * np.log1p(-u[:, ::2])), 2 * np.pi * u[:, 1::2]
     normals = np.hstack([radius * np.cos(angle), radius * np.sin(angle)])[:, :count]
     values, vectors = np.linalg.eigh(kernel)

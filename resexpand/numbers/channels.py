@@ -118,6 +118,7 @@ class Channels:
         """Return a Gaussian layer, channel by channel."""
         (own, both), (_, other) = batch.means
         first, weights = _normal(own, FIRST)
+        # The second mean given the first is Gaussian around a multiple of it.
         ratio = both / own if own > 0 else 0.0
         rest = other - ratio * both
         second, further = _normal(rest if rest > CERTAIN * other else 0.0, SECOND)
@@ -181,6 +182,7 @@ def normal_averages(psi: Psi, scale: Array, centre: Array) -> tuple[Array, Array
     """Return the averages of ``f(scale z + centre)`` and of its square over a unit normal z."""
     scale, centre = np.broadcast_arrays(scale, centre)
     ends = [np.full(scale.shape, side * WIDEST) for side in (-1.0, 1.0)]
+    # Panels end at kinks: on each side the rule then meets a smooth function.
     for kink in psi.kinks:
         at = np.divide(kink - centre, scale, out=np.zeros(scale.shape), where=scale > 0)
         ends.append(np.clip(at, -WIDEST, WIDEST))
@@ -197,6 +199,7 @@ def _panels(breaks: Array) -> tuple[Array, Array]:
     z, weights = low + width * unit, width * of_unit
     flat = (*breaks.shape[:-1], -1)
     weights = (weights * np.exp(-(z**2) / 2)).reshape(flat)
+    # The weights are normalised, so that constants are averaged exactly.
     return z.reshape(flat), weights / weights.sum(axis=-1, keepdims=True)
 
 

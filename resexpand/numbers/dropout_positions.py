@@ -45,7 +45,7 @@ class Position:
 
     @property
     def reason(self) -> str:
-        """What the masks do here, in words."""
+        """Effect of the masks here, in words."""
         moved = [s for s in self.shifts if round(math.log(s.shift), DIGITS)]
         if not moved:
             return "evaluation has the variances of training"
@@ -75,7 +75,7 @@ def rank_positions(
     branch : Branch
         The branch without this dropout.
     dropout : Dropout
-        What is put before each of its operations, and at its end.
+        The dropout to place before each of its operations, or at its end.
     scale, skip : number or sympy.Expr
         Of the block, as for `ResNet`.
     **hyperparameters

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from resexpand.codegen.axes import axes_of
 from resexpand.codegen.routine import Target, compile_routine
+from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.track import tracked, untracked
 from resexpand.codegen.values import Values
 from resexpand.conventions import WIDTH
 from resexpand.errors import KernelError, UnsupportedError
+from resexpand.network.numbers import whole_number
 from resexpand.numbers.batch import evaluate_batch
-from resexpand.numbers.one_loop import evaluate_one_loop
+from resexpand.numbers.columns import evaluate_columns
+from resexpand.numbers.finite_optimum import with_width
+from resexpand.numbers.one_loop import evaluate_finite_response, evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
 from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
 from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
+from resexpand.theory.columns import ColumnRecursion
+from resexpand.theory.finite_response import FiniteResponse, finite_response
 from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
+from resexpand.theory.response import Response
 from resexpand.theory.tangent_kernel import TangentKernel
 
 ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 
 
 def evaluate(
-    theory: Recursion | OptimalScale | OneLoop | GradientMoments,
+    theory: Recursion | OptimalScale | OneLoop | FiniteResponse | GradientMoments,
     *,
     target: Target = "cpu",
     outputs: str | Iterable[str] | None = None,
@@ -40,9 +47,9 @@ def evaluate(
 
     Parameters
     ----------
-    theory : Recursion, OptimalScale, OneLoop or GradientMoments
-        From `kernel`, `tangent_kernel`, `response`, `optimal_scale`, `one_loop` or
-        `gradient_moments`.
+    theory : Recursion, OptimalScale, OneLoop, FiniteResponse or GradientMoments
+        From `kernel`, `tangent_kernel`, `response`, `optimal_scale`, `one_loop`, `finite_response`
+        or `gradient_moments`.
     target : {"cpu", "cuda", "auto"}
         Where to compute; ``"auto"`` takes a GPU if there is one that can be used. The result's
         ``target`` says where it was, and why. The order 1/N is for the CPU.
@@ -61,7 +68,9 @@ def evaluate(
         recursion of two inputs takes any number D of them, as ``K0`` of shape ``(..., D, D)`` or
         as ``inputs``; with ``others=`` it runs between two sets of data, D1 and D2 rows. On
         ``"cuda"`` an array may lie on the device (anything with ``__cuda_array_interface__``);
-        then the results stay there, too.
+        then the results stay there, too. ``width``, one integer, adds the order 1/N of responses
+        and gradients (`resexpand.finite_response`), and how optimal scales move with it
+        (`resexpand.numbers.finite_optimum`).
 
     Returns
     -------
@@ -98,39 +107,21 @@ def evaluate(
 
 
 def _evaluated(
-    theory: Recursion | OptimalScale | OneLoop | GradientMoments,
+    theory: Recursion | OptimalScale | OneLoop | FiniteResponse | GradientMoments,
     target: Target,
     outputs: str | Iterable[str] | None,
     hyperparameters: dict[str, Any],
 ) -> Values:
     if isinstance(theory, OptimalScale):
-        with untracked():
-            return evaluate_optimal_scale(theory, target=target, outputs=outputs, **hyperparameters)
-    if isinstance(theory, OneLoop):
-        if target not in ("cpu", "auto"):
-            raise UnsupportedError(
-                f"the order 1/N on target {target!r}",
-                ON_THE_HOST,
-                "use target='cpu'; what kernel() and response() return runs on a GPU",
-            )
-        values = evaluate_one_loop(theory, outputs=outputs, **hyperparameters)
-        values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
-        return values
+        return _of_optimum(theory, target, outputs, hyperparameters)
+    if isinstance(theory, OneLoop | FiniteResponse):
+        return _of_order_one(theory, target, outputs, hyperparameters)
     if isinstance(theory, BatchRecursion):
         return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
-    if isinstance(theory, GradientMoments):
-        return _gradients(theory, target, hyperparameters)
-    if isinstance(theory, TangentKernel):
-        values = evaluate_tangent_kernel(theory, target=target, outputs=outputs, **hyperparameters)
-        _require_variance(theory, values)
-        return values
-    if isinstance(theory, Recursion):
-        values = compile_routine(theory, target, outputs)(**hyperparameters)
-        _require_variance(theory, values)
-        if any(symbol == value == WIDTH for symbol, value in theory.bindings):
-            width = np.asarray(hyperparameters.get("width", hyperparameters.get(WIDTH.name)))
-            values.width = int(width) if width.ndim == 0 else None
-        return values
+    if isinstance(theory, ColumnRecursion):
+        return evaluate_columns(theory, target=target, outputs=outputs, **hyperparameters)
+    if isinstance(theory, GradientMoments | Recursion):
+        return _of_recursion(theory, target, outputs, hyperparameters)
     raise UnsupportedError(
         f"evaluating {type(theory).__name__}",
         "it is not a recursion, an optimal scale or an order 1/N",
@@ -138,10 +129,124 @@ def _evaluated(
     )
 
 
-def _gradients(theory: GradientMoments, target: Target, given: dict[str, Any]) -> Values:
+def _of_optimum(
+    theory: OptimalScale,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
+    with untracked():
+        if not _asks_for_width(theory, given):
+            return evaluate_optimal_scale(theory, target=target, outputs=outputs, **given)
+        left = dict(given)
+        width = whole_number(left.pop("width"), "width", least=1)
+        values = evaluate_optimal_scale(theory, target=target, **left)
+        return _chosen(with_width(theory, values, width, left), outputs)
+
+
+def _of_recursion(
+    theory: Recursion | GradientMoments,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
+    if isinstance(theory, GradientMoments | Response) and _asks_for_width(theory, given):
+        return _at_width(theory, target, outputs, given)
+    if isinstance(theory, GradientMoments):
+        return _gradients(theory, target, outputs, given)
+    if isinstance(theory, TangentKernel):
+        values = evaluate_tangent_kernel(theory, target=target, outputs=outputs, **given)
+        _require_variance(theory, values)
+        return values
+    values = compile_routine(theory, target, outputs)(**given)
+    _require_variance(theory, values)
+    if any(symbol == value == WIDTH for symbol, value in theory.bindings):
+        width = np.asarray(given.get("width", given.get(WIDTH.name)))
+        values.width = int(width) if width.ndim == 0 else None
+    return values
+
+
+def _of_order_one(
+    theory: OneLoop | FiniteResponse,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
+    if target not in ("cpu", "auto"):
+        raise UnsupportedError(
+            f"the order 1/N on target {target!r}",
+            ON_THE_HOST,
+            "use target='cpu'; what kernel() and response() return runs on a GPU",
+        )
+    if isinstance(theory, OneLoop):
+        values = evaluate_one_loop(theory, outputs=outputs, **given)
+    else:
+        values = evaluate_finite_response(theory, outputs=outputs, **given)
+    values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
+    return values
+
+
+def _asks_for_width(
+    theory: GradientMoments | Response | OptimalScale, given: Mapping[str, Any]
+) -> bool:
+    """Whether a width is given that is no hyperparameter of the network itself."""
+    net = theory.tangent.net if isinstance(theory, GradientMoments) else theory.net
+    return "width" in given and "width" not in {s.name for s in net.free_symbols}
+
+
+def _at_width(
+    theory: Response | GradientMoments,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
+    """Evaluate a response at infinite width and to order 1/N at the width that is given."""
+    if isinstance(theory, GradientMoments):
+        order = finite_response(theory.tangent.net, "gradient")
+    elif theory.kind == "covariance":
+        raise UnsupportedError(
+            "the covariance response at a width",
+            "its order 1/N is not known",
+            'take response(net) or response(net, "tangent"), or leave out width=',
+        )
+    else:
+        order = finite_response(theory.net, theory.kind)
+    finite = evaluate_finite_response(order, **given)
+    limit = {name: value for name, value in given.items() if name != "width"}
+    values = _evaluated(theory, target, None, limit)
+    whole = Values(
+        {**finite, **values},
+        values.depth,
+        tuple(dict.fromkeys((*values.problems, *finite.problems))),
+        {**finite.quadrature_error, **values.quadrature_error},
+        tuple(dict.fromkeys((*values.citations, *finite.citations))),
+        values.target,
+        values.notes,
+    )
+    whole.width = finite.width
+    return _chosen(whole, outputs)
+
+
+def _chosen(values: Values, outputs: str | Iterable[str] | None) -> Values:
+    """Keep the outputs that were asked for."""
+    for name in set(values) - set(chosen_names(outputs, list(values), "a result at a width")):
+        del values[name]
+    return values
+
+
+def _gradients(
+    theory: GradientMoments,
+    target: Target,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
     """Evaluate the tangent response and read it from the last layer back."""
-    values = compile_routine(theory.tangent, target, ("chi_0", "eta", "K"))(**given)
-    values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
+    names = chosen_names(outputs, ("K", "gradient"), "a theory of gradients")
+    factors = {"K": ("K",), "gradient": ("chi_0", "eta")}
+    wanted = [factor for name in names for factor in factors[name]]
+    values = compile_routine(theory.tangent, target, wanted)(**given)
+    if "gradient" in names:
+        values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
     return values
 
 

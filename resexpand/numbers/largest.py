@@ -2,7 +2,7 @@
 
 A function is scanned on a line that reaches from where nothing has changed yet to the end of its
 range, and the `TRIED` highest of its local maxima are looked at more closely: by two finer scans,
-then by bisecting the sign of the slope. What is largest is decided by values, the two ends
+then by bisecting the sign of the slope. Values decide which one is largest, the two ends
 included; where a value is not known, the line ends, and the largest one before it counts.
 """
 

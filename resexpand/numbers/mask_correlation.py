@@ -21,6 +21,7 @@ from resexpand.conventions import PAIR, K
 from resexpand.errors import UnsupportedError
 from resexpand.expressions.numeric import value_at
 from resexpand.gaussian.expectation import GaussianExpectation
+from resexpand.network.positions import require_no_coupling
 from resexpand.network.resnet import ResNet
 from resexpand.network.values import read_values, value_of
 from resexpand.theory.closure import close_elementary
@@ -81,6 +82,7 @@ def mask_correlation(net: ResNet, **hyperparameters: object) -> float:
 
 def _ratio(net: ResNet, hyperparameters: dict[str, Any]) -> Callable[[float, float], float]:
     """Return what a block adds to the covariance over what it adds to the variance."""
+    require_no_coupling(net, "the fixed correlation of two draws of the masks")
     block = ResNet(net.branch, scale=1, depth=1, skip=0)
     recursion, coins = conditional_kernel(block, "masks", "masks")
     given = read_values(block, hyperparameters, block.free_symbols)

@@ -26,6 +26,7 @@ from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, KernelError
 from resexpand.gaussian.quadrature import unit_rule
+from resexpand.network.values import value_of
 from resexpand.numbers.largest import Largest, largest
 from resexpand.theory.optimal_scale import OptimalScale
 
@@ -122,7 +123,7 @@ def evaluate_optimal_scale(
     Parameters
     ----------
     theory : OptimalScale
-        What to evaluate.
+        The theory to evaluate.
     target : {"cpu", "cuda", "auto"}
         Where the condition and the slope are computed.
     outputs : str or iterable of str, optional
@@ -149,6 +150,7 @@ def evaluate_optimal_scale(
     """
     names = chosen_names(outputs, OUTPUTS, "an optimal scale")
     point, start = _bound(theory, hyperparameters)
+    _require_known(theory, point)
     if theory.trend != "interior":
         arrays = dict.fromkeys(names, np.full(point.grid, np.nan)[()])
         return Values(arrays, point.depth, (theory.reason,), citations=theory.citations)
@@ -180,6 +182,23 @@ def _bound(theory: OptimalScale, hyperparameters: dict[str, Any]) -> tuple[Point
     if (start <= 0).any():
         raise KernelError("K0 = 0", "the optimum is relative to a signal", "give K0 > 0")
     return point, start
+
+
+def _require_known(theory: OptimalScale, point: Point) -> None:
+    """Raise if what is added to a variance is a symbol whose value is zero.
+
+    Whether a response vanishes there is decided from the formula; its value is rounding error.
+    """
+    net = theory.net
+    maps = (*net.branch.maps, *(step.op for step in net.head))
+    for parameter, value in (pair for op in maps if op.averages for pair in op.pairs):
+        zero = parameter.minimum == 0 and not value.is_number
+        if zero and not np.all(value_of(value, point.symbols)):
+            raise HyperparameterError(
+                f"{value} = 0 in a normalisation",
+                "a response may vanish there, which is decided where it is derived",
+                f"describe the network with {parameter.name}=0",
+            )
 
 
 def _curves(theory: OptimalScale, point: Point, start: Array, target: Target) -> Curves:

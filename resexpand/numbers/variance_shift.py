@@ -146,7 +146,7 @@ def _through(
     net: ResNet, block: int, stream: Batch, point: Point, found: list[Shift]
 ) -> Batch | Channels:
     """Take a layer through a branch; note what every normalisation meets."""
-    ops = [with_numbers(op, point) for op in net.block(block).ops]
+    ops = [with_numbers(op, point.symbols) for op in net.block(block).ops]
     out: Batch | Channels = stream
     for step in steps_of(ops):
         layer = Channels.of(out) if isinstance(out, Batch) else out

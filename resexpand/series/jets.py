@@ -4,7 +4,7 @@ For ``h(lambda) = h_0 + h_1 lambda + ... + h_k lambda^k`` the coefficients ``c_0
 ``phi(h(lambda))`` follow from those of h by the differential equation of each function in phi
 (`resexpand.series.recurrences`), in O(k^2) operations, and no derivative of phi is written out.
 
-What switches (Abs, sign, Heaviside, Max, Min, Piecewise) follows the zeroth coefficients: the jet
+Switches (Abs, sign, Heaviside, Max, Min, Piecewise) follow the zeroth coefficients: the jet
 is that of the side on which ``h_0`` lies, exact as long as lambda does not carry h across the
 switch. At ``h_0`` exactly on a kink the coefficients ``c_1 ... c_k`` of Abs, Max and Min are the
 mean of those of both sides, in agreement with ``phi'(0) = 1/2`` for relu; sign and Heaviside are

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import sympy as sp
 
@@ -59,8 +59,8 @@ class Stage:
     op : Map
         The normalisation.
     functions : Outcomes
-        What the maps make of a normalised entry `X`, in the symbols of their parameters, and how
-        likely: one function for each outcome of their masks.
+        Images of a normalised entry `X` under the maps, in the symbols of their parameters, with
+        probabilities: one function for each outcome of their masks.
     spread : sympy.Expr
         Variance over the population of the batch, ``K_11 - K_12`` of what is normalised.
     eps : sympy.Expr
@@ -83,7 +83,7 @@ class Stage:
 
     @property
     def symbols(self) -> tuple[sp.Expr, ...]:
-        """What has to be known of it."""
+        """The averages it needs."""
         return self.square, self.product, self.mean
 
     @property
@@ -109,7 +109,7 @@ class BatchRecursion(Recursion):
 
 @dataclass(frozen=True)
 class BatchSignal:
-    """What an exchangeable batch is at infinite width: a `Signal` of its entries.
+    """An exchangeable batch at infinite width: a `Signal` of its entries.
 
     Attributes
     ----------
@@ -255,10 +255,6 @@ class Normalised:
 def _noisy(op: Map, behind: str, why: str) -> UnsupportedError:
     remedy = "put a Linear() between them; sample() takes it"
     return UnsupportedError(f"the theory of {op!r} behind {behind}", why, remedy)
-
-
-AnySignal: TypeAlias = Signal | BatchSignal | Normalised
-"""What a branch carries from operation to operation."""
 
 
 def batch_stream(net: ResNet) -> tuple[BatchSignal, Entries]:

@@ -1,8 +1,8 @@
 r"""Derivations: steps in words and equations, each with a check that runs as the step is taken.
 
 A derivation is a list of frozen `Step` records. A step may carry checks, and a step whose check
-fails cannot be taken: `DerivationError` names it. What counts as
-equal is decided by `resexpand.theory.verification`.
+fails cannot be taken: `DerivationError` names it. Equality is decided by
+`resexpand.theory.verification`.
 
 Words may hold formulas between dollar signs; `report` shows them as plain text.
 """
@@ -41,11 +41,11 @@ class Verified:
     Attributes
     ----------
     what : str
-        What was compared, in words; empty if the step has one check that needs none.
+        The comparison in words; empty if the step has one check that needs none.
     how : str
         The kind of comparison and its tolerance.
     result : str
-        What came out.
+        The result.
     """
 
     what: str
@@ -66,11 +66,11 @@ class Step:
     number : int
         Place in the derivation, from 1.
     text : str
-        What is done, in words.
+        The step in words.
     equations : tuple of (str, Formula, Recursion or sympy.Basic)
-        What is shown, each with a name for its left side (empty if it brings its own).
+        Equations, each with a name for its left side (empty if it brings its own).
     verified : tuple of Verified
-        What was checked, how, and the result.
+        Checks: their subject, method and result.
     """
 
     number: int
@@ -92,9 +92,9 @@ class Derivation(Showing):
     Parameters
     ----------
     title : str
-        What is derived.
+        Title of the derivation.
     citations : tuple of Citation, optional
-        What it follows.
+        Sources it follows.
     announce : callable, optional
         Called with the text of every step as it is taken; `print` narrates to a terminal.
 
@@ -130,9 +130,9 @@ class Derivation(Showing):
         Parameters
         ----------
         text : str
-            What is done, in words.
+            The step in words.
         equations : Formula, Recursion, sympy.Basic, or a sequence or mapping of them, optional
-            What is shown. A mapping gives the left sides.
+            Equations. A mapping gives the left sides.
         check : pair, callable, or mapping of these, optional
             Two sides that must be equal, or a function that returns them. A mapping names several.
 

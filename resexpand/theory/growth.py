@@ -41,6 +41,7 @@ LETTERS = {
     "mean_share": r"\overline{\mathrm{share}}",
     "scale": r"\rho_{\mathrm{eff}}^{l}",
     "gradient": "P^{l} / P^{L}",
+    "radius": r"\lambda_{\max}",
 }
 
 
@@ -60,6 +61,10 @@ class Growth:
         Residual scale of block l without its normalisations (`implied_scale`).
     gradient : Formula or None
         ``P^l / P^L``; of a normalised stream for ``l >= 1``. None with stochastic depth.
+    radius : Formula or None
+        Bound of the radius of convergence of the series in a factor lambda beside the residual
+        scale, if branches begin with a normalisation: the variance in front of the last,
+        ``K^0 + lambda^2 (K^{L-1} - K^0)``, is zero there, and its inverse root has a branch point.
     """
 
     kernel: Formula
@@ -67,6 +72,7 @@ class Growth:
     mean_share: Formula | None = None
     scale: Formula | None = None
     gradient: Formula | None = None
+    radius: Formula | None = None
 
     def __iter__(self) -> Iterator[Formula]:
         """Iterate over the laws that there are, as printers take them."""
@@ -120,6 +126,7 @@ def growth(net: ResNet) -> Growth:
         _mean_share(formula, factor, added, net),
         _scale(formula, net, before),
         None if VARIANCE in base.state else _gradient(formula, net, (factor, added)),
+        _radius(formula, net, factor, added),
     )
 
 
@@ -187,6 +194,15 @@ def _gradient(of: Formula, net: ResNet, linear: tuple[sp.Expr, sp.Expr]) -> Form
         return None
     meaning = "second moment of the gradient at layer $l$ over that at the last layer"
     return _named(of, "gradient", value, meaning)
+
+
+def _radius(of: Formula, net: ResNet, factor: sp.Expr, added: sp.Expr) -> Formula | None:
+    opening = net.branch.opening
+    sums = factor == 1 and not net.post and net.skip == 1 and not any(s.op.noise for s in opening)
+    if not (sums and opening and opening[0].normalises) or net.depth == 1 or added == 0:
+        return None
+    value = sp.sqrt(K0 / ((net.depth - 1) * added))
+    return _named(of, "radius", value, "bound of the radius of convergence in a factor of rho")
 
 
 def implied_scale(net: ResNet) -> Recursion:

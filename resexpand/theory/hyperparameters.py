@@ -16,6 +16,7 @@ from resexpand.conventions import RHO
 from resexpand.errors import HyperparameterError
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation, Value
+from resexpand.network.positions import require_no_coupling
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 
@@ -33,12 +34,17 @@ class Hyperparameters:
     """Allocates symbols while a recursion is derived, and remembers what they stand for."""
 
     net: ResNet
-
     bindings: dict[sp.Symbol, sp.Expr] = field(default_factory=dict)
     layer_bindings: dict[sp.Symbol, tuple[sp.Expr, ...]] = field(default_factory=dict)
+    coupled: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse symbols whose names the formulas need for themselves."""
+        """Refuse names that the formulas need, and couplings that few theories know.
+
+        `coupled` is set where positions that couple are treated.
+        """
+        if not self.coupled:
+            require_no_coupling(self.net)
         for symbol in sorted(self.net.free_symbols, key=sp.default_sort_key):
             if RESERVED.match(symbol.name):
                 raise HyperparameterError(
@@ -49,7 +55,7 @@ class Hyperparameters:
 
     def variances(self, linear: Linear, suffix: str = "") -> tuple[sp.Symbol, sp.Symbol]:
         """Return the symbols of the weight and bias variance of a linear operation."""
-        weight, bias = self._parameters(linear, suffix)
+        weight, bias, *_ = self._parameters(linear, suffix)
         return weight, bias
 
     def of_step(self, step: Step) -> dict[sp.Symbol, sp.Expr]:

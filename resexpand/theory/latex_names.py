@@ -31,7 +31,7 @@ _INDEX = r"([A-Za-z0-9]|\{[A-Za-z0-9, *+-]*\})"
 _LATEX = re.compile(
     rf"([A-Za-z][A-Za-z0-9]*|\\({'|'.join(GREEK)}))(_{_INDEX})?(\^{_INDEX})?\Z", re.ASCII
 )
-# What SymPy's modifiers of names (``xscr``) and rare letters need beyond amsmath.
+# Packages beyond amsmath that SymPy's modifiers of names (``xscr``) and rare letters need.
 _EXTRA = re.compile(
     r"\\(mathscr|mathfrak|varkappa|beth|gimel|daleth|mho|eth|hslash|boldsymbol|bm)\b"
 )

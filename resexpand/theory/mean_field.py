@@ -13,7 +13,7 @@ an activation, the stream acquires a mean ``m^l`` and the cross term ``2 rho m <
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import sympy as sp
 
@@ -25,17 +25,27 @@ from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.batch import (
-    AnySignal,
     BatchRecursion,
     BatchSignal,
+    Normalised,
     batch_recursion,
     batch_stream,
 )
 from resexpand.theory.coins import over_coins
+from resexpand.theory.columns import (
+    ColumnRecursion,
+    ColumnSignal,
+    column_recursion,
+    column_stream,
+    coupled,
+)
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.noise import Columns, averaged
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import Entries, Signal, entry_symbols
+
+AnySignal: TypeAlias = Signal | BatchSignal | Normalised | ColumnSignal
+"""What a branch carries from operation to operation."""
 
 TITLES = {
     1: "covariance kernel",
@@ -43,6 +53,7 @@ TITLES = {
     "masks": "covariance kernel of two draws of the masks",
     "test": "covariance kernel with and without masks",
     "batch": "covariance kernel of an exchangeable batch",
+    "positions": "covariance kernel of all columns, two of them in formulas",
 }
 
 
@@ -81,7 +92,8 @@ class Chain:
         moments = _selected(selector, [signal.moments for signal in outs])
         means = _selected(selector, [signal.means for signal in outs])
         coins = tuple(coin for signal in outs for coin in signal.coins)
-        return Signal(moments, means, all(s.is_gaussian for s in outs), coins=coins)
+        found_all = Signal(moments, means, all(s.is_gaussian for s in outs), coins=coins)
+        return replace(stream, signal=found_all) if isinstance(stream, ColumnSignal) else found_all
 
     def through_branch(
         self, signal: AnySignal, steps: tuple[Step, ...], shape: str
@@ -103,7 +115,7 @@ class Chain:
         weight, bias = self.hyper.variances(step.op, step.suffix)
         symbols = entry_symbols(name, signal.names)
         self.definitions += [
-            (symbol, weight * moment + bias)
+            (symbol, weight * coupled(step, moment) + bias)
             for symbol, moment in zip(symbols, signal.moments, strict=True)
         ]
         pairs = zip(symbols, signal.moments, strict=True)
@@ -135,20 +147,24 @@ def _next_covariance(net: ResNet, hyper: Hyperparameters, stream: AnySignal) -> 
 @overload
 def kernel(net: ResNet, inputs: Literal["batch"]) -> BatchRecursion: ...
 @overload
+def kernel(net: ResNet, inputs: Literal["positions"]) -> ColumnRecursion: ...
+@overload
 def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion: ...
-def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursion:
+def kernel(net: ResNet, inputs: int | Literal["batch", "masks", "positions"] = 1) -> Recursion:
     """Derive the covariance-kernel recursion at infinite width.
 
     Parameters
     ----------
     net : ResNet
         The network; any hyperparameter may be symbolic.
-    inputs : int, "masks" or "batch"
+    inputs : int, "masks", "batch" or "positions"
         1 for the kernel of one input, 2 for the 2 x 2 kernel of a pair. The pair recursion also
         serves any number of inputs: their kernel is determined pair by pair. ``"masks"`` is the
         2 x 2 kernel of one input under two independent draws of all noise (dropout masks).
         ``"batch"`` is for networks with averages over a batch: the recursion is that of
         exchangeable inputs (`resexpand.theory.batch`), and `evaluate` takes any kernel of a batch.
+        ``"positions"`` is for networks with positions, of which every column counts: `evaluate`
+        takes the kernel of D inputs at P positions, ``(D P, D P)`` (`resexpand.theory.columns`).
 
     Returns
     -------
@@ -182,7 +198,7 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks"] = 1) -> Recursio
     >>> print(kernel(net).definitions[0][1])
     sigma_b2 + sigma_w2*<phi(x)**2>_[K]
     """
-    if inputs not in (1, 2, "masks", "batch"):
+    if inputs not in (1, 2, "masks", "batch", "positions"):
         raise HyperparameterError(
             f"a kernel recursion for {inputs} inputs",
             "the recursion closes on pairs",
@@ -204,7 +220,7 @@ def conditional_kernel(
 
     `columns` tells how the noise of two columns goes together.
     """
-    hyper = Hyperparameters(net)
+    hyper = Hyperparameters(net, coupled=inputs == "positions")
     rho = hyper.scale()
     chain = Chain(net, hyper)
     stream, initial, streams = _opening(net, inputs, columns)
@@ -232,6 +248,8 @@ def conditional_kernel(
     )
     if isinstance(stream, BatchSignal):
         return batch_recursion(recursion, stream), ()
+    if isinstance(out, ColumnSignal):
+        return column_recursion(recursion, out), ()
     return recursion, out.coins
 
 
@@ -246,10 +264,12 @@ STATES: dict[int | str, tuple[Entries, Entries]] = {
 
 def _opening(
     net: ResNet, inputs: int | str, columns: Columns
-) -> tuple[Signal | BatchSignal, Entries, tuple[sp.Symbol, ...]]:
+) -> tuple[Signal | BatchSignal | ColumnSignal, Entries, tuple[sp.Symbol, ...]]:
     """Return the stream in symbols, its moments at layer 0, and the symbols of its means."""
     if inputs == "batch":
         return *batch_stream(net), ()
+    if inputs == "positions":
+        return column_stream(net), PAIR0, ()
     state, initial = STATES[inputs]
     streams = () if net.is_gaussian else mean_symbols(state)
     return _stream(net, state, streams, columns), initial, streams

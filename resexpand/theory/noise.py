@@ -41,7 +41,7 @@ class Mixture:
     slopes : tuple of sympy.Expr
         One per column.
     noise : tuple of Noise
-        What they are made of.
+        The random numbers in them.
     """
 
     covariance: tuple[sp.Expr, ...]

@@ -179,7 +179,7 @@ def in_notation(expression: sp.Expr, layer: str = "", block: str = "") -> str:
     Parameters
     ----------
     expression : sympy.Expr
-        What to print.
+        The expression to print.
     layer, block : str, optional
         Layer of kernels and responses, and of the covariances ``C`` inside of a block.
     """

@@ -10,9 +10,10 @@ It vanishes at a kernel ``K*`` that does not depend on the depth, and the scale 
 
     rho* = c / sqrt(L),    c^2 = int_{K^0}^{K*} dK / B(K).
 
-For the variance response ``G = B'`` and ``A = V'``, the condition reads ``V'' B + sigma_w2 V'^2 =
-0``. At finite depth the optimum is a zero of the exact derivative of ``ln(eta)``, itself a
-recursion.
+A branch that normalises its input without eps has a constant B: its variance response is that of
+the read-out alone, ``G = 0``. For the variance response of other branches ``G = B'`` and
+``A = V'``, and the condition reads ``V'' B + sigma_w2 V'^2 = 0``. At finite depth the optimum is a
+zero of the exact derivative of ``ln(eta)``, itself a recursion.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown
 from resexpand.gaussian.expectation import GaussianExpectation
-from resexpand.network.requirements import require_plain
+from resexpand.network.operation import Map
+from resexpand.network.requirements import require_plain, require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close, close_elementary
@@ -47,9 +49,9 @@ C_SQUARED = sp.Symbol("c", positive=True) ** 2
 """Square of the constant of ``rho* = c / sqrt(L)``."""
 
 NEGLECTED = {"constant": "O(1/L)", "simpson": r"O(\ln^5(K^*/K^0))"}
-"""What is neglected: the discreteness of the layers, and the error of Simpson's rule."""
+"""Neglected: the discreteness of the layers, and the error of Simpson's rule."""
 
-Trend = Literal["interior", "increasing", "vanishing"]
+Trend = Literal["interior", "increasing", "vanishing", "constant"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +86,8 @@ class OptimalScale(Shown):
         the kernel of the last layer at finite depth.
     trend : str
         ``interior`` if an optimum is possible, ``increasing`` if the response grows with the
-        scale for every kernel, ``vanishing`` if it is zero.
+        scale for every kernel, ``vanishing`` if it is zero, ``constant`` if it does not depend on
+        the scale.
     citations : tuple of Citation
         Where the method stands.
     """
@@ -129,6 +132,7 @@ class OptimalScale(Shown):
             "interior": "",
             "increasing": f"the {self.kind} response grows with the residual scale without bound",
             "vanishing": f"the {self.kind} response is zero at every residual scale",
+            "constant": f"the {self.kind} response is the same at every residual scale",
         }[self.trend]
 
 
@@ -188,7 +192,7 @@ def optimal_scale(net: ResNet, kind: ResponseKind = "variance") -> OptimalScale:
         kernel_star=_kernel_star(closed, base),
         curves=_curves(base, growth, rate, condition, amplitude),
         slope=_slope(base, growth, rate, amplitude),
-        trend=_trend(closed),
+        trend=_trend(*(_at_numbers(e, base) for e in (closed, close(amplitude, base.laws)))),
         citations=citations,
     )
 
@@ -200,13 +204,22 @@ def _check_branch(net: ResNet) -> None:
             "there is no single number to optimise",
             "describe the network with one scale",
         )
-    require_plain(net, "the optimal scale")
+    # Averages over the neurons enter growth and rate; only noise and batches do not.
+    maps = (*(step for step in net.branch.steps if not step.contracts), *net.head)
+    if not all(step.label is not None or _is_certain(step.op) for step in maps):
+        require_plain(net, "the optimal scale")
+    require_sums(net, "the optimal scale")
     if not net.branch.is_gaussian:
         raise UnsupportedError(
             "the optimal scale of a branch that ends in an activation",
             "its mean makes the kernel depend on more than one number",
             "end the branch with a Linear()",
         )
+
+
+def _is_certain(op: Map) -> bool:
+    """Return whether an operation is linear given averages over the neurons, without noise."""
+    return op.is_linear and op.over == "neurons" and not op.noise
 
 
 def _with_free_scale(net: ResNet) -> ResNet:
@@ -327,10 +340,21 @@ def _slope(base: Recursion, growth: sp.Expr, rate: sp.Expr, amplitude: sp.Expr) 
     return replace(moving, update=update, outputs=outputs)
 
 
-def _trend(closed: sp.Expr) -> Trend:
+def _at_numbers(expression: sp.Expr, base: Recursion) -> sp.Expr:
+    """Return an expression with the numbers that the network has: at eps = 0 a response may vanish.
+
+    Its floating-point value would be rounding error instead of zero.
+    """
+    given = {s: v for s, v in base.bindings if v.is_number and s.name != str(base.net.scale)}
+    return expression.xreplace(given)
+
+
+def _trend(closed: sp.Expr, amplitude: sp.Expr) -> Trend:
     simplified = sp.expand(closed)
+    if not simplified.has(GaussianExpectation):
+        simplified = sp.cancel(simplified)
     if simplified == 0:
-        return "vanishing"
+        return "vanishing" if sp.expand(amplitude) == 0 else "constant"
     if not simplified.has(K) and simplified.is_positive:
         return "increasing"
     return "interior"

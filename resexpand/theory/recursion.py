@@ -33,7 +33,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Output:
-    """What is read off a recursion.
+    """An output of a recursion.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ def always_zero(
     initial, update : mapping
         Values at layer 0 and behind a block, by symbol.
     definitions : sequence of (sympy.Symbol, sympy.Expr)
-        What the updates are written in; those that vanish are returned, too.
+        Definitions used by the updates; those that vanish are returned, too.
     """
     zero = {symbol for symbol, value in initial.items() if value == 0}
     while True:
@@ -148,7 +148,7 @@ class Recursion(Shown):
     Attributes
     ----------
     title : str
-        What it computes.
+        Its name.
     net : ResNet
         The network it was derived from.
     inputs : int
@@ -160,7 +160,7 @@ class Recursion(Shown):
     constants : tuple of (sympy.Symbol, sympy.Expr)
         Quantities made of hyperparameters and the kernel at layer 0 alone, the same at all layers.
     outputs : tuple of Output
-        What is read off.
+        Its outputs.
     bindings : tuple of (sympy.Symbol, sympy.Expr)
         Hyperparameter symbols of the recursion and the values the network gives them (a symbol
         bound to itself is free).

@@ -16,7 +16,7 @@ The output response is ``eta = d(sigma_out2 <phi phi>_{K^L}) / dK^0``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 import sympy as sp
@@ -47,7 +47,20 @@ from resexpand.theory.recursion import Output, Recursion
 ResponseKind = Literal["variance", "covariance", "tangent"]
 
 
-def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
+@dataclass(frozen=True, repr=False)
+class Response(Recursion):
+    """A response function at infinite width, which knows of what kind it is.
+
+    Attributes
+    ----------
+    kind : str
+        ``"variance"``, ``"covariance"`` or ``"tangent"``.
+    """
+
+    kind: ResponseKind = "variance"
+
+
+def response(net: ResNet, kind: ResponseKind = "variance") -> Response:
     """Derive a response function.
 
     Parameters
@@ -60,11 +73,12 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
 
     Returns
     -------
-    Recursion
-        Outputs ``chi`` (entries ``[l, m]``, zero for ``m > l``), ``chi_0`` (its column ``m = 0``),
-        ``eta`` (output response at depth L, unit read-out variance if the network has no
-        read-out), ``eta_layers`` (a read-out attached after each of the layers ``0 .. L``), and
-        the kernel ``K``. Exact at infinite width.
+    Response
+        A `Recursion`. Outputs ``chi`` (entries ``[l, m]``, zero for ``m > l``), ``chi_0`` (its
+        column ``m = 0``), ``eta`` (output response at depth L, unit read-out variance if the
+        network has no read-out), ``eta_layers`` (a read-out attached after each of the layers ``0
+        .. L``), and the kernel ``K``. Exact at infinite width; with ``width=`` evaluation adds mean
+        and standard deviation to order 1/N (`resexpand.finite_response`).
 
     Raises
     ------
@@ -90,7 +104,8 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Recursion:
             "it is unknown",
             f"use one of {get_args(ResponseKind)}",
         )
-    return {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
+    found = {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
+    return Response(**{f.name: getattr(found, f.name) for f in fields(found)}, kind=kind)
 
 
 def _variance(net: ResNet) -> Recursion:

@@ -11,7 +11,7 @@ of one variable, and of noise:
   neurons a Gaussian stays one, with it becomes a mixture (`resexpand.theory.noise`);
 - any other gives averages of its expression.
 
-Noise of a whole block stays a symbol of the moments; whoever reads them averages it.
+Noise of a whole block stays a symbol of the moments; readers of the moments average it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Signal:
     columns : str
         How the noise of the two columns goes together.
     mixture : Mixture or None
-        What is behind masks of a Gaussian.
+        The Gaussian behind masks.
     coins : tuple of Noise
         Noises of whole blocks that moments and means hold.
     """

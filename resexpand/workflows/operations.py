@@ -2,7 +2,7 @@
 
 Every registered operation stands in a branch of its own at depth 2, ``[operation, identity,
 Linear]`` or ``[identity, Linear, operation]``, and every theory derives its formulas for one of
-these (every sampler writes its text). What refuses both says why it does the first by the package's
+these (every sampler writes its text). A theory that refuses both gives its reason by the package's
 own error; nothing here knows what any of them can do.
 """
 
@@ -20,6 +20,7 @@ from resexpand.montecarlo.observables.registry import needed_columns, select
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.sampler import sampler_source
 from resexpand.network.activation import Activation
+from resexpand.network.batch_norm import BatchNorm
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation
 from resexpand.network.registry import OPERATIONS
@@ -38,7 +39,19 @@ from resexpand.theory.response import response
 EXAMPLE = sp.Rational(1, 2)
 """Value of parameters without a default."""
 
+SIZE = 2
+"""Positions, where an operation couples them."""
+
 PLAIN = Branch(Activation("identity"), Linear(1, 0))
+
+
+def _behind_batch(net: ResNet) -> ResNet:
+    """Return the network with a normalisation over the batch and a `Linear` in front."""
+    ops = net.branch.ops
+    if any(getattr(op, "over", "") == "batch" for op in ops):
+        return net
+    sheet = net.positions or None
+    return ResNet(Branch(BatchNorm(), Linear(1, 0), *ops), scale=1, depth=2, positions=sheet)
 
 
 def _sampler(method: str, names: str) -> Callable[[ResNet], object]:
@@ -58,6 +71,9 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
         ResNet(PLAIN, scale=1, depth=2, post_norm=net.branch.ops[0])  # type: ignore[arg-type]
     ),
     "kernel of pairs": lambda net: kernel(net, 2),
+    "kernel over positions": lambda net: kernel(net.altered(positions=(SIZE,)), "positions").title,
+    "kernel of a batch": lambda net: kernel(_behind_batch(net), "batch"),
+    "kernel of masks": lambda net: kernel(net, "masks"),
     "variance response": response,
     "covariance response": lambda net: response(net, "covariance"),
     "tangent response": lambda net: response(net, "tangent"),
@@ -74,12 +90,12 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
     "sampled gradient": _sampler("function-space", "gradient"),
     "sampled orders": _sampler("function-space", "order_profile(2)"),
 }
-"""What is asked of a network, by name: the one place to add another."""
+"""Questions to a network, by name: the one place to add another."""
 
 
 @dataclass(frozen=True)
 class OperationTable:
-    """What every operation can be asked for.
+    """Answers of every operation.
 
     Attributes
     ----------
@@ -136,7 +152,8 @@ def operations(names: Iterable[str] | None = None) -> OperationTable:
 def _answers(kind: type[Operation]) -> dict[str, str]:
     """Return the refusals of one operation."""
     try:
-        nets = [ResNet(branch, scale=1, depth=2) for branch in _branches(kind)]
+        sheet = SIZE if kind.over == "positions" else None
+        nets = [ResNet(b, scale=1, depth=2, positions=sheet) for b in _branches(kind)]
     except ResexpandError as error:
         return dict.fromkeys(ASKED, str(error))
     found = {name: [_refusal(ask, net) for net in nets] for name, ask in ASKED.items()}
@@ -147,7 +164,9 @@ def _branches(kind: type[Operation]) -> list[Branch]:
     """Return the branches in which an operation is tried: in front, and behind if it is linear."""
     if kind is Activation:
         return [PLAIN]
-    given = {p.name: EXAMPLE for p in kind.parameters if p.default is None}
+    # A parameter for which no value stands, as `ghost` of a batch, has a word for it.
+    asked = (p for p in kind.parameters if p.default is None and None not in dict(p.words))
+    given = {p.name: EXAMPLE for p in asked}
     op = kind(**given)
     if not (op.contracts or op.is_linear):  # type: ignore[attr-defined]
         return [Branch(op, Linear(1, 0))]

@@ -28,7 +28,7 @@ def write(validation: Validation, out: Path) -> Validation:
     Parameters
     ----------
     validation : Validation
-        What was found.
+        The results.
     out : Path
         Folder, made if it does not exist.
 

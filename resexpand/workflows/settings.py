@@ -1,4 +1,4 @@
-"""What `validate` investigates: a network, a grid of scales and depths, the sampling effort."""
+"""Settings of `validate`: a network, a grid of scales and depths, the sampling effort."""
 
 from __future__ import annotations
 

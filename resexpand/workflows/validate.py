@@ -37,7 +37,7 @@ CURVE_POINTS = 241
 
 @dataclass(frozen=True)
 class Theory:
-    """What is derived and computed before anything is sampled.
+    """Theory that is derived and computed before anything is sampled.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Validation:
     Attributes
     ----------
     settings : Settings
-        What was asked.
+        The settings.
     theory : Theory
         Formulas and numbers at infinite width.
     responses : dict of float to Agreement
@@ -79,7 +79,7 @@ class Validation:
     agreement : Agreement
         One verdict over all of it.
     files : tuple of Path
-        What was written.
+        The files written.
     """
 
     settings: Settings
@@ -104,9 +104,9 @@ def validate(
     Parameters
     ----------
     settings : Settings, optional
-        What to investigate; by default the unit-slope error function at three depths.
+        Settings; by default the unit-slope error function at three depths.
     theory : Theory, optional
-        What is compared, by default `derive` of the settings. A deliberately wrong theory is a
+        Theory to compare, by default `derive` of the settings. A deliberately wrong theory is a
         negative control: the verdict must not be *agrees*.
     say : callable
         Receives every line of the report.

@@ -10,12 +10,11 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 
-from resexpand import Activation
+from resexpand import Activation, parse_expression
 from resexpand.activations.activation_law import X
 from resexpand.activations.at_point import value_at
 from resexpand.activations.complexity import MAX_SIZE, _measured
 from resexpand.errors import ExpressionError
-from resexpand.expressions import parse_expression
 from resexpand.expressions.bounds import tree_size
 
 

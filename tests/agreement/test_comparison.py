@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import Fake, drawn
 
-from resexpand import Activation, Branch, Linear, ResNet, sample
-from resexpand.agreement.comparison import Agreement, combine, compare, two_sample
+from resexpand import Activation, Branch, Linear, ResNet, compare, sample
+from resexpand.agreement.comparison import Agreement, combine, two_sample
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.statistics.estimate import Estimate
 from resexpand.montecarlo.statistics.moments import Moments

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic import Fake, drawn
 
-from resexpand.agreement.comparison import compare
+from resexpand import compare
 from resexpand.agreement.extrapolation import extrapolate
 from resexpand.errors import HyperparameterError
 

@@ -15,7 +15,8 @@ import pytest
 from scipy import stats
 from synthetic import Fake
 
-from resexpand.agreement.comparison import Agreement, compare, two_sample
+from resexpand import compare
+from resexpand.agreement.comparison import Agreement, two_sample
 from resexpand.agreement.extrapolation import extrapolate
 from resexpand.agreement.health import FEWEST_EFFECTIVE
 from resexpand.agreement.shape import shape_of, shape_of_sum

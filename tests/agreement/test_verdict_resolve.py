@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from synthetic import drawn
 
-from resexpand.agreement.comparison import Agreement, combine, compare
+from resexpand import compare
+from resexpand.agreement.comparison import Agreement, combine
 from support.claims import (
     AGREES,
     DISAGREES,

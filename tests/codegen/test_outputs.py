@@ -8,25 +8,44 @@ import sympy as sp
 
 from resexpand import (
     Activation,
+    BatchNorm,
     Branch,
+    Dropout,
     Linear,
     ResNet,
     evaluate,
     exact_moments,
+    gradient_moments,
     kernel,
     one_loop,
     optimal_scale,
     order_profile,
     response,
+    tangent_kernel,
+    weight_scaling,
 )
 from resexpand.codegen import memory
-from resexpand.errors import HostMemoryError, HyperparameterError
+from resexpand.errors import HostMemoryError, HyperparameterError, UnsupportedError
 
 RELU = ResNet(Branch(Activation("relu"), Linear(1.5, 0)), scale=0.3, depth=4)
 LINEAR = ResNet(Branch(Activation("identity"), Linear(1, 0)), scale=0.5, depth=3)
 ERF = ResNet(Branch(Activation("erf"), Linear(1.5, 0.1)), scale=sp.Symbol("rho"), depth=5)
+MASKED = ResNet(Branch(Activation("relu"), Dropout(0.5), Linear(2, 0)), scale=1, depth=2)
+BATCHED = ResNet(Branch(BatchNorm(), Activation("relu"), Linear(2, 0)), scale=1, depth=2)
+ALIKE = 0.8 * np.eye(4) + 0.2
+DEEP = ResNet(RELU.branch, scale=0.3, depth=2, read_in=Linear(1, 0), read_out=Linear(1, 0))
 
 THEORIES = {
+    "kernel": (kernel(RELU), ["C"], {}),
+    "gradients": (gradient_moments(RELU), ["gradient"], {}),
+    "kernel of gradients": (gradient_moments(RELU), ["K"], {}),
+    "gradients at a width": (gradient_moments(RELU), ["ratio_mean"], {"width": 100}),
+    "response at a width": (response(RELU), ["eta_deviation"], {"width": 100}),
+    "tangent kernel": (tangent_kernel(DEEP), ["NTK"], {"K0": ALIKE}),
+    "masks": (weight_scaling(MASKED), ["error"], {}),
+    "batch": (kernel(BATCHED, "batch"), ["C"], {"K0": ALIKE}),
+    "gradients of a batch": (gradient_moments(BATCHED), ["gradient"], {"K0": ALIKE}),
+    "kernel of gradients of a batch": (gradient_moments(BATCHED), ["K"], {"K0": ALIKE}),
     "response": (response(RELU), ["eta", "chi_0"], {}),
     "one_loop": (one_loop(RELU), ["C_cov", "K_width", "log_mean"], {"width": 100}),
     "optimal_scale": (optimal_scale(ERF), ["c"], {}),
@@ -42,19 +61,26 @@ THEORIES = {
 @pytest.mark.parametrize("name", THEORIES)
 def test_chosen_outputs_are_the_same_numbers(name):
     theory, names, given = THEORIES[name]
-    full = evaluate(theory, K0=0.1, **given)
+    given = {"K0": 0.1, **given}
+    full = evaluate(theory, **given)
     names = names or list(full)[:1]
-    some = evaluate(theory, K0=0.1, outputs=names, **given)
+    some = evaluate(theory, outputs=names, **given)
     assert set(some) == set(names) < set(full)
     for output in names:
         np.testing.assert_array_equal(some[output], full[output])
 
 
-@pytest.mark.parametrize("name", ["response", "one_loop", "optimal_scale"])
+@pytest.mark.parametrize("name", THEORIES)
 @pytest.mark.parametrize("outputs", ["nothing", ["K", 3], [], 7])
 def test_unknown_outputs_are_named(name, outputs):
     with pytest.raises(HyperparameterError, match="output"):
-        evaluate(THEORIES[name][0], K0=0.1, outputs=outputs, **THEORIES[name][2])
+        evaluate(THEORIES[name][0], outputs=outputs, **{"K0": 0.1, **THEORIES[name][2]})
+
+
+@pytest.mark.parametrize("outputs", [None, "gradient", ["K", "gradient"]])
+def test_gradients_of_a_batch_that_is_not_exchangeable_are_refused(outputs):
+    with pytest.raises(UnsupportedError, match="gradient of this batch"):
+        evaluate(gradient_moments(BATCHED), K0=np.diag([1.0, 2, 3, 4]), outputs=outputs)
 
 
 def test_what_does_not_fit_is_refused_before_it_is_filled(monkeypatch):

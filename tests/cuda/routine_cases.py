@@ -11,12 +11,12 @@ from resexpand import (
     Branch,
     Linear,
     ResNet,
+    exact_moments,
     kernel,
     optimal_scale,
     order_profile,
     response,
 )
-from resexpand.theory.exact_moments import exact_moments
 from resexpand.theory.recursion import Recursion
 
 RHO = sp.Symbol("rho", positive=True)

@@ -7,8 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from routine_cases import REGISTRY, network
 
-from resexpand import evaluate, kernel
-from resexpand.codegen.routine import compile_routine
+from resexpand import compile_routine, evaluate, kernel
 
 HYPER = {"sigma_w2": 1.2, "sigma_b2": 0.1}
 PAIR = np.array([[1.0, 0.3], [0.3, 0.8]])

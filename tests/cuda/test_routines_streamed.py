@@ -9,8 +9,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 from routine_cases import RHO, network
 
-from resexpand import evaluate, kernel, response
-from resexpand.codegen.routine import compile_routine
+from resexpand import compile_routine, evaluate, kernel, response
 from resexpand.errors import DeviceMemoryError, HyperparameterError, KernelError
 
 HYPER = {"depth": 2, "sigma_w2": 1.2, "sigma_b2": 0.1}

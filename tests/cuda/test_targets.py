@@ -13,13 +13,21 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, one_loop
+from resexpand import (
+    Activation,
+    Branch,
+    Linear,
+    ResNet,
+    compile_routine,
+    evaluate,
+    kernel,
+    one_loop,
+)
 from resexpand.codegen import targets
 from resexpand.codegen.arguments import Arguments
 from resexpand.codegen.cuda import device
 from resexpand.codegen.cuda.device import Device, Machine, chosen, obstacle, require_cuda
 from resexpand.codegen.elementary import exponential, polynomials
-from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.target import Target
 from resexpand.codegen.targets import cpu
 from resexpand.errors import DeviceError, HyperparameterError, UnsupportedError

@@ -13,7 +13,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from resexpand.agreement.comparison import Agreement, compare
+from resexpand import compare
+from resexpand.agreement.comparison import Agreement
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.export.figures.agreement import (
     Curve,

@@ -12,12 +12,17 @@ import latex_cases
 import pytest
 import sympy as sp
 
-from resexpand import to_latex
+from resexpand import (
+    Majorant,
+    gated_path_sum,
+    majorant_of,
+    remainder_bound,
+    residual_expansion,
+    to_latex,
+)
 from resexpand.combinatorics import Tree, trees
 from resexpand.export.latex.expansion import MOST_TERMS, sum_sign
-from resexpand.theory.expansion import NestedSum, residual_expansion
-from resexpand.theory.gated_paths import gated_path_sum
-from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
+from resexpand.theory.expansion import NestedSum
 
 needs_tex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 N = sp.Symbol("n", integer=True, positive=True)

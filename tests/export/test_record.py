@@ -14,7 +14,7 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resexpand.agreement.comparison import compare
+from resexpand import compare
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.export.record import environment, read_record, write_record
 from resexpand.montecarlo.statistics.estimate import Estimate

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 import sympy as sp
 
+from resexpand import residual_expansion
 from resexpand.combinatorics import LabelledTree, Tree, labelled_trees, trees
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.export.figures.agreement import save_figure
@@ -20,7 +21,6 @@ from resexpand.export.figures.trees import (
     tree_layout,
     tree_svg,
 )
-from resexpand.theory.expansion import residual_expansion
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -10,10 +10,9 @@ import sympy as sp
 from mpmath import mp
 from networks import forward, gaussian, network
 
-from resexpand import Activation, cite, residual_expansion
+from resexpand import Activation, cite, measure_orders, residual_expansion
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.measure import jet_routine, propagation
-from resexpand.measure.orders import measure_orders
 from resexpand.series import jets, recurrences
 
 # --- against the theorem --------------------------------------------------------------------------

@@ -9,9 +9,8 @@ import pytest
 import sympy as sp
 from networks import forward, gaussian, network
 
+from resexpand import measure_orders, measure_paths
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.measure.orders import measure_orders
-from resexpand.measure.paths import measure_paths
 
 X = sp.Symbol("x", real=True)
 

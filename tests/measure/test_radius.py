@@ -9,11 +9,8 @@ import pytest
 import sympy as sp
 from networks import gaussian, network
 
-from resexpand.measure.orders import measure_orders
+from resexpand import Activation, Branch, Linear, measure_orders
 from resexpand.measure.radius import ConvergenceWarning, is_entire, radius_of
-from resexpand.network.activation import Activation
-from resexpand.network.linear import Linear
-from resexpand.network.resnet import Branch
 
 X = sp.Symbol("x", real=True)
 

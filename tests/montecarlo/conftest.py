@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from resexpand import ResNet
 from resexpand.montecarlo.engine import Sampler, make_sampler
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.weights.quantile import weight_law
-from resexpand.network.resnet import ResNet
 
 
 def sampler(

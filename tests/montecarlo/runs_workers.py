@@ -7,8 +7,8 @@ import signal
 import sys
 from concurrent.futures import Executor, Future
 
-from resexpand import Activation, Branch, Linear, ResNet, sample
-from resexpand.montecarlo.observables.observable import Observable, Record
+from resexpand import Activation, Branch, Linear, Observable, ResNet, sample
+from resexpand.montecarlo.observables.observable import Record
 from resexpand.montecarlo.runs import plan as plan_module
 
 NET = ResNet(Branch(Activation("erf"), Linear(1.2, 0.1)), scale=0.5, depth=3)

@@ -7,15 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
+from resexpand import (
+    Activation,
+    Branch,
+    Linear,
+    Observable,
+    ResNet,
+    evaluate,
+    kernel,
+    one_loop,
+    sample,
+)
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.groups.control import ControlNetwork
-from resexpand.montecarlo.observables.observable import Observable
 from resexpand.montecarlo.observables.registry import OBSERVABLES
-from resexpand.montecarlo.sample import sample
 from resexpand.montecarlo.statistics.first_order import first_order
-from resexpand.theory.one_loop import one_loop
 
 CONTROL = "infinite-width"
 NAMES = ["kernel", "layer_covariance"]

@@ -13,11 +13,10 @@ import sympy as sp
 from scipy import special
 from weight_mirror import Mirror, mirror
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, order_profile
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, order_profile, sample
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.loops.factor import triangular_factor
 from resexpand.montecarlo.observables import profiles
-from resexpand.montecarlo.sample import sample
 
 ORDER, WIDTH, POINTS, RADIUS = 4, 6, 48, 0.25
 W, B = Linear(1.4, 0.3), Linear(0.8, 0.0)

@@ -13,10 +13,9 @@ import pytest
 import sympy as sp
 from weight_mirror import Mirror, mirror
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, order_profile
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, order_profile, sample
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.observables.profiles import path_profile
-from resexpand.montecarlo.sample import sample
 
 X = sp.Symbol("x", real=True)
 W, B = Linear(1.4, 0.3), Linear(0.8, 0.0)

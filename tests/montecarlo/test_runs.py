@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resexpand import Activation, Branch, Linear, ResNet
+from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.errors import StoreError
 from resexpand.montecarlo.engine import Sampler
 from resexpand.montecarlo.runs import plan as plan_module
 from resexpand.montecarlo.runs.plan import Plan, Work
-from resexpand.montecarlo.sample import sample
 
 NET = ResNet(Branch(Activation("erf"), Linear(1.2, 0.1)), scale=0.5, depth=3)
 NAMES = ["kernel", "layer_covariance", "output_squared"]

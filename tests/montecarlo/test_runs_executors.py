@@ -21,15 +21,14 @@ from pathlib import Path
 import pytest
 from runs_workers import DEADLY, NET, OWN, Here, draw, sums
 
+from resexpand import Observable, sample
 from resexpand.errors import StoreError, UnsupportedError, WorkerError
-from resexpand.montecarlo.observables.observable import Observable
 from resexpand.montecarlo.runs import worker_pool
 from resexpand.montecarlo.runs.settings import spec_of
 from resexpand.montecarlo.runs.stored import look
 from resexpand.montecarlo.runs.task import TaskResult, version
 from resexpand.montecarlo.runs.task import draw as draw_task
 from resexpand.montecarlo.runs.worker_pool import WorkerPool
-from resexpand.montecarlo.sample import sample
 
 FOLDER = Path(__file__).parent
 REFERENCE = sums(draw(workers=1))

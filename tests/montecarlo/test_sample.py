@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet
+from resexpand import Activation, Branch, Linear, Observable, ResNet, sample
 from resexpand.errors import HyperparameterError, KernelError, StoreError, UnsupportedError
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.jets import Jets
@@ -17,9 +17,7 @@ from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.paths import Paths
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.observables import profiles
-from resexpand.montecarlo.observables.observable import Observable
 from resexpand.montecarlo.observables.registry import OBSERVABLES, select
-from resexpand.montecarlo.sample import sample
 
 RHO, L = sp.Symbol("rho", real=True), sp.Symbol("L", integer=True, positive=True)
 SYMBOLIC = ResNet(Branch(Activation("erf"), Linear()), scale=RHO, depth=L)

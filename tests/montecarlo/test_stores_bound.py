@@ -23,13 +23,12 @@ from typing import Any
 
 import pytest
 
-from resexpand import Activation, Branch, Linear, ResNet
+from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.errors import StoreError
 from resexpand.montecarlo.runs import chunk_store, file_format
 from resexpand.montecarlo.runs import plan as plan_module
 from resexpand.montecarlo.runs.lock import held, lock_of
 from resexpand.montecarlo.runs.stored import look, merge, resume
-from resexpand.montecarlo.sample import sample
 
 NET = ResNet(Branch(Activation("erf"), Linear(1.2, 0.1)), scale=0.5, depth=3)
 FLIPS = 12

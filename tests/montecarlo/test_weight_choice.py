@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet, sample
+from resexpand import Activation, Branch, Linear, ResNet, quantile_law, sample
 from resexpand.errors import DescriptionError, ResexpandError, UnsupportedError
 from resexpand.montecarlo.loops.function_space import PIECE
 from resexpand.montecarlo.weights.law import GAUSSIAN, LAWS, chosen_method
-from resexpand.montecarlo.weights.quantile import quantile_law, weight_law
+from resexpand.montecarlo.weights.quantile import weight_law
 
 u, v = sp.symbols("u v")
 NET = ResNet(Branch(Linear(1.3, 0)), scale=0.6, depth=1)

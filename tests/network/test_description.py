@@ -235,8 +235,8 @@ def test_the_branch_keeps_the_order_of_the_data() -> None:
     branch = Branch(Linear(1, 0), Activation("relu"), Linear(2, 0))
     assert [type(op).__name__ for op in branch.ops] == ["Linear", "Activation", "Linear"]
     assert [op.weight_variance for op in branch.linears] == [1, 2]
-    assert not branch.reads_activation
-    assert BRANCH.reads_activation
+    assert branch.opening == ()
+    assert len(BRANCH.opening) == 1
 
 
 def test_scales_may_differ_between_blocks() -> None:

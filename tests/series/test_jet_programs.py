@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import mp
 
+from resexpand import parse_expression
 from resexpand.activations import ACTIVATIONS
 from resexpand.codegen import store
 from resexpand.codegen.jet_source import jet_function
 from resexpand.codegen.source import module_source, operation_count
 from resexpand.errors import UnsupportedError
-from resexpand.expressions import parse_expression
 from resexpand.series import jets, recurrences
 from resexpand.series.jets import jet_assignments
 

@@ -12,9 +12,9 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resexpand import Activation, residual_expansion
 from resexpand.combinatorics import LabelledTree, Tree
-from resexpand.network.activation import Activation
-from resexpand.theory.expansion import NestedSum, residual_expansion
+from resexpand.theory.expansion import NestedSum
 
 x, y, step = sp.symbols("x y t")
 LAMBDAS = sp.symbols("lambda_1:6")

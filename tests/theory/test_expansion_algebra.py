@@ -7,8 +7,9 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resexpand import residual_expansion
 from resexpand.combinatorics import LabelledTree
-from resexpand.theory.expansion import composition, residual_expansion
+from resexpand.theory.expansion import composition
 
 x = sp.Symbol("x")
 LAMBDAS = sp.symbols("lambda_1:8")

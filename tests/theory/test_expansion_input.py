@@ -6,6 +6,15 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from resexpand import (
+    Activation,
+    Branch,
+    Linear,
+    ResNet,
+    gated_path_sum,
+    remainder_bound,
+    residual_expansion,
+)
 from resexpand.combinatorics import LabelledTree, Tree, arguments
 from resexpand.errors import (
     DescriptionError,
@@ -14,12 +23,6 @@ from resexpand.errors import (
     ResexpandError,
     UnsupportedError,
 )
-from resexpand.network.activation import Activation
-from resexpand.network.linear import Linear
-from resexpand.network.resnet import Branch, ResNet
-from resexpand.theory.expansion import residual_expansion
-from resexpand.theory.gated_paths import gated_path_sum
-from resexpand.theory.remainder import remainder_bound
 
 x, y, a = sp.symbols("x y a")
 

@@ -7,9 +7,7 @@ import pickle
 import pytest
 import sympy as sp
 
-from resexpand import to_latex
-from resexpand.theory.expansion import residual_expansion
-from resexpand.theory.remainder import remainder_bound
+from resexpand import remainder_bound, residual_expansion, to_latex
 
 x, y, a = sp.symbols("x y a")
 plain_n = sp.Symbol("n")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet
+from resexpand import Activation, Branch, Linear, ResNet, gated_path_sum
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
-from resexpand.theory.gated_paths import gated_path_sum, piecewise_linear
+from resexpand.theory.gated_paths import piecewise_linear
 
 X = sp.Symbol("x", real=True)
 HARD_TANH = sp.Max(-1, sp.Min(1, X))

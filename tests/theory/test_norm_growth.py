@@ -22,6 +22,7 @@ from resexpand import (
     implied_scale,
     kernel,
     mlp,
+    order_profile,
     post_ln,
     pre_ln,
     response,
@@ -150,3 +151,19 @@ def test_ready_made() -> None:
     final = pre_ln(4, read_out=[LayerNorm(), Linear(1, 0)])
     K = evaluate(kernel(final), K0=1.0)["K"]
     np.testing.assert_allclose(evaluate(gradient_moments(final), K0=1.0)["gradient"], 1 / K)
+
+
+def test_the_series_in_a_factor_of_the_scale_ends_where_the_variance_vanishes() -> None:
+    factor = sp.Symbol("factor", positive=True)
+    branch = Branch(LayerNorm(), Activation("erf"), Linear(2, sp.Rational(1, 10)))
+    for depth in (2, 5):
+        radius = growth(ResNet(branch, scale=sp.Rational(3, 5), depth=depth)).radius
+        assert radius is not None
+        moving = growth(ResNet(branch, scale=factor * sp.Rational(3, 5), depth=depth)).kernel.rhs
+        before = moving.subs(sp.Symbol("l", integer=True, nonnegative=True), depth - 1)
+        before = before.subs({s: depth - 1 for s in before.free_symbols if s.name == "l"})
+        assert sp.simplify(before.subs(factor, sp.I * radius.rhs)) == 0
+        assert sp.simplify(before.subs(factor, sp.I * radius.rhs * sp.Rational(11, 10))) != 0
+    assert growth(ResNet(Branch(Linear(2, 0)), scale=1, depth=3)).radius is None
+    with pytest.raises(UnsupportedError, match=r"growth\(net\).radius"):
+        order_profile(ResNet(branch, scale=1, depth=3), 2)

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from resexpand import Activation, Majorant, majorant_of, remainder_bound, residual_expansion
 from resexpand.combinatorics import trees, weighted_count
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
-from resexpand.network.activation import Activation
-from resexpand.theory.expansion import residual_expansion
-from resexpand.theory.remainder import Majorant, RemainderBound, majorant_of, remainder_bound
+from resexpand.theory.remainder import RemainderBound
 from resexpand.theory.remainder.derivative_laws import SHARP, derivative_law
 from resexpand.theory.remainder.layers import fractions, orders_per_depth, unit_weights
 from resexpand.theory.remainder.norms import row_norm

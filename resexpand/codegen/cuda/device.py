@@ -1,4 +1,4 @@
-"""What a machine has to run CUDA code on, and what to do where something is missing.
+"""CUDA equipment of a machine, and the remedy where a part is missing.
 
 `machine` looks once, without starting anything on a device: it asks the driver directly, through
 its documented interface, for the driver is there or not whatever Python packages there are.
@@ -52,7 +52,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Machine:
-    """What was found.
+    """CUDA equipment of a machine.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Machine:
     driver : (int, int) or None
         The newest CUDA version that the driver serves; None if there is no driver.
     trouble : str
-        What the driver said, if it was not a success.
+        Error of the driver, if it failed.
     devices : tuple of Device
         In the order of the driver.
     simulated : bool
@@ -73,7 +73,7 @@ class Machine:
     forked : bool
         Whether it was the parent of this process that asked the driver.
     missing : str
-        What the toolkit said, if it could not be loaded.
+        Error of the toolkit, if it could not be loaded.
     """
 
     package: str | None = None
@@ -130,7 +130,7 @@ def obstacle(found: Machine, parts: tuple[str, ...] = ()) -> Obstacle | None:
     Parameters
     ----------
     found : Machine
-        What there is.
+        Equipment of the machine.
     parts : tuple of str, optional
         Names of `PARTS` to look at; all by default.
     """
@@ -211,7 +211,7 @@ PARTS: dict[str, Callable[[Machine], Obstacle | None]] = {
     "devices": _of_devices,
     "process": _of_process,
 }
-"""What it takes, each part resting on those before it."""
+"""Checks by part, each resting on those before it."""
 
 
 def require_cuda(asked: str, found: Machine | None = None) -> Device:
@@ -220,7 +220,7 @@ def require_cuda(asked: str, found: Machine | None = None) -> Device:
     Parameters
     ----------
     asked : str
-        What the caller asked for, for the message.
+        The caller's request, for the message.
     found : Machine, optional
         This machine by default.
 

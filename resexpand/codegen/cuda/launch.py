@@ -44,7 +44,7 @@ class Kernels:
     module : module
         Generated text with ``run`` and ``propagate_<name>``.
     plan : Schedule
-        What it computes.
+        The plan of the routine.
     depth : int
         Number of blocks of the network.
     points : int
@@ -122,7 +122,7 @@ def run_blocks(kernels: Kernels, arguments: Arguments, wholes: dict[str, Any]) -
     Parameters
     ----------
     kernels : Kernels
-        What to run.
+        The plan of the routine.
     arguments : Arguments
         On which points.
     wholes : dict of str to array

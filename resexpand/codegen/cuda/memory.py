@@ -24,7 +24,7 @@ SMALLEST, LARGEST = 32, 1 << 24
 """Points in a block."""
 
 FAILURES = (MemoryError, CudaAPIError)
-"""What a failed allocation may be raised as."""
+"""Names of the errors that a failed allocation may raise."""
 
 OUT_OF_MEMORY = 2
 """The driver's number for this failure."""

@@ -31,11 +31,11 @@ SAMPLE = 1024
 
 
 class Compiled(Protocol):
-    """What is asked of a routine."""
+    """Attributes of a routine that are read here."""
 
     @property
     def recursion(self) -> Recursion:
-        """What it computes."""
+        """The plan of the routine."""
 
     @property
     def plan(self) -> Schedule:

@@ -89,7 +89,7 @@ class Cuda(Target):
     def scalar(self, function: Function) -> Any:
         """Compile a function that is inlined into its callers."""
         text = _text(function)
-        # What knows nothing of threads needs no help from the simulator, which is slow at calls.
+        # Functions without threads need no help from the simulator, which is slow at calls.
         if SIMULATED and "cuda" not in text.__code__.co_names:
             return text
         options = {} if SIMULATED else {"forceinline": True}

@@ -27,7 +27,7 @@ COLUMN, SHIFT = sp.Symbol("column"), sp.Symbol("shift")
 
 @dataclass(frozen=True)
 class GramPlan:
-    """What the loops over pairs compute.
+    """Plan of the loops over pairs.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """Run a recursion of pairs on all pairs of many inputs, or between two sets of inputs.
 
-What belongs to one input is computed by its own routine, once per input; the loops over pairs then
+A routine of its own computes the values of one input, once per input; the loops over pairs then
 go from layer to layer on whole matrices, which they fill from the start in the shape that is
 returned.
 """
@@ -40,7 +40,7 @@ from resexpand.theory.recursion import Output, Recursion
 Array = NDArray[np.float64]
 
 QUADRATURE_WORK, SERIES_WORK, CLOSED_WORK = 100_000, 300, 32
-"""What a block of pairs costs in units of a tile with closed forms, by kind of average."""
+"""Cost of a block of pairs in units of a tile with closed forms, by kind of average."""
 
 Scale = tuple[Array, Array] | None
 """Entries of equal inputs, ``(G, L + 1, D)`` or ``(G, D)``: errors are relative to their roots."""
@@ -51,7 +51,7 @@ class SingleRoutine(Protocol):
 
     @property
     def plan(self) -> Schedule:
-        """What it computes."""
+        """The plan of the routine."""
 
     def run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
         """Return what it fills."""
@@ -232,7 +232,7 @@ def _tables(
 ) -> list[Array]:
     """Return the coefficients of all series at a layer, of the first and of the second inputs."""
     found: list[Array] = []
-    # What belongs to second inputs is stored under the symbols of the first.
+    # Values of second inputs are stored under the symbols of the first.
     names = dict(zip(plan.gram.second, plan.gram.first, strict=True))
     for series in plan.series:
         last = len(series.functions) - 1

@@ -100,7 +100,7 @@ def series_of(quadratures: Sequence[Quadrature], calls: Iterable[sp.Expr]) -> li
     Parameters
     ----------
     quadratures : sequence of Quadrature
-        What is called.
+        Averages that the routine calls.
     calls : iterable of sympy.Expr
         Calls with the variances of two inputs as first and third argument.
     """

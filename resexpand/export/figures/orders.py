@@ -116,7 +116,7 @@ def _energies(axes: Axes, k: Array, energies: Array, expected: Array | None) -> 
 
 @dataclass(frozen=True, eq=False)
 class Neglect:
-    """What the orders up to ``order`` leave of the change, over the depth.
+    """The part of the change that the orders up to ``order`` leave, over the depth.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ def neglect_figure(
     points : sequence of (depth, share, error), optional
         Monte Carlo.
     ylabel : str
-        What the vertical axis shows.
+        Label of the vertical axis.
     subtitle : str, optional
         Grey line above the figure.
 

@@ -1,4 +1,4 @@
-"""What the figures share: two panels on one axis, the verdict as title, the panel of z-scores."""
+"""Parts that figures share: two panels on one axis, the verdict as title, the panel of z-scores."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ FLOOR = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """What one panel shows.
+    """Contents of one panel.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Shares:
     shares : ndarray, shape (n, order + 1)
         Share of every order at the last layer.
     remainder : ndarray, shape (n,), optional
-        What the orders leave out, relative to the state: drawn dashed.
+        The part that the orders leave out, relative to the state: drawn dashed.
     measured : ndarray, shape (n, order + 1), optional
         Monte Carlo shares, drawn as points, with `errors`.
     errors : ndarray, shape (n, order + 1), optional

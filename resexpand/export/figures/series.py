@@ -1,4 +1,4 @@
-"""What a figure shows: arrays of one length per curve or set of points, checked when made.
+"""Data of a figure: arrays of one length per curve or set of points, checked when made.
 
 `neglected` is the bound on the neglected order in the units of the quantity, `error` one standard
 error, `z` the score against the theory; they can be taken from an agreement with `of`.

@@ -68,7 +68,7 @@ class Layout:
     parents : tuple of int
         Place of the parent in preorder; -1 for the root.
     labels : tuple of str
-        What stands in the vertices; empty texts for none.
+        Texts in the vertices; empty for none.
     """
 
     places: tuple[tuple[float, float], ...]

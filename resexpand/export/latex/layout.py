@@ -50,7 +50,7 @@ class Equation:
     lines : tuple of str
         Right side, broken into lines.
     remark : str
-        What follows behind it, as LaTeX: the layers for which it holds.
+        LaTeX behind it: the layers for which it holds.
     citations : tuple of Citation
         Where it stands.
     """
@@ -130,7 +130,7 @@ def broken(printer: FormulaPrinter, expression: sp.Expr, room: float) -> tuple[s
     printer : FormulaPrinter
         Prints the parts.
     expression : sympy.Expr
-        What to print.
+        The expression to print.
     room : float
         Width of a line, in units of the font size.
 

@@ -36,7 +36,7 @@ def optimum_section(optimum: OptimalScale, closed: bool) -> Section:
     Parameters
     ----------
     optimum : OptimalScale
-        What to write.
+        The optimum to write.
     closed : bool
         Whether averages are written in closed form, where one is known.
     """

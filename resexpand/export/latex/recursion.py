@@ -30,7 +30,7 @@ def recursion_section(recursion: Recursion, closed: bool) -> Section:
     Parameters
     ----------
     recursion : Recursion
-        What to write.
+        The recursion to write.
     closed : bool
         Whether averages are written in closed form, where one is known.
     """

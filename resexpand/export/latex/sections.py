@@ -1,4 +1,4 @@
-r"""What a result says, before it is typeset: sections of text and equations.
+r"""Contents of a result, before it is typeset: sections of text and equations.
 
 Every kind of result becomes a `Section`; the three styles of `to_latex` are three ways to typeset
 the same sections. Texts inside sections are LaTeX; `prose` makes it from plain words.
@@ -15,6 +15,7 @@ import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.export.latex.layout import PAGE, Equation, broken, width
+from resexpand.export.latex.positions import at_offset, convolution
 from resexpand.export.latex.printer import FormulaPrinter
 from resexpand.export.latex.tidy import closed_form, formal
 from resexpand.network.operation import Noise, Value
@@ -57,7 +58,7 @@ class Text:
 class Section:
     """Title, paragraphs and equations of one result, in reading order.
 
-    What a result neglects stands apart (``O(1/N)``): every style has its own place for it.
+    The neglected order stands apart (``O(1/N)``): every style has its own place for it.
     """
 
     title: str
@@ -74,7 +75,7 @@ class Section:
 def prose(text: str) -> str:
     """Return plain words as LaTeX: special characters escaped, names of quantities as formulas.
 
-    What stands between dollar signs is LaTeX already.
+    Text between dollar signs is LaTeX already.
     """
     words = text.split("$")
     words[::2] = map(_words, words[::2])
@@ -229,7 +230,7 @@ def _definition(step: Step) -> Equation:
     at = {symbol: v for symbol, v in values.items() if symbol not in listed}
     printer = FormulaPrinter(listed)
     for symbol, value in step.op.averages:
-        over = "^{B}" if step.op.over == "batch" else ""
+        over = {"batch": "^{B}", "positions": "^{P}"}.get(step.op.over, "")
         printer.names[symbol] = rf"\overline{{{printer.text(value.xreplace(at))}}}{over}"
     for noise in step.op.noise:
         index = "_{i}" if noise.over == "neurons" else "^{l}"
@@ -300,7 +301,10 @@ def _sum(net: ResNet, shape: int) -> str:
         name, bias, linear = next(linears)
         called = "(" in body[:5] or body.startswith(r"\operatorname")
         inner = rf"\left( {body} \right)" if "+" in body and not called else body
-        body = rf"{name}^{{l}} {inner}" + ("" if linear.bias_variance == 0 else f" + {bias}^{{l}}")
+        times = " * " if linear.over == "positions" else " "
+        body = rf"{name}^{{l}}{times}{inner}" + (
+            "" if linear.bias_variance == 0 else f" + {bias}^{{l}}"
+        )
     scale = r"\rho_{l}" if isinstance(net.scale, tuple) else FormulaPrinter().text(net.scale)
     stream = "h^{l-1}" if net.skip == 1 else rf"{FormulaPrinter().text(net.skip)} \, h^{{l-1}}"
     if net.skip == 0:
@@ -316,6 +320,7 @@ def _weight_law(net: ResNet) -> Iterable[Equation]:
     ends = ((r"\mathrm{in}", net.read_in), (r"\mathrm{out}", net.read_out))
     for shape in range(len(net.shapes.steps)):
         for name, bias, linear in _linears(net, shape):
+            yield from convolution(f"{name}^{{l}}", linear)
             yield _normal(f"{name}^{{l}}", f"{bias}^{{l}}", linear)
     for place, end in ends:
         if end is not None:
@@ -332,6 +337,8 @@ def _value(value: Value) -> str:
 
 def _normal(weight: str, bias: str, linear: Any) -> Equation:
     w, b = _value(linear.weight_variance), _value(linear.bias_variance)
+    if linear.over == "positions":
+        weight, w = at_offset(weight), f"{w} v_{{o}}"
     law = rf"\mathcal{{N}}\!\left(0, {w} / N_{{\mathrm{{in}}}}\right)"
     if b != "0":
         law += rf", \qquad {_entry(bias, 'i')} \sim \mathcal{{N}}\!\left(0, {b}\right)"

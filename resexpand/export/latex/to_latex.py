@@ -60,7 +60,7 @@ def to_latex(
     Parameters
     ----------
     result : Formula, Recursion, OptimalScale, Expansion, ResNet, sympy.Basic, or several
-        What to write: a result of `kernel`, `response`, `optimal_scale` or `one_loop`, one of
+        A result of `kernel`, `response`, `optimal_scale` or `one_loop`, one of
         their formulas, an expansion, remainder bound or path sum, a derivation, a network, an
         expression or equation; a sequence of these; or a mapping of left sides to expressions.
     style : {"equation", "aligned", "document"}

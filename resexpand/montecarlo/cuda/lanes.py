@@ -55,6 +55,7 @@ def barrier() -> None:
 def over_lanes(number: float) -> float:
     """Return the sum over the threads of the block."""
     me, half = cuda.threadIdx.x, cuda.blockDim.x >> 1
+    # A tree of fixed shape: the same sum in every run, which atomic additions would not give.
     sums = cuda.shared.array(0, types.float64)
     sums[me] = number
     cuda.syncthreads()
@@ -63,6 +64,7 @@ def over_lanes(number: float) -> float:
             sums[me] += sums[me + half]
         cuda.syncthreads()
         half >>= 1
+    # All read the sum before a thread may overwrite it in the next call.
     total = sums[0]
     cuda.syncthreads()
     return float(total)
@@ -165,6 +167,7 @@ def _exchange() -> None:
     }
     for plain, substitute in substitutes.items():
         target.exchange(plain, target.scalar(substitute))
+    # The simulator runs Python: it has neither addresses nor machine instructions.
     if not SIMULATED:
         target.exchange(lanes.shaped, intrinsic(lanes.typed_view))
         target.exchange(lanes.opaque, intrinsic(_typed_opaque))

@@ -6,7 +6,7 @@ are formed, so it follows from the width alone. As many blocks are in flight as 
 at a time, or fewer where their memory does not fit; which block draws a network changes nothing.
 
 The columns used most lie in shared memory, as far as they fit there, the others in one row of
-global memory per block. What the networks leave behind is collected on the device and copied once.
+global memory per block. Results of the networks are collected on the device and copied once.
 
 Where memory runs out, blocks and networks per launch are halved until one of each is left.
 """

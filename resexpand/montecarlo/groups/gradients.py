@@ -36,6 +36,7 @@ from resexpand.montecarlo.groups.group import (
 )
 from resexpand.montecarlo.groups.maps import MapCall, batch_loop, map_call
 from resexpand.montecarlo.source.blocks import Blocks
+from resexpand.montecarlo.source.wide import sheet, wide_name
 from resexpand.montecarlo.weights.law import PRODUCTS
 from resexpand.network.differentials import AveragedMap, gradient
 from resexpand.network.operation import Map
@@ -108,6 +109,12 @@ LINEAR = """\
                 add_tangent_kernel(source, g, width, law, ntk_layers[n, layer - 1])
             transposed(source, g, biased, width, law, place, np.int64({j}), back)"""
 
+CONV = """\
+            law = (laws[{j}, 0], laws[{j}, 1])
+            gather(acted_on[layer - 1, {k}], {wide}, {sheet}, width)
+            transposed({wide}, g, biased, width, law, place, np.int64({j}), back)
+            scatter({wide}, g, {sheet}, width)"""
+
 SKIP = """\
             for a in range(inputs):
                 write_multiple(p[a], laws[laws.shape[0] - 1, 0], p[a], length)
@@ -149,6 +156,7 @@ class Gradients(ColumnGroup):
 
     name: ClassVar[str] = "gradients"
     rank: ClassVar[int] = 7
+    follows_positions: ClassVar[bool] = True
 
     paired: bool = False
     count: int = 0
@@ -174,7 +182,8 @@ class Gradients(ColumnGroup):
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
         overlaps = [WRITE_OVERLAPS] if self.overlapped else []
-        if op.over == "batch":
+        # A map over a batch or over positions couples columns: all go back together.
+        if op.over != "neurons":
             count, name = "columns.shape[0]", f"phi_{j}_back"
             given = (f"gradients_{j}", "kept, columns", count, name, _gradient(op), op)
             return [*batch_loop(*given, "columns[c, i]", "kept[c, i]", "columns[c, i]"), *overlaps]
@@ -202,6 +211,7 @@ class Gradients(ColumnGroup):
         UnsupportedError
             If the sampler has no transpose.
         """
+        # The transpose must redraw, or condition on, the very weights of the forward pass.
         if module not in NAMES:
             raise UnsupportedError(
                 "gradients of networks with weights of this law",
@@ -225,6 +235,7 @@ class Gradients(ColumnGroup):
 
     def epilogue(self, blocks: Blocks, behind: str) -> str:
         """Return the lines behind the read-out: the way back."""
+        # The way back passes the same operations in reverse order.
         block = blocks.chosen(["\n".join(map(_line, reversed(steps))) for steps in blocks.shapes])
         post = blocks.chosen(
             [f"{'':12}{_back_line(step, 'layer - 1', 'p')}" for step in blocks.post] or [""]
@@ -254,6 +265,7 @@ class Gradients(ColumnGroup):
 
 def _turned_back(j: int, op: Map) -> MapCall:
     """Return the call of the transposed map; `value` is the whole statement."""
+    # A function of one neuron has a diagonal Jacobian: its transpose multiplies by the slope.
     if op.is_function:
         slope = slope_call(j, op, "u")
         return replace(slope, value=f"g[i] *= {slope.value}")
@@ -267,6 +279,9 @@ def _gradient(op: Map) -> AveragedMap:
 
 def _line(step: Step) -> str:
     """Return the lines that take the gradients of a block back through a step."""
+    if step.contracts and step.op.over == "positions":
+        given = {"j": step.position, "k": step.number - 1, "wide": wide_name(step.op)}
+        return CONV.format(sheet=sheet(step), **given)
     if step.contracts:
         return LINEAR.format(j=step.position, k=step.number - 1)
     return f"{'':12}{_back_line(step, 'layer - 1', 'g')}"

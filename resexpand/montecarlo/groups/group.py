@@ -50,6 +50,9 @@ class ColumnGroup:
         added to the image.
     weighted : bool
         Whether the sampled weights act on the columns; if not, the group brings its own `Linear`.
+    follows_positions : bool
+        Whether it has a column for every column of the inputs, or none: then operations over
+        positions can take it along.
     """
 
     name: ClassVar[str]
@@ -57,6 +60,7 @@ class ColumnGroup:
     shift: ClassVar[int] = 0
     biased: ClassVar[bool] = False
     weighted: ClassVar[bool] = True
+    follows_positions: ClassVar[bool] = False
 
     @property
     def carried(self) -> int:
@@ -189,10 +193,14 @@ def refuse_jumps(branch: Branch, names: str, what: str) -> None:
     refuse(branch, names, lambda op: f"{op.name}{why}" if op.jumps else "", remedy)
 
 
-def refuse_batches(branch: Branch, names: str, why: str) -> None:
-    """Refuse maps that couple the inputs of a batch."""
-    remedy = "ask for kernel, gradient or directional_derivative"
-    refuse(branch, names, lambda op: why if op.over == "batch" else "", remedy)
+def refuse_batches(
+    branch: Branch, names: str, why: str, over: tuple[str, ...] = ("batch", "positions")
+) -> None:
+    """Refuse operations that couple the columns of a batch, or of the positions of an input."""
+    for op in branch.ops:
+        if op.over in over:
+            remedy = "ask for kernel, gradient or directional_derivative"
+            raise UnsupportedError(f"{names} of a network with {op!r}", why, remedy)
 
 
 def refuse_averages(branch: Branch, names: str) -> None:

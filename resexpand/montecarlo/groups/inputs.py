@@ -32,6 +32,7 @@ class Inputs(ColumnGroup):
     name: ClassVar[str] = "inputs"
     rank: ClassVar[int] = 0
     biased: ClassVar[bool] = True
+    follows_positions: ClassVar[bool] = True
 
     count: int
 
@@ -46,7 +47,7 @@ class Inputs(ColumnGroup):
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi and its loop."""
-        if op.over == "batch":
+        if op.over != "neurons":
             read, written = "source[c, i]", "target[c, i]"
             given = (f"inputs_{j}", "source, target, count", "count", f"phi_{j}", forward(op), op)
             return batch_loop(*given, written, read)

@@ -22,11 +22,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.groups.group import ColumnGroup, Floats
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats, refuse_batches
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.input_kernel import triangular_root
 from resexpand.network.resnet import Branch
+
+ALONE = "it couples the positions of an input, and these columns follow one of them alone"
 
 
 @dataclass(frozen=True)
@@ -131,4 +133,7 @@ class Layout:
     def require(self, branch: Branch, names: Mapping[type[ColumnGroup], str]) -> None:
         """Refuse branches that a group cannot pass; `names` holds the observables that need it."""
         for group in self.groups:
-            group.require(branch, names.get(type(group), "sampling"))
+            asked = names.get(type(group), "sampling")
+            if not group.follows_positions:
+                refuse_batches(branch, asked, ALONE, over=("positions",))
+            group.require(branch, asked)

@@ -12,6 +12,7 @@ Averages over a batch are taken neuron by neuron, of all columns of a batch at o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,6 +205,8 @@ def batch_loop(
     )
     place = next((k for k, p in enumerate(op.parameters) if p.symbol == op.group), None)
     size = "" if place is None else f"    if p{place} > 0.0:\n        size = int(p{place})\n"
+    if op.over == "positions":
+        size = f"    size = np.int64({math.prod(op.positions)})\n"
     return [
         *(text for scalar in (*terms, value) for text in scalar.functions),
         BATCH.format(

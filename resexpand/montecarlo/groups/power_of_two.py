@@ -46,6 +46,7 @@ class PowerOfTwoRescaling(ColumnGroup):
 
     name: ClassVar[str] = "units"
     rank: ClassVar[int] = 1
+    follows_positions: ClassVar[bool] = True
 
     @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ class Steps(ColumnGroup):
 
     name: ClassVar[str] = "steps"
     rank: ClassVar[int] = 6
+    follows_positions: ClassVar[bool] = True
 
     count: int = 0
 

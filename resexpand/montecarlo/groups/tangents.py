@@ -56,6 +56,7 @@ class Tangents(ColumnGroup):
 
     name: ClassVar[str] = "tangents"
     rank: ClassVar[int] = 2
+    follows_positions: ClassVar[bool] = True
 
     kinds: tuple[str, ...]
 
@@ -100,7 +101,7 @@ class Tangents(ColumnGroup):
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
-        if op.over == "batch":
+        if op.over != "neurons":
             first, name = "source, target, first, parents", f"phi_{j}_moved"
             given = (f"tangents_{j}", first, "parents.size", name, _tangent(op), op)
             return batch_loop(

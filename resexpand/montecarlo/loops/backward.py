@@ -51,6 +51,7 @@ def add_gradients(step: Columns, gradients: Columns) -> None:
 @loop
 def write_products(gradients: Columns, width: int, out: NDArray[np.float64]) -> None:
     """Write `p_a . p_b`, shape (D, D)."""
+    # The matrix is symmetric: half of the products suffice.
     for a in range(gradients.shape[0]):
         for b in range(a + 1):
             value = dot(gradients[a], gradients[b], width)
@@ -77,6 +78,7 @@ def add_tangent_kernel(
     """Add the share of one linear operation, `(s x_a . x_b / N + t) g_a . g_b`."""
     for a in range(out.shape[0]):
         for b in range(a + 1):
+            # Weights share s x_a . x_b / N, the bias adds t: derivatives by all parameters at once.
             covariance = law[0] / width * dot(source[a], source[b], width) + law[1]
             value = covariance * dot(gradients[a], gradients[b], width)
             # Behind `dot` all lanes hold the same sum; one of them adds it.
@@ -90,6 +92,7 @@ def add_tangent_kernel(
 def direction_of(matrix: NDArray[np.float64]) -> int:
     """Return the column of the stream that starts as a random direction."""
     for c in range(matrix.shape[1]):
+        # The last row of the matrix belongs to the direction (see `start`).
         if matrix[matrix.shape[0] - 1, c] != 0.0:
             return c
     return 0

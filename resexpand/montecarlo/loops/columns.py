@@ -34,6 +34,15 @@ def padded(width: int) -> int:
 
 
 @inlined
+def entries_met(source: Columns, length: int, width: int) -> int:
+    """Return how many entries of a column weights act on, `length` being that of the images.
+
+    They are the neurons, or all entries of a wide column (`resexpand.montecarlo.loops.positions`).
+    """
+    return source.shape[1] if source.shape[1] > length else width
+
+
+@inlined
 def meets_bias(c: int, biased: Biased) -> bool:
     """Return whether biases are added to the image of column c."""
     meets = c < biased[0]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from resexpand.montecarlo.jit import inlined, loop, loop_for, whole
 from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
-from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, meets_bias
+from resexpand.montecarlo.loops.columns import Biased, Columns, Place, dot, entries_met, meets_bias
 from resexpand.montecarlo.loops.function_space import Law
 from resexpand.montecarlo.loops.products import TILE, products_by_tiles
 from resexpand.montecarlo.random.normals import BLOCK, fill_normals
@@ -59,6 +59,7 @@ def write_bias(
         word = stream_word(layer, DENSE_FIRST + 2 * operation + 1)
         fill_normals(key0, key1, np.uint64(0), word, draw, bias, width)
     for c in range(target.shape[0]):
+        # The products are added to the target: columns without a bias start from zeros.
         drawn = meets_bias(c, biased) and constant > 0.0
         for turn in range(lane_share(target.shape[1])):
             i = lane_entry(turn)
@@ -105,11 +106,12 @@ def dense_sampler(
         """
         key0, key1, layer, draw = place
         unit = math.sqrt(law[0] / width)
+        size = entries_met(source, target.shape[1], width)
         # Weights come in blocks of four; zeros make those beyond N harmless.
-        clear_from(source, width)
+        clear_from(source, size)
         write_bias(target, biased, width, law[1], place, operation, scratch[1])
         word = stream_word(layer, DENSE_FIRST + 2 * operation)
-        add_products(source, target, unit, width, (key0, key1, word, draw), scratch[0])
+        add_products(source, target, unit, (width, size), (key0, key1, word, draw), scratch[0])
 
     @loop_for(entries)
     def read_out(
@@ -125,6 +127,7 @@ def dense_sampler(
         inputs, width = size
         weights, bias = scratch[0], scratch[1]
         zero, word = np.uint64(0), stream_word(layer, READ_OUT_WEIGHTS)
+        # Weights and bias have streams of their own: either can change without the other.
         fill_vector(key0, key1, zero, word, draw, weights, width)
         fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, SINGLE)
         for a in range(inputs):

@@ -12,7 +12,14 @@ from collections.abc import Callable
 import numpy as np
 
 from resexpand.montecarlo.jit import inlined, loop_for
-from resexpand.montecarlo.loops.columns import Biased, Columns, Place, clear_rows, write_multiple
+from resexpand.montecarlo.loops.columns import (
+    Biased,
+    Columns,
+    Place,
+    clear_rows,
+    entries_met,
+    write_multiple,
+)
 from resexpand.montecarlo.loops.dense import clear_from
 from resexpand.montecarlo.loops.function_space import Law
 from resexpand.montecarlo.loops.products import TILE, left_products_by_tiles
@@ -56,14 +63,17 @@ def dense_transpose(
         key0, key1, layer, draw = place
         inputs = gradients.shape[0]
         unit = math.sqrt(law[0] / width)
+        size = entries_met(source, gradients.shape[1], width)
         # Rows are rounded up to full vectors; zeros make those beyond N harmless.
         clear_from(gradients, width)
         result = scratch[:inputs]
         clear_rows(result)
         word = stream_word(layer, DENSE_FIRST + 2 * operation)
-        add_left_products(gradients, result, width, (key0, key1, word, draw), scratch[inputs])
+        sizes, words = (width, size), (key0, key1, word, draw)
+        add_left_products(gradients, result, sizes, words, scratch[inputs])
         for a in range(inputs):
-            write_multiple(gradients[a], unit, result[a], width)
+            row = gradients[a] if size == width else source[a]
+            write_multiple(row, unit, result[a], size)
 
     @loop_for(entries)
     def read_out_transposed(

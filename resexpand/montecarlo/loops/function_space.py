@@ -31,6 +31,7 @@ from resexpand.montecarlo.loops.columns import (
     add_piece,
     combine,
     dot,
+    entries_met,
     meets_bias,
     padded,
     write_multiple,
@@ -51,6 +52,12 @@ PIECE = 1024
 def workspace(count: int, length: int) -> tuple[int, int]:
     """Return the shape of scratch space: the columns a_c, one row of normals, R."""
     return count + 2, max(length, count * count)
+
+
+@inlined
+def per_entry(law: Law, size: int, width: int) -> Law:
+    """Return the variances where weights of variance ``law[0] / N`` meet that many entries."""
+    return law[0] * (size / width), law[1]
 
 
 @loop
@@ -103,7 +110,8 @@ def linear(
     Parameters
     ----------
     source, target : ndarray, shape (C, P)
-        Columns before and after; not the same array.
+        Columns before and after; not the same array. The source may be wide: weights have the
+        variance ``law[0] / N`` then, too.
     biased : tuple of int
         Columns that receive the bias: all up to the first of these, and the others.
     width : int
@@ -120,7 +128,8 @@ def linear(
     key0, key1, layer, draw = place
     count, length = source.shape[0], padded(width)
     triangle = shaped(scratch[count + 1], (count, count))
-    feature_factor(source, biased, width, law, scratch, triangle)
+    size = entries_met(source, target.shape[1], width)
+    feature_factor(source, biased, size, per_entry(law, size, width), scratch, triangle)
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     normals = scratch[count, :length]
     for j in range(count):

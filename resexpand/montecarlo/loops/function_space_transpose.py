@@ -3,7 +3,7 @@ r"""Back-propagation through weights in function space, where only their action 
 Written with the bias as the weight of one more neuron, a linear operation of the function-space
 sampler is a matrix W of i.i.d. standard normals, N rows and N + 1 columns, known only by `W Q = Y`:
 Q has the orthonormal columns that it met on the way forward, Y are the normals that were drawn
-(`resexpand.montecarlo.loops.function_space`). What it does to D gradients P on the way back is then
+(`resexpand.montecarlo.loops.function_space`). Its action on D gradients P on the way back is then
 
     W^T P = Q Y^T P + (1 - Q Q^T) Z R_P,        P = Q_P R_P,
 
@@ -32,11 +32,12 @@ from resexpand.montecarlo.loops.columns import (
     Place,
     clear_rows,
     dot,
+    entries_met,
     subtract,
     write_multiple,
 )
 from resexpand.montecarlo.loops.factor import triangular_factor
-from resexpand.montecarlo.loops.function_space import Law, write_columns
+from resexpand.montecarlo.loops.function_space import Law, per_entry, write_columns
 from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import (
     FUNCTION_SPACE_FIRST,
@@ -100,7 +101,8 @@ def transposed(
     Parameters
     ----------
     source : ndarray, shape (C, P)
-        The columns on which the operation acted on the way forward.
+        The columns on which the operation acted on the way forward. If they are wide, the result
+        replaces the first D of them.
     gradients : ndarray, shape (D, P)
         Overwritten.
     biased, width, law, place, operation
@@ -116,7 +118,8 @@ def transposed(
     normals = scratch[last]
     triangle = shaped(scratch[last + 1], (count, count))
     other_triangle = shaped(scratch[last + 2], (inputs, inputs))
-    orthonormal(source, basis, biased, width, law, triangle)
+    size = entries_met(source, gradients.shape[1], width)
+    orthonormal(source, basis, biased, size, per_entry(law, size, width), triangle)
     # A copy of the gradients: the factorisation overwrites them, and Y^T P needs them below.
     for a in range(inputs):
         write_multiple(others[a], 1.0, gradients[a], width)
@@ -126,20 +129,21 @@ def transposed(
     word = stream_word(layer, TRANSPOSED_FIRST + 2 * operation)
     for k in range(inputs):
         if other_triangle[k, k] != 0.0:
-            fill_normals(key0, key1, np.uint64(k), word, draw, normals, width + 1)
-            project_out(normals, basis, triangle, width + 1)
+            fill_normals(key0, key1, np.uint64(k), word, draw, normals, size + 1)
+            project_out(normals, basis, triangle, size + 1)
             for a in range(k, inputs):
-                subtract(result[a], -other_triangle[k, a], normals, width)
+                subtract(result[a], -other_triangle[k, a], normals, size)
     # The normals Y of the forward pass, from the same counters.
     word = stream_word(layer, FUNCTION_SPACE_FIRST + 2 * operation)
     for c in range(count):
         if triangle[c, c] != 0.0:
             fill_normals(key0, key1, np.uint64(c), word, draw, normals, width)
             for a in range(inputs):
-                subtract(result[a], -dot(normals, gradients[a], width), basis[c], width)
+                subtract(result[a], -dot(normals, gradients[a], width), basis[c], size)
     unit = math.sqrt(law[0] / width)
     for a in range(inputs):
-        write_multiple(gradients[a], unit, result[a], width)
+        row = gradients[a] if size == width else source[a]
+        write_multiple(row, unit, result[a], size)
 
 
 @loop

@@ -28,6 +28,9 @@ from resexpand.montecarlo.weights.entries import Entries, rows_of
 Words = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 """Key words 0 and 1, counter words 2 and 3."""
 
+Sizes = tuple[int, int]
+"""Neurons N, and the entries of the columns that the weights meet; N of them but for wide ones."""
+
 Products = Callable[..., None]
 
 TILE = 256
@@ -59,16 +62,18 @@ def products_by_tiles(entries: Callable[..., Entries]) -> Products:
 
     @loop_for(entries)
     def add_products(
-        source: Columns, target: Columns, unit: float, width: int, words: Words, scratch: Columns
+        source: Columns, target: Columns, unit: float, sizes: Sizes, words: Words, scratch: Columns
     ) -> None:
-        """Multiply; entries of the source from N on are zeros."""
+        """Multiply; entries of the source behind those that count are zeros."""
         key0, key1, c2, c3 = words
+        width, size = sizes
         rows = (width + VECTOR - 1) // VECTOR * VECTOR
         for row in range(0, rows, TILE):
             tile = min(TILE, rows - row)
             # A contiguous array of its own: strides known only at run time keep the loop scalar.
             weights = shaped(scratch, (BLOCK, tile))
-            for block in range((width + BLOCK - 1) // BLOCK):
+            for block in range((size + BLOCK - 1) // BLOCK):
+                # A tile stays in the first-level cache while all columns use it.
                 fill_rows(key0, key1, np.uint64(block), row, c2, c3, weights)
                 add_block(source, target, unit, block, row, weights)
 
@@ -80,13 +85,15 @@ def products_by_rows(entries: Callable[..., Entries]) -> Products:
 
     @loop_for(entries)
     def add_products(
-        source: Columns, target: Columns, unit: float, width: int, words: Words, scratch: Columns
+        source: Columns, target: Columns, unit: float, sizes: Sizes, words: Words, scratch: Columns
     ) -> None:
-        """Multiply; entries of the source from N on are zeros."""
+        """Multiply; entries of the source behind those that count are zeros."""
         key0, key1, c2, c3 = words
-        blocks, count = (width + BLOCK - 1) // BLOCK, source.shape[0]
+        width, size = sizes
+        blocks, count = (size + BLOCK - 1) // BLOCK, source.shape[0]
         for turn in range(lane_share(width)):
             i = lane_entry(turn)
+            # The sum of the first column stays in a register; the others go through memory.
             row, first, total = np.uint64(i), source[0], 0.0
             for block in range(blocks):
                 w0, w1, w2, w3 = entries(*philox4x32(np.uint64(block), row, c2, c3, key0, key1))
@@ -108,17 +115,19 @@ def left_products_by_tiles(entries: Callable[..., Entries]) -> Products:
 
     @loop_for(entries)
     def add_left_products(
-        gradients: Columns, result: Columns, width: int, words: Words, scratch: Columns
+        gradients: Columns, result: Columns, sizes: Sizes, words: Words, scratch: Columns
     ) -> None:
         """Multiply; entries of the gradients from N on are zeros."""
         key0, key1, c2, c3 = words
+        width, size = sizes
         rows = (width + VECTOR - 1) // VECTOR * VECTOR
         for row in range(0, rows, TILE):
             tile = min(TILE, rows - row)
             weights = shaped(scratch, (BLOCK, tile))
-            for block in range((width + BLOCK - 1) // BLOCK):
+            for block in range((size + BLOCK - 1) // BLOCK):
                 fill_rows(key0, key1, np.uint64(block), row, c2, c3, weights)
                 for a in range(gradients.shape[0]):
+                    # Rows of the tile are summed first; the tiles then follow in order.
                     for p in range(BLOCK):
                         share = dot(weights[p], gradients[a, row : row + tile], tile)
                         result[a, BLOCK * block + p] += share
@@ -131,13 +140,15 @@ def left_products_by_rows(entries: Callable[..., Entries]) -> Products:
 
     @loop_for(entries)
     def add_left_products(
-        gradients: Columns, result: Columns, width: int, words: Words, scratch: Columns
+        gradients: Columns, result: Columns, sizes: Sizes, words: Words, scratch: Columns
     ) -> None:
-        """Multiply; rows of the result are longer than N rounded up to four."""
+        """Multiply; rows of the result are longer than their entries rounded up to four."""
         key0, key1, c2, c3 = words
-        for turn in range(lane_share((width + BLOCK - 1) // BLOCK)):
+        width, size = sizes
+        for turn in range(lane_share((size + BLOCK - 1) // BLOCK)):
             block = lane_entry(turn)
             number, k = np.uint64(block), BLOCK * block
+            # A lane owns four entries of the result, so that no two lanes add to one number.
             s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
             for i in range(width):
                 row, p = np.uint64(i), gradients[0, i]

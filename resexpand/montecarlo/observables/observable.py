@@ -86,7 +86,7 @@ def unknown_site(site: object, existing: Iterable[str], where: str = "") -> Hype
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What a chunk of n networks left behind.
+    """Arrays recorded of a chunk of n networks.
 
     Attributes
     ----------
@@ -168,9 +168,9 @@ class Observable:
     inputs : int or None
         The number of inputs it is defined for; None for any.
     parameters : tuple of int
-        What else it was asked with; part of the identity of a run.
+        Further arguments; part of the identity of a run.
     control : callable or None
-        What to subtract under ``control="infinite-width"``: from the record and the first-order
+        Control variate under ``control="infinite-width"``: from the record and the first-order
         fluctuations dC of `first_order.FirstOrder`, rows of expectation zero.
     edges : tuple of float
         Increasing; between them the draws are counted. None: moments only.

@@ -1,4 +1,4 @@
-"""What can be read off a sampled network: the registry of observables.
+"""Registry of observables of a sampled network.
 
 To register one, write the function that reads it off a `Record` and add one line to `OBSERVABLES`,
 or to the `FAMILIES` of `resexpand.montecarlo.observables.profiles` if it takes a parameter. A

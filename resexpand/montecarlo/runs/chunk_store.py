@@ -48,7 +48,7 @@ class ChunkStore:
     ----------
     path : Path
     header : Header
-        What the file says about its run.
+        Description of the run in the file.
     """
 
     def __init__(self, path: Path, file: sqlite3.Connection, header: Header) -> None:

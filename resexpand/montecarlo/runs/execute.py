@@ -40,7 +40,7 @@ def run_plan(
     ----------
     plan : Plan
     spec : SamplerSpec
-        What draws the networks of the plan.
+        Description of the sampler.
     workers : int or Executor, optional
         Number of threads, all cores by default; or what runs the tasks. An executor is left
         running.

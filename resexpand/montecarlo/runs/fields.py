@@ -1,4 +1,4 @@
-"""What each field of the plan in a store may hold.
+"""Checks of each field of the plan in a store.
 
 A digest says that a plan is as it was written; whether that was by this package it cannot say. What
 is read from a file is therefore checked field by field before anything is made of it. A check takes

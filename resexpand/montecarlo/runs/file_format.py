@@ -55,7 +55,7 @@ JOURNAL_HEADER = 28
 
 @dataclass(frozen=True)
 class Header:
-    """What a store says about its run.
+    """Description of its run in a store.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """One process at a time carries out a run: a lock beside its store.
 
-The store itself can always be read, also while a run writes to it. What is held for the whole run
-is an exclusive transaction on an empty database beside it, ``.NAME.rxlock``: the operating system
+The store itself can always be read, also while a run writes to it. A run holds, to its end,
+an exclusive transaction on an empty database beside it, ``.NAME.rxlock``: the operating system
 frees it when the process dies, however it dies, and clocks have no part in it. A process removes
 the file if it made it, while it holds the lock; a process that waited for it then finds another
 file, or none, and begins anew. The lock of a killed run stays behind, empty, and locks as well the

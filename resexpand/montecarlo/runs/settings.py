@@ -60,7 +60,7 @@ def spec_of(settings: Mapping[str, Any], asked: str) -> SamplerSpec:
     settings : mapping
         JSON values, the settings of a `resexpand.montecarlo.runs.plan.Plan`.
     asked : str
-        What was asked, for the error.
+        The request, for the error.
 
     Raises
     ------

@@ -41,7 +41,7 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What a store holds.
+    """Contents of a store.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """Partial sums of a chunk by name, and merging them in the order of the draws.
 
-What a chunk leaves behind is a mapping from names to sums. Every kind of sum merges, says its
+The result of a chunk is a mapping from names to sums. Every kind of sum merges, says its
 shape, and turns into bytes and back without loss; a store keeps the kind beside the bytes. To add
 a kind, write a class with these four and one line in `KINDS`.
 """
@@ -17,7 +17,7 @@ from resexpand.montecarlo.statistics.moments import Moments
 
 
 class Sum(Protocol):
-    """What every kind of sum can do."""
+    """Methods of every kind of sum."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from resexpand.montecarlo.spec import SamplerSpec
 
 
 class TaskResult(NamedTuple):
-    """What a task returns: the sums of its chunks, and seconds spent building and drawing."""
+    """Result of a task: the sums of its chunks, and seconds spent building and drawing."""
 
     sums: list[Sums]
     building: float

@@ -32,6 +32,14 @@ from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.single_column import is_single, single_source
 from resexpand.montecarlo.source.target import with_bindings
+from resexpand.montecarlo.source.wide import (
+    WIDE,
+    gathering,
+    is_wide,
+    require_law,
+    wide_name,
+    with_wide,
+)
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
@@ -134,7 +142,7 @@ READING = """\
 
 FEATURES = """\
             if features.size:
-                gram({source}, width, features[n, layer - 1])
+                {gram}({source}, width, features[n, layer - 1])
             if layer > depth:
                 break"""
 
@@ -187,6 +195,7 @@ def sampler_source(
     blocks = Blocks.of((branch,)) if isinstance(branch, Branch) else branch
     if is_single(blocks, method, layout, law):
         return single_source(blocks.shapes[0], library_digest(), target)
+    require_law(blocks.steps, law)
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
     gaussian = law == GAUSSIAN and method == "function-space"
     fused = gaussian and blocks.skips and layout.weighted == layout.carried and not read
@@ -219,6 +228,7 @@ def _imports(blocks: Blocks) -> list[str]:
         MULTIPLE: not blocks.skips,
         KEEP: bool(blocks.post),
         UNIFORM: any(op.noise for op in maps),
+        WIDE: any(is_wide(step) for step in blocks.steps),
     }
     return [line for line, is_needed in needed.items() if is_needed]
 
@@ -252,9 +262,10 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         if (line := group.reading(site))
     ]
     # Operations write to x and y in turn; the last adds to the stream itself where that is fused.
-    results = [len(s) - (fused and s[-1].contracts) for s in (*blocks.shapes, blocks.head) if s]
+    results = [len(s) - (fused and _is_fused(s[-1])) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
         buffers["y"] = "(np.int64(0), length)"
+    buffers = with_wide(buffers, blocks.steps)
     if noise := blocks.most_noise:
         buffers["noise"] = f"(np.int64({noise + 1}), length)"  # and scratch
     return DRIVER.format(
@@ -280,6 +291,11 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         prologue="".join(group.prologue() for group in layout.groups),
         epilogue="".join(group.epilogue(blocks, behind) for group in layout.groups),
     )
+
+
+def _is_fused(step: Step) -> bool:
+    """Whether a contraction at the end of a block may add its images to the stream at once."""
+    return step.contracts and not is_wide(step)
 
 
 def _maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
@@ -321,12 +337,14 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
     for step in steps[len(opening) :]:
         j, target = step.position, _other(source)
         if step.contracts:
-            lines += _before_linear(layout, source, step, steps)
-            if fused and step is steps[-1]:
+            act = wide_name(step.op) if is_wide(step) else source
+            lines += [gathering(step, source)] if is_wide(step) else []
+            lines += _before_linear(layout, source, act, step, steps)
+            if fused and _is_fused(step) and step is steps[-1]:
                 return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = step.number - 1
-            lines.append(template.format(source=source, target=target, j=j, k=k, shrink=shrink))
+            lines.append(template.format(source=act, target=target, j=j, k=k, shrink=shrink))
         else:
             lines.append(_activation(layout.groups, step, source, target))
         source = target
@@ -340,8 +358,10 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
     return "\n".join([*lines, skip + CLOSING.format(source=source)])
 
 
-def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, ...]) -> list[str]:
-    """Return the lines that record columns in front of a linear operation."""
+def _before_linear(
+    layout: Layout, source: str, act: str, step: Step, steps: tuple[Step, ...]
+) -> list[str]:
+    """Return the lines that record columns in front of a linear operation, which acts on `act`."""
     k = step.number - 1
     lines = [
         READING.format(site=site, line=line)
@@ -350,7 +370,8 @@ def _before_linear(layout: Layout, source: str, step: Step, steps: tuple[Step, .
         if (line := group.before_linear(site, k, source))
     ]
     last = step.number == sum(s.contracts for s in steps)
-    return [*lines, FEATURES.format(source=source)] if last else lines
+    kind = "gram" if act == source else "wide_gram"
+    return [*lines, FEATURES.format(gram=kind, source=act)] if last else lines
 
 
 def _activation(groups: tuple[ColumnGroup, ...], step: Step, source: str, target: str) -> str:

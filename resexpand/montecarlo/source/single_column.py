@@ -188,12 +188,13 @@ def is_single(blocks: Blocks, method: str, layout: Layout, law: WeightLaw) -> bo
     if not (blocks.one_kind and blocks.skips) or blocks.has_own_head or blocks.post:
         return False
     steps = blocks.shapes[0]
+    if any(step.op.over != "neurons" for step in steps):
+        return False
     opening = opening_of(steps)
     behind = steps[len(opening) + 1 :]
     if not opening or not all(_is_factor(step) for step in behind):
         return False
-    no_batch = all(step.op.over == "neurons" for step in opening)
-    return no_batch and not any(step.op.averages for step in opening[1:])
+    return not any(step.op.averages for step in opening[1:])
 
 
 def _is_factor(step: Step) -> bool:

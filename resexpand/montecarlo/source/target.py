@@ -1,4 +1,4 @@
-"""What the text of a sampler says beside its loops: which target its functions are compiled for.
+"""Target in the text of a sampler: lines that compile its functions for it.
 
 The library of loops (`resexpand.montecarlo.lanes`) is compiled for the CPU where it stands, and its
 loops are called there by their addresses (`resexpand.codegen.outlined`). For another target each

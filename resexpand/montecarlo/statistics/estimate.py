@@ -1,4 +1,4 @@
-"""What sampling returns: mean, standard error, count, and the health of the sample.
+"""Estimates: mean, standard error, count, and the health of the sample.
 
 From `n` independent networks, `mean = sum x/n`, `variance = sum (x - mean)^2/(n - 1)` (of one
 draw) and `stderr = sqrt(variance/n)`. Three things make such numbers untrustworthy, and each
@@ -48,7 +48,7 @@ LOGARITHMS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("gradient", "ntk", "ntk_layers"), "log_gradient"),
     }
 )
-"""What to ask for where the mean of an observable is carried by a few draws."""
+"""Observables to ask for where a few draws carry the mean of another."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -320,7 +320,7 @@ class Estimates(Kept, Tabled, Mapping[str, Estimate]):
         return Estimates, (dict(self.estimates), dict(self.settings))
 
     def __getitem__(self, name: str) -> Estimate:
-        # What was asked for as "order_profile(4)" is found under that text, too.
+        # An observable asked for as "order_profile(4)" is found under that text, too.
         if name in self.estimates:
             return self.estimates[name]
         bare = str(name).partition("(")[0]

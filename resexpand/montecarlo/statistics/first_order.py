@@ -11,7 +11,7 @@ where K_a is the covariance of the argument of the features and T_a = d<F_a>/dK_
 dC = (1 - s T M^2)^{-1} s (F(u) - <F>): the response of all that follows is summed.
 
 The neurons of the control network are i.i.d. with exactly the law over which the averages are
-taken, so each bracket has expectation zero at every width. What is linear in brackets may be
+taken, so each bracket has expectation zero at every width. Terms linear in brackets may be
 subtracted from C without moving its mean, whatever the coefficients; with these coefficients it
 takes away all that fluctuates at first order, and the variance falls from 1/N to 1/N^2.
 

@@ -49,6 +49,7 @@ gaussian = normals_of_words
 @inlined
 def odd_number(word: np.uint64) -> np.float64:
     """Return 2 x + 1, exactly."""
+    # The integer is written into the mantissa of a large power of two: no conversion is needed.
     return np.float64(float_of((word * TWO + ONE) | INTEGER_BITS) - INTEGER_SHIFT)
 
 
@@ -73,6 +74,7 @@ def uniform(x: np.uint64, y: np.uint64, xx: np.uint64, yy: np.uint64) -> Entries
 @inlined
 def sign(word: np.uint64) -> np.float64:
     """Return 1 where the highest bit of the word is set, -1 elsewhere."""
+    # One bit of the word becomes the sign bit of 1.0: no branch, no multiplication.
     return float_of(ONE_BITS | (((word & SIGN_BIT) ^ SIGN_BIT) << SIGN_SHIFT))
 
 
@@ -104,6 +106,7 @@ def vector_of(entries: Callable[..., Entries]) -> Callable[..., None]:
             out[4 * k + 1] = b
             out[4 * k + 2] = c
             out[4 * k + 3] = d
+        # The last block is needed in part: one lane writes it.
         rest = n - BLOCK * blocks
         if rest and is_leader():
             a, b, c, _ = entries(*philox4x32(np.uint64(blocks), c1, c2, c3, key0, key1))

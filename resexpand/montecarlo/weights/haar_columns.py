@@ -94,6 +94,7 @@ def linear(
     frame = scratch[count : 2 * count]
     for j in range(count):
         fill_normals(key0, key1, np.uint64(j), stream_word(layer, stream), draw, frame[j], width)
+    # Orthonormalised normals are the first columns of a Haar rotation: the image of the basis.
     lengths = shaped(scratch[2 * count + 2], (count, count))
     triangular_factor(frame, width, lengths)
     # The last column comes back with its length: nothing is orthogonal to it any more.
@@ -106,6 +107,7 @@ def linear(
             if j == 0:
                 clear(target[c])
             add_piece(target[c][:width], factor, frame[j])
+    # Without biases no normals are spent.
     if law[1] > 0.0:
         bias = scratch[2 * count]
         word = stream_word(layer, stream + 1)
@@ -129,6 +131,7 @@ def read_out(
     zero = np.uint64(0)
     fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_WEIGHTS), draw, weights, width)
     fill_normals(key0, key1, zero, stream_word(layer, READ_OUT_BIAS), draw, bias, SINGLE)
+    # A row of a rotation is a uniform direction of length one, not of length one on average.
     unit = math.sqrt(law[0] / dot(weights, weights, width))
     for a in range(inputs):
         product = dot(source[a], weights, width)

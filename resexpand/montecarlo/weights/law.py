@@ -1,7 +1,7 @@
 """`WeightLaw`: the law of the weights of a sampled network, and which samplers draw it exactly.
 
-The description of a network says the variances of its weights. What else there is to their law
-does not enter the theory of infinite width: for independent weights of mean zero and finite
+The description of a network says the variances of its weights. Other properties of their law
+do not enter the theory of infinite width: for independent weights of mean zero and finite
 variance, and for rotations, kernels and responses of wide networks are those of Gaussian weights.
 At finite width the laws differ, from order 1/N on: `kurtosis` E w^4/(E w^2)^2 is what enters there
 first, and what `evaluate` takes as ``weight_kurtosis=`` for the order 1/N of symmetric laws. So the
@@ -41,7 +41,7 @@ class WeightLaw:
     Attributes
     ----------
     name : str
-        What it is called in settings; a part of the identity of a run.
+        Name in settings; a part of the identity of a run.
     samplers : mapping
         Samplers that draw it exactly, the cheapest first, and the module each is in.
     reason : str
@@ -49,7 +49,7 @@ class WeightLaw:
     kurtosis : float or None
         E w^4/(E w^2)^2 of an entry; infinite if the fourth moment is. None if it depends on N.
     entries : str
-        What the dense sampler makes four entries from four random words with: the name of a
+        Function that makes four entries from four random words in the dense sampler: the name of a
         function of `resexpand.montecarlo.weights.entries`, or empty.
     texts : tuple of str
         Functions that define `entries` where it is not one of those.

@@ -87,7 +87,7 @@ def quantile_law(expression: sp.Expr, *, variance: float | None = None) -> Weigh
     expression : sympy.Expr
         Q in exactly one symbol, which runs from 0 to 1. Its scale is of no importance.
     variance : float, optional
-        What you believe its variance is; checked.
+        Its variance as you know it; checked.
 
     Raises
     ------
@@ -123,6 +123,7 @@ def quantile_law(expression: sp.Expr, *, variance: float | None = None) -> Weigh
             )
         if second == 0:
             raise DescriptionError(asked, "its variance is zero", "use a law that fluctuates")
+        # The sampler divides by the deviation, so that the scale of Q plays no role.
         deviation = mpmath.sqrt(second)
         if abs(first) > TOLERANCE * deviation:
             raise DescriptionError(
@@ -137,6 +138,7 @@ def quantile_law(expression: sp.Expr, *, variance: float | None = None) -> Weigh
                 f"its variance is {_short(second)}, not {variance}",
                 "state that variance, or none",
             )
+        # A fourth moment that lives in unresolved tails counts as infinite.
         kurtosis = float(fourth / second**2) if fourth_share < DIVERGENT else float("inf")
     return WeightLaw(
         f"quantile {expression.xreplace({symbol: sp.Symbol('u')})}",
@@ -207,6 +209,7 @@ def _halves(expression: sp.Expr, symbol: sp.Symbol) -> tuple[Half, Half]:
 
 def _points(expression: sp.Expr, symbol: sp.Symbol) -> list[mpmath.mpf]:
     """Return 0, 1/2, 1 and the points where cases of the expression meet."""
+    # A quadrature across a kink converges slowly: every border of a case starts a panel.
     borders = [relation.lhs - relation.rhs for relation in expression.atoms(sp.Rel)]
     borders += [f.args[0] for f in expression.atoms(sp.Abs, sp.sign, sp.Heaviside)]
     found = {sp.Integer(0), sp.Rational(1, 2), sp.Integer(1)}
@@ -223,6 +226,7 @@ def _moment(halves: Iterable[Half], power: int) -> tuple[mpmath.mpf, mpmath.mpf]
         def integrand(v: mpmath.mpf, f: Callable[..., mpmath.mpf] = function) -> mpmath.mpf:
             return f(v) ** power
 
+        # Panels shrink towards the ends in geometric steps, since Q may grow there like a power.
         ends = [LEAST, mpmath.sqrt(LEAST * TAIL), TAIL]
         inner = [TAIL, *(mpmath.mpf(2) ** -k for k in (16, 8, 4)), *points]
         beyond = mpmath.quad(integrand, ends)

@@ -11,51 +11,34 @@ of the draws and averages that normalisations hold:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.codegen.binding import Point, bind
-from resexpand.codegen.memory import require_memory
-from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.threads import in_threads
 from resexpand.codegen.track import untracked
 from resexpand.codegen.values import Values
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import HyperparameterError
 from resexpand.network.numbers import real_array, whole_number
 from resexpand.numbers.one_loop.directions import require_directions
 from resexpand.numbers.one_loop.expansion import Expansion, expansion
 from resexpand.numbers.one_loop.four_point import require_averages
 from resexpand.numbers.one_loop.inputs import Problem, distinct_inputs
 from resexpand.numbers.one_loop.log_normal import is_homogeneous, log_normal
+from resexpand.numbers.one_loop.points import batches_of, bound, require_room
 from resexpand.numbers.one_loop.results import alone, derived, matrices
-from resexpand.numbers.one_loop.tables import Tables, gather, input_pairs
-from resexpand.numbers.one_loop.validity import judged, require_moments, unhealthy
+from resexpand.numbers.one_loop.tables import Tables
+from resexpand.numbers.one_loop.validity import judged, unhealthy
 from resexpand.numbers.one_loop.weights import GAUSSIAN
-from resexpand.theory.mean_field import kernel as mean_field_kernel
 from resexpand.theory.one_loop import OneLoop
-from resexpand.theory.one_loop.layers import PRECISION, layers
 
 Array = NDArray[np.float64]
 
-MATRICES = 8
-"""Matrices of covariances and responses of one point that are held at the same time."""
-
-MEMORY = 30_000_000
-"""Doubles that the matrices of one batch of points may hold."""
-
 AT_A_WIDTH = {"K", "C", "K_mean", "C_mean", "G_cov", "C_cov"}
 """What deviations and means at a width are made of."""
-
-PIECES, WORTH_A_PIECE = 16, 20_000
-"""Batches that a grid is cut into, for threads to share; and numbers of a matrix per batch below
-which it is not worth a thread. Neither depends on the number of threads: no result does."""
-
-LARGEST = 12_000
-"""Gram matrix entries of all blocks together beyond which covariances do not fit into memory."""
 
 
 def evaluate_one_loop(
@@ -117,10 +100,10 @@ def evaluate_one_loop(
         fit into memory.
     """
     given = dict(hyperparameters)
-    width, excess = _width(given), _excess(given)
-    point = _bound(theory, given)
+    width, excess = width_of(given), _excess(given)
+    point = bound(theory, given)
     problem = distinct_inputs(theory, point)
-    _require_memory(theory, problem, point)
+    require_room(theory, problem, point)
     for draw in theory.process.draws:
         if problem.count > 1:
             require_averages(draw.law)
@@ -129,7 +112,7 @@ def evaluate_one_loop(
     names = chosen_names(outputs, _names(theory, width, excess), "the order 1/N here")
     kept = {*names, "validity"} | (AT_A_WIDTH if width else set())
     with untracked():
-        batches, mean_field_error = _tables(theory, problem, point)
+        batches, mean_field_error = batches_of(theory, problem, point)
 
     def of(tables: Tables) -> Expansion:
         # What may overflow is a setting of every thread.
@@ -165,7 +148,8 @@ def _names(theory: OneLoop, width: int | None, excess: float) -> list[str]:
     return names
 
 
-def _width(given: dict[str, Any]) -> int | None:
+def width_of(given: dict[str, Any]) -> int | None:
+    """Take the width out of hyperparameters."""
     width = given.pop("width", None)
     return None if width is None else whole_number(width, "width", least=1)
 
@@ -181,90 +165,6 @@ def _excess(given: dict[str, Any]) -> float:
             "give that of the weights: 3 for Gaussian, 1.8 for uniform ones, 1 for signs",
         )
     return float(array) - GAUSSIAN
-
-
-def _require_memory(theory: OneLoop, problem: Problem, point: Point) -> None:
-    count = _variables(theory, problem, point)
-    if count > LARGEST:
-        raise UnsupportedError(
-            f"the order 1/N of {count} entries of Gram matrices (depth {point.depth})",
-            f"each matrix of their covariances would take {8 * count**2 / 1e9:.2g} GB",
-            f"stay below {LARGEST}: a smaller depth, or fewer inputs",
-        )
-    require_memory(
-        f"the order 1/N of {count} entries of Gram matrices (depth {point.depth})",
-        8.0 * MATRICES * count**2,
-        "take a smaller depth, or fewer inputs",
-    )
-
-
-def _variables(theory: OneLoop, problem: Problem, point: Point) -> int:
-    """Return the number of collective variables of all blocks."""
-    inputs = problem.count
-    entries = inputs * (inputs + 1) // 2
-    each = sum(entries + draw.averages * inputs for draw in theory.process.draws)
-    return (point.depth + 1) * each
-
-
-def _bound(theory: OneLoop, given: Mapping[str, Any]) -> Point:
-    recursion = theory.layers
-    several = theory.inputs > 1
-    point = bind(
-        theory.net,
-        dict(recursion.bindings),
-        dict(recursion.layer_bindings),
-        given,
-        matrix=several,
-    )
-    if several and point.kernel.shape[-1] != theory.inputs:
-        raise HyperparameterError(
-            f"{point.kernel.shape[-1]} inputs",
-            f"this theory is of {theory.inputs}",
-            f"use one_loop(net, inputs={point.kernel.shape[-1]})",
-        )
-    return point
-
-
-def _tables(theory: OneLoop, problem: Problem, point: Point) -> tuple[list[Tables], float]:
-    """Run the routine of the layers; return its tables in batches of points, and its error."""
-    single = problem.count == 1
-    others = {s.name: v for s, v in point.symbols.items() if s != theory.net.depth}
-    kernel = problem.kernel
-    if not single:
-        pairs = np.array(input_pairs(problem.count))
-        kernel = kernel[..., pairs[:, :, None], pairs[:, None, :]]
-        others = {k: v[..., None] for k, v in others.items()}
-    depth = {} if theory.net.depth.is_number else {"depth": point.depth}
-    values = compile_routine(problem.layers)(K0=kernel, **depth, **others)
-    error = _error_of(values, theory, {"K0": problem.kernel, **depth, **others}, single)
-    lead = len(point.grid)
-    flat = {}
-    for name, array in values.items():
-        whole = np.broadcast_to(array, point.grid + array.shape[lead:])
-        rows = whole.reshape((-1, *array.shape[lead:]))
-        flat[name] = rows[:, None] if single else rows
-    count, points = _variables(theory, problem, point), flat["K"].shape[0]
-    step = max(-(-points // PIECES), WORTH_A_PIECE // count**2)
-    step = max(1, min(step, MEMORY // (8 * count**2)))
-    batches = [
-        gather({k: v[s : s + step] for k, v in flat.items()}, theory.process, problem.count)
-        for s in range(0, max(points, 1), step)
-    ]
-    for tables in batches:
-        require_moments([site.reads for site in tables.sites], theory.process)
-    return batches, error
-
-
-def _error_of(values: Values, theory: OneLoop, given: Mapping[str, Any], single: bool) -> float:
-    """Return the relative error of the quadratures behind mean field, response and curvature."""
-    errors = values.quadrature_error
-    counted = [e for name, e in errors.items() if name.startswith(("K", "C", "reads", PRECISION))]
-    if errors and not single:
-        # Derivatives of a covariance may vanish; those of the variances are of the same kind.
-        alone = layers(mean_field_kernel(theory.net), theory.process)
-        own = compile_routine(alone)(**{**given, "K0": given["K0"].diagonal(axis1=-2, axis2=-1)})
-        counted.append(_error_of(own, theory, given, True))
-    return max(counted, default=0.0)
 
 
 def _of_points(

@@ -45,8 +45,20 @@ class Expansion:
     error: float
 
 
-def expansion(tables: Tables, excess: float) -> Expansion:
-    """Compute means and covariances; `excess` is the excess kurtosis of the weights."""
+def expansion(
+    tables: Tables, excess: float = 0.0, places: NDArray[np.intp] | None = None
+) -> Expansion:
+    """Compute means and covariances.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of the network.
+    excess : float
+        Excess kurtosis of the weights.
+    places : ndarray of int, shape (B,), optional
+        The site of each block whose Gram matrix is called C; by default the last.
+    """
     found = sources(tables)
     direct, second = _derivatives(tables)
     responses = Responses.of(direct, tables.scales)
@@ -55,14 +67,15 @@ def expansion(tables: Tables, excess: float) -> Expansion:
         "C_mean_tadpole": _bent(second, spread.local),
         "C_mean_conditioning": _conditioning(tables, responses, found),
     }
-    arrays = _spreads(tables, direct, responses, spread)
+    named = _grams(tables, tables.last if places is None else places)
+    arrays = _spreads(tables, direct, responses, spread, named)
     if excess:
         fourth = fourth_cumulants(tables, found, excess)
         # Cov(K, K') of a Gaussian mixture is a third of the fourth cumulant that it makes.
         shares["C_mean_weights"] = _bent(second, cumulants_read(tables, fourth) / 3)
         arrays["weights_cov"] = fourth[tables.last[-1]][:, -1:, :, None]
     changes, kernels = responses.apply(np.stack(list(shares.values()), axis=-1))
-    last = changes[:, np.arange(changes.shape[1])[:, None], _last(tables)]
+    last = changes[:, np.arange(changes.shape[1])[:, None], named]
     means = {"K_mean": kernels.sum(axis=-1), "C_mean": last.sum(axis=-1)}
     means |= {name: last[..., k] for k, name in enumerate(shares)}
     return Expansion(means | arrays, found.error)
@@ -81,10 +94,10 @@ def _derivatives(tables: Tables) -> tuple[Array, Array]:
     return direct, second
 
 
-def _last(tables: Tables) -> NDArray[np.intp]:
-    """Return where the Gram matrix of the last draw stands in each block, ``(B, p)``."""
+def _grams(tables: Tables, places: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return where the Gram matrix of a site stands in each block, ``(B, p)``."""
     starts = np.array([tables.grams(place).start for place in range(len(tables.sites))])
-    return np.asarray(starts[tables.last][:, None] + np.arange(tables.entries))
+    return np.asarray(starts[places][:, None] + np.arange(tables.entries))
 
 
 def _bent(second: Array, spread: Array) -> Array:
@@ -108,12 +121,16 @@ def _conditioning(tables: Tables, responses: Responses, found: Sources) -> Array
 
 
 def _spreads(
-    tables: Tables, direct: Array, responses: Responses, spread: Covariances
+    tables: Tables,
+    direct: Array,
+    responses: Responses,
+    spread: Covariances,
+    named: NDArray[np.intp],
 ) -> dict[str, Array]:
     """Return covariances of K, C and G, ``(G, B, p, B, p)``."""
-    kernels, wick, last = spread.streams, _wick(tables), _last(tables)
-    each = np.arange(last.shape[0])[:, None]
-    gram = spread.draws[:, each, last][:, :, :, each, last]
+    kernels, wick = spread.streams, _wick(tables)
+    each = np.arange(named.shape[0])[:, None]
+    gram = spread.draws[:, each, named][:, :, :, each, named]
     felt = np.einsum("glpq,glqmr->glpmr", direct[..., : tables.entries], wick)
     _, moved = responses.apply(felt.reshape((*felt.shape[:3], felt.shape[3] * felt.shape[4])))
     mixed = moved.reshape(kernels.shape)

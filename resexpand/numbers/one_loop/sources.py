@@ -12,6 +12,7 @@ depends on, with Price's theorem for the covariance it reads.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def sources(tables: Tables) -> Sources:
         covariance[:, :, own, :, own] = found
         conditioning.append(moved)
         error = max(error, wrong)
-        if site.law is not None and not site.law.is_smooth:
+        if site.law is not None and not site.law.is_smooth and site.cumulants is None:
             error = max(error, rounding(site.reads))
     return Sources(covariance, tuple(conditioning), error)
 
@@ -96,12 +97,12 @@ def _features(site: Site, later: Integers, earlier: Integers) -> Cumulants:
     # In this order it is the covariance of one layer, to the last bit, where both are the same.
     cross = site.raw[:, earlier] * slope[:, later, :, None] * slope[:, earlier, None, :]
     given = site.reads[:, later], site.reads[:, earlier], cross
-    parts = []
+    parts, cumulants = [], site.cumulants or partial(feature_cumulants, site.law)
     for one_layer, part in ((True, slice(blocks)), (False, slice(blocks, None))):
         late, early, cross = (
             a[:, part].reshape((points * len(later[part]), *a.shape[2:])) for a in given
         )
-        found = feature_cumulants(site.law, late, early, cross, one_layer=one_layer)
+        found = cumulants(late, early, cross, one_layer=one_layer)
         parts.append((found, len(later[part])))
     covariance, slopes = (
         np.concatenate(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, combinations_with_replacement, product
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,9 @@ class Site:
         Derivatives of its Gram matrix by the mean of an input, and of these by `reads`.
     maps : dict of ndarray
         Entries of the maps, ``(D, ...)`` (`resexpand.theory.one_loop.affine.shapes`).
+    cumulants : callable, optional
+        Cumulants of the features of its columns, where these are more than inputs
+        (`resexpand.numbers.one_loop.columns`).
     """
 
     law: ActivationLaw | None
@@ -94,6 +98,7 @@ class Site:
     drift: Array
     drift_response: Array
     maps: dict[str, Array]
+    cumulants: Callable[..., Any] | None = None
 
     @property
     def inputs(self) -> int:
@@ -151,6 +156,11 @@ class Tables:
     def size(self) -> int:
         """Number n of collective variables of a block."""
         return sum(site.size for site in self.sites)
+
+    def gram_of(self, place: int) -> Array:
+        """Return C of a site, ``(G, B, D, D)``: what the draw behind it reads, if there is one."""
+        after = self.sites[min(place + 1, len(self.sites) - 1)].raw
+        return np.where((self.last == place)[None, :, None, None], self.gram, after)
 
     def variables(self, place: int) -> slice:
         """Return where those of a site stand in its block."""

@@ -49,23 +49,34 @@ def judged(
     """
     if width is None:
         return {}, ()
-    validity = np.asarray(arrays["validity"])
+    error, beyond, marks = at_width(np.asarray(arrays["validity"]), width)
+    return {"relative_error": error} | _at_width(arrays, width, lead, beyond), marks
+
+
+def at_width(validity: Array, width: int) -> tuple[Array, NDArray[np.bool_], tuple[str, ...]]:
+    """Return the size of the next order, where it is too large, and a sentence if it is anywhere.
+
+    Parameters
+    ----------
+    validity : ndarray, shape (..., layers)
+        Size of the next order times the width.
+    width : int
+        Neurons per layer.
+    """
     error = validity / width
     beyond = ~(error <= LIMIT)
-    found = {"relative_error": error} | _at_width(arrays, width, lead, beyond)
     if not beyond.any():
-        return found, ()
+        return error, beyond, ()
     layers = beyond.any(axis=tuple(range(beyond.ndim - 1)))
     first = int(np.nonzero(layers)[0][0])
     head = f"the expansion in 1/N is not valid at width {width} from layer {first} on"
     known = validity[np.isfinite(validity)]
     if known.size < validity.size:
-        return found, (f"{head}: the size of the next order is no number",)
+        return error, beyond, (f"{head}: the size of the next order is no number",)
     needed = int(np.ceil(known.max() / LIMIT))
-    return found, (
-        f"{head}: the next order is {float(error.max()):.2g} of the first; it needs a width of at "
-        f"least {needed}",
-    )
+    largest = float(error.max())
+    text = f"the next order is {largest:.2g} of the first; it needs a width of at least {needed}"
+    return error, beyond, (f"{head}: {text}",)
 
 
 def _at_width(

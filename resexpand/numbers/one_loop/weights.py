@@ -38,10 +38,7 @@ def fourth_cumulants(tables: Tables, found: Sources, excess: float) -> list[Arra
     each = np.arange(tables.last.size)
     fourth = []
     for place, site in enumerate(tables.sites):
-        own = (tables.last == place)[None, :, None, None]
-        after = tables.sites[min(place + 1, len(tables.sites) - 1)].raw
-        gram = np.where(own, tables.gram, after)
-        mean = gram[..., first, second] - site.biases[..., None]
+        mean = tables.gram_of(place)[..., first, second] - site.biases[..., None]
         at = tables.grams(place)
         local = np.moveaxis(found.covariance[:, :, at, :, at][:, each, :, each], 0, 1)
         fourth.append(excess * (local + mean[..., :, None] * mean[..., None, :]))

@@ -5,7 +5,7 @@ its input and ``M`` the average of ``phi(z_i)^2`` over ``N`` independent standar
 
     E M = mu_1,   E M^2 = mu_1^2 + (mu_2 - mu_1^2) / N,   mu_k = <phi(z)^{2k}>.
 
-A `Linear` makes ``sigma_w2 c^d M + sigma_b2`` of it. What a branch yields in the end is therefore a
+A `Linear` makes ``sigma_w2 c^d M + sigma_b2`` of it. The output of a branch is therefore a
 polynomial ``C(q, M_1, M_2, ...)`` of the second moment ``q`` of its first features.
 """
 

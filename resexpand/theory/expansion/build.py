@@ -29,7 +29,9 @@ def residual_expansion(
     variables: Any = None,
     parameters: Iterable[sp.Symbol] = (),
 ) -> Expansion:
-    """Expand ``F = (1 + lambda_n f_n) o ... o (1 + lambda_1 f_1)`` in the scales.
+    """Expand a composition of residual blocks in their scales.
+
+    The network is ``F = (1 + lambda_n f_n) o ... o (1 + lambda_1 f_1)``.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ Forest = tuple[LabelledTree, ...]
 Graded = list[dict[Forest, sp.Expr]]
 """A sum of forests: for each number of vertices, forests with their coefficients."""
 Weights: TypeAlias = Mapping[Any, sp.Expr]
-"""What stands in front of each elementary differential, coefficient times scale, by tree."""
+"""Factors of elementary differentials, coefficient times scale, by tree."""
 
 
 def relabelled(weights: Weights, shift: int) -> dict[LabelledTree, sp.Expr]:

@@ -38,7 +38,7 @@ class Derivatives:
     Attributes
     ----------
     variables : tuple of sympy.Dummy
-        What the derivatives are written in.
+        Variables of the derivatives.
     """
 
     def __init__(

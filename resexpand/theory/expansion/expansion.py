@@ -66,7 +66,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
     identity : int
         Coefficient of the skip path: 1, and 0 after differentiating in a scale.
     citations : tuple of Citation
-        What it rests on.
+        Sources of the formulas.
     """
 
     citations = (Citation(REFERENCES["dherin2025"]),)
@@ -155,7 +155,7 @@ class Expansion(Mapping[int, tuple[Term, ...]]):
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """What evaluates elementary differentials; it remembers derivatives and the last state."""
+        """Evaluator of elementary differentials; it remembers derivatives and the last state."""
         return Evaluator(self.blocks or (), self._variables)
 
     def scale_of(self, labels: Sequence[int]) -> sp.Expr:

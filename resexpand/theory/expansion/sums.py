@@ -91,7 +91,7 @@ class NestedSum:
 
     @property
     def bounds(self) -> tuple[str, ...]:
-        """What each index stays below, in preorder; the root stays below or at the depth."""
+        """Upper bound of each index, in preorder; the root stays below or at the depth."""
         return tuple(self.indices[p] if p >= 0 else str(self.depth) for p in self.parents)
 
     @cached_property

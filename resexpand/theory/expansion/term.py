@@ -24,14 +24,14 @@ from resexpand.theory.expansion.wording import (
 
 
 class Network(Protocol):
-    """What a term needs to know of the expansion it belongs to."""
+    """Properties of its expansion that a term reads."""
 
     depth: Any
     scales: Scales
 
     @property
     def evaluator(self) -> Evaluator:
-        """What evaluates elementary differentials."""
+        """Evaluator of elementary differentials."""
 
     def scale_of(self, labels: Sequence[int]) -> sp.Expr:
         """Return the product of the scales of some blocks."""

@@ -60,7 +60,7 @@ class GatedPathSum(Mapping[int, tuple[Path, ...]]):
     why_not_taylor : str
         Why the expansion in powers of the scales does not apply.
     citations : tuple of Citation
-        What it rests on.
+        Sources of the formulas.
     """
 
     why_not_taylor = WHY_NOT_TAYLOR

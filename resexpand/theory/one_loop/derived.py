@@ -1,4 +1,4 @@
-"""What the formulas of the order 1/N of one network are made of."""
+"""Ingredients of the formulas of the order 1/N of one network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAYER, OTHER, EARLIER, ANOTHER = sp.symbols("l m k j", integer=True, positive=Tr
 
 @dataclass(frozen=True)
 class Derived:
-    """What the formulas of one network are made of.
+    """Ingredients of the formulas of one network.
 
     Attributes
     ----------

@@ -49,8 +49,8 @@ class EntryQuantity(sp.Function):
         else:
             # A head with an index of its own keeps it in front.
             stem, _, index = head.partition("_")
-            told = [index.strip("{}"), *lower] if index else lower
-            text = rf"{stem}_{{{place}{','.join(told)}}}^{{{','.join(upper)}}}"
+            indices = [index.strip("{}"), *lower] if index else lower
+            text = rf"{stem}_{{{place}{','.join(indices)}}}^{{{','.join(upper)}}}"
             text = rf"\bigl({text}\bigr)" if exp else text
         return text + (f"^{{{exp}}}" if exp else "")
 

@@ -55,7 +55,7 @@ class Pair:
     rows : tuple of sympy.Expr
         Its entries, in these.
     at : dict
-        What the arguments are at a layer.
+        Values of the arguments at a layer.
     """
 
     arguments: tuple[sp.Symbol, ...]

@@ -54,7 +54,7 @@ def entry_formulas(
 
 
 class Chain:
-    """What is made of the averages.
+    """Formulas in terms of the averages.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-r"""What the order 1/N needs of every draw, layer by layer: a `Recursion` beside the kernel.
+r"""Averages of every draw for the order 1/N, layer by layer: a `Recursion` beside the kernel.
 
 With ``C_a(K_a)`` the mean-field covariance of a draw as a function of the covariance of what it
 reads, Price's theorem gives
@@ -143,7 +143,7 @@ def _of_draw(
             if entry != 0:
                 yield _layer(affine_name(draw.position, place, number), entry, entry)
     for name, value in _derivatives(draw, symbols):
-        # What vanishes identically is no output.
+        # An average that vanishes identically is no output.
         if value != 0:
             yield _layer(name, own[0] * value.xreplace(at), last[0] * value.xreplace(at))
     if len(argument) == 1 and draw.label is not None:

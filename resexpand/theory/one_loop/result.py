@@ -85,7 +85,7 @@ class OneLoop(Shown):
 
     @property
     def weight_laws(self) -> tuple[Statement, ...]:
-        """What holds for which laws of independent weights; `formulas` are for Gaussian ones.
+        """Statements by law of independent weights; `formulas` are for Gaussian ones.
 
         `evaluate` takes ``weight_kurtosis=`` for symmetric laws, `weight_formulas` says what it
         adds, and `sample` draws them with ``weights=``.
@@ -103,7 +103,7 @@ class OneLoop(Shown):
 
     @property
     def weight_formulas(self) -> tuple[Formula, ...]:
-        """What independent symmetric weights of another law add, of one input."""
+        """Terms that independent symmetric weights of another law add, of one input."""
         self._require_plain()
         base = self.kernel if self.inputs == 1 else kernel(self.net)
         return tuple(weight_formulas(Derived(base, self.process, self.citations)))

@@ -40,14 +40,14 @@ class Statement:
     Attributes
     ----------
     text : str
-        What is stated.
+        The statement.
     order : str
         ``exact``, at every width, or the order to which it holds.
     holds_for : {"independent", "symmetric", "gaussian"}
         Independent weights of any law with a finite fourth moment; of a law that is symmetric about
         zero, or any law if the activations are odd or even; Gaussian weights alone.
     otherwise : str
-        What becomes of it under other laws; empty if it holds for all independent weights.
+        Its form under other laws; empty if it holds for all independent weights.
     """
 
     text: str

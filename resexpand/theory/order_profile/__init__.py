@@ -87,6 +87,7 @@ def order_profile(
         raise HyperparameterError(
             f"a profile in the basis {basis!r}", "it is unknown", f"use one of {get_args(Basis)}"
         )
+    _require_no_norm(net)
     require_plain(net, "the order profile")
     if basis == "chaos":
         return chaos_profile(net, order)
@@ -115,4 +116,25 @@ def _require_smooth(net: ResNet) -> None:
                 f"{op.name} is not smooth: its derivatives of order 2 and more vanish almost "
                 "everywhere, and the series stops at the first gate that flips",
                 'use basis="paths" for the gated path sum, or basis="chaos"',
+            )
+
+
+def _require_no_norm(net: ResNet) -> None:
+    """Raise the error that names the radius of convergence of a normalised branch.
+
+    Raises
+    ------
+    UnsupportedError
+        If a branch, or the stream, is normalised.
+    """
+    steps = (*(step for branch in net.kinds for step in branch.steps), *net.post)
+    for step in steps:
+        if not step.contracts and step.normalises and step.op.over == "neurons":
+            raise UnsupportedError(
+                f"the order profile of a network with {step.op!r}",
+                "an inverse root of the variance is no sum over paths, and its series in a factor "
+                "of the scale ends where the variance vanishes: in front of the last branch with "
+                "eps = 0 at sqrt(K^0 / (K^{L-1} - K^0)), below 1 unless the blocks add little",
+                "use growth(net).radius for it; order_profile(net, k) without the normalisation, "
+                "at the scales of implied_scale(net)",
             )

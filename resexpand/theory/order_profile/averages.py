@@ -95,7 +95,7 @@ class Averages:
         base : tuple of sympy.Expr
             Covariance entries 11, 12, 22 about which is expanded.
         deviations : tuple of Truncated
-            What is added to them; no constant terms.
+            Series added to them; no constant terms.
         """
         total = deviations[0].of({})
         for (a, c, b), monomial in self._monomials(deviations):

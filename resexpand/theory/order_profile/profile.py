@@ -29,7 +29,7 @@ def profile_recursion(
     Parameters
     ----------
     title : str
-        What it computes.
+        Its name.
     base : Recursion
         The kernel recursion of the network, whose outputs ``K`` is kept.
     averages : Averages
@@ -37,7 +37,7 @@ def profile_recursion(
     update : mapping
         Symbols of the profile and their next values.
     outputs : sequence of Output
-        What is read off the profile.
+        Outputs of the profile.
     citations : sequence of str
         Keys of the papers the profile rests on.
     starts : mapping, optional

@@ -1,4 +1,4 @@
-r"""What a truncated expansion neglects: bounds by majorant series.
+r"""Remainders of truncated expansions: bounds by majorant series.
 
 Let every block satisfy ``|D^m f_i(x)| <= B_m`` at the input ``x`` for all ``m``, in one norm and
 the operator norm it induces on multilinear maps. Replacing each block by the scalar function
@@ -9,7 +9,7 @@ replaces every elementary differential by a number that bounds its norm, so that
 
     S_i = S_{i-1} + |lambda_i| fhat(S_{i-1}),   S_0 = 0,
 
-in powers of the scales bound the orders of ``F(x) - x``. What is neglected after order ``k`` is at
+in powers of the scales bound the orders of ``F(x) - x``. The remainder after order ``k`` is at
 most ``S_n`` minus its own first ``k`` orders. Two families have closed forms:
 
     analytic   B_m = M m! / R^m    fhat(s) = M / (1 - s/R)    poles at distance R

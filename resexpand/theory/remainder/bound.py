@@ -105,7 +105,7 @@ class RemainderBound:
 
     @property
     def symbol(self) -> sp.Symbol:
-        """What the bound is called."""
+        """Name of the bound."""
         return sp.Symbol(f"rhat_{self.order}", nonnegative=True)
 
     @property

@@ -5,7 +5,7 @@ For a block ``f(h) = W phi(h) + b`` in the sup norm
     D^m f(h)[v_1, ..., v_m] = W (phi^(m)(h) * v_1 * ... * v_m),
     |D^m f(h)| <= |W| sup |phi^(m)|,   |W| = largest sum of |W_ij| over a row,
 
-whatever the width. What is left is one dimension. ``B_m`` below bounds ``|phi^(m)|`` on the whole
+whatever the width. The rest is one-dimensional: ``B_m`` below bounds ``|phi^(m)|`` on the whole
 real line for ``m >= 1``, and ``lam(s) = sum over odd j of j^-s = (1 - 2^-s) zeta(s)``.
 
 tanh

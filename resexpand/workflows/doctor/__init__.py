@@ -1,1 +1,1 @@
-"""What this machine has, and whether each target works on it."""
+"""Equipment of this machine, and whether each target works on it."""

@@ -1,4 +1,4 @@
-"""Every probe in another process, and what became of it.
+"""Every probe in another process, and its result.
 
 A library that crashes, hangs or does not import is a line on the page and not the end of it. This
 file and the command that prints the page load the standard library alone. A target *works* if a
@@ -45,7 +45,7 @@ def doctor(target: str = "auto") -> Examination:
     Parameters
     ----------
     target : {"auto", "cpu", "cuda"}
-        What `Examination.works` is about. Everything is looked at in any case.
+        Target that `Examination.works` speaks of. Everything is looked at in any case.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def doctor(target: str = "auto") -> Examination:
     Raises
     ------
     HyperparameterError
-        If there is no such target. What is wrong with the machine is never raised.
+        If there is no such target. Faults of the machine are never raised.
 
     Examples
     --------

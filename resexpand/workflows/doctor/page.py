@@ -16,18 +16,18 @@ MARKS = {"ok": "ok", "failed": "NO", "not tried": "-"}
 
 @dataclass(frozen=True)
 class Finding:
-    """What one probe found.
+    """Result of one probe.
 
     Attributes
     ----------
     name : str
-        What was looked at.
+        Name of the probe.
     state : str
         ``"ok"``, ``"failed"`` or ``"not tried"``.
     text : str
-        What is there, or why it is not.
+        The equipment, or why it is missing.
     remedy : str
-        What to do about a failure; empty otherwise.
+        Remedy of a failure; empty otherwise.
     facts : mapping
         The same in numbers, for programs.
     """
@@ -67,7 +67,7 @@ class TargetHealth:
 
     @property
     def remedies(self) -> tuple[str, ...]:
-        """What to install or change, most fundamental first."""
+        """Remedies, most fundamental first."""
         return tuple(dict.fromkeys(f.remedy for f in self.findings if f.remedy))
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class Examination:
     machine : mapping
         Versions, system and processors.
     cpu, cuda : TargetHealth
-        What was found of each target.
+        Findings of each target.
     """
 
     asked: str

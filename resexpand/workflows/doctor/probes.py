@@ -5,7 +5,7 @@ r"""The probes by name, answered in a process of their own.
 prints one line of JSON per probe and stops at the first that fails. A probe returns what there is
 in words and in numbers, or raises; a process that ends without a word is a finding as well.
 
-What is computed has exact answers: for a branch of rectifier and weights of variance 2 the kernel
+The results have exact answers: for a branch of rectifier and weights of variance 2 the kernel
 is :math:`K^l = (1 + \rho^2)^l K^0`, at infinite width and, on average, at any width.
 """
 
@@ -26,7 +26,7 @@ from resexpand.codegen.cuda import device
 from resexpand.errors import DeviceError, ResexpandError
 
 Found: TypeAlias = tuple[str, dict[str, Any]]
-"""What is there in words, and in numbers for programs."""
+"""A finding in words, and in numbers for programs."""
 
 DEPTH, SCALE, WIDTH, DRAWS = 10, 0.5, 32, 256
 EXACT = 1e-14

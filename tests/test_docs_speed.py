@@ -1,4 +1,4 @@
-"""What README.rst says about the speed of the samplers is what the record of the benchmark says."""
+"""What docs/speed.rst says of the samplers is what the record of the benchmark says."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def record() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return (ROOT / "README.rst").read_text("utf-8")
+    return (ROOT / "docs" / "speed.rst").read_text("utf-8")
 
 
 def table(record: dict[str, Any]) -> str:

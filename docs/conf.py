@@ -1,0 +1,87 @@
+"""Documentation site: ``sphinx-build -W docs build/site`` from the root of the repository.
+
+Pages are plain reStructuredText, so that they read well in a repository, too; a literal such as
+``sampling.rst`` becomes a link here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+
+import resexpand
+from resexpand.cli.parser import build_parser
+
+HERE = Path(__file__).parent
+
+project = "resexpand"
+author = "the resexpand authors"
+version = release = resexpand.__version__
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "resexpand"
+html_static_path: list[str] = []
+html_show_copyright = False
+autosummary_generate = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+# Examples show what Python prints: no highlighting of what is not code.
+highlight_language = "python"
+suppress_warnings = ["misc.highlighting_failure"]
+
+
+def link_pages(app: Any, doctree: nodes.document) -> None:
+    """Turn literals that name a page into links to it."""
+    here = app.env.docname
+    for literal in list(doctree.findall(nodes.literal)):
+        name = literal.astext().removeprefix("docs/")
+        page = HERE / name
+        if (
+            not name.endswith(".rst")
+            or not page.is_file()
+            or isinstance(literal.parent, nodes.reference)
+        ):
+            continue
+        target = app.builder.get_relative_uri(here, name.removesuffix(".rst"))
+        link = nodes.reference("", "", nodes.Text(title_of(page)), refuri=target, internal=True)
+        literal.replace_self(link)
+
+
+def title_of(page: Path) -> str:
+    """Return the title of a page, its first line."""
+    return page.read_text("utf-8").lstrip().splitlines()[0]
+
+
+class Commands(Directive):
+    """The help of every command of the command line."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a section per command."""
+        parser = build_parser()
+        (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+        found: list[nodes.Node] = []
+        for name, sub in commands.choices.items():
+            section = nodes.section(ids=[f"command-{name}"])
+            section += nodes.title(text=f"resexpand {name}")
+            section += nodes.literal_block(text=sub.format_help(), language="text")
+            found.append(section)
+        return found
+
+
+def setup(app: Any) -> None:
+    """Register what this site adds."""
+    app.connect("doctree-read", link_pages)
+    app.add_directive("resexpand-commands", Commands)

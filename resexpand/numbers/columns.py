@@ -1,0 +1,106 @@
+"""Kernels over positions as numbers: the matrix of all columns, block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.memory import require_memory
+from resexpand.codegen.routine import Target
+from resexpand.codegen.schedule import chosen_outputs
+from resexpand.codegen.values import Values, overflow_problem
+from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.network.batch_norm import EPS, GHOST, is_running, require_batch
+from resexpand.network.operation import Map
+from resexpand.network.positions import inputs_of
+from resexpand.network.values import value_of
+from resexpand.numbers.batch_blocks import Health, kernels_by_block
+from resexpand.theory.columns import ColumnRecursion
+
+FEWER = "take fewer inputs or positions, or fewer points at a time"
+
+
+def evaluate_columns(
+    theory: ColumnRecursion,
+    *,
+    target: Target = "cpu",
+    outputs: str | Iterable[str] | None = None,
+    **hyperparameters: Any,
+) -> Values:
+    """Return the kernel of all columns, ``K0`` of shape ``(..., D P, D P)``.
+
+    Raises
+    ------
+    HyperparameterError, KernelError
+        If the hyperparameters do not fit, or the size of the kernel is no multiple of P.
+    UnsupportedError
+        If there is no theory of this kernel, or on another target.
+    """
+    if target == "cuda":
+        raise UnsupportedError(
+            "kernels over positions on target 'cuda'",
+            "their matrices are put together on the host",
+            "use target='cpu'",
+        )
+    net = theory.net
+    bindings = {s: value for s, value in theory.bindings if s != value or s in net.free_symbols}
+    point = bind(net, bindings, dict(theory.layer_bindings), hyperparameters, matrix=True)
+    inputs_of(point.kernel, math.prod(net.positions))
+    size = point.kernel.shape[-1]
+    bytes_needed = 16 * (point.depth + 2) * math.prod(point.grid) * size**2
+    require_memory(f"kernels of {size} columns", bytes_needed, FEWER)
+    names = [o.name for o in chosen_outputs(theory, outputs)]
+    health = Health()
+    kernels = kernels_by_block(net, point, _batch(theory, point), health)
+    arrays, problems = {}, list(health.problems)
+    for name in names:
+        layers = kernels[name]
+        # Repetitions of lattice rules, or the grid, stand behind the layers.
+        arrays[name] = np.moveaxis(layers, 0, -3) if point.grid else layers.mean(axis=1)
+        if problem := overflow_problem(name, arrays[name], layered=False):
+            problems.append(problem)
+    errors = dict.fromkeys(names, health.error)
+    cited = theory.citations
+    return Values(arrays, point.depth, tuple(problems), errors, cited, "cpu", point.notes)
+
+
+def _batch(theory: ColumnRecursion, point: Point) -> int:
+    """Return how many columns share the statistics of a normalisation over the batch.
+
+    Raises
+    ------
+    HyperparameterError, UnsupportedError
+        If normalisations differ in this, the kernel spans a grid, or statistics are running ones.
+    """
+    net = theory.net
+    maps = [op for branch in net.kinds for op in (*branch.maps, *(net.head_ops or ()))]
+    norms = [op for op in maps if isinstance(op, Map) and op.over == "batch"]
+    if not norms:
+        return 0
+    if point.grid:
+        raise HyperparameterError(
+            f"a grid of shape {point.grid} of kernels with {norms[0]!r}",
+            "averages over the batch are taken for one value",
+            "loop over the values",
+        )
+    if any(map(is_running, norms)):
+        raise UnsupportedError(
+            "running statistics over positions",
+            "they are known for exchangeable inputs alone",
+            'use mode="train"',
+        )
+    sizes = {int(value) for op in norms for p, value in op.pairs if p.symbol == GHOST}
+    if len(sizes) > 1:
+        raise UnsupportedError(
+            f"ghost batches of {' and '.join(map(str, sorted(sizes)))} in one network",
+            "the kernel is known where all normalisations share their batches",
+            "use one ghost= for all",
+        )
+    for op in norms:
+        eps = next(float(value_of(v, point.symbols)) for p, v in op.pairs if p.symbol == EPS)
+        require_batch(op, (eps, float(min(sizes))), point.kernel)
+    return min(sizes) or point.kernel.shape[-1]

@@ -1,0 +1,305 @@
+r"""`evaluate_finite_response`: responses of networks of finite width in numbers.
+
+Tangents are further columns of the tables (`resexpand.numbers.one_loop.tangents`), and the
+expansion of all columns gives means and covariances of their Gram matrices; here responses are read
+off them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.codegen.schedule import chosen_names
+from resexpand.codegen.track import untracked
+from resexpand.codegen.values import Values
+from resexpand.errors import UnsupportedError
+from resexpand.numbers.one_loop.atoms import require_derivatives
+from resexpand.numbers.one_loop.columns import Columns
+from resexpand.numbers.one_loop.evaluation import width_of
+from resexpand.numbers.one_loop.expansion import Expansion, expansion
+from resexpand.numbers.one_loop.inputs import distinct_inputs
+from resexpand.numbers.one_loop.points import MEMORY, batches_of, bound, require_room
+from resexpand.numbers.one_loop.tables import Site, Tables, entry_index
+from resexpand.numbers.one_loop.tangents import with_tangents
+from resexpand.numbers.one_loop.validity import at_width, unhealthy
+from resexpand.theory.finite_response import FiniteResponse
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """A response to order 1/N: value at infinite width, shift of the mean, variance."""
+
+    value: Array
+    shift: Array
+    variance: Array
+
+    @property
+    def relative(self) -> Array:
+        """Variance in units of the square; 0 of what is zero."""
+        square = self.value**2
+        return np.divide(self.variance, square, out=np.zeros_like(square), where=square != 0)
+
+    def mapped(self, change: Callable[[Array], Array]) -> Expanded:
+        """Return it with all arrays changed alike."""
+        return Expanded(*(change(getattr(self, field.name)) for field in fields(self)))
+
+    def last(self) -> Expanded:
+        """Return what stands at the last layer."""
+        return self.mapped(lambda array: array[:, -1])
+
+
+Found = tuple[dict[str, Expanded], dict[str, Array], Array, float]
+"""Responses, other arrays, the validity ``(G, L + 1)``, and the relative error of averages."""
+
+
+def evaluate_finite_response(
+    theory: FiniteResponse, *, outputs: str | Iterable[str] | None = None, **hyperparameters: Any
+) -> Values:
+    """Evaluate a response at finite width; see `resexpand.finite_response` for its arrays.
+
+    Parameters
+    ----------
+    theory : FiniteResponse
+        From `finite_response`.
+    outputs : str or iterable of str, optional
+        Names of the arrays that are returned; all by default.
+    **hyperparameters
+        As for `resexpand.evaluate`, and ``width``, one integer.
+
+    Raises
+    ------
+    HyperparameterError, KernelError
+        If the hyperparameters do not fit the network.
+    UnsupportedError
+        If an average does not exist, or an operation has none.
+    """
+    given = dict(hyperparameters)
+    width = width_of(given)
+    process = theory.one_loop.process
+    for draw in process.draws:
+        require_derivatives(draw.law)
+        if draw.averages:
+            raise UnsupportedError(
+                f"the order 1/N of tangents of {theory.net.branch!r}",
+                "a tangent through the averages of a normalisation has features of another kind",
+                "take a branch of Linear, Activation and Scale; one_loop() has the order 1/N of "
+                "its kernel",
+            )
+    point = bound(theory.one_loop, given)
+    problem = distinct_inputs(theory.one_loop, point)
+    require_room(theory.one_loop, problem, point)
+    with untracked():
+        batches, mean_field_error = batches_of(theory.one_loop, problem, point)
+    has_read_out = theory.net.read_out is not None
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        parts = [KINDS[theory.kind](tables, has_read_out) for tables in batches]
+        arrays, validity = _joined(parts, point.grid)
+        error = max(part[-1] for part in parts) + mean_field_error
+        problems = tuple(unhealthy({**arrays, "validity": validity}, error, process))
+        extra, marks = _at_width(arrays, validity, width)
+    found = {**arrays, "validity": validity, **extra}
+    names = chosen_names(outputs, list(found), "a response at finite width")
+    quadrature = dict.fromkeys(names, error) if error else {}
+    values = Values(
+        {name: found[name] for name in names},
+        point.depth,
+        (*problems, *marks),
+        quadrature,
+        theory.citations,
+        notes=point.notes,
+    )
+    values.width = width
+    return values
+
+
+def _joined(parts: list[Found], grid: tuple[int, ...]) -> tuple[dict[str, Array], Array]:
+    """Return coefficients by name, and the validity, in the shape of the grid."""
+    flat: dict[str, list[Array]] = {}
+    for responses, others, _, _ in parts:
+        for name, response in responses.items():
+            flat.setdefault(name, []).append(response.value)
+            flat.setdefault(f"{name}_shift", []).append(response.shift)
+            flat.setdefault(f"{name}_var", []).append(response.variance)
+        for name, array in others.items():
+            flat.setdefault(name, []).append(array)
+    flat["validity"] = [part[2] for part in parts]
+    whole = {name: np.concatenate(arrays) for name, arrays in flat.items()}
+    shaped = {name: array.reshape(grid + array.shape[1:])[()] for name, array in whole.items()}
+    return shaped, shaped.pop("validity")
+
+
+def _at_width(
+    arrays: Mapping[str, Array], validity: Array, width: int | None
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return means and deviations at a width, NaN where they are beyond validity."""
+    if width is None:
+        return {}, ()
+    error, beyond, marks = at_width(validity, width)
+    found = {"relative_error": error}
+    for name in [name.removesuffix("_var") for name in arrays if name.endswith("_var")]:
+        value = np.asarray(arrays[name])
+        lost = beyond if value.ndim == beyond.ndim else beyond[..., -1]
+        mean = value + np.asarray(arrays[f"{name}_shift"]) / width
+        deviation = np.sqrt(np.asarray(arrays[f"{name}_var"]) / width)
+        found[f"{name}_mean"] = np.where(lost, np.nan, mean)[()]
+        found[f"{name}_deviation"] = np.where(lost, np.nan, deviation)[()]
+    return found, marks
+
+
+def _started(tables: Tables, columns: Columns, start: Array) -> Tables:
+    """Return tables whose tangents all begin at layer 0."""
+    return with_tangents(tables, columns, start, np.zeros(start.shape[:2], dtype=int))
+
+
+def _of_stream(found: Expansion, tables: Tables, entry: int, pair: tuple[int, int]) -> Expanded:
+    """Return an entry of the kernels that are measured on N neurons."""
+    value = tables.stream[..., pair[0], pair[1]]
+    spread = np.diagonal(found.arrays["G_cov"][:, :, entry, :, entry], axis1=1, axis2=2)
+    return Expanded(value, found.arrays["K_mean"][..., entry], spread)
+
+
+def _of_read_outs(
+    found: Expansion, tables: Tables, columns: Columns, pair: tuple[int, int], read_out: bool
+) -> Expanded:
+    """Return an entry of the Gram matrix of a read-out after each layer."""
+    entry, first = entry_index(columns.count)[pair], tables.sites[0]
+    out = first.weights[:, -1:] if read_out else np.ones((1, 1))
+    factor = out / first.weights
+    value = tables.gram_of(0)[..., pair[0], pair[1]]
+    spread = np.diagonal(found.arrays["C_cov"][:, :, entry, :, entry], axis1=1, axis2=2)
+    return Expanded(factor * value, factor * found.arrays["C_mean"][..., entry], factor**2 * spread)
+
+
+def _scaled(response: Expanded, factor: float) -> Expanded:
+    return Expanded(factor * response.value, factor * response.shift, factor**2 * response.variance)
+
+
+def _variance(tables: Tables, read_out: bool) -> Found:
+    """Return ``chi^{l,0}`` and ``eta^l``: ``2 h.v`` of the tangent ``h^0/(2 K^0)``."""
+    columns, start = Columns(2, 1), np.zeros((tables.scales.shape[0], 2, 2))
+    start[:, 0, 1] = start[:, 1, 0] = 0.5
+    start[:, 1, 1] = 0.25 / tables.stream[:, 0, 0, 0]
+    own = _started(tables, columns, start)
+    found = expansion(own, places=np.zeros_like(tables.last))
+    kernel = _of_stream(found, own, 0, (0, 0))
+    chi = _scaled(_of_stream(found, own, 1, (0, 1)), 2.0)
+    eta = _scaled(_of_read_outs(found, own, columns, (0, 1), read_out), 2.0)
+    validity = np.maximum(kernel.relative, np.maximum(chi.relative, eta.relative))
+    others = {"K": kernel.value, "chi_0_cov": 4 * found.arrays["G_cov"][:, :, 1, :, 1]}
+    return {"chi_0": chi, "eta_layers": eta, "eta": eta.last()}, others, validity, found.error
+
+
+def _tangent(tables: Tables, read_out: bool) -> Found:
+    """Return ``|v^l|^2/|v^0|^2`` of a random tangent, and what a read-out makes of it."""
+    columns, start = Columns(2), np.zeros((tables.scales.shape[0], 2, 2))
+    start[:, 1, 1] = 1.0
+    own = _started(tables, columns, start)
+    found = expansion(own, places=np.zeros_like(tables.last))
+    kernel, square = _of_stream(found, own, 0, (0, 0)), _of_stream(found, own, 2, (1, 1))
+    spread = found.arrays["G_cov"][:, :, 2, :, 2]
+    # The quotient by |v^0|^2, which is independent of it and has the relative variance 2/N.
+    spread = spread - 2 * square.value[:, :, None] * square.value[:, None, :]
+    ratio = replace(square, variance=np.diagonal(spread, axis1=1, axis2=2))
+    eta = _of_read_outs(found, own, columns, (1, 1), read_out)
+    validity = np.maximum(kernel.relative, np.maximum(square.relative, eta.relative))
+    responses = {"tangent": ratio, "eta_layers": eta, "eta": eta.last()}
+    return responses, {"K": kernel.value, "tangent_cov": spread}, validity, found.error
+
+
+def _gradient(tables: Tables, read_out: bool) -> Found:
+    """Return ``|p^l|^2`` from tangents that begin at layer l, and the ratio of its ends."""
+    points, blocks = tables.scales.shape
+    columns, start = Columns(2), np.zeros((1, 2, 2))
+    start[:, 1, 1] = 1.0
+    step = max(1, MEMORY // (8 * (blocks * 3 * len(tables.sites)) ** 2 * points))
+    parts: list[Expanded] = []
+    error, validity = 0.0, np.zeros((points, blocks))
+    for first in range(0, blocks, step):
+        layers = np.arange(first, min(first + step, blocks))
+        many = repeated(tables, layers.size)
+        begun = np.tile(np.stack([0 * layers, layers], axis=1), (points, 1))
+        own = with_tangents(many, columns, np.repeat(start, begun.shape[0], axis=0), begun)
+        found = expansion(own, places=np.zeros_like(tables.last))
+        error = max(error, found.error)
+        end = _of_read_outs(found, own, columns, (1, 1), read_out).last()
+        parts.append(end.mapped(lambda array: array.reshape((points, -1))))
+        validity = _of_stream(found, own, 0, (0, 0)).relative[:: layers.size]
+    gradient = Expanded(
+        *(np.concatenate([getattr(p, f.name) for p in parts], axis=1) for f in fields(Expanded))
+    )
+    ratio, wrong = _ratio_of_ends(tables)
+    validity = np.maximum(validity, gradient.relative)
+    return {"gradient": gradient, "ratio": ratio}, {}, validity, max(error, wrong)
+
+
+def _ratio_of_ends(tables: Tables) -> tuple[Expanded, float]:
+    """Return ``|p^0|^2/|p^L|^2`` from two tangents that begin at the first and the last layer.
+
+    For independent normals v and v', ``E |p^0|^2 |p^L|^2 = E C_vv C_v'v' + 2 E C_vv'^2``.
+    """
+    points, blocks = tables.scales.shape
+    columns, index = Columns(3), entry_index(3)
+    start = np.repeat(np.diag([0.0, 1.0, 1.0])[None], points, axis=0)
+    begun = np.tile([0, 0, blocks - 1], (points, 1))
+    found = expansion(own := with_tangents(tables, columns, start, begun))
+    entries = [index[1, 1], index[2, 2]]
+    value = own.gram[:, -1, [1, 2], [1, 2]]
+    shift = found.arrays["C_mean"][:, -1, entries] / value
+    spread = found.arrays["C_cov"][:, -1, :, -1]
+    variance = spread[:, entries, entries] / value**2
+    mixed = spread[:, entries[0], entries[1]] + 2 * spread[:, index[1, 2], index[1, 2]]
+    mixed /= value[:, 0] * value[:, 1]
+    ratio = value[:, 0] / value[:, 1]
+    mean = ratio * (shift[:, 0] - shift[:, 1] + variance[:, 1] - mixed)
+    return Expanded(ratio, mean, ratio**2 * (variance.sum(axis=1) - 2 * mixed)), found.error
+
+
+def _parameters(tables: Tables, read_out: bool) -> Found:
+    """Return the tangent kernel: the tangent along independent copies of all parameters."""
+    columns = Columns(2, trained=True)
+    start = np.zeros((tables.scales.shape[0], 2, 2))
+    start[:, 1, 1] = tables.stream[:, 0, 0, 0]
+    own = _started(tables, columns, start)
+    found = expansion(own, places=np.zeros_like(tables.last))
+    kernel = _of_stream(found, own, 0, (0, 0))
+    ntk = _of_read_outs(found, own, columns, (1, 1), read_out).last()
+    if not read_out:
+        # The next block stands in for it, whose bias it does not have.
+        first = tables.sites[0]
+        ntk = replace(ntk, value=ntk.value - first.biases[:, -1] / first.weights[:, -1])
+    validity = np.maximum(kernel.relative, ntk.relative[:, None])
+    return {"ntk": ntk}, {}, validity, found.error
+
+
+KINDS: Mapping[str, Callable[[Tables, bool], Found]] = {
+    "variance": _variance,
+    "tangent": _tangent,
+    "gradient": _gradient,
+    "parameters": _parameters,
+}
+"""How each kind of response is computed."""
+
+
+def repeated(tables: Tables, count: int) -> Tables:
+    """Return tables with every point several times in a row."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return np.repeat(value, count, axis=0)
+        if isinstance(value, dict):
+            return {name: of(array) for name, array in value.items()}
+        if isinstance(value, tuple):
+            return tuple(of(part) for part in value)
+        if isinstance(value, Site):
+            return replace(value, **{f.name: of(getattr(value, f.name)) for f in fields(value)})
+        return value
+
+    whole = {name: of(getattr(tables, name)) for name in ("sites", "gram", "scales")}
+    return replace(tables, **whole)

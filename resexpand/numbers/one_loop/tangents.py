@@ -1,0 +1,104 @@
+"""Tables of the one-loop algorithm with tangents of the input as further columns."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.gaussian.increments import Key
+from resexpand.numbers.one_loop.atoms import atoms
+from resexpand.numbers.one_loop.columns import Columns
+from resexpand.numbers.one_loop.tables import Site, Tables, entry_index
+
+Array = NDArray[np.float64]
+
+
+def with_tangents(tables: Tables, columns: Columns, start: Array, layers: Array) -> Tables:
+    """Return the tables of one input and its tangents.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of one input.
+    columns : Columns
+        The columns.
+    start : ndarray, shape (G, D, D)
+        Covariances of the tangents at the layer where they begin, with the input and among each
+        other; the entry of the input with itself is not read.
+    layers : ndarray of int, shape (G, D)
+        Layer where each column begins, 0 for the input; before it a tangent is zero.
+    """
+    points, blocks = tables.scales.shape
+    index = entry_index(columns.count)
+    square = np.array([[index[i, j] for j in range(columns.count)] for i in range(columns.count)])
+    begins = np.maximum(layers[:, :, None], layers[:, None, :])
+    shape = (points, blocks, columns.count, columns.count)
+    known = [AtLayers(site) for site in tables.sites]
+    raw = [np.zeros(shape) for _ in tables.sites]
+    gram = np.zeros(shape)
+    stream = np.zeros((points, *shape[2:]))
+    for block in range(blocks):
+        stream = np.where(begins == block, start, stream)
+        stream[:, 0, 0] = tables.stream[:, block, 0, 0]
+        argument = stream
+        for place, site in enumerate(tables.sites[: tables.last[block] + 1]):
+            raw[place][:, block] = argument
+            slope = site.maps["slope"][:, block, :, None] ** 2
+            mean = columns.means(known[place].at(block), slope * argument)
+            argument = site.weights[:, block, None, None] * mean[:, square]
+            for column in range(columns.count if columns.trained else 1):
+                argument[:, column, column] += site.biases[:, block]
+        gram[:, block] = argument
+        stream = stream + tables.scales[:, block, None, None] * argument
+    parts = zip(tables.sites, raw, known, strict=True)
+    return replace(tables, sites=tuple(_site(*part, columns) for part in parts), gram=gram)
+
+
+class AtLayers:
+    """Means of atoms at all layers of a site, each computed once."""
+
+    def __init__(self, site: Site) -> None:
+        self._variances = site.reads[..., 0, 0]
+        flat = self._variances.ravel()
+        self._known = atoms(site.law, flat, flat, flat)
+        self._means: dict[Key, Array] = {}
+        self._block: int | slice = slice(None)
+
+    def at(self, block: int | slice) -> AtLayers:
+        """Return the means at one layer, or at all of them."""
+        found = copy(self)
+        found._block = block
+        return found
+
+    def mean(self, key: Key, variances: Array) -> Array:
+        """Return the mean of an atom; the variances are those of the site."""
+        if key not in self._means:
+            found = self._known.mean(key, self._variances.ravel())
+            self._means[key] = found.reshape(self._variances.shape)
+        return np.ravel(self._means[key][:, self._block])
+
+
+def _site(site: Site, raw: Array, known: AtLayers, columns: Columns) -> Site:
+    """Return an operation that reads columns; `raw` in front of its maps."""
+    reads = raw * site.maps["slope"][..., None] ** 2
+    points, blocks = site.weights.shape
+    flat = reads.reshape((points * blocks, *reads.shape[2:]))
+    slopes = columns.slopes(known.at(slice(None)), flat)
+    response, curvature = (
+        part.reshape((points, blocks, *part.shape[1:]))
+        * site.weights.reshape((points, blocks, *(1,) * (part.ndim - 1)))
+        for part in slopes
+    )
+    return replace(
+        site,
+        maps=site.maps | {"slope": np.repeat(site.maps["slope"], columns.count, axis=-1)},
+        raw=raw,
+        reads=reads,
+        response=response,
+        curvature=curvature,
+        cumulants=partial(columns.cumulants, site.law),
+    )
