@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from resexpand.network.dropout import Dropout, SharedDropout
     from resexpand.network.global_avg_pool import GlobalAvgPool
     from resexpand.network.layer_norm import LayerNorm
+    from resexpand.network.layer_registry import LayerMatrix
+    from resexpand.network.layers import FractionalBrownian, Markov, Smooth
     from resexpand.network.linear import Linear
     from resexpand.network.ready_made import mlp, post_ln, pre_ln
     from resexpand.network.resnet import Branch, ResNet
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
+    from resexpand.numbers.pooled_dropout import pooled_dropout
     from resexpand.numbers.predict import predict
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
@@ -63,17 +66,21 @@ _HOMES = {
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
     "Conv": "resexpand.network.conv",
+    "FractionalBrownian": "resexpand.network.layers",
+    "LayerMatrix": "resexpand.network.layer_registry",
     "GlobalAvgPool": "resexpand.network.global_avg_pool",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
     "Dropout": "resexpand.network.dropout",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
+    "Markov": "resexpand.network.layers",
     "Observable": "resexpand.montecarlo.observables.observable",
     "RMSNorm": "resexpand.network.rms_norm",
     "ResNet": "resexpand.network.resnet",
     "Scale": "resexpand.network.scale",
     "SharedDropout": "resexpand.network.dropout",
+    "Smooth": "resexpand.network.layers",
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
     "class_codes": "resexpand.numbers.class_codes",
@@ -104,6 +111,7 @@ _HOMES = {
     "predict": "resexpand.numbers.predict",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
+    "pooled_dropout": "resexpand.numbers.pooled_dropout",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
@@ -122,15 +130,19 @@ __all__ = [
     "Conv",
     "DropPath",
     "Dropout",
+    "FractionalBrownian",
     "GlobalAvgPool",
+    "LayerMatrix",
     "LayerNorm",
     "Linear",
     "Majorant",
+    "Markov",
     "Observable",
     "RMSNorm",
     "ResNet",
     "Scale",
     "SharedDropout",
+    "Smooth",
     "StochasticDepth",
     "__version__",
     "cite",
@@ -157,6 +169,7 @@ __all__ = [
     "optimal_scale",
     "order_profile",
     "parse_expression",
+    "pooled_dropout",
     "post_ln",
     "pre_ln",
     "predict",

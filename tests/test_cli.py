@@ -74,6 +74,45 @@ def test_kernel_of_a_pair(answer):
     np.testing.assert_allclose(k[1], [[1.5, 2 / (2 * math.pi)], [2 / (2 * math.pi), 6]])
 
 
+def test_kernel_of_a_batch(answer):
+    branch = "BatchNorm; relu; Linear(2, 0)"
+    record = answer(
+        *("kernel", "--branch", branch, "--rho", "1", "--depth", 3, "--inputs", "batch"),
+        *("--K0", "1,0.5,0.5;0.5,1,0.5;0.5,0.5,1"),
+    )
+    (result,) = record["results"]
+    found = np.array(result["K"])
+    np.testing.assert_allclose(found[:, 0, 0], [1, 2, 3, 4], rtol=1e-12)
+    # Two entries of a batch of three are at the cosine -1/2, whose pair average is known.
+    angle = math.acos(-0.5)
+    pair = (math.sin(angle) - 0.5 * (math.pi - angle)) / (2 * math.pi)
+    np.testing.assert_allclose(np.diff(found[:, 0, 1]), 2 * pair, rtol=1e-9)
+
+
+def test_kernel_of_two_masks(answer):
+    options = ("--rho", "1", "--depth", 2, "--inputs", "masks", "--K0", "0.8")
+    record = answer("kernel", "--branch", "Dropout(0.5); Linear(2, 0)", *options)
+    found = np.array(record["results"][0]["K"])
+    np.testing.assert_allclose(found[:, 0, 0], [0.8, 4.0, 20.0], rtol=1e-12)
+    np.testing.assert_allclose(found[:, 0, 1], [0.8, 2.4, 7.2], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "why"),
+    [
+        ("response", ("--inputs", "batch"), "resexpand kernel --inputs batch"),
+        ("kernel", ("--inputs", "batch"), "nothing in it is averaged over a batch"),
+        ("kernel", ("--inputs", "x.npy", "--K0", "1"), "give one of them"),
+        ("validate", ("--inputs", "x.npy", "--K0", "1", "--out", "x"), "give one of them"),
+        ("validate", ("--post-norm", "LayerNorm()", "--out", "x"), "--post-norm"),
+    ],
+)
+def test_words_for_inputs_belong_to_kernels(call, command, more, why):
+    code, _, err = call(command, *more)
+    assert code != 0
+    assert why in err
+
+
 def test_sweep_spans_a_grid(answer):
     record = answer("kernel", "--rho", "0:1:3", "--K0", "0.5,2", "--depth", "2,3")
     assert [result["depth"] for result in record["results"]] == [2, 3]

@@ -22,6 +22,8 @@ from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.errors import HyperparameterError
 from resexpand.network.activation import Activation
 from resexpand.network.files import array_file
+from resexpand.network.layer_registry import LayerMatrix, law_of_text
+from resexpand.network.layers import LayerLaw
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation
 from resexpand.network.positions import read_positions
@@ -32,6 +34,10 @@ DEFAULTS = {"rho": "1", "depth": "20", "weight_variance": "1", "bias_variance": 
 """Defaults of commands that compute numbers; K0 is 1."""
 
 _SYMBOLS = {"rho": RHO, "weight_variance": SIGMA_W2, "bias_variance": SIGMA_B2}
+
+
+TOGETHER = ("batch", "masks")
+"""Words for `--inputs`: a batch with the kernel `--K0`, and one input under two masks."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Request:
         Kernel at layer 0, a number or a matrix; None if it is swept or given by `inputs`.
     inputs : ndarray or None
         Data, one input per row.
+    together : str
+        ``"batch"`` or ``"masks"`` where the kernel is that of a batch or of two masks, else empty.
     """
 
     options: Mapping[str, Any]
@@ -57,6 +65,7 @@ class Request:
     axes: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     kernel: npt.NDArray[np.float64] | None = None
     inputs: npt.NDArray[np.float64] | None = None
+    together: str = ""
 
     @property
     def pairs(self) -> bool:
@@ -77,13 +86,15 @@ class Request:
         if own is None:
             own = Branch(o["activation"], Linear(o["weight_variance"], o["bias_variance"]))
         read_out = None if o["read_out"] is None else own.followed_by(o["read_out"])
-        names = ("read_in", "post_norm", "positions")
-        ends = {"read_out": read_out, **{name: o[name] for name in names}}
+        names = ("read_in", "post_norm", "positions", "layers")
+        ends = {"read_out": read_out, **{name: o.get(name) for name in names}}
         return ResNet(own, scale=o["rho"], depth=depth, **ends)
 
     @property
     def columns(self) -> Any:
-        """What `kernel` is asked for: one input, pairs, or all columns of inputs with positions."""
+        """What `kernel` is asked for: inputs, or positions, a batch, or masks."""
+        if self.together:
+            return self.together
         return "positions" if self.options["positions"] else 1 + self.pairs
 
     def keywords(self) -> dict[str, Any]:
@@ -107,12 +118,13 @@ class Request:
         return {
             **(branch or {"activation": o["activation"].name}),
             **({} if post_norm is None else {"post_norm": repr(post_norm)}),
+            **({} if o.get("layers") is None else {"layers": repr(o["layers"])}),
             **({"positions": list(o["positions"])} if o.get("positions") else {}),
             **{name: o[name] for name in _SYMBOLS if name in o},
             "depths": list(self.depths),
             "axes": dict(self.axes),
             "K0": self.kernel,
-            "inputs": None if self.inputs is None else {"shape": list(self.inputs.shape)},
+            "inputs": self.together or _shape_of(self.inputs),
             "read_in_variance": None if o["read_in"] is None else o["read_in"].weight_variance,
             "read_out_variance": None if o["read_out"] is None else o["read_out"].weight_variance,
         }
@@ -146,14 +158,33 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
         if len(values) > 1:
             axes[symbol.name] = np.array([float(value) for value in values])
         _check_variance(name, values)
-    options["read_in"], inputs = inputs_of(arguments)
+    together = _together(arguments)
+    options["read_in"], inputs = (None, None) if together else inputs_of(arguments)
     text = getattr(arguments, "post_norm", None)
     options["post_norm"] = None if text is None else _operation(text.strip())
+    options["layers"] = _layers(getattr(arguments, "layers", None))
     sheet = getattr(arguments, "positions", None)
     options["positions"] = None if sheet is None else read_positions(f"on {sheet}")[1]
     options["read_out"] = _linear(arguments.read_out_variance, "--read-out-variance")
     kernel = None if symbolic or inputs is not None else _kernel(arguments.K0, axes)
-    return Request(options, _depths(arguments.depth, symbolic), axes, kernel, inputs)
+    return Request(options, _depths(arguments.depth, symbolic), axes, kernel, inputs, together)
+
+
+def _shape_of(data: npt.NDArray[np.float64] | None) -> dict[str, list[int]] | None:
+    return None if data is None else {"shape": list(data.shape)}
+
+
+def _together(arguments: argparse.Namespace) -> str:
+    """Return ``"batch"`` or ``"masks"`` if the kernel of these is asked for, else nothing."""
+    if arguments.inputs not in TOGETHER:
+        return ""
+    if arguments.command != "kernel":
+        raise HyperparameterError(
+            f"--inputs {arguments.inputs} with {arguments.command}",
+            "it is the kernel that is known of them",
+            f"use 'resexpand kernel --inputs {arguments.inputs}'",
+        )
+    return str(arguments.inputs)
 
 
 def activation(text: str) -> Activation:
@@ -192,6 +223,15 @@ def _operation(text: str) -> Operation:
     if found[2] is None:
         return OPERATIONS[found[1]](*given, **named)
     return OPERATIONS[found[1]].of_structure(found[2], tuple(given), **named)
+
+
+def _layers(text: str | None) -> LayerLaw | None:
+    """Return the covariance between layers that ``--layers`` names."""
+    if text is None:
+        return None
+    if text.strip().lower().endswith((".npy", ".csv")):
+        return LayerMatrix(array_file(text.strip(), "--layers"))
+    return law_of_text(text)
 
 
 def _refuse_variances(arguments: argparse.Namespace) -> None:
@@ -242,6 +282,12 @@ def inputs_of(
                 "give --inputs FILE with it",
             )
         return None, None
+    if arguments.K0 is not None:
+        raise HyperparameterError(
+            f"--inputs {arguments.inputs} with --K0 {arguments.K0}",
+            "the data have a kernel of their own",
+            "give one of them",
+        )
     return _linear(variance or "1", "--read-in-variance"), array_file(arguments.inputs, "--inputs")
 
 

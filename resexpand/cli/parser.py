@@ -99,6 +99,13 @@ def _network(parser: argparse.ArgumentParser) -> None:
     behind = "norm behind every block, 'RMSNorm(0.1)'"
     group.add_argument("--post-norm", metavar="OP", help=behind)
     group.add_argument(
+        "--layers",
+        metavar="LAW",
+        help="covariance of weights between blocks: 'FractionalBrownian(0.8)', "
+        "'Smooth(rbf, 0.01)', 'Markov(0.5)', or a .npy or .csv file with the matrix "
+        "(default: independent)",
+    )
+    group.add_argument(
         "--positions",
         metavar="P",
         help="positions of every input, 16 or 4x4, for branches with 'Conv[-1 0 1](2, 0)'; K0 is "
@@ -124,14 +131,17 @@ def _network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--read-out-variance", metavar="V", help="weight variance of a linear read-out (no bias)"
     )
-    inputs = parser.add_argument_group("inputs").add_mutually_exclusive_group()
+    inputs = parser.add_argument_group("inputs")
     inputs.add_argument(
         "--K0",
         metavar="K",
         help="covariance kernel of the inputs: a number, a list or range, or a matrix 'a,b;c,d'",
     )
     inputs.add_argument(
-        "--inputs", metavar="FILE", help=".npy or .csv with one input per row; gives the kernel"
+        "--inputs",
+        metavar="FILE",
+        help=".npy or .csv with one input per row; gives the kernel. The command kernel also takes "
+        "'batch' (with --K0 of a batch: BatchNorm) and 'masks' (two draws of dropout)",
     )
     parser.add_argument(
         "--read-in-variance",

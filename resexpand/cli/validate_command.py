@@ -39,12 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Read the settings of a validation from the options."""
-    if arguments.branch is not None:
-        raise HyperparameterError(
-            f"validating --branch {arguments.branch[:60]!a}",
-            "the claims that are tested are those of the branch W phi(h) + b",
-            "give --activation, --weight-variance and --bias-variance",
-        )
+    _refuse_other_networks(arguments)
     chosen: dict[str, Any] = {"activation": activation(arguments.activation)}
     for name in ("weight_variance", "bias_variance", "read_out_variance"):
         text = getattr(arguments, name)
@@ -70,6 +65,22 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if arguments.store is not None:
         chosen["store"] = Path(arguments.store)
     return Settings(**chosen)
+
+
+def _refuse_other_networks(arguments: argparse.Namespace) -> None:
+    if arguments.branch is not None:
+        raise HyperparameterError(
+            f"validating --branch {arguments.branch[:60]!a}",
+            "the claims that are tested are those of the branch W phi(h) + b",
+            "give --activation, --weight-variance and --bias-variance",
+        )
+    if arguments.post_norm is not None:
+        raise HyperparameterError(
+            f"validating --post-norm {arguments.post_norm[:60]!a}",
+            "the optimal scale, which is one of the claims, is derived for blocks that add to the "
+            "stream",
+            "leave it out; 'resexpand kernel' and 'sample' take it, and compare() judges them",
+        )
 
 
 def _kernel(text: str) -> float:

@@ -25,6 +25,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
 
 from resexpand.codegen.callee import Callee
+from resexpand.codegen.slots import Slots
 
 PREFIX = "resexpand"
 SYMBOL = re.compile(rb"resexpand:[\w.]+:\w+:[0-9a-f]{32}")
@@ -98,19 +99,26 @@ def outlined(function: Any, digest: str) -> Any:
 
 
 class Linked(FunctionCache):
-    """Numba's cache of a function that calls outlined ones."""
+    """Numba's cache of a function that calls outlined ones, and others through slots."""
 
     class _impl_class(CompileResultCacheImpl):
+        def __init__(self, function: Any) -> None:
+            super().__init__(function)
+            self._slots = function.__globals__.get("slots")
+
         def reduce(self, compiled: Any) -> Any:
             """Return what is kept: the functions that the machine code calls, and itself."""
             reduced = super().reduce(compiled)
             _, _, (machine_code, _) = reduced[0]
             found = sorted({match.decode() for match in SYMBOL.findall(machine_code)})
-            return [_NEEDS[symbol] for symbol in found], reduced
+            calls = self._slots.calls if isinstance(self._slots, Slots) else []
+            return [_NEEDS[symbol] for symbol in found], calls, reduced
 
         def rebuild(self, context: Any, kept: Any) -> Any:
-            """Return the compiled function, behind those it calls."""
-            needs, reduced = kept
+            """Return the compiled function, behind those it calls; None if its slots differ."""
+            needs, calls, reduced = kept
+            if isinstance(self._slots, Slots) and not self._slots.restore(calls):
+                return None
             for module, name, digest, types in needs:
                 outlined(getattr(import_module(module), name), digest).compile(types)
             return super().rebuild(context, reduced)

@@ -127,7 +127,7 @@ def _foundation() -> str:
     versions = " ".join(map(_version, ("numba", "numba-cuda", "resexpand")))
     digest = hashlib.sha256(versions.encode())
     package = files("resexpand.codegen")
-    names = ["callee", "outlined", "target", "targets", "cuda/shares", "cuda/target"]
+    names = ["callee", "outlined", "slots", "target", "targets", "cuda/shares", "cuda/target"]
     own = [package.joinpath(*f"{name}.py".split("/")) for name in names]
     for path in [*_by_name(package.joinpath("elementary").iterdir()), *own]:
         if path.name.endswith(".py"):

@@ -73,6 +73,12 @@ class Cpu(Target):
         """Compile a piece of a long expression: called, never inlined."""
         return callee(function, **OPTIONS)
 
+    def kept(self, function: Any) -> Any:
+        """Return a chunk or reduction whose machine code is kept on disk: one called by address."""
+        with contextlib.suppress(RuntimeError):  # Numba finds no folder to keep it in
+            function._cache = Linked(function.py_func)
+        return function
+
     def reduction(self, function: Function) -> Any:
         """Compile a sum of many terms, which may be added in any order."""
         options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}

@@ -8,13 +8,14 @@ gives the same rows bit by bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.codegen.slots import addresses
 from resexpand.codegen.store import load
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet
@@ -43,11 +44,13 @@ from resexpand.montecarlo.random.philox import split_seed
 from resexpand.montecarlo.random.streams import LARGEST_BRANCH
 from resexpand.montecarlo.runs.plan import Chunk, together
 from resexpand.montecarlo.source.blocks import Blocks
-from resexpand.montecarlo.source.sampler import sampler_source
+from resexpand.montecarlo.source.sampler import sampler_text
 from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.first_order import FirstOrder, first_order
 from resexpand.montecarlo.statistics.histogram import Counts
 from resexpand.montecarlo.statistics.moments import Moments
+from resexpand.montecarlo.weights.law import CORRELATED
+from resexpand.montecarlo.weights.layer_factor import layer_factor
 from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch
 
@@ -73,12 +76,15 @@ class Sampler:
         The generated module.
     first_order : FirstOrder or None
         The network at infinite width, if observables are controlled by the control network.
+    maps : mapping
+        Functions that the generated module calls by address, by name.
     """
 
     spec: SamplerSpec
     layout: Layout
     text: Any
     first_order: FirstOrder | None = None
+    maps: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def net(self) -> ConcreteNet:
@@ -167,7 +173,15 @@ class Sampler:
             self._laws,
             np.array(read_out_law(self.net)),
             NO_ROOTS if self.first_order is None else self.first_order.roots,
+            *(() if self.net.layers is None else (self._mixing,)),
         )
+
+    @cached_property
+    def _mixing(self) -> Floats:
+        """How the weights of every block, and of one behind the last, mix independent matrices."""
+        if self.net.layers is None:
+            raise TypeError("layers are independent")
+        return layer_factor(self.net.layers.covariance(self.net.depth, further=1))
 
     @cached_property
     def _laws(self) -> Floats:
@@ -180,7 +194,7 @@ class Sampler:
     @cached_property
     def _memory(self) -> int:
         """Numbers that a network takes in memory."""
-        matrix, _, _, added_to, width, scales, laws, _, twin_roots = self._given
+        matrix, _, _, added_to, width, scales, laws, _, twin_roots = self._given[:9]
         shapes = on_host(self.text.buffers)(matrix, added_to, width, scales, laws, twin_roots)
         return memory_for(0, shapes)[1]
 
@@ -200,7 +214,10 @@ class Sampler:
             return drawn
         sites = {site: np.zeros((draws, *shape)) for site, shape in shapes.items()}
         memory = aligned_row(self._memory)
-        self.text.draw_networks(first, draws, *keys, *self._given, memory, blocks, *sites.values())
+        given = (first, draws, *keys, *self._given, memory, blocks, *sites.values())
+        draw, slots = self.text.draw_networks, getattr(self.text, "slots", None)
+        where = () if slots is None else (addresses(draw, slots, self.maps, given),)
+        draw(*where, *given)
         return sites
 
     def _shapes(self, wanted: set[str]) -> dict[str, Shape]:
@@ -251,12 +268,14 @@ def make_sampler(spec: SamplerSpec) -> Sampler:
     kernel = np.array(spec.kernel)
     layout.matrix(kernel)  # a kernel at which a group cannot start is refused now
     library.open()
-    return Sampler(
-        spec,
-        layout,
-        load(sampler_source(blocks, spec.method, layout, spec.law, spec.target)),
-        first_order(branch, net, kernel, blocks.head) if spec.control else None,
-    )
+    control = first_order(branch, net, kernel, blocks.head) if spec.control else None
+    law = spec.law if net.layers is None else CORRELATED
+    text = sampler_text(blocks, spec.method, layout, law, spec.target)
+    if spec.target != "cpu":
+        return Sampler(spec, layout, load(text.whole(spec.target)), control)
+    driver, maps = text.divided()
+    functions = {name: value for each in map(load, maps) for name, value in vars(each).items()}
+    return Sampler(spec, layout, load(driver), control, functions)
 
 
 def _askers(observables: Sequence[Observable]) -> dict[type[ColumnGroup], str]:

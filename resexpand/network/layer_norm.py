@@ -60,5 +60,6 @@ class LayerNorm(Map):
 
     kind = "LayerNorm"
     parameters = AFFINE
+    sources = ("ba2016",)
     averages = ((MEAN, X), (VARIANCE, (X - MEAN) ** 2))
     expression = GAIN * (X - MEAN) / sp.sqrt(VARIANCE + EPS) + BIAS

@@ -45,5 +45,6 @@ class RMSNorm(Map):
 
     kind = "RMSNorm"
     parameters = AFFINE
+    sources = ("zhang2019",)
     averages = ((SQUARE, X**2),)
     expression = GAIN * X / sp.sqrt(SQUARE + EPS) + BIAS

@@ -34,6 +34,18 @@ class Position:
     shifts: tuple[Shift, ...]
 
     @property
+    def feels_weight_means(self) -> bool:
+        """Whether a mean of the weights in front changes the shift: third criterion.
+
+        Masks add ``(1/p - 1) E x^2``, over the inputs, to the variance of a channel. Behind a
+        `Linear`, and on the stream, x has the mean of its channel, which a mean of the weights
+        moves. Behind a normalisation over the batch x has the same law in all channels.
+        """
+        before = reversed(self.branch.ops[: self.number - 1])
+        closest = next((op for op in before if op.contracts or op.over == "batch"), None)
+        return closest is None or closest.contracts
+
+    @property
     def total(self) -> float:
         """Sum of ``|ln shift|``: first criterion of the ranking."""
         return sum(abs(math.log(s.shift)) for s in self.shifts)
@@ -54,7 +66,9 @@ class Position:
         if [s.place for s in moved] == [STREAM]:
             said += " alone: no normalisation of the block is behind it"
         uneven = [s.place for s in self.shifts if round(s.spread, DIGITS)]
-        return said + (f"; channels differ at {', '.join(uneven)}" if uneven else "")
+        said += f"; channels differ at {', '.join(uneven)}" if uneven else ""
+        felt = "; a mean of the weights in front changes it, as the masks meet what they made"
+        return said + (felt if self.feels_weight_means else "")
 
     def __str__(self) -> str:
         return f"P{self.number}: {self.total:.4f} ({self.reason})"
@@ -85,8 +99,9 @@ def rank_positions(
     -------
     tuple of Position
         In the order of ``sum |ln shift|`` over the normalisations of the block and the stream
-        behind it; ties in the order of the spread between channels, then of the branch from its
-        end. In wide networks and large batches.
+        behind it; ties in the order of the spread between channels, then places that a mean of the
+        weights leaves as they are, then of the branch from its end. In wide networks and large
+        batches.
 
     Raises
     ------
@@ -114,5 +129,11 @@ block is behind it
         net = ResNet(with_masks, scale=scale, depth=1, skip=skip)
         found.append(Position(place + 1, with_masks, variance_shift(net, **hyperparameters)))
     return tuple(
-        sorted(found, key=lambda p: (round(p.total, DIGITS), round(p.spread, DIGITS), -p.number))
+        sorted(
+            found,
+            key=lambda p: (
+                *(round(p.total, DIGITS), round(p.spread, DIGITS)),
+                *(p.feels_weight_means, -p.number),
+            ),
+        )
     )

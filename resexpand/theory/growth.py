@@ -22,7 +22,9 @@ import sympy as sp
 
 from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
+from resexpand.network.requirements import require_independent_layers
 from resexpand.network.resnet import Branch, ResNet
+from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.coins import VARIANCE
 from resexpand.theory.formula import Formula
@@ -106,6 +108,7 @@ def growth(net: ResNet) -> Growth:
     >>> growth(net).kernel.rhs, growth(net).share.rhs
     (K0 + l, 1/(K0 + l))
     """
+    require_independent_layers(net, "the growth in closed form")
     base = kernel(net)
     if base.layer_bindings or not {*base.state} <= {K, VARIANCE}:
         raise _not_linear(net, "its blocks differ" if base.layer_bindings else "it has a mean")
@@ -193,6 +196,8 @@ def _gradient(of: Formula, net: ResNet, linear: tuple[sp.Expr, sp.Expr]) -> Form
     else:
         return None
     meaning = "second moment of the gradient at layer $l$ over that at the last layer"
+    if net.post or any(step.normalises for step in net.branch.steps):
+        of = replace(of, citations=(*of.citations, Citation(REFERENCES["xiong2020"])))
     return _named(of, "gradient", value, meaning)
 
 

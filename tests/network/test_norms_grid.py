@@ -11,11 +11,13 @@ from heavier import left_to_slow
 from resexpand import (
     Activation,
     Branch,
+    Dropout,
     LayerNorm,
     Linear,
     ResNet,
     RMSNorm,
     Scale,
+    SharedDropout,
     evaluate,
     gradient_moments,
     kernel,
@@ -26,7 +28,10 @@ from resexpand.agreement.comparison import two_sample
 from resexpand.network.operation import Operation
 
 OUT = Linear(1.4, 0.1)
-CASES = [LayerNorm(0.1), RMSNorm(0.2, gain=1.3), Scale(0.7)]
+CASES = [
+    *(LayerNorm(0.1), RMSNorm(0.2, gain=1.3), Scale(0.7)),
+    *(Dropout(0.7), SharedDropout(0.6)),
+]
 NAMES = ["kernel", "layer_covariance", "output_squared", "chi", "response", "tangent", "gradient"]
 NAMES += ["ntk", "log_gradient", "directional_derivative"]
 LIMIT = 4.5
@@ -39,7 +44,9 @@ def network(op: Operation) -> ResNet:
 
 
 @pytest.mark.parametrize(
-    "op", left_to_slow(CASES, lambda op: op.kind != "LayerNorm"), ids=lambda op: op.kind
+    "op",
+    left_to_slow(CASES, lambda op: op.kind not in ("LayerNorm", "Dropout")),
+    ids=lambda op: op.kind,
 )
 def test_samplers_agree_with_each_other_and_the_theory(op: Operation) -> None:
     net = network(op)

@@ -167,3 +167,16 @@ def test_the_series_in_a_factor_of_the_scale_ends_where_the_variance_vanishes() 
     assert growth(ResNet(Branch(Linear(2, 0)), scale=1, depth=3)).radius is None
     with pytest.raises(UnsupportedError, match=r"growth\(net\).radius"):
         order_profile(ResNet(branch, scale=1, depth=3), 2)
+
+
+def test_papers_on_normalisation_are_cited_where_it_stands() -> None:
+    def keys(found) -> set[str]:
+        return {citation.reference.key for citation in found.citations}
+
+    before, behind = NETS["pre"], NETS["post"]
+    assert {"ba2016"} <= keys(kernel(before)) & keys(kernel(behind))
+    assert "zhang2019" in keys(kernel(NETS["erf"]))
+    assert not {"ba2016", "zhang2019"} & keys(kernel(NETS["none"]))
+    laws = {name: growth(net) for name, net in NETS.items() if name != "erf"}
+    assert all("xiong2020" in keys(laws[name].gradient) for name in ("pre", "post"))
+    assert "xiong2020" not in keys(laws["none"].gradient) | keys(laws["pre"].kernel)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy as sp
 
 from resexpand import (
     Activation,
@@ -18,6 +19,7 @@ from resexpand import (
     ResNet,
     SharedDropout,
     StochasticDepth,
+    pooled_dropout,
     rank_positions,
     variance_shift,
 )
@@ -177,3 +179,65 @@ def test_bad_input(case: str) -> None:
     ops, given, kind, words = BAD[case]
     with pytest.raises(kind, match=words):
         shifts(ops, **given)
+
+
+def by_numpy(place: str, weight_mean: float, keep: float = 0.5, width: int = 128) -> float:
+    """Return the variance over the batch without masks over that with them, around a `Linear`."""
+    random = np.random.default_rng(5)
+    ratios = []
+    for _ in range(12):
+        features = np.maximum(random.normal(size=(4_000, width)), 0)
+        weights = random.normal(size=(width, width)) * np.sqrt(2 / width) + weight_mean
+        masks = (random.random(features.shape) < keep) / keep
+        clean = features @ weights
+        noisy = (features * masks) @ weights if place == "before" else clean * masks
+        ratios.append(clean.var(axis=0).mean() / noisy.var(axis=0).mean())
+    return float(np.mean(ratios))
+
+
+def test_a_mean_of_the_weights_is_felt_behind_them() -> None:
+    before, behind = ({m: by_numpy(p, m) for m in (0.0, 0.02)} for p in ("before", "behind"))
+    # Channels have the mean square E m^2 = mu^2 (w + (N omega)^2), which masks behind them meet.
+    square, mean = 0.5, 1 / (2 * np.pi)
+    spread = 2 * (square - mean)
+    for weight_mean, found in behind.items():
+        # The mean of the weights also correlates channels: var of the sum of all features.
+        added = (128 * weight_mean) ** 2 * (square - mean) / 128
+        own = spread + added
+        moved = mean * (2 + (128 * weight_mean) ** 2)
+        assert found == pytest.approx(own / ((own + 0.5 * moved) / 0.5), rel=0.02)
+    assert before[0.0] == pytest.approx((square - mean) / (square / 0.5 - mean), rel=0.02)
+    assert before[0.02] == pytest.approx(before[0.0], rel=0.02)
+    assert behind[0.02] < 0.8 * behind[0.0]
+    ranked = rank_positions(Branch(*UNITS), Dropout(0.5), K0=START)
+    felt = {position.number for position in ranked if position.feels_weight_means}
+    assert felt == {1, 4, 7}
+    assert all(("a mean of the weights" in p.reason) == (p.number in felt) for p in ranked)
+
+
+@pytest.mark.parametrize("name", ["relu", "erf"])
+def test_masks_around_the_pooling_of_a_head(name: str) -> None:
+    random, keep, width = np.random.default_rng(8), 0.7, 40_000
+    K = np.array([[1.0, 0.6, 0.1], [0.6, 1.4, 0.3], [0.1, 0.3, 0.8]])
+    theory = pooled_dropout(Activation(name), Dropout(keep), K)
+    z = random.normal(size=(width, 3)) @ np.linalg.cholesky(K).T
+    x = np.maximum(z, 0) if name == "relu" else np.vectorize(math.erf)(z)
+
+    def added(masks: np.ndarray) -> tuple[float, float]:
+        noise = (x * (masks - 1)).mean(axis=1) ** 2
+        return float(noise.mean()), float(noise.std() / np.sqrt(width))
+
+    each, one = ((random.random((width, n)) < keep) / keep for n in (3, 1))
+    for masks, expected, other in (
+        (each, theory.before, theory.behind),
+        (one, theory.behind, theory.before),
+    ):
+        mean, error = added(masks)
+        assert abs(mean - expected) < 4 * error
+        # Features of zero mean and little correlation differ less between the two.
+        assert abs(mean - other) > 8 * error
+    independent = pooled_dropout(Activation("relu"), Dropout(keep), np.eye(9))
+    assert independent.ratio == pytest.approx(np.pi / (9 + np.pi - 1), rel=1e-12)
+    assert pooled_dropout(Activation(name), Dropout(1), K).behind == 0
+    with pytest.raises(UnsupportedError, match="one number"):
+        pooled_dropout(Activation(name), Dropout(sp.Symbol("p", positive=True)), K)

@@ -1,12 +1,14 @@
 """The sampler as source text: one straight line of operations per layer, for one branch.
 
-`sampler_source` writes a Python module whose only public function `draw_networks` propagates the
-columns of one network after another. The text contains the activation functions, with the loop of
-each group of columns (`resexpand.montecarlo.groups`), and spells out the branch; all other loops
-over neurons and random numbers come from `resexpand.montecarlo.loops.columns` and from the sampler
-(`function_space` or `dense`). Being a file, it can be read and stepped through, and its compiled
-form is kept on disk by Numba; it carries a digest of the library it calls, so that a changed
-library is a new file.
+`sampler_text` writes it in pieces; the driver `draw_networks` propagates the columns of one network
+after another. Its text spells out the branch, and calls the loops that take each group of columns
+(`resexpand.montecarlo.groups`) through the activation functions. On the CPU these loops are modules
+of their own, called by address (`resexpand.montecarlo.source.division`): one driver serves all
+activations.
+All other loops over neurons and random numbers come from `resexpand.montecarlo.loops.columns` and
+from the sampler (`function_space` or `dense`). Being files, the modules can be read and stepped
+through, and their compiled form is kept on disk by Numba; they carry a digest of the library they
+call, so that a changed library is a new file.
 
 A network records Gram matrices `x_a . x_b / N` of its columns, by site and layer:
 
@@ -20,45 +22,35 @@ functions of these (`resexpand.montecarlo.observables.registry`).
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from resexpand.codegen.literals import comment
-from resexpand.codegen.source import module_source
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.origin import Origin
 from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
 from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.blocks import Blocks
-from resexpand.montecarlo.source.single_column import is_single, single_source
-from resexpand.montecarlo.source.target import with_bindings
+from resexpand.montecarlo.source.division import SamplerText
+from resexpand.montecarlo.source.imports import imports_of
+from resexpand.montecarlo.source.single_column import is_single, single_text
 from resexpand.montecarlo.source.wide import (
-    WIDE,
     gathering,
     is_wide,
     require_law,
     wide_name,
     with_wide,
 )
-from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
+from resexpand.montecarlo.weights.law import CORRELATED, GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
 
-AVERAGES = "from resexpand.montecarlo.lanes import over_lanes"
-"""Import for maps with averages."""
-
-MULTIPLE = "from resexpand.montecarlo.loops.columns import write_multiple"
-"""Import for networks whose stream has a factor."""
-
-KEEP = "from resexpand.montecarlo.loops.backward import keep"
-"""Import for a map of the stream behind every block."""
-
-UNIFORM = "from resexpand.montecarlo.random.noise import write_uniform, write_uniforms"
-"""Import for maps with noise."""
+TITLE = "# Branch: {branch}."
 
 HEADER = """\
 # Residual networks drawn one after another, {method} sampler, {law} weights, library {digest}.
-# Branch: {branch}. Columns: {groups}.
+# Columns: {groups}.
 from resexpand.montecarlo.loops.columns import add_scaled, gram, padded, remainders, start
 from resexpand.montecarlo.lanes import (
     barrier, buffer, group, groups, is_leader, lane_entry, lane_share, memories, opaque,
@@ -175,7 +167,18 @@ def sampler_source(
     law: WeightLaw = GAUSSIAN,
     target: str = "cpu",
 ) -> str:
-    """Return the text of the module that draws networks with this branch.
+    """Return the text of one module that draws networks with this branch (see `sampler_text`)."""
+    return sampler_text(branch, method, layout, law, target).whole(target)
+
+
+def sampler_text(
+    branch: Branch | Blocks,
+    method: str,
+    layout: Layout,
+    law: WeightLaw = GAUSSIAN,
+    target: str = "cpu",
+) -> SamplerText:
+    """Return the pieces of the text that draws networks with this branch.
 
     Parameters
     ----------
@@ -194,7 +197,7 @@ def sampler_source(
     """
     blocks = Blocks.of((branch,)) if isinstance(branch, Branch) else branch
     if is_single(blocks, method, layout, law):
-        return single_source(blocks.shapes[0], library_digest(), target)
+        return single_text(blocks.shapes[0], library_digest(), target)
     require_law(blocks.steps, law)
     read = any(group.closing(site, "x") for group in layout.groups for site in group.sites)
     gaussian = law == GAUSSIAN and method == "function-space"
@@ -202,35 +205,31 @@ def sampler_source(
     text = HEADER.format(
         method=method,
         law=comment(law.name).removeprefix("# "),
-        imports="\n".join([law.imports(method, fused, target), *_imports(blocks)]),
-        branch="; ".join(" -> ".join(map(_name_of, steps)) for steps in blocks.shapes),
+        imports="\n".join([law.imports(method, fused, target), *imports_of(blocks)]),
         groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
     )
-    functions = [
-        text
+    maps = tuple(
+        tuple(group.functions(step.position, step.op))
         for step in blocks.steps
         if not step.contracts
         for group in layout.groups
-        for text in group.functions(step.position, step.op)
-    ]
-    driver = blocks.with_rows(_driver(blocks, layout, fused))
+    )
+    title = TITLE.format(
+        branch="; ".join(" -> ".join(map(_name_of, steps)) for steps in blocks.shapes)
+    )
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
-    return module_source([*with_bindings((text, *sampler), target), *functions, driver], target)
+    driver = blocks.with_rows(_driver(blocks, layout, fused))
+    if law is CORRELATED:
+        driver = _with_mixing(driver)
+    return SamplerText(title, (text, *sampler), maps, driver)
 
 
-def _imports(blocks: Blocks) -> list[str]:
-    """Return the import lines that the operations of a network need."""
-    maps = [step.op for step in blocks.steps if not step.contracts]
-    needed = {
-        AVERAGES: any(op.averages for op in maps),
-        MULTIPLE: not blocks.skips,
-        KEEP: bool(blocks.post),
-        UNIFORM: any(op.noise for op in maps),
-        WIDE: any(is_wide(step) for step in blocks.steps),
-    }
-    return [line for line, is_needed in needed.items() if is_needed]
+def _with_mixing(driver: str) -> str:
+    """Let every linear operation know how layers mix independent matrices."""
+    driver = driver.replace("twin_roots, memory,", "twin_roots, mixing, memory,")
+    return re.sub(r"(np\.int64\(\d+\), (?:scratch|back))\)", r"\1, mixing)", driver)
 
 
 def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:

@@ -23,20 +23,19 @@ from functools import cached_property
 
 import sympy as sp
 
-from resexpand.codegen.source import module_source, scalar_function
+from resexpand.codegen.source import scalar_function
 from resexpand.montecarlo.groups.group import phi_call
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.maps import MapCall, noise_of, noise_vector
 from resexpand.montecarlo.source.blocks import Blocks
-from resexpand.montecarlo.source.target import with_bindings
+from resexpand.montecarlo.source.division import SamplerText
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.network.operation import X
 from resexpand.network.steps import Step, opening_of
 
 HEADER = """\
 # Residual networks drawn one after another, function-space sampler of one column, library {digest}.
-# Branch: {branch}.
 from resexpand.montecarlo.loops.columns import LANES, add_piece, padded
 from resexpand.montecarlo.loops.function_space import PIECE
 from resexpand.montecarlo.lanes import (
@@ -51,6 +50,8 @@ from resexpand.montecarlo.random.streams import (
 
 SCRATCH = {scratch}
 """
+
+TITLE = "# Branch: {branch}."
 
 SCRATCH = {"cpu": "PIECE", "cuda": "LANES"}
 """Scratch of `add_in_quarters` for random words; on a GPU they stay in registers."""
@@ -205,12 +206,14 @@ def _is_factor(step: Step) -> bool:
     return one and not (step.op.expression / X).has(X)
 
 
-def single_source(steps: tuple[Step, ...], digest: str, target: str = "cpu") -> str:
-    """Return the text of the module that draws networks of one column with this branch."""
+def single_text(steps: tuple[Step, ...], digest: str, target: str = "cpu") -> SamplerText:
+    """Return the text that draws networks of one column with this branch."""
     text = _Text(steps, target)
     names = ["Linear" if s.contracts else str(getattr(s.op, "expression", "")) for s in steps]
-    head = HEADER.format(digest=digest, branch=" -> ".join(names), scratch=SCRATCH[target])
-    return module_source([*with_bindings([head], target), *text.functions(), text.driver()], target)
+    head = HEADER.format(digest=digest, scratch=SCRATCH[target])
+    title = TITLE.format(branch=" -> ".join(names))
+    driver = "\n\n".join([*text.loops(), text.driver()])
+    return SamplerText(title, (head,), (tuple(text.maps()),), driver)
 
 
 @dataclass(frozen=True)
@@ -267,23 +270,26 @@ class _Text:
         arguments = (name for call in self.calls for name in call.arguments)
         return tuple(dict.fromkeys((*arguments, *coins)))
 
-    def functions(self) -> list[str]:
-        """Return the functions that the driver calls."""
+    def maps(self) -> list[str]:
+        """Return the functions that depend on what the maps are."""
         rows = [name for name, _ in self.masks]
         given = "".join(f", {name}" for name in (*rows, *self.fixed))
         squares = SQUARES.format(given=given, maps="".join(map(self._map, self.opening)))
-        found = [*(text for call in self.calls for text in call.functions), squares]
-        found += [self._factor(step) for step in self.behind]
-        passed = "".join(f", noise[{k}]" for k in range(len(rows)))
+        functions = (text for call in self.calls for text in call.functions)
+        return [*functions, squares, *map(self._factor, self.behind)]
+
+    def loops(self) -> list[str]:
+        """Return the loops over the pieces of the column."""
+        passed = "".join(f", noise[{k}]" for k in range(len(self.masks)))
         passed += "".join(f", {name}" for name in self.fixed)
         lines = {"drawn": self._drawn(DRAWN), "last_drawn": self._drawn(LAST_DRAWN)}
         if not self.averaged:
             sums = {"sums": "y^2 and h^2", "function": "squares"}
-            return [*found, ADVANCE.format(more=self._more, given=passed, **sums, **lines)]
+            return [ADVANCE.format(more=self._more, given=passed, **sums, **lines)]
         sums = {"sums": "h and h^2", "function": "moments"}
         nothing = {"more": "", "given": "", "drawn": "", "last_drawn": ""}
         survey = SURVEY.format(more=self._more, given=passed, **lines)
-        return [*found, MOMENTS, ADVANCE.format(**nothing, **sums), survey]
+        return [MOMENTS, ADVANCE.format(**nothing, **sums), survey]
 
     @property
     def _more(self) -> str:

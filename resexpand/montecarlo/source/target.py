@@ -22,9 +22,8 @@ def with_bindings(texts: Sequence[str], target: str) -> list[str]:
     """Return texts that import and make functions, followed by their binding to a target."""
     listed = [text for text in texts if text]
     joined = "\n".join(listed)
-    lists = [*IMPORT.findall(joined), *MADE.findall(joined)]
-    names = [name.strip().rpartition(" as ")[2] for found in lists for name in _items(found)]
-    functions = sorted({n for n in names if n and not n.isupper()} - FACTORIES)
+    names = names_of([*IMPORT.findall(joined), *MADE.findall(joined)])
+    functions = sorted({n for n in names if not n.isupper()} - FACTORIES)
     if target == "cpu":
         lines = ["from resexpand.montecarlo.jit import outlined"]
         return [*listed, "\n".join([*lines, *(f"{n} = outlined({n})" for n in functions)])]
@@ -33,5 +32,7 @@ def with_bindings(texts: Sequence[str], target: str) -> list[str]:
     return [*listed, "\n".join(lines)]
 
 
-def _items(text: str) -> list[str]:
-    return text.strip("()").replace("\n", " ").split(",")
+def names_of(lists: Sequence[str]) -> list[str]:
+    """Return the names that lists of imported or made names bind."""
+    items = [item for text in lists for item in text.strip("()").replace("\n", " ").split(",")]
+    return [name for item in items if (name := item.strip().rpartition(" as ")[2])]
