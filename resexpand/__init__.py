@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from resexpand.network.dropout import Dropout, SharedDropout
     from resexpand.network.global_avg_pool import GlobalAvgPool
     from resexpand.network.layer_norm import LayerNorm
+    from resexpand.network.layer_registry import LayerMatrix
+    from resexpand.network.layers import FractionalBrownian, Markov, Smooth
     from resexpand.network.linear import Linear
     from resexpand.network.ready_made import mlp, post_ln, pre_ln
     from resexpand.network.resnet import Branch, ResNet
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from resexpand.numbers.predict import predict
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
+    from resexpand.theory.depth_limit import depth_limit
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
     from resexpand.theory.finite_response import finite_response
@@ -64,23 +67,28 @@ _HOMES = {
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
     "Conv": "resexpand.network.conv",
+    "FractionalBrownian": "resexpand.network.layers",
+    "LayerMatrix": "resexpand.network.layer_registry",
     "GlobalAvgPool": "resexpand.network.global_avg_pool",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
     "Dropout": "resexpand.network.dropout",
     "Linear": "resexpand.network.linear",
     "Majorant": "resexpand.theory.remainder",
+    "Markov": "resexpand.network.layers",
     "Observable": "resexpand.montecarlo.observables.observable",
     "RMSNorm": "resexpand.network.rms_norm",
     "ResNet": "resexpand.network.resnet",
     "Scale": "resexpand.network.scale",
     "SharedDropout": "resexpand.network.dropout",
+    "Smooth": "resexpand.network.layers",
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
     "class_codes": "resexpand.numbers.class_codes",
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
+    "depth_limit": "resexpand.theory.depth_limit",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
@@ -124,15 +132,19 @@ __all__ = [
     "Conv",
     "DropPath",
     "Dropout",
+    "FractionalBrownian",
     "GlobalAvgPool",
+    "LayerMatrix",
     "LayerNorm",
     "Linear",
     "Majorant",
+    "Markov",
     "Observable",
     "RMSNorm",
     "ResNet",
     "Scale",
     "SharedDropout",
+    "Smooth",
     "StochasticDepth",
     "__version__",
     "cite",
@@ -140,6 +152,7 @@ __all__ = [
     "coin_average",
     "compare",
     "compile_routine",
+    "depth_limit",
     "doctor",
     "evaluate",
     "exact_moments",

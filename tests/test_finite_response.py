@@ -14,6 +14,7 @@ from resexpand import (
     Linear,
     ResNet,
     Scale,
+    compare,
     evaluate,
     finite_response,
     gradient_moments,
@@ -21,7 +22,7 @@ from resexpand import (
     response,
     sample,
 )
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
 from resexpand.numbers.one_loop import expansion as engine
 from resexpand.numbers.one_loop.columns import Columns
 
@@ -107,6 +108,25 @@ def test_shift_of_a_tangent_is_that_of_the_distance_of_two_inputs() -> None:
         mean = evaluate(one_loop(net, inputs=2), K0=inputs)["K_mean"]
         slopes.append((mean[:, 0, 0] + mean[:, 1, 1] - 2 * mean[:, 0, 1]) / e**2)
     np.testing.assert_allclose((4 * slopes[1] - slopes[0]) / 3, found, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["erf", "relu"])
+def test_covariance_response(name: str) -> None:
+    """Its shift is the derivative of that of the covariance; at layer 0 it is z_1^2 + ..."""
+    net, kernel = plain(name, 2), np.array([[0.8, 0.3], [0.3, 0.6]])
+    values = evaluate(finite_response(net, "covariance"), K0=kernel, width=200)
+    limit = evaluate(response(net, "covariance"), K0=kernel)["chi_0"]
+    np.testing.assert_allclose(values["covariance_response"], limit, rtol=1e-5)
+    step = 1e-3 * np.array([[0, 1], [1, 0]])
+    high, low = (evaluate(one_loop(net, inputs=2), K0=kernel + s)["K_mean"] for s in (step, -step))
+    slope = (high[:, 0, 1] - low[:, 0, 1]) / 2e-3
+    np.testing.assert_allclose(values["covariance_response_shift"], slope, rtol=1e-3, atol=1e-7)
+    # h_1.v/N with v = z_1/sqrt(K_11) - K_12/(sqrt(K_11) s) z_2: the variances of z_1^2, z_1 z_2.
+    ratio = kernel[0, 1] ** 2 / (kernel[0, 0] * kernel[1, 1] - kernel[0, 1] ** 2)
+    assert values["covariance_response_var"][0] == pytest.approx(2 + ratio, rel=1e-4)
+    assert values.quadrature_error["covariance_response"] < 1e-3
+    run = sample(net, "covariance_response", 200, 4000, K0=kernel, seed=3, progress=False)
+    assert compare(values, run, resolve=0.1).verdict == "agrees"
 
 
 def test_first_layer_by_quadrature() -> None:
@@ -230,7 +250,7 @@ def test_what_is_refused() -> None:
         evaluate(finite_response(normed), K0=K0)
     with pytest.raises(HyperparameterError, match="unknown"):
         finite_response(plain("erf"), "chi")
-    with pytest.raises(UnsupportedError, match="covariance response at a width"):
-        evaluate(response(plain("erf"), "covariance"), K0=np.eye(2), width=8)
+    with pytest.raises(KernelError, match="dependent"):
+        evaluate(response(plain("erf"), "covariance"), K0=np.ones((2, 2)), width=8)
     with pytest.raises(UnsupportedError, match="target"):
         evaluate(finite_response(plain("erf")), K0=K0, target="cuda")

@@ -41,8 +41,16 @@ def _value(node: sp.Basic, known: dict[sp.Basic, sp.Basic]) -> sp.Basic:
         if isinstance(node, sp.Function) and not isinstance(node, sp.log):
             parts = [_confined(part) for part in parts]
         value = node.func(*parts)
-        known[node] = value.evalf(DIGITS) if isinstance(value, sp.Expr) else value
+        known[node] = _number(value) if isinstance(value, sp.Expr) else value
     return known.get(node, node)
+
+
+def _number(value: sp.Expr) -> sp.Expr:
+    try:
+        return value.evalf(DIGITS)
+    except ValueError:
+        # Some functions of mpmath refuse arguments outside their domain.
+        return sp.nan
 
 
 def _confined(value: sp.Basic) -> sp.Basic:

@@ -33,7 +33,7 @@ from resexpand.numbers.one_loop.validity import judged
 PARTS = ("K", "C", "K_mean", "C_mean", "validity", "relative_error")
 COARSE = {"deviation": 4.0, "variance": 8.0}
 """Factor on the resolution that is asked of a spread, beside that of a mean."""
-RESPONSES = ("chi_0", "eta_layers", "eta", "tangent", "gradient", "ntk")
+RESPONSES = ("chi_0", "covariance_response", "eta_layers", "eta", "tangent", "gradient", "ntk")
 SHARES = ("C_mean_tadpole", "C_mean_conditioning", "C_mean_weights")
 
 Theory = Mapping[str, npt.ArrayLike]

@@ -22,6 +22,8 @@ from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.errors import HyperparameterError
 from resexpand.network.activation import Activation
 from resexpand.network.files import array_file
+from resexpand.network.layer_registry import LayerMatrix, law_of_text
+from resexpand.network.layers import LayerLaw
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation
 from resexpand.network.positions import read_positions
@@ -84,8 +86,8 @@ class Request:
         if own is None:
             own = Branch(o["activation"], Linear(o["weight_variance"], o["bias_variance"]))
         read_out = None if o["read_out"] is None else own.followed_by(o["read_out"])
-        names = ("read_in", "post_norm", "positions")
-        ends = {"read_out": read_out, **{name: o[name] for name in names}}
+        names = ("read_in", "post_norm", "positions", "layers")
+        ends = {"read_out": read_out, **{name: o.get(name) for name in names}}
         return ResNet(own, scale=o["rho"], depth=depth, **ends)
 
     @property
@@ -116,6 +118,7 @@ class Request:
         return {
             **(branch or {"activation": o["activation"].name}),
             **({} if post_norm is None else {"post_norm": repr(post_norm)}),
+            **({} if o.get("layers") is None else {"layers": repr(o["layers"])}),
             **({"positions": list(o["positions"])} if o.get("positions") else {}),
             **{name: o[name] for name in _SYMBOLS if name in o},
             "depths": list(self.depths),
@@ -159,6 +162,7 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
     options["read_in"], inputs = (None, None) if together else inputs_of(arguments)
     text = getattr(arguments, "post_norm", None)
     options["post_norm"] = None if text is None else _operation(text.strip())
+    options["layers"] = _layers(getattr(arguments, "layers", None))
     sheet = getattr(arguments, "positions", None)
     options["positions"] = None if sheet is None else read_positions(f"on {sheet}")[1]
     options["read_out"] = _linear(arguments.read_out_variance, "--read-out-variance")
@@ -219,6 +223,15 @@ def _operation(text: str) -> Operation:
     if found[2] is None:
         return OPERATIONS[found[1]](*given, **named)
     return OPERATIONS[found[1]].of_structure(found[2], tuple(given), **named)
+
+
+def _layers(text: str | None) -> LayerLaw | None:
+    """Return the covariance between layers that ``--layers`` names."""
+    if text is None:
+        return None
+    if text.strip().lower().endswith((".npy", ".csv")):
+        return LayerMatrix(array_file(text.strip(), "--layers"))
+    return law_of_text(text)
 
 
 def _refuse_variances(arguments: argparse.Namespace) -> None:

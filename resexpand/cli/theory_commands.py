@@ -17,6 +17,7 @@ from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.closure import close_elementary
+from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
 from resexpand.theory.recursion import Recursion
@@ -45,11 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _recursion_command(arguments: argparse.Namespace) -> None:
     wanted = request(arguments)
     recursion = derive(arguments, wanted)
-    # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
-    names = [output.name for output in recursion.outputs if output.kind != "propagator"]
+    names = shown_outputs(recursion)
     width = _width(arguments)
-    if width or wanted.options["positions"] or wanted.together == "batch":
-        shown = {"outputs": ["K", "C"]} if wanted.together == "batch" else {}
+    own = isinstance(recursion, LayerKernel) or wanted.together == "batch"
+    if width or wanted.options["positions"] or own:
+        shown = {} if not own else {"outputs": names if wanted.together != "batch" else ["K", "C"]}
         how = {"target": arguments.target, **shown, **wanted.keywords(), **width}
         whole = [evaluate(recursion, depth=depth, **how) for depth in wanted.depths]
     else:
@@ -62,6 +63,14 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
         return
     head(recursion.title, equations, "O(1/N^2)" if width else recursion.neglects)
     _show_all(answers, wanted)
+
+
+def shown_outputs(recursion: Recursion | LayerKernel) -> list[str] | None:
+    """Return the outputs that are shown."""
+    if isinstance(recursion, LayerKernel):
+        return ["K", "C"] if recursion.follows == "kernel" else None
+    # The whole propagator has (L+1)^2 numbers per point; its column chi_0 is what is shown.
+    return [output.name for output in recursion.outputs if output.kind != "propagator"]
 
 
 def _width(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -129,7 +138,7 @@ def _record(
     arguments: argparse.Namespace,
     wanted: Request,
     equations: Mapping[str, str],
-    source: Recursion | OptimalScale,
+    source: Recursion | OptimalScale | LayerKernel,
     answers: Sequence[Answer],
 ) -> None:
     kind = {"kind": arguments.kind} if hasattr(arguments, "kind") else {}
@@ -143,16 +152,20 @@ def _record(
     )
 
 
-def formulas(recursion: Recursion) -> dict[str, str]:
-    """Return the equations of a recursion as text, left side to right side, in reading order.
+def formulas(recursion: Recursion | LayerKernel) -> dict[str, str]:
+    """Return the equations of a theory as text, left side to right side, in reading order.
 
     Averages with a closed form are closed; ``<...>_[K]`` is a Gaussian average with covariance K.
     """
     found = {f"{label}(x)": _law(law) for label, law in recursion.laws}
     for symbol, expression in recursion.definitions:
         found[str(symbol)] = str(close_elementary(expression, recursion.laws))
-    for symbol, update in zip(recursion.state, recursion.update, strict=True):
-        found[f"next {symbol}"] = str(close_elementary(update, recursion.laws))
+    if isinstance(recursion, LayerKernel):
+        found["K_lm"] = f"K0 + sum over a <= l, b <= m of rho_a rho_b {recursion.branch} (a, b)"
+        found["c_lm"] = repr(recursion.law)
+    else:
+        for symbol, update in zip(recursion.state, recursion.update, strict=True):
+            found[f"next {symbol}"] = str(close_elementary(update, recursion.laws))
     given = ((symbol, value) for symbol, value in recursion.bindings if symbol != value)
     return found | {str(symbol): str(value) for symbol, value in given}
 

@@ -2,8 +2,9 @@
 
 A library for linear algebra starts its threads for a product of moderate size and lets them wait in
 a loop; beside other work on the same cores each such product waits for a time slice. Products of
-blocks of `BLOCK` are below the size at which OpenBLAS divides them (``m n k <= 4 * 65536``) and as
-fast as one thread goes. The order of the sums depends on the shapes alone.
+blocks of `BLOCK` are below the size at which OpenBLAS divides them (``m n k <= 4 * 65536``) and
+nearly as fast as one thread goes; a product so large that waiting does not count is left whole.
+What is done depends on the shapes alone.
 """
 
 from __future__ import annotations
@@ -15,9 +16,15 @@ Array = NDArray[np.float64]
 
 BLOCK = 64
 
+LARGE = 2**26
+"""Multiplications from which on a product is left to the library."""
+
 
 def block_product(a: Array, b: Array) -> Array:
     """Return ``a @ b`` of two matrices."""
+    if a.shape[0] * a.shape[1] * b.shape[1] >= LARGE:
+        whole: Array = a @ b
+        return whole
     out = np.zeros((a.shape[0], b.shape[1]))
     for k in range(0, a.shape[1], BLOCK):
         for i in range(0, a.shape[0], BLOCK):

@@ -291,6 +291,10 @@ def compile_routine(
             "the matrices of all columns are put together block by block",
             "use evaluate(kernel(net, inputs='positions'), K0=...)",
         )
+    if not isinstance(recursion, Recursion):
+        raise UnsupportedError(
+            f"the routine of {type(recursion).__name__}", "it is no recursion", "use evaluate()"
+        )
     target, place = _placed(target)
     names = tuple(output.name for output in chosen_outputs(recursion, outputs))
     return _compiled(recursion, target, place, names)

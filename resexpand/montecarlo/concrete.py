@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resexpand.errors import HyperparameterError
+from resexpand.network.layers import LayerLaw
 from resexpand.network.operation import Operation
 from resexpand.network.resnet import ResNet
 from resexpand.network.values import Symbols, depth_of, read_values, value_of
@@ -40,6 +41,8 @@ class ConcreteNet:
         Row of the last linear operation of each kind of block.
     skip : float
         Factor of the stream.
+    layers : LayerLaw or None
+        Law of the covariance between layers, its parameters numbers.
     """
 
     depth: int
@@ -49,6 +52,7 @@ class ConcreteNet:
     read_out: Law | None
     last_linears: tuple[int, ...]
     skip: float = 1.0
+    layers: LayerLaw | None = None
 
     @property
     def branch_law(self) -> Law:
@@ -108,7 +112,14 @@ def concrete(net: ResNet, hyperparameters: Mapping[str, object]) -> ConcreteNet:
         read_out=None if net.read_out is None else _law(net.read_out, values),
         last_linears=last_linears(kinds),
         skip=float(value_of(net.skip, values)),
+        layers=_layers(net, values),
     )
+
+
+def _layers(net: ResNet, values: Symbols) -> LayerLaw | None:
+    """Return the law of the covariance between layers, with numbers."""
+    law = net.layers
+    return None if law is None else law.at([float(value_of(v, values)) for v in law.values])
 
 
 def last_linears(kinds: Sequence[Sequence[Operation]]) -> tuple[int, ...]:

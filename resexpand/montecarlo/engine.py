@@ -49,6 +49,8 @@ from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.first_order import FirstOrder, first_order
 from resexpand.montecarlo.statistics.histogram import Counts
 from resexpand.montecarlo.statistics.moments import Moments
+from resexpand.montecarlo.weights.law import CORRELATED
+from resexpand.montecarlo.weights.layer_factor import layer_factor
 from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch
 
@@ -171,7 +173,15 @@ class Sampler:
             self._laws,
             np.array(read_out_law(self.net)),
             NO_ROOTS if self.first_order is None else self.first_order.roots,
+            *(() if self.net.layers is None else (self._mixing,)),
         )
+
+    @cached_property
+    def _mixing(self) -> Floats:
+        """How the weights of every block, and of one behind the last, mix independent matrices."""
+        if self.net.layers is None:
+            raise TypeError("layers are independent")
+        return layer_factor(self.net.layers.covariance(self.net.depth, further=1))
 
     @cached_property
     def _laws(self) -> Floats:
@@ -184,7 +194,7 @@ class Sampler:
     @cached_property
     def _memory(self) -> int:
         """Numbers that a network takes in memory."""
-        matrix, _, _, added_to, width, scales, laws, _, twin_roots = self._given
+        matrix, _, _, added_to, width, scales, laws, _, twin_roots = self._given[:9]
         shapes = on_host(self.text.buffers)(matrix, added_to, width, scales, laws, twin_roots)
         return memory_for(0, shapes)[1]
 
@@ -259,7 +269,8 @@ def make_sampler(spec: SamplerSpec) -> Sampler:
     layout.matrix(kernel)  # a kernel at which a group cannot start is refused now
     library.open()
     control = first_order(branch, net, kernel, blocks.head) if spec.control else None
-    text = sampler_text(blocks, spec.method, layout, spec.law, spec.target)
+    law = spec.law if net.layers is None else CORRELATED
+    text = sampler_text(blocks, spec.method, layout, law, spec.target)
     if spec.target != "cpu":
         return Sampler(spec, layout, load(text.whole(spec.target)), control)
     driver, maps = text.divided()

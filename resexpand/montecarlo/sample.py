@@ -38,7 +38,13 @@ from resexpand.montecarlo.runs.sums import Sums
 from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.montecarlo.statistics.stopping import Until, checked_until
-from resexpand.montecarlo.weights.law import AUTO, GAUSSIAN, WeightLaw, chosen_method
+from resexpand.montecarlo.weights.law import (
+    AUTO,
+    CORRELATED,
+    GAUSSIAN,
+    WeightLaw,
+    chosen_method,
+)
 from resexpand.montecarlo.weights.quantile import weight_law
 from resexpand.network.batch_norm import is_running, require_batch
 from resexpand.network.numbers import whole_number
@@ -185,8 +191,8 @@ def sample(
     chosen = with_histograms(select(observables, len(kernel)), histograms)
     rule = checked_until(until, (observable.name for observable in chosen), shard)
     law = weight_law(weights)
-    method, reason = chosen_method(method, law)
-    target, said = _chosen_target(target)
+    method, reason = chosen_method(method, _joint_law(net, law))
+    target, said = _chosen_target(_with_host(net, target))
     _check_control(control, method, law, chosen)
     if control:
         require_plain(net, asked=f"control={control!r}")
@@ -221,6 +227,32 @@ def sample(
     count = _drawn(draws, sums, rule, part if shard is not None else None)
     rounded = {"notes": list(notes)} if notes else {}
     return estimates_of(sums, {**settings, **count, "method_reason": reason, **said, **rounded})
+
+
+def _joint_law(net: ResNet, law: WeightLaw) -> WeightLaw:
+    """Return the law that the samplers must draw: correlated layers have one of their own."""
+    if net.layers is None:
+        return law
+    if law != GAUSSIAN:
+        raise UnsupportedError(
+            f"{law.name} weights with layers={net.layers!r}",
+            "sums of them, which correlated layers are made of, have another law",
+            'use weights="gaussian"',
+        )
+    return CORRELATED
+
+
+def _with_host(net: ResNet, target: object) -> object:
+    """Return the target; correlated layers are drawn on the processor."""
+    if net.layers is None or target == "cpu":
+        return target
+    if target == AUTO:
+        return "cpu"
+    raise UnsupportedError(
+        f"target={target!r} with layers={net.layers!r}",
+        "correlated layers are drawn on the processor",
+        'use target="cpu"',
+    )
 
 
 def _check_batches(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64]) -> None:

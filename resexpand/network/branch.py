@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.network.linear import Linear
-from resexpand.network.operation import Map, Operation
+from resexpand.network.operation import Contraction, Map, Operation
 from resexpand.network.registry import OPERATIONS
 from resexpand.network.steps import Step, opening_of, steps_of
 
@@ -38,7 +38,7 @@ class Branch:
         if not ops:
             raise DescriptionError("Branch()", "a branch needs an operation", "add a Linear()")
         for op in ops:
-            if not isinstance(op, Operation):
+            if not isinstance(op, Contraction | Map):
                 known = ", ".join(OPERATIONS)
                 raise DescriptionError(
                     f"{op!r} in a branch", "it is not an operation", f"use one of {known}"

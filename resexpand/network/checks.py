@@ -49,6 +49,26 @@ def check_blocks(net: Any) -> None:
             )
 
 
+def check_layers(net: Any) -> None:
+    """Raise if the covariance between layers does not fit the blocks."""
+    if net.layers is None:
+        return
+    net.layers.check_depth(net.depth)
+    if len(net.kinds) > 1:
+        raise UnsupportedError(
+            f"layers={net.layers!r} of {len(net.kinds)} kinds of blocks",
+            "weights of different kinds have no covariance",
+            "give one Branch, with one value per parameter",
+        )
+    for op in net.kinds[0].ops:
+        if op.contracts and op.over != "neurons":
+            raise UnsupportedError(
+                f"layers={net.layers!r} with {op!r}",
+                "weights that couple positions are drawn independently",
+                "use Linear()",
+            )
+
+
 def check_positions(net: Any) -> None:
     """Raise if a read-in, read-out or post-norm would couple positions."""
     for name, op in (("read_in", net.read_in), ("read_out", net.read_out)):

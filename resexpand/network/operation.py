@@ -73,8 +73,8 @@ class Parameter:
         Value if none is given; without one it must be.
     neutral : number, optional
         Value without effect, at which formulas leave the parameter out.
-    above, maximum : int, optional
-        Bound that no value may reach, and largest allowed value.
+    above, maximum, below : int, optional
+        Bound that no value may reach from above, largest allowed value, bound from below.
     words : tuple of (object, int)
         Words that stand for a number, as in ``("running", 1)``; the number is stored.
     """
@@ -87,6 +87,7 @@ class Parameter:
     above: int | None = None
     maximum: int | None = None
     words: tuple[tuple[object, int], ...] = ()
+    below: int | None = None
 
     def __post_init__(self) -> None:
         """Take the name of the symbol where none is given."""
@@ -100,6 +101,8 @@ class Parameter:
             return lowest, f"must be above {self.above}", f"> {self.above}"
         if self.maximum is not None and highest > self.maximum:
             return highest, f"must not be above {self.maximum}", f"<= {self.maximum}"
+        if self.below is not None and highest >= self.below:
+            return highest, f"must be below {self.below}", f"< {self.below}"
         return None
 
 
@@ -110,7 +113,14 @@ Value: TypeAlias = sp.Expr | tuple[sp.Expr, ...]
 def _checked(value: Any, parameter: Parameter) -> Value:
     """Return the value of a parameter; a list or array holds one per block."""
     if value is None or isinstance(value, str):
-        value = dict(parameter.words).get(value, value)
+        words = dict(parameter.words)
+        if value is not None and words and value not in words:
+            raise DescriptionError(
+                f"{parameter.name} = {value!r}",
+                "there is no such word",
+                f"use one of {', '.join(map(repr, words))}",
+            )
+        value = words.get(value, value)
     if isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1:
         if len(value) == 0:
             raise DescriptionError(

@@ -80,6 +80,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
             *_responses("chi_0", ("chi",), "chi"),
             *_responses("eta_layers", RESPONSE, "eta"),
             *_responses("eta", RESPONSE, "eta", "last"),
+            *_responses("covariance_response", ("covariance_response",), "chi_12"),
             *_responses("tangent", ("tangent",), "v"),
             *_responses("gradient", ("gradient",), "P"),
             *_responses("ntk", ("ntk",), "Theta"),

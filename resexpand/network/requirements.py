@@ -29,8 +29,10 @@ def require_sums(net: ResNet, asked: str) -> None:
     Raises
     ------
     UnsupportedError
-        If the stream has a factor or a normalisation, or operations draw noise.
+        If the stream has a factor or a normalisation, operations draw noise, or weights are
+        correlated between layers.
     """
+    require_independent_layers(net, asked)
     require_no_noise((*(step for branch in net.kinds for step in branch.steps), *net.head), asked)
     if net.skip != 1 or net.post_norm is not None:
         setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
@@ -38,6 +40,22 @@ def require_sums(net: ResNet, asked: str) -> None:
             f"{asked} of a network with {setting}",
             "it is derived for blocks that add to the stream",
             "kernel(), response() and sample() take it as it is",
+        )
+
+
+def require_independent_layers(net: ResNet, asked: str) -> None:
+    """Raise the one error of theories in which a layer does not know the weights of another.
+
+    Raises
+    ------
+    UnsupportedError
+        If weights are correlated between layers.
+    """
+    if net.layers is not None:
+        raise UnsupportedError(
+            f"{asked} of a network with layers={net.layers!r}",
+            "it is derived for weights that are independent between layers",
+            "kernel(), gradient_moments() and sample() take it as it is",
         )
 
 

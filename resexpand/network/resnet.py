@@ -22,12 +22,15 @@ from resexpand.network.checks import (
     ARGUMENTS,
     check_blocks,
     check_head,
+    check_layers,
     check_names,
     check_positions,
     check_post_norm,
     split_read_out,
 )
 from resexpand.network.depth import depth_from, scales_of, scales_per_block
+from resexpand.network.layer_registry import layer_law
+from resexpand.network.layers import LayerLaw
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map, Operation, Parameter, hyperparameter
 from resexpand.network.positions import positions_of
@@ -39,7 +42,7 @@ __all__ = ["ARGUMENTS", "Branch", "ResNet"]
 
 @dataclass(frozen=True, init=False)
 class ResNet:
-    """A residual network of independently drawn blocks.
+    """A residual network of randomly drawn blocks.
 
     Parameters
     ----------
@@ -67,11 +70,15 @@ class ResNet:
     positions : int or tuple of int, optional
         Positions of every input (pixels of a row, tokens), or ``(rows, columns)`` of an image:
         needed by operations that couple them, such as `Conv`. All others act on each by itself.
+    layers : LayerLaw or array_like, shape (L, L), optional
+        Covariance of weights between the blocks: a law of `resexpand.network.layers`, or a matrix.
+        Blocks are independent by default.
 
     Raises
     ------
     DescriptionError
-        If the depth is not a positive integer, a scale is not finite, or their lengths differ.
+        If the depth is not a positive integer, a scale is not finite, their lengths differ, or
+        the covariance between layers is not positive semi-definite or not of their number.
 
     Examples
     --------
@@ -90,6 +97,7 @@ scale=3/10, depth=20)
     skip: sp.Expr
     post_norm: Map | None
     positions: tuple[int, ...]
+    layers: LayerLaw | None
 
     def __init__(
         self,
@@ -102,6 +110,7 @@ scale=3/10, depth=20)
         skip: object = 1,
         post_norm: Map | None = None,
         positions: int | tuple[int, ...] | None = None,
+        layers: object = None,
     ):
         branches = tuple(branch) if isinstance(branch, list | tuple) else (branch,)
         for each in branches or (branch,):
@@ -126,9 +135,11 @@ scale=3/10, depth=20)
         set_field(self, "skip", hyperparameter(skip, "skip"))
         set_field(self, "post_norm", post_norm)
         set_field(self, "positions", shape)
+        set_field(self, "layers", layer_law(layers))
         check_post_norm(post_norm)
         check_positions(self)
         check_blocks(self)
+        check_layers(self)
         check_head(self)
         check_names(self)
 
@@ -246,6 +257,7 @@ scale=3/10, depth=20)
             skip=self.skip,
             post_norm=self.post_norm,
             positions=self.positions or None,
+            layers=self.layers,
         )
 
     def evaluation(self) -> ResNet:
@@ -273,8 +285,8 @@ scale=3/10, depth=20)
     @property
     def parameters(self) -> tuple[tuple[Parameter, sp.Expr], ...]:
         """Every parameter of the operations and its value, read-in and read-out included."""
-        ends = filter(None, (self.read_in, *(self.head_ops or ()), self.read_out, self.post_norm))
-        ops = (*(op for branch in self.kinds for op in branch.ops), *ends)
+        ends = (self.read_in, *(self.head_ops or ()), self.read_out, self.post_norm, self.layers)
+        ops = (*(op for branch in self.kinds for op in branch.ops), *filter(None, ends))
         return tuple(pair for op in ops for pair in op.pairs)
 
     @property
@@ -298,6 +310,7 @@ scale=3/10, depth=20)
         fields += [f"post_norm={self.post_norm}"] if self.post_norm is not None else []
         shape = self.positions[0] if len(self.positions) == 1 else self.positions
         fields += [f"positions={shape}"] if self.positions else []
+        fields += [f"layers={self.layers}"] if self.layers is not None else []
         return f"ResNet({', '.join(fields)})"
 
     def _repr_latex_(self) -> str:

@@ -42,7 +42,7 @@ class Position:
         moves. Behind a normalisation over the batch x has the same law in all channels.
         """
         before = reversed(self.branch.ops[: self.number - 1])
-        closest = next((op for op in before if op.contracts or op.over == "batch"), None)  # type: ignore[attr-defined]
+        closest = next((op for op in before if op.contracts or op.over == "batch"), None)
         return closest is None or closest.contracts
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from resexpand.network.numbers import whole_number
 from resexpand.numbers.batch import evaluate_batch
 from resexpand.numbers.columns import evaluate_columns
 from resexpand.numbers.finite_optimum import with_width
+from resexpand.numbers.layer_kernel import evaluate_layer_kernel
 from resexpand.numbers.one_loop import evaluate_finite_response, evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
 from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
@@ -26,6 +27,7 @@ from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.columns import ColumnRecursion
 from resexpand.theory.finite_response import FiniteResponse, finite_response
 from resexpand.theory.gradients import GradientMoments
+from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
@@ -34,9 +36,16 @@ from resexpand.theory.tangent_kernel import TangentKernel
 
 ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 
+OF_THEIR_OWN: dict[type, Callable[..., Values]] = {
+    BatchRecursion: evaluate_batch,
+    ColumnRecursion: evaluate_columns,
+    LayerKernel: evaluate_layer_kernel,
+}
+"""Theories that are evaluated by loops of their own."""
+
 
 def evaluate(
-    theory: Recursion | OptimalScale | OneLoop | FiniteResponse | GradientMoments,
+    theory: Recursion | OptimalScale | OneLoop | FiniteResponse | GradientMoments | LayerKernel,
     *,
     target: Target = "cpu",
     outputs: str | Iterable[str] | None = None,
@@ -47,7 +56,7 @@ def evaluate(
 
     Parameters
     ----------
-    theory : Recursion, OptimalScale, OneLoop, FiniteResponse or GradientMoments
+    theory : Recursion, OptimalScale, OneLoop, FiniteResponse, GradientMoments or LayerKernel
         From `kernel`, `tangent_kernel`, `response`, `optimal_scale`, `one_loop`, `finite_response`
         or `gradient_moments`.
     target : {"cpu", "cuda", "auto"}
@@ -107,7 +116,7 @@ def evaluate(
 
 
 def _evaluated(
-    theory: Recursion | OptimalScale | OneLoop | FiniteResponse | GradientMoments,
+    theory: Recursion | OptimalScale | OneLoop | FiniteResponse | GradientMoments | LayerKernel,
     target: Target,
     outputs: str | Iterable[str] | None,
     hyperparameters: dict[str, Any],
@@ -116,10 +125,9 @@ def _evaluated(
         return _of_optimum(theory, target, outputs, hyperparameters)
     if isinstance(theory, OneLoop | FiniteResponse):
         return _of_order_one(theory, target, outputs, hyperparameters)
-    if isinstance(theory, BatchRecursion):
-        return evaluate_batch(theory, target=target, outputs=outputs, **hyperparameters)
-    if isinstance(theory, ColumnRecursion):
-        return evaluate_columns(theory, target=target, outputs=outputs, **hyperparameters)
+    for kind, compute in OF_THEIR_OWN.items():
+        if isinstance(theory, kind):
+            return compute(theory, target=target, outputs=outputs, **hyperparameters)
     if isinstance(theory, GradientMoments | Recursion):
         return _of_recursion(theory, target, outputs, hyperparameters)
     raise UnsupportedError(
@@ -203,12 +211,6 @@ def _at_width(
     """Evaluate a response at infinite width and to order 1/N at the width that is given."""
     if isinstance(theory, GradientMoments):
         order = finite_response(theory.tangent.net, "gradient")
-    elif theory.kind == "covariance":
-        raise UnsupportedError(
-            "the covariance response at a width",
-            "its order 1/N is not known",
-            'take response(net) or response(net, "tangent"), or leave out width=',
-        )
     else:
         order = finite_response(theory.net, theory.kind)
     finite = evaluate_finite_response(order, **given)

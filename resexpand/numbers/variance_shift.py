@@ -28,6 +28,7 @@ from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
 from resexpand.network.activation import Activation
 from resexpand.network.batch_norm import EPS, GHOST
 from resexpand.network.operation import Map, Operation, X
+from resexpand.network.requirements import require_independent_layers
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step, steps_of, without_noise
 from resexpand.network.values import value_of
@@ -90,8 +91,9 @@ def variance_shift(net: ResNet, **hyperparameters: Any) -> tuple[Shift, ...]:
     HyperparameterError, KernelError
         If numbers are missing or are arrays, inputs are not exchangeable, or a variance vanishes.
     UnsupportedError
-        If an operation averages over neurons, noise is shared between inputs or between neurons,
-        or masks at the end of a branch are met by a further block.
+        If weights are correlated between layers, an operation averages over neurons, noise is
+        shared between inputs or between neurons, or masks at the end of a branch are met by a
+        further block.
 
     References
     ----------
@@ -105,6 +107,7 @@ def variance_shift(net: ResNet, **hyperparameters: Any) -> tuple[Shift, ...]:
     >>> [round(s.shift, 5) for s in variance_shift(net, K0=[[1.6, 0.4], [0.4, 1.6]])]
     [1.0, 1.0, 0.65298]
     """
+    require_independent_layers(net, "the variance shift")
     point = bind(net, {}, {}, hyperparameters, matrix=True)
     kernel = point.kernel
     if point.grid or kernel.shape[-1] < 2 or not is_exchangeable(kernel, kernel.shape[-1]):

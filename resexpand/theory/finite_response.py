@@ -5,6 +5,8 @@ At finite width a response is a random variable of each network, a derivative at
 - ``variance``: ``chi^l = dG^l/dK^0``, ``G^l = |h^l|^2/N``, along ``h^0 = sqrt(K^0) z`` at fixed
   normals z, that is ``2 h^l . v^l / N`` of the tangent ``v^0 = h^0/(2 K^0)``; and the output
   response ``eta^l = d (sigma_out^2 |phi(h^l)|^2/N) / dK^0``;
+- ``covariance``: ``dG_12^l/dK_12^0`` of two inputs, the first at rest, along ``h^0 = z F^T`` at
+  fixed normals, F the Cholesky factor of ``K^0``;
 - ``tangent``: ``|J^l v|^2/|v|^2``, the squared norm of a tangent, ``J^l = dh^l/dh^0``, along a
   random direction v; its output response is ``|dy/dh^0|^2`` on average over the read-out;
 - ``gradient``: ``|p^l|^2``, ``p^l = dy/dh^l`` of one output y, and the ratio ``|p^0|^2/|p^L|^2``;
@@ -31,7 +33,7 @@ from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.one_loop import OneLoop, one_loop
 
-FiniteKind = Literal["variance", "tangent", "gradient", "parameters"]
+FiniteKind = Literal["variance", "covariance", "tangent", "gradient", "parameters"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,8 +80,9 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
     net : ResNet
         The network; any hyperparameter may be symbolic. Its branch must end in a `Linear` and hold
         `Linear`, `Activation` and `Scale` operations. Weights are Gaussian.
-    kind : {"variance", "tangent", "gradient", "parameters"}
-        Which response: of ``G^l`` to the variance of the input, of a random tangent vector, of one
+    kind : {"variance", "covariance", "tangent", "gradient", "parameters"}
+        Which response: of ``G^l`` to the variance of the input, of ``G_12^l`` to the covariance of
+        two inputs (``K0`` is 2 x 2), of a random tangent vector, of one
         output to the stream at every layer, or to all parameters (the tangent kernel, in the
         parametrisation of the observable ``ntk``).
 
@@ -91,6 +94,9 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
         - of ``variance``: ``chi_0``, ``eta_layers`` and ``eta`` at infinite width, as `response`
           has them; of each the shift ``.._shift``, ``lim N (E chi^l - chi^l_infinity)``, and
           ``.._var``, ``lim N Var chi^l``; ``chi_0_cov`` (L + 1, L + 1);
+        - of ``covariance``: ``covariance_response`` with ``_shift`` and ``_var``, by differences of
+          columns (`resexpand.numbers.one_loop.pair_response`), whose error is stated as that of a
+          quadrature;
         - of ``tangent``: the same with ``tangent`` for ``chi_0``;
         - of ``gradient``: ``gradient``, ``ratio`` with ``_shift`` and ``_var``;
         - of ``parameters``: ``ntk`` with ``_shift`` and ``_var``;

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from resexpand.network.resnet import ResNet
 from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.batch_gradients import with_gradients
+from resexpand.theory.layer_kernel import LayerKernel, layer_kernel
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import response
@@ -37,7 +38,7 @@ class GradientMoments:
     tangent: Recursion
 
 
-def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion:
+def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion | LayerKernel:
     """Derive the second moments of gradients at every layer.
 
     Parameters
@@ -73,4 +74,6 @@ def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion:
     ops = (op for branch in net.kinds for op in branch.maps)
     if any(op.over == "batch" for op in ops):
         return with_gradients(kernel(net, inputs="batch"))
+    if net.layers is not None:
+        return layer_kernel(net, "gradient")
     return GradientMoments(response(net, "tangent"))

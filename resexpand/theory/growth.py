@@ -22,6 +22,7 @@ import sympy as sp
 
 from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
+from resexpand.network.requirements import require_independent_layers
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close_elementary
@@ -107,6 +108,7 @@ def growth(net: ResNet) -> Growth:
     >>> growth(net).kernel.rhs, growth(net).share.rhs
     (K0 + l, 1/(K0 + l))
     """
+    require_independent_layers(net, "the growth in closed form")
     base = kernel(net)
     if base.layer_bindings or not {*base.state} <= {K, VARIANCE}:
         raise _not_linear(net, "its blocks differ" if base.layer_bindings else "it has a mean")

@@ -17,12 +17,14 @@ from resexpand.errors import HyperparameterError
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation, Value
 from resexpand.network.positions import require_no_coupling
+from resexpand.network.requirements import require_independent_layers
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 
 RESERVED = re.compile(
     r"((K0?|C\d*|Theta)(_\d\d)?|K_(var|cross|test)|m(_\d)?|chi_.*|d?ln_chi.*|dK_drho|rho_eff"
     r"|B|(V|J|mu|kappa|tau)_B.*"
+    r"|([Kc]|C\d*)_(ll|lm|mm)"
     r"|(panel_)?(nodes|weights)"
     r"|(kappa|chaos|paths|cross|shift|part|gate|moment\d*|slope\d*|square\d*|mean\d*)_\d.*)\Z"
 )
@@ -39,10 +41,11 @@ class Hyperparameters:
     coupled: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse names that the formulas need, and couplings that few theories know.
+        """Refuse names that the formulas need, correlated layers, and unknown couplings.
 
         `coupled` is set where positions that couple are treated.
         """
+        require_independent_layers(self.net, "this theory")
         if not self.coupled:
             require_no_coupling(self.net)
         for symbol in sorted(self.net.free_symbols, key=sp.default_sort_key):

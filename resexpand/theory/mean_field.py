@@ -13,7 +13,7 @@ an activation, the stream acquires a mean ``m^l`` and the cross term ``2 rho m <
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, cast, overload
 
 import sympy as sp
 
@@ -40,6 +40,7 @@ from resexpand.theory.columns import (
     coupled,
 )
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.layer_kernel import layer_kernel
 from resexpand.theory.noise import Columns, averaged
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import Entries, Signal, entry_symbols
@@ -175,7 +176,8 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks", "positions"] = 1
         branch that ends in an activation also ``m``, the mean of the stream; for a batch ``K_13``,
         the covariance with an input of another batch. Its value is exact up to O(1/N). With
         stochastic depth the kernel is random at infinite width: `K` and `C` are means over the
-        coins, and for one input ``K_var`` is the variance of `K`.
+        coins, and for one input ``K_var`` is the variance of `K`. With ``layers=`` it is a
+        `resexpand.theory.layer_kernel.LayerKernel`, with the kernel of two layers ``K_layers``.
 
     Raises
     ------
@@ -185,7 +187,8 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks", "positions"] = 1
     UnsupportedError
         If an activation would act on what is not Gaussian at infinite width, such as a stream to
         which masked Gaussians were added; or if the mean over the coins of blocks does not obey a
-        recursion of its own, because the kernel enters a block in a nonlinear way.
+        recursion of its own, because the kernel enters a block in a nonlinear way; or for several
+        inputs where weights are correlated between layers.
 
     References
     ----------
@@ -204,6 +207,9 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks", "positions"] = 1
             "the recursion closes on pairs",
             "use inputs=2: it serves any number of inputs",
         )
+    if net.layers is not None and inputs == 1:
+        of_layers: Any = layer_kernel(net)
+        return cast(Recursion, of_layers)
     return mean_kernel(net, "masks" if inputs == "masks" else "inputs", inputs)
 
 

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import sympy as sp
 
 from resexpand.conventions import PAIR, K
 from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
+from resexpand.network.requirements import require_independent_layers
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.coins import require_constant
@@ -34,6 +35,7 @@ from resexpand.theory.differentiation import (
     vanishing_tangents,
 )
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.layer_kernel import layer_kernel
 from resexpand.theory.mean_field import (
     conditional_kernel,
     kernel,
@@ -78,7 +80,9 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Response:
         column ``m = 0``), ``eta`` (output response at depth L, unit read-out variance if the
         network has no read-out), ``eta_layers`` (a read-out attached after each of the layers ``0
         .. L``), and the kernel ``K``. Exact at infinite width; with ``width=`` evaluation adds mean
-        and standard deviation to order 1/N (`resexpand.finite_response`).
+        and standard deviation to order 1/N (`resexpand.finite_response`). With ``layers=`` a
+        `resexpand.theory.layer_kernel.LayerKernel`, without ``chi``: what a later layer does
+        depends on the whole history.
 
     Raises
     ------
@@ -104,6 +108,11 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Response:
             "it is unknown",
             f"use one of {get_args(ResponseKind)}",
         )
+    if net.layers is not None:
+        if kind == "covariance":
+            require_independent_layers(net, "the covariance response")
+        whole: Any = layer_kernel(net, kind)
+        return cast(Response, whole)
     found = {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
     return Response(**{f.name: getattr(found, f.name) for f in fields(found)}, kind=kind)
 

@@ -128,6 +128,7 @@ BAD_ACTIVATIONS = {
     "no symbol": (sp.Integer(3), ExpressionError, "found none"),
     "pole": (1 / X, ExpressionError, "real and finite on the whole line"),
     "half line": (sp.sqrt(X), ExpressionError, "real and finite on the whole line"),
+    "interval": (sp.erfinv(X), ExpressionError, "real and finite on the whole line"),
     "unknown function": (sp.Function("f")(X), ExpressionError, "real and finite"),
 }
 

@@ -12,14 +12,12 @@ from resexpand import (
     Activation,
     Branch,
     Dropout,
-    DropPath,
     LayerNorm,
     Linear,
     ResNet,
     RMSNorm,
     Scale,
     SharedDropout,
-    StochasticDepth,
     evaluate,
     gradient_moments,
     kernel,
@@ -32,7 +30,7 @@ from resexpand.network.operation import Operation
 OUT = Linear(1.4, 0.1)
 CASES = [
     *(LayerNorm(0.1), RMSNorm(0.2, gain=1.3), Scale(0.7)),
-    *(Dropout(0.7), SharedDropout(0.6), StochasticDepth(0.8), DropPath(0.7)),
+    *(Dropout(0.7), SharedDropout(0.6)),
 ]
 NAMES = ["kernel", "layer_covariance", "output_squared", "chi", "response", "tangent", "gradient"]
 NAMES += ["ntk", "log_gradient", "directional_derivative"]
@@ -41,10 +39,7 @@ LIMIT = 4.5
 
 
 def network(op: Operation) -> ResNet:
-    # Means over the coins of a block obey a recursion where the activation is homogeneous.
-    coins = any(noise.over == "block" for noise in getattr(op, "noise", ()))
-    ops = (Activation("leaky_relu"), OUT, op) if coins else (op, Activation("erf"), OUT)
-    branch = Branch(*ops)
+    branch = Branch(op, Activation("erf"), OUT)
     return ResNet(branch, scale=[0.9, 0.5], read_out=branch.followed_by(Linear(0.7, 0)))
 
 

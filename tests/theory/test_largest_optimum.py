@@ -42,10 +42,21 @@ ZOO = {
     "logarithm": sp.log(1 + X**2),
     "softsign": X / (1 + sp.Abs(X)),
     "kink apart": sp.Abs(X - 1),
+    "arc": sp.atan(2 * X),
+    "steep sine": sp.sin(4 * X),
+    "cosine": sp.cos(2 * X),
+    "sine packet": sp.sin(3 * X) * sp.exp(-(X**2) / 4),
+    "softplus": sp.log(1 + sp.exp(X)),
+    "sigmoid": 1 / (1 + sp.exp(-X)),
+    "hard tanh": sp.Max(-1, sp.Min(1, X)),
+    "cube in a bell": X**3 * sp.exp(-(X**2) / 2),
+    "steps of two sizes": sp.tanh(8 * X) + 6 * sp.tanh(X / 8),
+    "silu": "silu",
 }
 QUICK = ("erf_unit", "sin", "two errors")
 UNBOUNDED = (
     *("slope and sine", "gelu", "relu", "square root", "logarithm", "kink apart", "softsign"),
+    *("softplus", "silu"),
 )
 """A response of these grows with every scale."""
 

@@ -34,8 +34,10 @@ def test_small_remainders_are_right_or_called_rounding() -> None:
         found = evaluate(order_profile(small, 3, remainder=True), K0=1.0)
         rest, true = found["remainder"][-1, 1], second_order(scale)
         assert (found["remainder"] >= 0).all()
-        stated = re.search(r"only good to (\S+) there", found.status)
+        stated = re.search(r"only good to ([^; ]+) there", found.status)
         called.append(stated is not None)
+        # Before the highest order the sum of the orders beyond is right to all its digits.
+        assert abs(rest / true - 1) < 100 * scale**2 + 1e-9
         error = float(stated.group(1)) if stated else 0.0
         assert abs(rest - true) <= 1.2 * error + 1e-2 * true
         # Nothing larger than the error is called rounding.
@@ -44,6 +46,23 @@ def test_small_remainders_are_right_or_called_rounding() -> None:
     assert called[-1]
     # Control: the value itself is not what the theory says there, and at 1e-2 it is.
     assert second_order(1e-5) < 1e-17 < 1e-3 * second_order(1e-2) < 1e-6
+
+
+@pytest.mark.parametrize("basis", ["taylor", "chaos", "paths"])
+@pytest.mark.parametrize("scale", [1e-3, 1e-5])
+def test_remainders_of_a_linear_network_to_relative_accuracy(basis: str, scale: float) -> None:
+    """The binomial law: what orders up to k leave out is ``sum_{j > k} C(L, j) rho^(2 j)``."""
+    net = ResNet(Branch(Activation("identity"), Linear(1, 0)), scale=scale, depth=DEPTH)
+    found = evaluate(order_profile(net, 4, basis, remainder=True), K0=1.0)["remainder"][-1]
+    for k in range(4):
+        with mp.workdps(40):
+            square = mp.mpf(scale) ** 2
+            terms = [mp.binomial(DEPTH, j) * square**j for j in range(k + 1, DEPTH + 1)]
+            error = abs(mp.mpf(float(found[k])) / mp.fsum(terms) - 1)
+            # The orders beyond the fourth are estimated, not summed.
+            assert error < (10 * DEPTH * square) ** (4 - k) + mp.mpf("1e-11")
+            # Control: one order more or less is far away.
+            assert abs(mp.mpf(float(found[k])) / mp.fsum(terms[1:]) - 1) > 1000
 
 
 @pytest.mark.parametrize("basis", ["taylor", "chaos"])

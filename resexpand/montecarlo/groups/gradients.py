@@ -66,6 +66,7 @@ TRANSPOSE = "read_out_transposed, transpose_workspace, transposed"
 NAMES = {
     "loops.function_space": TRANSPOSE,
     "loops.dense": "dense_transpose, transpose_workspace",
+    "loops.correlated": "dense_transpose, transpose_workspace",
     "weights.haar_columns": TRANSPOSE,
     "weights.haar_householder": TRANSPOSE,
 }
@@ -218,10 +219,11 @@ class Gradients(ColumnGroup):
                 "their transpose is not implemented",
                 'use weights="gaussian", or another registered law',
             )
-        text = IMPORTS.format(module=module, names=NAMES[module])
+        names = NAMES[module]
+        text = IMPORTS.format(module=module, names=names)
         factory = FACTORY.format(products=PRODUCTS[target])
         text += f"\n{DOT}" if self.overlapped else ""
-        return f"{text}\n{factory}" if module == "loops.dense" else text
+        return f"{text}\n{factory}" if names.startswith("dense") else text
 
     @property
     def buffers(self) -> Mapping[str, str]:

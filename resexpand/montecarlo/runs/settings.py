@@ -16,6 +16,7 @@ from resexpand.montecarlo.observables.registry import select, with_histograms
 from resexpand.montecarlo.spec import SamplerSpec
 from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
 from resexpand.montecarlo.weights.quantile import weight_law
+from resexpand.network.layer_registry import law_of_record
 from resexpand.network.registry import operation_of
 from resexpand.network.resnet import Branch, ResNet
 
@@ -40,6 +41,7 @@ def settings_of(net: ResNet, spec: SamplerSpec) -> dict[str, Any]:
         "read_out": numbers.read_out,
         **({"head": [op.text for op in spec.head]} if spec.head is not None else {}),
         **({} if numbers.skip == 1 else {"skip": numbers.skip}),
+        **({} if numbers.layers is None else {"layers": numbers.layers.record}),
         **({} if spec.post_norm is None else {"post_norm": spec.post_norm.text}),
         "observables": [o.label for o in spec.observables],
         "K0": [list(row) for row in spec.kernel],
@@ -105,6 +107,7 @@ def _read(settings: Mapping[str, Any]) -> SamplerSpec:
             read_out=None if read_out is None else (float(read_out[0]), float(read_out[1])),
             last_linears=last_linears(kinds),
             skip=float(settings.get("skip", 1)),
+            layers=law_of_record(settings["layers"]) if "layers" in settings else None,
         ),
         kernel=kernel,
         observables=with_histograms(chosen, settings.get("histograms")),

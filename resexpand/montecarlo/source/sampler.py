@@ -22,6 +22,7 @@ functions of these (`resexpand.montecarlo.observables.registry`).
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from resexpand.codegen.literals import comment
@@ -41,7 +42,7 @@ from resexpand.montecarlo.source.wide import (
     wide_name,
     with_wide,
 )
-from resexpand.montecarlo.weights.law import GAUSSIAN, WeightLaw
+from resexpand.montecarlo.weights.law import CORRELATED, GAUSSIAN, WeightLaw
 from resexpand.network.resnet import Branch
 from resexpand.network.steps import Step, opening_of
 
@@ -220,7 +221,15 @@ def sampler_text(
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
     driver = blocks.with_rows(_driver(blocks, layout, fused))
+    if law is CORRELATED:
+        driver = _with_mixing(driver)
     return SamplerText(title, (text, *sampler), maps, driver)
+
+
+def _with_mixing(driver: str) -> str:
+    """Let every linear operation know how layers mix independent matrices."""
+    driver = driver.replace("twin_roots, memory,", "twin_roots, mixing, memory,")
+    return re.sub(r"(np\.int64\(\d+\), (?:scratch|back))\)", r"\1, mixing)", driver)
 
 
 def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:

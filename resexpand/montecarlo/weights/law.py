@@ -96,6 +96,14 @@ ORTHOGONAL = WeightLaw(
     "a rotation is uniform: its action on the columns is drawn, exactly and N times cheaper",
     None,
 )
+CORRELATED = WeightLaw(
+    "gaussian",
+    {"dense": "loops.correlated"},
+    "weights are correlated between layers: those of every block are drawn from common matrices",
+    3.0,
+    "gaussian",
+)
+"""Gaussian weights with a covariance between layers, which the description states."""
 LAWS = {law.name: law for law in (GAUSSIAN, UNIFORM, RADEMACHER, ORTHOGONAL)}
 
 
@@ -114,6 +122,12 @@ def chosen_method(method: object, law: WeightLaw) -> tuple[str, str]:
             f"method={method!r}",
             "not available for sampling",
             "use 'auto' or " + " or ".join(map(repr, METHODS)),
+        )
+    if method not in law.samplers and law is CORRELATED:
+        raise UnsupportedError(
+            f"method={method!r} with weights that are correlated between layers",
+            "their action on the columns depends on that of all layers before",
+            'use method="dense", or "auto"',
         )
     if method not in law.samplers:
         raise UnsupportedError(

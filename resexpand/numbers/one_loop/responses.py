@@ -23,13 +23,19 @@ from resexpand.numbers.one_loop.columns import Columns
 from resexpand.numbers.one_loop.evaluation import width_of
 from resexpand.numbers.one_loop.expansion import Expansion, expansion
 from resexpand.numbers.one_loop.inputs import distinct_inputs
+from resexpand.numbers.one_loop.pair_response import pair_differences
 from resexpand.numbers.one_loop.points import MEMORY, batches_of, bound, require_room
 from resexpand.numbers.one_loop.tables import Site, Tables, entry_index
 from resexpand.numbers.one_loop.tangents import with_tangents
 from resexpand.numbers.one_loop.validity import at_width, unhealthy
 from resexpand.theory.finite_response import FiniteResponse
+from resexpand.theory.one_loop import one_loop
 
 Array = NDArray[np.float64]
+
+
+DIFFERENCES = 1e-2
+"""Error of differences of columns above which a result is flagged."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ def evaluate_finite_response(
     """
     given = dict(hyperparameters)
     width = width_of(given)
+    if theory.kind == "covariance":
+        return _of_pairs(theory, width, outputs, given)
     process = theory.one_loop.process
     for draw in process.draws:
         require_derivatives(draw.law)
@@ -117,6 +125,30 @@ def evaluate_finite_response(
     )
     values.width = width
     return values
+
+
+def _of_pairs(
+    theory: FiniteResponse,
+    width: int | None,
+    outputs: str | Iterable[str] | None,
+    given: dict[str, Any],
+) -> Values:
+    """Return the covariance response of two inputs."""
+    point = bound(one_loop(theory.net, inputs=2), given)
+    others = {name: value for name, value in given.items() if name not in ("K0", "inputs")}
+    arrays, validity, error, values = pair_differences(theory.one_loop, point.kernel, others)
+    extra, marks = _at_width(arrays, validity, width)
+    found = {**arrays, "validity": validity, **extra}
+    names = chosen_names(outputs, list(found), "a response at finite width")
+    error = max(error, *values.quadrature_error.values(), 0.0)
+    problems = (*values.problems, *marks)
+    if error > DIFFERENCES:
+        problems += (f"the differences of columns did not converge: their error is {error:.1g}",)
+    whole = {name: found[name] for name in names}
+    quadrature = dict.fromkeys(names, error)
+    result = Values(whole, values.depth, problems, quadrature, theory.citations, notes=point.notes)
+    result.width = width
+    return result
 
 
 def _joined(parts: list[Found], grid: tuple[int, ...]) -> tuple[dict[str, Array], Array]:

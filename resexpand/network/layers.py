@@ -1,0 +1,249 @@
+r"""Correlated layers: the covariance of weights between the blocks of a network, as data.
+
+    Cov(W^l_ij, W^m_ij) = c(l, m) sigma_w2 / N,     Cov(b^l_i, b^m_i) = c(l, m) sigma_b2
+
+for each `Linear` of the branch with itself in another block; different ones, read-in and read-out
+are independent. All laws but a matrix have c(l, l) = 1 and depend on the lag k = l - m alone:
+
+    FractionalBrownian(H)   increments: c = (|k+1|^{2H} + |k-1|^{2H} - 2 |k|^{2H}) / 2
+    Smooth(kernel, v)       increments of a smooth process on [0, 1] in steps of 1/L
+    Markov(r)               c = r^|k|
+    LayerMatrix(c)          any positive semi-definite matrix of size L x L
+
+A law is a class with parameters, as an operation has them, and the method `lags`; the registry is
+`resexpand.network.layer_registry.LAYER_LAWS`.
+
+Source: Marion, Fermanian, Biau & Vert, arXiv:2206.06929, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from resexpand.errors import DescriptionError
+from resexpand.network.operation import Operation, Parameter
+
+Array = NDArray[np.float64]
+
+
+class LayerLaw(Operation):
+    """A law of c(l, m); its parameters are numbers or symbols."""
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether c(l, l) = 1."""
+        return True
+
+    def __init__(self, *given: object, **named: object):
+        super().__init__(*given, **named)
+        if many := [p.name for p, v in self.pairs if isinstance(v, tuple)]:
+            raise DescriptionError(
+                f"{self.kind} with a list as {many[0]}", "it is one law for all blocks", "give one"
+            )
+
+    def lags(self, depth: int, count: int) -> Array:
+        """Return c at the lags ``0 ... count - 1`` of a network of this depth.
+
+        The parameters must be numbers (`at`).
+        """
+        raise NotImplementedError
+
+    def covariance(self, depth: int, further: int = 0) -> Array:
+        """Return the matrix c of the blocks ``1 ... depth + further``.
+
+        Parameters
+        ----------
+        depth : int
+            Blocks of the network.
+        further : int
+            Blocks behind the last.
+
+        Returns
+        -------
+        ndarray, shape (depth + further, depth + further)
+        """
+        count = depth + further
+        places = np.arange(count)
+        found: Array = self.lags(depth, count)[np.abs(places[:, None] - places)]
+        return found
+
+    def at(self, numbers: Sequence[Any]) -> Self:
+        """Return the law with numbers as parameters."""
+        return type(self)(*numbers)
+
+    def check_depth(self, depth: sp.Expr) -> None:
+        """Raise if the law is of networks of another depth."""
+
+    @property
+    def record(self) -> list[Any]:
+        """Kind and parameters as JSON values; `law_of_record` of the registry reads them."""
+        return [self.kind, *map(float, self.values)]
+
+
+class FractionalBrownian(LayerLaw):
+    """Weights that are increments of a fractional Brownian motion.
+
+    Parameters
+    ----------
+    H : number or sympy.Expr, optional
+        Hurst index, ``0 < H < 1``; 1/2 is independent. The symbol ``H`` by default.
+    generator : str
+        ``"exact"``: fractional Gaussian noise. ``"published"``: what the code of the paper draws.
+        Its circulant embedding of size 2L takes the eigenvalue 0 at the Nyquist frequency, too,
+        which adds ``(-1)^k (lambda_0 - lambda_L) / 2L``, and leaves out negative eigenvalues. For
+        H = 0.8, 0.9 at L = 1000 variances are 1.050, 1.226; for H <= 1/2 the difference is O(1/L).
+
+    Raises
+    ------
+    DescriptionError
+        If H is outside of (0, 1).
+    """
+
+    kind = "FractionalBrownian"
+    H: sp.Expr
+    generator: sp.Expr
+    parameters = (
+        Parameter(
+            sp.Symbol("H", positive=True), above=0, below=1, default=sp.Symbol("H", positive=True)
+        ),
+        Parameter(
+            sp.Symbol("generator"), words=(("exact", 0), ("published", 1)), default=0, maximum=1
+        ),
+    )
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether c(l, l) = 1, which the published generator misses."""
+        return bool(self.generator == 0)
+
+    def lags(self, depth: int, count: int) -> Array:
+        """Return c; that of the published generator has the period 2L."""
+        power = 2 * float(self.H)
+        k = np.arange(count if self.generator == 0 else depth, dtype=np.float64)
+        exact: Array = (np.abs(k + 1) ** power + np.abs(k - 1) ** power) / 2 - k**power
+        if self.generator == 0:
+            return exact
+        circulant = np.concatenate([exact, [0.0], exact[:0:-1]])
+        spectrum: Array = np.fft.rfft(circulant).real
+        spectrum[-1] = spectrum[0]
+        drawn: Array = np.fft.irfft(np.maximum(spectrum, 0.0), 2 * depth)[
+            np.arange(count) % (2 * depth)
+        ]
+        return drawn
+
+
+def _rbf(a: float, k: Array) -> Array:
+    found: Array = np.exp(-a * k**2)
+    return found
+
+
+def _cosine(a: float, k: Array) -> Array:
+    found: Array = np.cos(np.sqrt(2 * a) * k)
+    return found
+
+
+def _rbf_increments(a: float, k: Array) -> Array:
+    """Return c of the increments, ``e^{-a k^2} (1 - e^{-a} cosh(2 a k)) / (1 - e^{-a})``.
+
+    For small steps that is a small difference, which makes c indefinite unless it is written as
+    one of small terms.
+    """
+    if a > 0.5:
+        direct: Array = _rbf(a, k) - (_rbf(a, k + 1) + _rbf(a, k - 1)) / 2
+        return direct / float(-np.expm1(-a))
+    least = float(-np.expm1(-a))
+    level = least * (np.exp(-a * k * (k - 2)) + np.exp(-a * k * (k + 2))) / 2
+    bend = np.exp(-a * k * (k - 2)) * np.expm1(-2 * a * k) ** 2 / 2
+    found: Array = (level - bend) / least
+    return found
+
+
+KERNELS = {
+    "rbf": (_rbf, _rbf_increments),
+    # Increments of a cosine have the same correlations as the process.
+    "cosine": (_cosine, _cosine),
+}
+"""Correlations of smooth processes and of their increments, functions of ``a = 1 / (2 v L^2)``
+and the lag, by name: the one place to add another."""
+
+
+class Smooth(LayerLaw):
+    """Weights that are smooth functions of the place ``l / L``, or increments of such.
+
+    Parameters
+    ----------
+    kernel : str
+        Correlations at distance d: ``"rbf"``, ``exp(-d^2 / 2 v)``; ``"cosine"``,
+        ``cos(d / sqrt(v))``.
+    variance : number or sympy.Expr, optional
+        v, ``> 0``: square of the distance over which weights change. The symbol ``v`` by default.
+    of : str
+        ``"increments"`` of the process, normalised, as in the paper: deep networks have
+        ``(1 - d^2 / v) exp(-d^2 / 2 v)`` for ``"rbf"``. ``"process"``: the process itself.
+
+    Raises
+    ------
+    DescriptionError
+        If the kernel is unknown or the variance is not positive.
+    """
+
+    kind = "Smooth"
+    kernel: sp.Expr
+    variance: sp.Expr
+    of: sp.Expr
+    parameters = (
+        Parameter(
+            sp.Symbol("kernel"),
+            words=tuple((name, number) for number, name in enumerate(KERNELS)),
+            default=0,
+            minimum=0,
+            maximum=len(KERNELS) - 1,
+        ),
+        Parameter(
+            sp.Symbol("v", positive=True),
+            "variance",
+            above=0,
+            default=sp.Symbol("v", positive=True),
+        ),
+        Parameter(sp.Symbol("of"), words=(("increments", 0), ("process", 1)), default=0, maximum=1),
+    )
+
+    def lags(self, depth: int, count: int) -> Array:
+        """Return c of the process or of its increments."""
+        process, increments = list(KERNELS.values())[int(self.kernel)]
+        a = 1 / (2 * float(self.variance) * depth**2)
+        return (increments if self.of == 0 else process)(a, np.arange(count, dtype=np.float64))
+
+
+class Markov(LayerLaw):
+    """Weights that forget at a constant rate, an autoregression of order one.
+
+    Parameters
+    ----------
+    r : number or sympy.Expr, optional
+        Correlation of neighbouring blocks, ``-1 <= r <= 1``; 0 is independent, 1 one set of weights
+        for all blocks. The symbol ``r`` by default.
+
+    Raises
+    ------
+    DescriptionError
+        If r is outside of [-1, 1].
+    """
+
+    kind = "Markov"
+    r: sp.Expr
+    parameters = (
+        Parameter(
+            sp.Symbol("r", real=True), minimum=-1, maximum=1, default=sp.Symbol("r", real=True)
+        ),
+    )
+
+    def lags(self, depth: int, count: int) -> Array:
+        """Return the powers of r."""
+        found: Array = float(self.r) ** np.arange(count)
+        return found
