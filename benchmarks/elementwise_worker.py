@@ -1,9 +1,9 @@
-"""Kernels of the elementwise layers of neural-tangents, for an interpreter that has it.
+"""Kernels and tangent kernels of the elementwise layers of neural-tangents.
 
     PYTHON benchmarks/elementwise_worker.py < cases.json
 
-reads a list of layers with their arguments and covariances, and writes the list of the covariances
-behind each; null where the layer raises.
+reads a list of layers with their arguments and covariances, and writes for each the covariances
+behind it and those of tangents; null where the layer raises. Runs in an interpreter that has it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from neural_tangents import stax
 jax.config.update("jax_enable_x64", True)
 
 
-def behind(layer: str, arguments: dict[str, object], covariance: list[float]) -> float | None:
-    """Return the covariance of a pair behind one layer."""
+def behind(layer: str, arguments: dict[str, object], covariance: list[float]) -> list[float]:
+    """Return the covariance of a pair behind one layer, and the tangent kernel."""
     a, c, b = covariance
     first = [math.sqrt(2 * a), 0.0]
     along = c / math.sqrt(a)
@@ -27,7 +27,8 @@ def behind(layer: str, arguments: dict[str, object], covariance: list[float]) ->
     dense = stax.Dense(1, W_std=1.0, b_std=0.0)
     _, _, kernel = stax.serial(dense, getattr(stax, layer)(**arguments))
     x = jax.numpy.array([first, second])
-    return float(kernel(x, None, "nngp")[0, 1])
+    found = kernel(x, None, ("nngp", "ntk"))
+    return [float(found.nngp[0, 1]), float(found.ntk[0, 1])]
 
 
 def main() -> int:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from resexpand.numbers.predict import predict
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
+    from resexpand.theory.depth_limit import depth_limit
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
     from resexpand.theory.finite_response import finite_response
@@ -89,6 +90,7 @@ _HOMES = {
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
+    "depth_limit": "resexpand.theory.depth_limit",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
@@ -153,6 +155,7 @@ __all__ = [
     "coin_average",
     "compare",
     "compile_routine",
+    "depth_limit",
     "doctor",
     "evaluate",
     "exact_moments",

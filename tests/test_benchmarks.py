@@ -154,6 +154,17 @@ def test_kernels_of_a_data_set(tmp_path):
         assert row["seconds"]["resexpand"]["median"] > 0
 
 
+@pytest.mark.slow
+def test_tangent_kernels_of_a_data_set(tmp_path):
+    record = record_of("tangent_kernel", tmp_path)
+    assert record["not_finite"] == []
+    assert {row["activation"] for row in record["rows"]} >= {"relu", "erf", "gelu", "tanh"}
+    for row in record["rows"]:
+        assert row["status"] == "ok"
+        assert row["stated_error"] < 1e-10
+        assert row["seconds"]["resexpand"]["median"] > 0
+
+
 def test_committed_records_are_complete():
     for script in ("routine", "startup", "samplers", "trees", "jets", "one_loop"):
         assert_complete(read_record(ROOT / "benchmarks" / "results" / f"{script}.json"))

@@ -34,7 +34,8 @@ def loaded(path: Path) -> ModuleType:
 
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
-        *("desmith_2020", "dherin_2025", "finite_response", "finite_width", "fischer_2023"),
+        *("desmith_2020", "dherin_2025", "digits", "finite_response", "finite_width"),
+        "fischer_2023",
         "interval_coverage",
         "kim_2023",
         *("sampler_laws", "verdict_level", "xiong_2020"),
