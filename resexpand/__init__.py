@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
     from resexpand.network.activation import Activation
+    from resexpand.network.attention import Attention
     from resexpand.network.batch_norm import BatchNorm
     from resexpand.network.conv import Conv
     from resexpand.network.dropout import Dropout, SharedDropout
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from resexpand.numbers.predict import predict
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
+    from resexpand.theory.depth_limit import depth_limit
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
     from resexpand.theory.finite_response import finite_response
@@ -63,6 +65,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Activation": "resexpand.network.activation",
+    "Attention": "resexpand.network.attention",
     "BatchNorm": "resexpand.network.batch_norm",
     "Branch": "resexpand.network.resnet",
     "Conv": "resexpand.network.conv",
@@ -87,6 +90,7 @@ _HOMES = {
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
+    "depth_limit": "resexpand.theory.depth_limit",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
@@ -125,6 +129,7 @@ _HOMES = {
 
 __all__ = [
     "Activation",
+    "Attention",
     "BatchNorm",
     "Branch",
     "Conv",
@@ -150,6 +155,7 @@ __all__ = [
     "coin_average",
     "compare",
     "compile_routine",
+    "depth_limit",
     "doctor",
     "evaluate",
     "exact_moments",

@@ -65,6 +65,7 @@ LATE = {
     "scipy": {
         "resexpand.agreement.tails",
         "resexpand.montecarlo.statistics.intervals",
+        "resexpand.numbers.depth_limit",
         "resexpand.numbers.gradient_flow",
     }
 }

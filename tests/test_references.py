@@ -56,7 +56,7 @@ DOIS = {
 def test_registry_holds_every_paper_the_theory_names():
     assert {r.arxiv for r in REFERENCES.values() if r.arxiv} == ARXIV_NUMBERS
     assert {r.doi for r in REFERENCES.values() if r.doi} == DOIS
-    assert len(REFERENCES) == 21
+    assert len(REFERENCES) == 24
     with pytest.raises(TypeError):
         REFERENCES["new"] = REFERENCES["price1958"]
 

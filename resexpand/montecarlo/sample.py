@@ -261,6 +261,12 @@ def _check_batches(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64
     ending = [step.op for step in (*(net.head if net.has_own_head else ()), *net.post)]
     for k, branch in enumerate(net.kinds):
         for j, op in enumerate((*branch.ops, *ending)):
+            if not op.contracts and op.is_limit:
+                raise UnsupportedError(
+                    f"sampling {op!r}",
+                    "it is known in the limit of infinite width alone",
+                    "use tied logits 1/d, or kernel(net, inputs='positions')",
+                )
             if op.contracts or op.over != "batch":
                 continue
             require_batch(op, numbers.laws[k * rows + j], kernel)

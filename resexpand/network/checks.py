@@ -61,7 +61,7 @@ def check_layers(net: Any) -> None:
             "give one Branch, with one value per parameter",
         )
     for op in net.kinds[0].ops:
-        if op.contracts and op.over != "neurons":
+        if op.over == "positions":
             raise UnsupportedError(
                 f"layers={net.layers!r} with {op!r}",
                 "weights that couple positions are drawn independently",

@@ -260,6 +260,10 @@ class Map(Operation):
         Random numbers that the expression holds; averages do not.
     law : ActivationLaw or None
         Closed Gaussian averages of a function of `X` alone, the ground of the orders in 1/N.
+    attends : bool
+        Whether its average runs over positions with weights made of products of queries.
+    is_limit : bool
+        Whether it is known in a limit alone, so that no network of finite width has it.
     sources : tuple of str
         Keys of the papers in `resexpand.references` that it is taken from.
     """
@@ -270,6 +274,8 @@ class Map(Operation):
     noise: ClassVar[tuple[Noise, ...]] = ()
     group: ClassVar[sp.Symbol | None] = None
     law: ActivationLaw | None = None
+    attends: ClassVar[bool] = False
+    is_limit: bool = False
     sources: ClassVar[tuple[str, ...]] = ()
     variable: ClassVar[sp.Symbol] = X
 

@@ -4,9 +4,9 @@ r"""Ready-made descriptions: blocks of a multilayer perceptron and of a transfor
     pre_ln   h^l = h^{l-1} + rho (V^l phi(W^l norm(h^{l-1}) + b_W) + b_V)
     post_ln  h^l = norm(alpha h^{l-1} + rho (V^l phi(W^l h^{l-1} + b_W) + b_V))
 
-Each is a `ResNet` like any other; what it leaves open can be changed by describing it in full. A
-transformer's other sublayer, attention, is not among the operations: `pre_ln` and `post_ln` are
-the networks of its feed-forward sublayers alone.
+Each is a `ResNet` like any other; what it leaves open can be changed by describing it in full. With
+``attention=Attention(...)`` blocks of attention, ``U^l W_V^l attention(...)``, alternate with those
+of `pre_ln` and `post_ln`, as in a transformer.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def mlp(
     weight_variance: Any = 2,
     bias_variance: Any = 0,
     scale: Any = 1,
+    attention: Map | None = None,
+    value_variance: Any = 1,
     **further: Any,
 ) -> ResNet:
     """Describe residual blocks of two linear maps with an activation in between.
@@ -43,6 +45,10 @@ def mlp(
         Of both linear maps, or of each: weights times their fan-in, as `Linear`.
     scale : number, sympy.Expr or sequence
         Residual scale.
+    attention : Map, optional
+        Attention of blocks between the others, the first block among them; needs ``positions=``.
+    value_variance : number, sympy.Expr, or pair of these
+        Weight variances of the two linear maps behind it, values and output.
     **further
         Other arguments of `ResNet`.
 
@@ -62,8 +68,10 @@ def mlp(
     Branch(Linear(weight_variance=1, bias_variance=0), Activation("relu"), \
 Linear(weight_variance=2, bias_variance=0))
     """
-    branch = Branch(*_feed_forward(activation, weight_variance, bias_variance))
-    return ResNet(branch, scale=scale, depth=depth, **further)
+    kinds = [Branch(*_feed_forward(activation, weight_variance, bias_variance))]
+    if attention is not None:
+        kinds.insert(0, Branch(*_attention(attention, value_variance)))
+    return ResNet(kinds, scale=scale, depth=depth, **further)
 
 
 def pre_ln(
@@ -74,6 +82,8 @@ def pre_ln(
     bias_variance: Any = 0,
     scale: Any = 1,
     norm: Map | None = None,
+    attention: Map | None = None,
+    value_variance: Any = 1,
     **further: Any,
 ) -> ResNet:
     """Describe feed-forward blocks that normalise their input, as GPT-2's.
@@ -82,8 +92,9 @@ def pre_ln(
     ----------
     norm : Map, optional
         ``LayerNorm()`` by default.
-    depth, activation, weight_variance, bias_variance, scale, **further
-        As `mlp`; give ``read_out=[LayerNorm(), Linear(1, 0)]`` for a final norm.
+    attention, value_variance, depth, activation, weight_variance, bias_variance, scale
+        As `mlp`; `depth` counts blocks of both kinds. Give ``read_out=[LayerNorm(), Linear(1, 0)]``
+        for a final norm.
 
     Returns
     -------
@@ -103,10 +114,16 @@ def pre_ln(
     --------
     >>> pre_ln(12, scale=0.5).branch.ops[0]
     LayerNorm(eps=0, gain=1, bias=0)
+    >>> from resexpand import Attention
+    >>> pre_ln(12, attention=Attention(1), positions=16).block(1)
+    Branch(LayerNorm(eps=0, gain=1, bias=0), Attention(weight_variance=1), \
+Linear(weight_variance=1, bias_variance=0), Linear(weight_variance=1, bias_variance=0))
     """
-    ops = _feed_forward(activation, weight_variance, bias_variance)
-    branch = Branch(LayerNorm() if norm is None else norm, *ops)
-    return ResNet(branch, scale=scale, depth=depth, **further)
+    first = LayerNorm() if norm is None else norm
+    kinds = [Branch(first, *_feed_forward(activation, weight_variance, bias_variance))]
+    if attention is not None:
+        kinds.insert(0, Branch(first, *_attention(attention, value_variance)))
+    return ResNet(kinds, scale=scale, depth=depth, **further)
 
 
 def post_ln(
@@ -126,7 +143,7 @@ def post_ln(
     norm : Map, optional
         ``LayerNorm()`` by default.
     depth, activation, weight_variance, bias_variance, scale, **further
-        As `mlp`; ``skip=alpha`` gives DeepNorm (Wang et al. 2022).
+        As `mlp`, with `attention`; ``skip=alpha`` gives DeepNorm (Wang et al. 2022).
 
     Returns
     -------
@@ -155,6 +172,12 @@ def post_ln(
         scale=scale,
         **{"post_norm": LayerNorm() if norm is None else norm, **further},
     )
+
+
+def _attention(attention: Map, values: Any) -> tuple[Operation, ...]:
+    """Return attention with the linear maps of values and output behind it."""
+    value, output = _of_each(values)
+    return (attention, Linear(value, 0), Linear(output, 0))
 
 
 def _feed_forward(activation: object, weights: Any, biases: Any) -> tuple[Operation, ...]:

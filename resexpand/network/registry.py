@@ -11,6 +11,7 @@ import sympy as sp
 from resexpand.errors import DescriptionError
 from resexpand.expressions import parse_expression
 from resexpand.network.activation import Activation
+from resexpand.network.attention import Attention
 from resexpand.network.batch_norm import BatchNorm
 from resexpand.network.conv import Conv
 from resexpand.network.dropout import Dropout, SharedDropout
@@ -28,6 +29,7 @@ OPERATIONS: dict[str, type[Operation]] = {
     Linear.kind: Linear,
     Conv.kind: Conv,
     GlobalAvgPool.kind: GlobalAvgPool,
+    Attention.kind: Attention,
     LayerNorm.kind: LayerNorm,
     RMSNorm.kind: RMSNorm,
     Scale.kind: Scale,

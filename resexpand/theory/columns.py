@@ -24,6 +24,7 @@ import sympy as sp
 from resexpand.conventions import PAIR
 from resexpand.errors import UnsupportedError
 from resexpand.network.operation import Noise
+from resexpand.network.requirements import require_independent_layers
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
@@ -127,6 +128,7 @@ def column_stream(net: ResNet) -> ColumnSignal:
     UnsupportedError
         If the network has no positions, or its stream is not Gaussian at infinite width.
     """
+    require_independent_layers(net, 'inputs="positions"')
     if not net.positions:
         raise UnsupportedError(
             'inputs="positions" of a network without positions',

@@ -225,6 +225,9 @@ def _definition(step: Step) -> Equation:
     """Return what a map does to a neuron; averages are written with a bar, of a batch with a B."""
     if step.label is not None:
         return equation(f"{_head(step)}(x)", law_expression(step.op.law))
+    if step.op.attends:
+        law = rf"W_{{K,ij}} \sim \mathcal{{N}}\!\left(0, {_value(step.op.values[0])} / N\right)"
+        return Equation(f"{_head(step)}(x)_{{t}}", (step.op.latex,), law)
     values = step.op.by_symbol
     listed = {symbol: _value(v) for symbol, v in values.items() if isinstance(v, tuple)}
     at = {symbol: v for symbol, v in values.items() if symbol not in listed}

@@ -35,6 +35,7 @@ from resexpand.montecarlo.groups.group import (
     without_deltas_in,
 )
 from resexpand.montecarlo.groups.maps import MapCall, batch_loop, map_call
+from resexpand.montecarlo.source.attention import backward_call, backward_text, keeping
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.wide import sheet, wide_name
 from resexpand.montecarlo.weights.law import PRODUCTS
@@ -183,6 +184,8 @@ class Gradients(ColumnGroup):
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
         overlaps = [WRITE_OVERLAPS] if self.overlapped else []
+        if op.attends:
+            return [backward_text(j, op), *overlaps]
         # A map over a batch or over positions couples columns: all go back together.
         if op.over != "neurons":
             count, name = "columns.shape[0]", f"phi_{j}_back"
@@ -193,6 +196,8 @@ class Gradients(ColumnGroup):
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the line that keeps the argument of the activation."""
+        if op.attends:
+            return keeping(j, source)
         return f"keep({source}, met[layer - 1, {j}])"
 
     def before_linear(self, site: str, k: int, source: str) -> str:
@@ -292,4 +297,6 @@ def _line(step: Step) -> str:
 def _back_line(step: Step, layer: str, columns: str) -> str:
     """Return the line that takes gradients back through a map."""
     j = step.position
+    if step.op.attends:
+        return backward_call(j, layer, columns)
     return f"gradients_{j}(met[{layer}, {j}], {columns}{_turned_back(j, step.op).given})"

@@ -9,6 +9,7 @@ import numpy as np
 
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats, phi_call
 from resexpand.montecarlo.groups.maps import batch_loop
+from resexpand.montecarlo.source.attention import forward_call, forward_text
 from resexpand.network.differentials import forward
 from resexpand.network.operation import Map
 
@@ -47,6 +48,8 @@ class Inputs(ColumnGroup):
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi and its loop."""
+        if op.attends:
+            return [forward_text(j, op)]
         if op.over != "neurons":
             read, written = "source[c, i]", "target[c, i]"
             given = (f"inputs_{j}", "source, target, count", "count", f"phi_{j}", forward(op), op)
@@ -56,4 +59,6 @@ class Inputs(ColumnGroup):
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
+        if op.attends:
+            return forward_call(j, source, target)
         return f"inputs_{j}({source}, {target}, inputs{phi_call(j, op, 'h').given})"

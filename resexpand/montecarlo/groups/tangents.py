@@ -27,6 +27,7 @@ from resexpand.montecarlo.groups.group import (
     without_deltas_in,
 )
 from resexpand.montecarlo.groups.maps import MapCall, batch_loop, map_call
+from resexpand.montecarlo.source.attention import moved_call
 from resexpand.network.differentials import AveragedMap, tangent
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch
@@ -101,6 +102,8 @@ class Tangents(ColumnGroup):
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
+        if op.attends:
+            return []
         if op.over != "neurons":
             first, name = "source, target, first, parents", f"phi_{j}_moved"
             given = (f"tangents_{j}", first, "parents.size", name, _tangent(op), op)
@@ -112,6 +115,8 @@ class Tangents(ColumnGroup):
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
+        if op.attends:
+            return moved_call(op, source, target)
         return f"tangents_{j}({source}, {target}, tangents_at, parents{_moved(j, op).given})"
 
     def require(self, branch: Branch, names: str) -> None:

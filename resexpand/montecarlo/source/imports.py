@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resexpand.montecarlo.source.attention import ATTENTION, attends
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.wide import WIDE, is_wide
 
@@ -26,6 +27,7 @@ def imports_of(blocks: Blocks) -> list[str]:
         MULTIPLE: not blocks.skips,
         KEEP: bool(blocks.post),
         UNIFORM: any(op.noise for op in maps),
+        ATTENTION: any(attends(step) for step in blocks.steps),
         WIDE: any(is_wide(step) for step in blocks.steps),
     }
     return [line for line, is_needed in needed.items() if is_needed]

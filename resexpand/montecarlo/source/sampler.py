@@ -26,11 +26,13 @@ import re
 import textwrap
 
 from resexpand.codegen.literals import comment
+from resexpand.montecarlo.groups.gradients import Gradients
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.origin import Origin
 from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
 from resexpand.montecarlo.jit import library_digest
+from resexpand.montecarlo.source.attention import attends, buffers_of
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.division import SamplerText
 from resexpand.montecarlo.source.imports import imports_of
@@ -209,18 +211,22 @@ def sampler_text(
         groups=", ".join(group.name for group in layout.groups),
         digest=library_digest(),
     )
-    maps = tuple(
-        tuple(group.functions(step.position, step.op))
+    found = [
+        (attends(step), tuple(group.functions(step.position, step.op)))
         for step in blocks.steps
         if not step.contracts
         for group in layout.groups
-    )
+    ]
+    maps = tuple(texts for sums, texts in found if not sums)
+    # Attention calls what acts with weights: it stands beside the driver, which imports these.
+    beside = dict.fromkeys(text for sums, texts in found if sums for text in texts)
+    beside_driver = [text for text in beside if not any(text in texts for texts in maps)]
     title = TITLE.format(
         branch="; ".join(" -> ".join(map(_name_of, steps)) for steps in blocks.shapes)
     )
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
-    driver = blocks.with_rows(_driver(blocks, layout, fused))
+    driver = blocks.with_rows("".join([*beside_driver, _driver(blocks, layout, fused)]))
     if law is CORRELATED:
         driver = _with_mixing(driver)
     return SamplerText(title, (text, *sampler), maps, driver)
@@ -264,7 +270,8 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
     results = [len(s) - (fused and _is_fused(s[-1])) for s in (*blocks.shapes, blocks.head) if s]
     if max(results) < 2:
         buffers["y"] = "(np.int64(0), length)"
-    buffers = with_wide(buffers, blocks.steps)
+    backward = layout.of_kind(Gradients) is not None
+    buffers = with_wide(buffers, blocks.steps) | buffers_of(blocks.steps, backward)
     if noise := blocks.most_noise:
         buffers["noise"] = f"(np.int64({noise + 1}), length)"  # and scratch
     return DRIVER.format(
