@@ -14,6 +14,7 @@ from resexpand.cli.doctor_command import add_doctor
 from resexpand.cli.formula_options import add_expand, add_latex, kind_of_response
 from resexpand.cli.output import remark, write
 from resexpand.cli.runs_options import OBSERVABLES, add_runs, carrying_out
+from resexpand.cli.tangent_options import add_predict, add_tangent_kernel
 
 _NUMBERS = "number, list a,b,c or range first:last:count"
 _EPILOG = (
@@ -45,9 +46,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     commands.required = True
-    theories = (_kernel, _response, _tangent_kernel, _optimal_scale, _one_loop, _order_profile)
+    theories = (_kernel, _response, _optimal_scale, _one_loop, _order_profile)
     _validate(commands)
     add_expand(commands, _command)
+    add_tangent_kernel(commands, _command, _target)
+    add_predict(commands, _command)
     for add in (*theories, _sample):
         add(commands)
     add_runs(commands, _command)
@@ -170,68 +173,6 @@ def _response(commands: Any) -> None:
     kind_of_response(parser)
     _one_width(parser, "mean and standard deviation of the response to order 1/N")
     _target(parser)
-
-
-def _tangent_kernel(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "tangent-kernel",
-        "tangent_command",
-        "Neural tangent kernel at infinite width, with the shares of the layers.",
-    )
-    _trained(parser)
-    _target(parser)
-    _predict(commands)
-
-
-def _predict(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "predict",
-        "tangent_command",
-        "Mean and deviation of infinitely wide networks that are trained on data.",
-    )
-    parser.description = (
-        f"{parser.description} The training inputs are those of --inputs. With lists or ranges of "
-        "hyperparameters and --kind nngp: the log marginal likelihood at each of them."
-    )
-    parser.add_argument(
-        "--targets", metavar="FILE", required=True, help=".npy or .csv, a number or row per input"
-    )
-    parser.add_argument(
-        "--test", metavar="FILE", help="test inputs, .npy or .csv (default: the training inputs)"
-    )
-    parser.add_argument(
-        "--kind",
-        choices=("ntk", "nngp"),
-        default="ntk",
-        help="all of --trained is trained by gradient flow, or the read-out alone; at infinite "
-        "time the second is the Bayesian posterior (default: ntk)",
-    )
-    parser.add_argument(
-        "--time", metavar="T", help="time of training, or a list (default: until it has settled)"
-    )
-    parser.add_argument(
-        "--ridge", metavar="R", default="0", help="added to the diagonal of the training kernel"
-    )
-    _trained(parser)
-
-
-def _trained(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trained",
-        metavar="LIST",
-        default="read-in,weights,biases,read-out",
-        help="parameters that are trained (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--parametrisation",
-        choices=("ntk", "standard"),
-        default="ntk",
-        help="weights as multiples of parameters of unit variance, or the parameters themselves, "
-        "which needs --width (default: ntk)",
-    )
-    parser.add_argument("--width", metavar="N", help="neurons per layer")
 
 
 def _optimal_scale(commands: Any) -> None:
