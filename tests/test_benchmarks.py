@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from resexpand.export.record import read_record
@@ -190,6 +191,18 @@ def test_one_loop_and_the_obvious_way(tmp_path):
 
 
 @pytest.mark.slow
+def test_columns_beside_neural_tangents(tmp_path):
+    """The kept record agrees to rounding and tells wrong networks apart; ours are as they were."""
+    kept = read_record(ROOT / "benchmarks" / "results" / "columns.json")
+    assert len(kept["rows"]) == 6
+    assert all(row["largest_difference"] < 1e-13 for row in kept["rows"])
+    assert all(row["control"] > 1e-3 for row in kept["rows"])
+    now = record_of("columns", tmp_path)
+    for row, old in zip(now["rows"], kept["rows"], strict=True):
+        assert row["network"] == old["network"]
+        np.testing.assert_allclose(row["kernel"], old["kernel"], rtol=1e-12)
+
+
 def test_norms_beside_the_plain_branch(tmp_path):
     record = record_of("norms", tmp_path)
     assert_complete(record)
