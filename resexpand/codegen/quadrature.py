@@ -71,7 +71,7 @@ def quadrature_functions(quadratures: Sequence[Quadrature], *, shared: bool = Fa
         Whether several threads share the nodes of the outer sum: each takes its own nodes, and
         their sums are added before the function returns.
     """
-    functions = [_STOPS, _SMOOTHED_STOP, _REACH] if quadratures else []
+    functions = [_STOPS, _SMOOTHED_STOP, _REACH, _RESIDUAL] if quadratures else []
     for quadrature in quadratures:
         inputs = (*quadrature.variables, *quadrature.covariance, *quadrature.parameters)
         name = f"{quadrature.name}_integrand"
@@ -159,6 +159,20 @@ def reach_of(first, second, places, sizes):
 """
 
 
+# Of the Cholesky factor. If one variance vanishes, only the other input is integrated. For equal
+# variances, k0 - k1 is formed first, which keeps the digits of nearly parallel inputs; a residual
+# at the level of rounding counts as zero. A function of its own: in a sum the compiler may change
+# the order of factors, and the product of two kernels leaves double precision at 1e154.
+_RESIDUAL = """@chunk
+def residual_variance(k0, k1, k2, b):
+    if k0 == k2 and k0 > 0.0:
+        left = (k0 - k1) * ((k0 + k1) / k0)
+        return left if left > 0.0 else 0.0
+    left = k2 - b * b
+    return left if left > 4e-16 * k2 else 0.0
+"""
+
+
 def _single(quadrature: Quadrature) -> list[str]:
     name = quadrature.name
     rest = ", ".join(argument_names((*quadrature.covariance, *quadrature.parameters)))
@@ -204,14 +218,10 @@ def _pair(quadrature: Quadrature, shared: bool) -> list[str]:
 
 _RULE_NAMES = ", ".join(rule.name for rule in RULES)
 
-# Cholesky factor of the covariance. If one variance vanishes, only the other input is integrated.
-# For equal variances, k0 - k1 is formed first, which keeps the digits of the conditional variance
-# of nearly parallel inputs; a residual at the level of rounding counts as zero.
 _TRIANGLE = [
     "a = fn_sqrt(k0)",
     "b = k1 / a if a > 0.0 else 0.0",
-    "left = (k0 - k1) * ((k0 + k1) / k0) if k0 == k2 and k0 > 0.0 else k2 - b * b",
-    "c = fn_sqrt(left) if left > (0.0 if k0 == k2 else 4e-16 * k2) else 0.0",
+    "c = fn_sqrt(residual_variance(k0, k1, k2, b))",
 ]
 
 

@@ -1,0 +1,48 @@
+"""Averages over two inputs keep their value wherever the kernels are doubles.
+
+A saturating activation tends to a sign, whose average is an arcsine; silu to a rectifier. In a sum
+the compiler may multiply two kernels first, and their product is no double beyond 1e154.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
+
+LARGE = [1e140, 1e155, 1e200, 1e280, 1e300]
+CORRELATIONS = [0.5, -0.5, 1 - 1e-9, -1 + 1e-9, 0.0]
+
+
+def ratio(activation: str, size: float, correlation: float, second: float = 1.0) -> float:
+    """Return C_12/C_11 of inputs of variances `size` and `second**2 * size`."""
+    net = ResNet(Branch(Activation(activation), Linear(1, 0)), scale=1, depth=1)
+    start = size * np.array([[1.0, second * correlation], [second * correlation, second**2]])
+    values = evaluate(kernel(net, inputs=2), K0=start, outputs="C")
+    assert values.status == "ok"
+    return float(values["C"][0, 0, 1] / values["C"][0, 0, 0])
+
+
+@pytest.mark.parametrize("activation", ["tanh", "atan(x)", "x/sqrt(1 + x**2)"])
+@pytest.mark.parametrize("second", [1.0, 2.0])
+def test_saturated_activations_are_signs(activation: str, second: float) -> None:
+    for correlation in CORRELATIONS:
+        right = 2 / math.pi * math.asin(correlation)
+        for size in LARGE:
+            found = ratio(activation, size, correlation, second)
+            assert abs(found - right) < 1e-11, (size, correlation)
+
+
+def test_silu_is_a_rectifier() -> None:
+    angle = math.acos(0.5)
+    right = (math.sin(angle) + (math.pi - angle) * 0.5) / math.pi
+    for size in LARGE:
+        assert abs(ratio("silu", size, 0.5) - right) < 1e-12
+
+
+def test_small_kernels_are_linear() -> None:
+    for size in (1e-300, 1e-200, 1e-20):
+        assert abs(ratio("tanh", size, 0.5) - 0.5) < 1e-12
