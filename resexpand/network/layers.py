@@ -245,5 +245,4 @@ class Markov(LayerLaw):
 
     def lags(self, depth: int, count: int) -> Array:
         """Return the powers of r."""
-        found: Array = float(self.r) ** np.arange(count)
-        return found
+        return np.asarray(float(self.r) ** np.arange(count), dtype=np.float64)

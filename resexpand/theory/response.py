@@ -111,7 +111,7 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Response:
     if net.layers is not None:
         if kind == "covariance":
             require_independent_layers(net, "the covariance response")
-        whole: Any = layer_kernel(net, kind)
+        whole: Any = layer_kernel(net, "tangent" if kind == "tangent" else "variance")
         return cast(Response, whole)
     found = {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
     return Response(**{f.name: getattr(found, f.name) for f in fields(found)}, kind=kind)

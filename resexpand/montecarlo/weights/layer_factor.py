@@ -28,8 +28,7 @@ def layer_factor(c: Array) -> Array:
     values, vectors = np.linalg.eigh(c)
     kept = values > RANK_TOLERANCE * max(values[-1], 0.0)
     if kept.all():
-        found: Array = np.linalg.cholesky(c)
-        return found
+        return np.asarray(np.linalg.cholesky(c), dtype=np.float64)
     columns: Array = (vectors[:, kept] * np.sqrt(values[kept]))[:, ::-1]
     # The sign of an eigenvector depends on the machine: its first entry that counts is positive.
     counts = np.abs(columns) > 1e-6 * np.abs(columns).max(axis=0, initial=0.0)
