@@ -244,6 +244,8 @@ def figure(table: Any, scale: Scale, path: Path) -> None:
         right.plot(scale.factors, [r["accuracy_trained"] for r in rows], "s--", color=shade)
     for axes, text in ((left, "log evidence per input"), (right, "accuracy on held-out digits")):
         axes.set_xscale("log")
+        axes.set_xticks(scale.factors, [f"{c:g}" for c in scale.factors])
+        axes.minorticks_off()
         axes.set_xlabel(r"$c = \rho \sqrt{L}$")
         axes.set_ylabel(text)
     left.legend(title="depth", frameon=False)
