@@ -136,6 +136,12 @@ def smoothed_stop(start, reach, a, b, c, edges, points):
             step = min(step, ahead - width, ahead * {2 / 3})
         if after > 0:
             step = min(step, max(width, 2.0 * (at - points[after - 1])))
+    # Beyond the last edges the function looks like a jump or a kink at zero.
+    if edges.size > 2 and width > edges[edges.size - 2]:
+        if -at > 1.5 * width:
+            step = min(step, -at - width, -at * {2 / 3})
+        elif at > -close:
+            step = min(step, max(width, 2.0 * at))
     length = stop - start
     if step > 0.0:
         length = min(length, step / slope)

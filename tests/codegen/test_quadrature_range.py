@@ -1,7 +1,8 @@
 """Averages over two inputs keep their value wherever the kernels are doubles.
 
 A saturating activation tends to a sign, whose average is an arcsine; silu to a rectifier. In a sum
-the compiler may multiply two kernels first, and their product is no double beyond 1e154.
+the compiler may multiply two kernels first, and their product is no double beyond 1e154; and panels
+must see a jump at zero whose scale is far below that of the inputs.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
+from resexpand.codegen import quadrature
+from resexpand.codegen.routine import _compiled
 
-LARGE = [1e140, 1e155, 1e200, 1e280, 1e300]
-CORRELATIONS = [0.5, -0.5, 1 - 1e-9, -1 + 1e-9, 0.0]
+LARGE = [1e25, 1e40, 1e60, 1e140, 1e155, 1e300]
+CORRELATIONS = [0.5, 0.0, 0.999, 1 - 1e-9, -1 + 1e-9]
 
 
 def ratio(activation: str, size: float, correlation: float, second: float = 1.0) -> float:
@@ -41,6 +44,18 @@ def test_silu_is_a_rectifier() -> None:
     right = (math.sin(angle) + (math.pi - angle) * 0.5) / math.pi
     for size in LARGE:
         assert abs(ratio("silu", size, 0.5) - right) < 1e-12
+
+
+def test_panels_that_ignore_the_jump_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = quadrature._SMOOTHED_STOP
+    start, end = text.index("    if edges.size > 2 and"), text.index("    length = stop - start")
+    monkeypatch.setattr(quadrature, "_SMOOTHED_STOP", text[:start] + text[end:])
+    _compiled.cache_clear()
+    try:
+        found = ratio("tanh", 1e140, 1 - 1e-9)
+    finally:
+        _compiled.cache_clear()
+    assert abs(found - 2 / math.pi * math.asin(1 - 1e-9)) > 1e-6
 
 
 def test_small_kernels_are_linear() -> None:
