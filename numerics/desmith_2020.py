@@ -3,12 +3,14 @@
 De & Smith (2020) argue that a normalised branch adds the same variance in every block, so that
 block l of ``h + W phi(BN(h))`` contributes a share of about 1/l, as if its residual scale were
 ``1/sqrt(l)``. Two quantities must be kept apart: the second moment of the stream, and its variance
-over the batch at fixed weights. Four claims, each at B = 8 and 32 inputs, which is exact for
+over the batch at fixed weights. Five claims, all but one at B = 8 and 32 inputs, which is exact for
 finite batches:
 
 - normalised: both quantities in linear and relu networks. Second moments grow by one per block;
   batch variances by ``1 - 1/B`` (linear) and ``(1 - 1/B)(1 - 2 J)`` (relu), J an arc cosine that
   tends to 1/(2 pi). Control: the second moment is taken for the batch variance.
+- convolution: the same of convolutions over the positions of 8 inputs, whose neighbours resemble
+  each other; statistics run over inputs and positions. Control: as before.
 - plain: without normalisation the second moment doubles. Control: they grow as with normalisation.
 - gradients: with normalisation they grow, from the last block to the first, like a power of the
   depth. Control: the factor of an infinite batch.
@@ -36,6 +38,7 @@ from resexpand import (
     Activation,
     BatchNorm,
     Branch,
+    Conv,
     Linear,
     Observable,
     ResNet,
@@ -52,11 +55,15 @@ from support.claims import Claim, run_script
 MODELS = {"linear": ("identity", 1), "relu": ("relu", 2)}
 WORDS = {
     "normalised": ("blocks add the same in every layer", "second moment for batch variance"),
+    "convolution": ("convolutions, too, add one per layer", "second moment for batch variance"),
     "plain": ("without norms the second moment doubles", "they grow by one per block"),
     "gradients": ("gradients grow like a power", "the factors of an infinite batch"),
     "explosion": ("without skips they grow by a factor", "the factors of an infinite batch"),
 }
 """Statement of every claim, and what is wrong in its control."""
+
+IMAGES, POSITIONS = 8, 4
+"""Inputs of the convolutional model, and the positions of each."""
 
 INFINITE = 1024
 """A batch that stands for an infinite one in controls."""
@@ -74,7 +81,7 @@ class Scale:
 
 SETTINGS = {
     "smoke": Scale(depth=6, widths=(96, 192), draws=1000, batches=(8,)),
-    "full": Scale(depth=16, widths=(500, 1000), draws=160, batches=(8, 32)),
+    "full": Scale(depth=16, widths=(500, 1000), draws=240, batches=(8, 32)),
 }
 
 
@@ -108,15 +115,30 @@ def network(model: str, depth: int, *, normalised: bool = True, skip: int = 1) -
     return ResNet(branch, scale=1, depth=depth, skip=skip, read_out=read_out)
 
 
+def convolutional(depth: int) -> ResNet:
+    """Return a network of convolutions with He's weights; positions go round."""
+    branch = Branch(BatchNorm(), Activation("relu"), Conv((-1, 0, 1), 2, 0))
+    return ResNet(branch, scale=1, depth=depth, positions=POSITIONS)
+
+
 def batch(size: int) -> np.ndarray:
     """Return the kernel of inputs of unit second moment and correlation 0.2."""
     return np.full((size, size), 0.2) + 0.8 * np.eye(size)
 
 
+def start(net: ResNet, size: int) -> np.ndarray:
+    """Return the kernel of a batch at layer 0; neighbouring positions have the correlation 0.6."""
+    if not net.positions:
+        return batch(size)
+    steps = np.abs(np.arange(POSITIONS)[:, None] - np.arange(POSITIONS))
+    return np.kron(batch(size), 0.6 ** np.minimum(steps, POSITIONS - steps))
+
+
 def growth(net: ResNet, size: int) -> dict[str, np.ndarray]:
     """Return both quantities at infinite width."""
-    inputs = "batch" if any(op.over == "batch" for op in net.branch.maps) else 2
-    values = evaluate(kernel(net, inputs), K0=batch(size), outputs="K")["K"]
+    normalised = any(op.over == "batch" for op in net.branch.maps)
+    inputs = "positions" if net.positions else "batch" if normalised else 2
+    values = evaluate(kernel(net, inputs), K0=start(net, size), outputs="K")["K"]
     return {"second_moment": trace(values), "batch_variance": variance(values)}
 
 
@@ -139,9 +161,11 @@ def claim(
 ) -> Claim:
     """Sample every network at every batch; judge the theory and the wrong theory."""
     right, wrong = {}, {}
-    for (label, net), size in product(nets.items(), scale.batches):
+    cases = product(nets.items(), (IMAGES,) if name == "convolution" else scale.batches)
+    for (label, net), size in cases:
+        K0 = start(net, size)
         runs = [
-            sample(net, observables, width, scale.draws, K0=batch(size), seed=width + size)
+            sample(net, observables, width, scale.draws, K0=K0, seed=width + size)
             for width in scale.widths
         ]
         names, at = {o.name: o.name for o in observables}, f"{label}, B = {size}"
@@ -204,6 +228,7 @@ def claims_of(chosen: Any, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
     infinite = (gradients, partial(gradients, shown=INFINITE))
     listed = (
         ("normalised", nets, (growth, mixed_up), OBSERVABLES),
+        ("convolution", {"relu": convolutional(scale.depth)}, (growth, mixed_up), OBSERVABLES),
         ("plain", free, (growth, as_normalised), OBSERVABLES),
         ("gradients", {"relu": nets["relu"]}, infinite, BACK),
         ("explosion", bare, infinite, BACK),

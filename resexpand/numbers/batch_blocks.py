@@ -8,7 +8,7 @@ gives. What couples positions states its map of matrices itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,8 +26,10 @@ from resexpand.network.operation import Operation, X
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.network.values import Symbols, value_of
 from resexpand.numbers.batch_moments import Psi, moments_of
+from resexpand.theory.differentiation import jacobian
 from resexpand.theory.mean_field import kernel
 from resexpand.theory.noise import images
+from resexpand.theory.recursion import Output
 
 Array = NDArray[np.float64]
 
@@ -45,7 +47,27 @@ class Health:
         self.problems += [text for text in values.problems if text not in self.problems]
 
 
-def kernels_by_block(net: ResNet, point: Point, size: int, health: Health) -> dict[str, Array]:
+@dataclass(frozen=True)
+class Moving:
+    """Second moments of columns, and their change where one is followed."""
+
+    value: Array
+    change: Array | None = None
+
+    def scaled(self, factor: Array) -> Moving:
+        """Return them times a number."""
+        return Moving(factor * self.value, None if self.change is None else factor * self.change)
+
+    def plus(self, other: Moving) -> Moving:
+        """Return the sum of both."""
+        if self.change is None or other.change is None:
+            return Moving(self.value + other.value)
+        return Moving(self.value + other.value, self.change + other.change)
+
+
+def kernels_by_block(
+    net: ResNet, point: Point, size: int, health: Health, change: Array | None = None
+) -> dict[str, Array]:
     """Return the kernels of the stream and of the last `Linear` of every block.
 
     Parameters
@@ -58,18 +80,21 @@ def kernels_by_block(net: ResNet, point: Point, size: int, health: Health) -> di
         Columns that share statistics.
     health : Health
         Takes note of quadratures and problems.
+    change : ndarray, shape (..., B, B), optional
+        Change of the kernel at layer 0, whose effect is followed to first order.
 
     Returns
     -------
     dict
         ``"K"`` and ``"C"``, shape (L + 1, n, B, B), n the repetitions of lattice rules; or
-        (L + 1, ..., B, B) over a grid.
+        (L + 1, ..., B, B) over a grid. With a change also ``"dK"`` and ``"dC"``.
     """
-    depth, symbols = point.depth, point.symbols
+    depth, walk = point.depth, Walk(point.symbols, size, health)
     scales = net.scales(depth)
-    skip = _entrywise(value_of(net.skip, symbols))
+    skip = _entrywise(value_of(net.skip, walk.symbols))
     leading = point.grid or (1,)
-    stream = np.broadcast_to(point.kernel, (*leading, *point.kernel.shape[-2:]))
+    start = np.broadcast_to(point.kernel, (*leading, *point.kernel.shape[-2:]))
+    stream = Moving(start, None if change is None else np.broadcast_to(change, start.shape))
     found, covariances = [stream], []
     for block in range(1, depth + 2):
         last = block > depth
@@ -77,15 +102,20 @@ def kernels_by_block(net: ResNet, point: Point, size: int, health: Health) -> di
             ops: tuple[Operation, ...] = (*(step.op for step in net.head), net.read_out)
         else:
             ops = (net.next_block if last else net.block(block)).ops
-        covariance, out = _through(ops, stream, Walk(symbols, size, health), block)
+        covariance, out = _through(ops, stream, walk, block)
         covariances.append(covariance)
         if not last:
-            scale = _entrywise(value_of(scales[block - 1], symbols))
-            stream = skip**2 * stream + scale**2 * out
+            scale = _entrywise(value_of(scales[block - 1], walk.symbols))
+            stream = stream.scaled(skip**2).plus(out.scaled(scale**2))
             for step in net.post:
-                stream = _plain((step.op,), stream, Walk(symbols, size, health))
+                stream = _plain((step.op,), stream, walk)
             found.append(stream)
-    return {"K": _stacked(found), "C": _stacked(covariances)}
+    layers = {"K": found, "C": covariances}
+    values = {name: _stacked([s.value for s in own]) for name, own in layers.items()}
+    if change is None:
+        return values
+    moved = {n: [s.change for s in own if s.change is not None] for n, own in layers.items()}
+    return values | {f"d{name}": _stacked(own) for name, own in moved.items()}
 
 
 def with_numbers(op: Operation, symbols: Symbols) -> Operation:
@@ -114,8 +144,8 @@ class Walk:
 
 
 def _through(
-    ops: Sequence[Operation], kernels: Array, walk: Walk, seed: int
-) -> tuple[Array, Array]:
+    ops: Sequence[Operation], kernels: Moving, walk: Walk, seed: int
+) -> tuple[Moving, Moving]:
     """Return the covariance behind the last contraction, and what the branch makes of columns."""
     covariance, place = kernels, 0
     while place < len(ops):
@@ -136,20 +166,22 @@ def _through(
             numbers = tuple(with_numbers(op, walk.symbols) for op in rest[:behind])
             psi = _composed(numbers[1:])
             eps = float(numbers[0].by_symbol[EPS])
-            kernels = moments_of(psi, kernels, eps, walk.size, 1000 * seed + place)
+            moments = moments_of(psi, kernels.value, eps, walk.size, 1000 * seed + place)
             place += behind
-            kernels = covariance = _contracted(ops[place], kernels, walk.symbols)
+            kernels = covariance = _contracted(ops[place], Moving(moments), walk.symbols)
             place += 1
     return covariance, kernels
 
 
-def _contracted(op: Any, moments: Array, symbols: Symbols) -> Array:
+def _contracted(op: Any, moments: Moving, symbols: Symbols) -> Moving:
     """Return the second moments behind one contraction, or one coupling of positions."""
     at = [value_of(value, symbols) for value in op.values]
+    value, change = moments.value, moments.change
     if op.over == "positions":
-        return np.asarray(op.gram(moments, at))
-    weight, bias = at
-    return np.asarray(_entrywise(weight) * moments + _entrywise(bias))
+        moved = None if change is None else op.gram_moved(value, change, at)
+        return Moving(np.asarray(op.gram(value, at)), moved)
+    weight, bias = map(_entrywise, at)
+    return Moving(weight * value + bias, None if change is None else weight * change)
 
 
 @lru_cache(maxsize=64)
@@ -162,21 +194,75 @@ def _composed(ops: tuple[Operation, ...]) -> Psi:
     return Psi.of(functions)
 
 
-def _plain(ops: tuple[Operation, ...], kernels: Array, walk: Walk) -> Array:
+def _plain(ops: tuple[Operation, ...], kernels: Moving, walk: Walk) -> Moving:
     """Return what operations that couple no columns make of Gaussian kernels."""
     if len(ops) == 1 and ops[0].contracts:
         return _contracted(ops[0], kernels, walk.symbols)
-    routine, names = _routine(ops)
+    net = _as_block(ops)
+    names = {symbol.name for symbol in net.free_symbols}
     given = {s.name: v for s, v in walk.symbols.items() if s.name in names}
-    values = routine(K0=kernels, **given)
+    values = _routine(ops)(K0=kernels.value, **given)
     walk.health.note(values)
-    return np.asarray(values["K"][..., 1, :, :])
+    found = np.asarray(values["K"][..., 1, :, :])
+    if kernels.change is None:
+        return Moving(found)
+    return Moving(found, _moved(ops, kernels.value, kernels.change, given, walk))
+
+
+def _moved(
+    ops: tuple[Operation, ...], value: Array, change: Array, given: dict[str, Array], walk: Walk
+) -> Array:
+    """Return the change behind operations that couple no columns, entry by entry.
+
+    An entry depends on itself and on the variances of its two columns.
+    """
+    pair, own = _slopes(ops)
+    size = value.shape[-1]
+    rows, columns = np.triu_indices(size, 1)
+    moved = np.empty(value.shape)
+    diagonal = np.arange(size)
+    shaped = {name: v[..., None] for name, v in given.items()}
+    variances = value[..., diagonal, diagonal]
+    slope = own(K0=variances, **shaped)
+    walk.health.note(slope)
+    moved[..., diagonal, diagonal] = slope["slope"][..., 0] * change[..., diagonal, diagonal]
+    if size > 1:
+        entries = [(rows, rows), (rows, columns), (columns, rows), (columns, columns)]
+        pairs = np.stack([value[..., i, j] for i, j in entries], axis=-1)
+        slopes = pair(K0=pairs.reshape(*pairs.shape[:-1], 2, 2), **shaped)
+        walk.health.note(slopes)
+        moved[..., rows, columns] = sum(
+            slopes[name][..., 0] * change[..., i, j]
+            for name, (i, j) in zip(SLOPES, (entries[0], entries[1], entries[3]), strict=True)
+        )
+        moved[..., columns, rows] = moved[..., rows, columns]
+    return moved
+
+
+SLOPES = ("slope_11", "slope_12", "slope_22")
+"""Derivatives of the entry of a pair by the entries of its kernel."""
 
 
 @lru_cache(maxsize=64)
-def _routine(ops: tuple[Operation, ...]) -> tuple[Routine, frozenset[str]]:
-    """Return the routine of operations as one block, and the names it needs."""
+def _as_block(ops: tuple[Operation, ...]) -> ResNet:
+    """Return operations as the one block of a network."""
     ended = ops if ops[-1].contracts else (*ops, Linear(1, 0))
-    net = ResNet(Branch(*ended), scale=1, depth=1, skip=0)
-    names = frozenset(symbol.name for symbol in net.free_symbols)
-    return compile_routine(kernel(net, inputs=2), "cpu", ["K"]), names
+    return ResNet(Branch(*ended), scale=1, depth=1, skip=0)
+
+
+@lru_cache(maxsize=64)
+def _routine(ops: tuple[Operation, ...]) -> Routine:
+    """Return the routine of operations as one block."""
+    return compile_routine(kernel(_as_block(ops), inputs=2), "cpu", ["K"])
+
+
+@lru_cache(maxsize=64)
+def _slopes(ops: tuple[Operation, ...]) -> tuple[Routine, Routine]:
+    """Return the routines of the derivatives of operations: of a pair, and of one column."""
+    routines = []
+    for inputs, row, names in ((2, 1, SLOPES), (1, 0, ("slope",))):
+        base = kernel(_as_block(ops), inputs)
+        slopes = jacobian(base)[row, :]
+        outputs = (Output(n, "layer", (s,), (s,)) for n, s in zip(names, slopes, strict=True))
+        routines.append(compile_routine(replace(base, outputs=tuple(outputs)), "cpu", names))
+    return routines[0], routines[1]

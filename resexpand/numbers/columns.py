@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.memory import require_memory
@@ -15,6 +16,7 @@ from resexpand.codegen.schedule import chosen_outputs
 from resexpand.codegen.values import Values, overflow_problem
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.batch_norm import EPS, GHOST, is_running, require_batch
+from resexpand.network.numbers import real_array
 from resexpand.network.operation import Map
 from resexpand.network.positions import inputs_of
 from resexpand.network.values import value_of
@@ -33,6 +35,8 @@ def evaluate_columns(
 ) -> Values:
     """Return the kernel of all columns, ``K0`` of shape ``(..., D P, D P)``.
 
+    With ``dK0``, a symmetric change of K0, also its effect to first order, ``dK`` and ``dC``.
+
     Raises
     ------
     HyperparameterError, KernelError
@@ -47,6 +51,7 @@ def evaluate_columns(
             "use target='cpu'",
         )
     net = theory.net
+    step = hyperparameters.pop("dK0", None)
     bindings = {s: value for s, value in theory.bindings if s != value or s in net.free_symbols}
     point = bind(net, bindings, dict(theory.layer_bindings), hyperparameters, matrix=True)
     inputs_of(point.kernel, math.prod(net.positions))
@@ -54,8 +59,9 @@ def evaluate_columns(
     bytes_needed = 16 * (point.depth + 2) * math.prod(point.grid) * size**2
     require_memory(f"kernels of {size} columns", bytes_needed, FEWER)
     names = [o.name for o in chosen_outputs(theory, outputs)]
-    health = Health()
-    kernels = kernels_by_block(net, point, _batch(theory, point), health)
+    health, change = Health(), _change(theory, step, point)
+    kernels = kernels_by_block(net, point, _batch(theory, point), health, change)
+    names += [f"d{name}" for name in names if change is not None]
     arrays, problems = {}, list(health.problems)
     for name in names:
         layers = kernels[name]
@@ -66,6 +72,33 @@ def evaluate_columns(
     errors = dict.fromkeys(names, health.error)
     cited = theory.citations
     return Values(arrays, point.depth, tuple(problems), errors, cited, "cpu", point.notes)
+
+
+def _change(theory: ColumnRecursion, given: Any, point: Point) -> NDArray[np.float64] | None:
+    """Return the change of the kernel at layer 0.
+
+    Raises
+    ------
+    HyperparameterError, UnsupportedError
+        If it is no symmetric matrix of the size of K0, or batches are normalised.
+    """
+    if given is None:
+        return None
+    change = real_array(given, "dK0")
+    size = point.kernel.shape[-1]
+    if change.shape[-2:] != (size, size) or not np.allclose(change, change.swapaxes(-1, -2)):
+        raise HyperparameterError(
+            f"dK0 of shape {change.shape}",
+            f"it is a symmetric change of K0, of shape {point.kernel.shape}",
+            "give a matrix of the size of K0",
+        )
+    if any(op.over == "batch" for branch in theory.net.kinds for op in branch.ops):
+        raise UnsupportedError(
+            "the change of a kernel with BatchNorm over positions",
+            "its derivative is not known for batches that are not exchangeable",
+            "leave dK0 out",
+        )
+    return change
 
 
 def _batch(theory: ColumnRecursion, point: Point) -> int:

@@ -165,7 +165,8 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks", "positions"] = 1
         ``"batch"`` is for networks with averages over a batch: the recursion is that of
         exchangeable inputs (`resexpand.theory.batch`), and `evaluate` takes any kernel of a batch.
         ``"positions"`` is for networks with positions, of which every column counts: `evaluate`
-        takes the kernel of D inputs at P positions, ``(D P, D P)`` (`resexpand.theory.columns`).
+        takes the kernel of D inputs at P positions, ``(D P, D P)`` (`resexpand.theory.columns`);
+        with ``dK0=``, a change of it, also the change ``dK`` of every layer to first order.
 
     Returns
     -------

@@ -8,9 +8,12 @@ from typing import Any
 
 from resexpand import (
     Activation,
+    Attention,
     BatchNorm,
     Branch,
+    Conv,
     Dropout,
+    GlobalAvgPool,
     LayerNorm,
     Linear,
     ResNet,
@@ -35,6 +38,8 @@ BATCH = Branch(BatchNorm(), Activation("relu"), W)
 # No slope vanishes and few neurons are masked, so that no gradient is zero at small widths.
 MASKED = Branch(Dropout(0.8), Activation("leaky_relu"), W, StochasticDepth(0.7))
 NORMED = Branch(LayerNorm(0.1), Activation("tanh"), Dropout(0.8), W, StochasticDepth(0.7))
+CONV = Branch(Activation("tanh"), Conv((0, 1), 1.2, 0.1), GlobalAvgPool())
+ATTENTION = Branch(Attention(0.7, causal=True), W)
 READ = ("kernel", "layer_covariance", "output", "output_squared", "output_variance")
 DERIVED = ("chi", "response")
 GROWTH = ("tangent", "distance", "distance_squared", "residual_ratio", "residual_share")
@@ -85,6 +90,8 @@ def _registry() -> Iterator[tuple[str, Case]]:
             yield f"{method}, masks, {columns}", Case("masks", names, K0, method)
         coupled = ("kernel", "gradient", "directional_derivative")
         yield f"{method}, batch", Case("batch", coupled, TRIPLE, method)
+        for branch in ("conv", "attention"):
+            yield f"{method}, {branch}", Case(branch, coupled, PAIR, method)
     for law in ("uniform", "rademacher", "log(u/(1 - u))"):
         yield f"dense, {law} weights", Case("W erf", ("kernel", "ntk"), ONE, DENSE, law)
     for columns, K0 in (("one", ONE), ("pair", PAIR)):
@@ -97,8 +104,11 @@ REGISTRY = dict(_registry())
 def sampler(name: str, width: int, target: str, depth: int = 2) -> Sampler:
     """Return the sampler of a case."""
     case = REGISTRY[name]
-    branch = {**BRANCHES, "masks": MASKED, "batch": BATCH, "norm and masks": NORMED}[case.branch]
-    net = ResNet(branch, scale=0.6, depth=depth, read_out=branch.followed_by(Linear(1.1, 0.2)))
+    further = {"masks": MASKED, "batch": BATCH, "norm and masks": NORMED}
+    over_positions = {"conv": CONV, "attention": ATTENTION}
+    branch = {**BRANCHES, **further, **over_positions}[case.branch]
+    ends = {"read_out": branch.followed_by(Linear(1.1, 0.2)), "positions": 2}
+    net = ResNet(branch, scale=0.6, depth=depth, **ends)
     how = {"method": case.method, "control": case.control, "law": weight_law(case.weights)}
     kernel = input_kernel(case.K0, None, None)
     return make_sampler(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from resexpand import (
     Activation,
+    Attention,
     BatchNorm,
     Branch,
     Conv,
@@ -37,7 +38,13 @@ from resexpand import (
     to_latex,
 )
 from resexpand.cli import main
-from resexpand.errors import DescriptionError, KernelError, ResexpandError, UnsupportedError
+from resexpand.errors import (
+    DescriptionError,
+    HyperparameterError,
+    KernelError,
+    ResexpandError,
+    UnsupportedError,
+)
 from resexpand.network.positions import neighbours
 from resexpand.network.registry import operation_of
 
@@ -196,6 +203,39 @@ def test_post_norm_of_a_batch_that_is_not_exchangeable() -> None:
     bent[0, 1] = bent[1, 0] = 0.5 + 1e-9
     compiled, by_blocks = (evaluate(theory, K0=K0)["K"] for K0 in (even, bent))
     np.testing.assert_allclose(by_blocks, compiled, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_the_change_of_a_kernel(name: str) -> None:
+    """Central differences of K0 with convolution, attention, norms and a pooled head."""
+    w = sp.Symbol("w", positive=True)
+    branches = [
+        Branch(LayerNorm(0.1), Attention(1.5), Linear(w, 0)),
+        Branch(Linear(1, 0.1), Activation(name), Conv((-1, 0), 2, 0.1)),
+    ]
+    head = [Activation(name), GlobalAvgPool(), Linear(1, 0.1)]
+    net = ResNet(branches, scale=0.7, depth=2, positions=3, read_out=head)
+    theory, start, h = kernel(net, inputs="positions"), given(6), 1e-5
+    step = np.random.default_rng(1).normal(size=start.shape)
+    step += step.T
+    grid = np.array([0.5, 1.5])
+    found = evaluate(theory, K0=start, dK0=step, w=grid)
+    ends = [evaluate(theory, K0=start + sign * h * step, w=grid) for sign in (1, -1)]
+    for key in ("K", "C"):
+        slope = (ends[0][key] - ends[1][key]) / (2 * h)
+        np.testing.assert_allclose(found[f"d{key}"], slope, rtol=1e-7, atol=1e-7)
+    alone = evaluate(theory, K0=start, dK0=step, w=1.5)["dK"]
+    np.testing.assert_allclose(found["dK"][1], alone, rtol=1e-12)
+
+
+def test_changes_that_are_refused() -> None:
+    net = ResNet(Branch(RELU, Conv((0, 1), 2, 0)), scale=1, depth=1, positions=2)
+    for wrong in (np.eye(3), [[0.0, 1.0], [0.0, 0.0]]):
+        with pytest.raises(HyperparameterError, match="dK0"):
+            evaluate(kernel(net, "positions"), K0=np.eye(2), dK0=wrong)
+    norm = ResNet(Branch(BatchNorm(), RELU, Conv((0, 1), 2, 0)), scale=1, depth=1, positions=2)
+    with pytest.raises(UnsupportedError, match="BatchNorm"):
+        evaluate(kernel(norm, "positions"), K0=np.eye(4), dK0=np.eye(4))
 
 
 def test_stores_and_text_keep_the_structure() -> None:

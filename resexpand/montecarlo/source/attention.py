@@ -27,14 +27,12 @@ def attention_{j}(source, target, queries, attention, biased, width, law, place,
 BACKWARD = '''
 @chunk
 def gradients_{j}(
-    kept, g, queries, attention, moved, image, biased, width, law, place, scratch, back
+    kept, g, queries, attention, moved, image, biased, width, law, place, back
 ):
     """Take gradients back through sums over tokens and their weights."""
-    law = (law[0], 0.0)
-    linear(kept, queries, biased, width, law, place, np.int64({j}), scratch)
     write_weights(queries, attention, width, {form})
     attend_back((kept, queries), g, image, attention, moved, width, {form})
-    transposed(kept, g, biased, width, law, place, np.int64({j}), back)
+    transposed(kept, g, biased, width, (law[0], 0.0), place, np.int64({j}), back)
     add_image(g, image, width)
 '''
 
@@ -69,13 +67,14 @@ def backward_text(j: int, op: Map) -> str:
 
 def backward_call(j: int, layer: str, columns: str) -> str:
     """Return its call."""
-    work = f"queries, attention, moved, image, biased, width, laws[{j}], place, scratch, back"
+    work = f"asked[{layer}, {j}], attention, moved, image, biased, width, laws[{j}], place, back"
     return f"gradients_{j}(sought[{layer}, {j}], {columns}, {work})"
 
 
 def keeping(j: int, source: str) -> str:
-    """Return the line that keeps all columns in front of attention j."""
-    return f"keep({source}, sought[layer - 1, {j}])"
+    """Return the lines that keep all columns in front of attention j, and queries of the inputs."""
+    kept = f"keep({source}, sought[layer - 1, {j}])"
+    return f"{kept}\n{'':12}keep(queries, asked[layer - 1, {j}])"
 
 
 def buffers_of(steps: Iterable[Step], gradients: bool) -> dict[str, str]:
@@ -85,7 +84,11 @@ def buffers_of(steps: Iterable[Step], gradients: bool) -> dict[str, str]:
         return {}
     table = f"(inputs, np.int64({math.prod(ops[0].positions)}))"
     found = {"queries": "(carried, length)", "attention": table, "moved": table}
-    back = {"image": "(inputs, length)", "sought": "(depth + 1, laws.shape[0], carried, length)"}
+    back = {
+        "image": "(inputs, length)",
+        "asked": "(depth + 1, laws.shape[0], inputs, length)",
+        "sought": "(depth + 1, laws.shape[0], carried, length)",
+    }
     return found | (back if gradients else {})
 
 

@@ -56,7 +56,7 @@ def with_wide(buffers: Mapping[str, str], steps: Iterable[Step]) -> dict[str, st
 
 def _length(pieces: int) -> str:
     """Return the length of wide columns: longer than the others, even where there is one piece."""
-    return f"padded(np.int64({pieces}) * length + 1)"
+    return f"padded({pieces} * length + 1)"
 
 
 def require_law(steps: Iterable[Step], law: WeightLaw) -> None:
