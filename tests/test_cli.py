@@ -277,7 +277,7 @@ WRONG = {
     "missing value": (["kernel", "--rho"], "expected one argument"),
     "unknown kind": (["response", "--kind", "x"], "invalid choice"),
     "a folder for formulas": (["latex", "--out", "."], "it is a folder"),
-    "two sources": (["kernel", "--K0", "1", "--inputs", "a.npy"], "not allowed"),
+    "two sources": (["kernel", "--K0", "1", "--inputs", "a.npy"], "give one of them"),
 }
 
 

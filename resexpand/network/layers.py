@@ -47,14 +47,14 @@ class LayerLaw(Operation):
             )
 
     def lags(self, depth: int, count: int) -> Array:
-        """Return c at the lags ``0 ... count - 1`` of a network of this depth.
+        """Return c at the lags below a count, in a network of this depth.
 
         The parameters must be numbers (`at`).
         """
         raise NotImplementedError
 
     def covariance(self, depth: int, further: int = 0) -> Array:
-        """Return the matrix c of the blocks ``1 ... depth + further``.
+        """Return the matrix c of all blocks, and of some further ones.
 
         Parameters
         ----------

@@ -173,8 +173,8 @@ def optimal_scale(net: ResNet, kind: ResponseKind = "variance") -> OptimalScale:
     _check_branch(net)
     searched = _with_free_scale(net)
     base = kernel(searched, inputs=1)
-    growth = base.flat(base.definitions[-1][0])
-    rate, amplitude = _rate_and_amplitude(searched, base, kind)
+    growth = _factor(base) * base.flat(base.definitions[-1][0])
+    rate, amplitude = _rate_and_amplitude(searched, base, growth, kind)
     condition = amplitude.diff(K) * growth + amplitude * rate
     closed = reduce_area(close(condition, base.laws))
     citations = (Citation(REFERENCES["fischer2023"]), *base.citations[1:])
@@ -229,16 +229,21 @@ def _with_free_scale(net: ResNet) -> ResNet:
     return net.with_scale(RHO)
 
 
+def _factor(base: Recursion) -> sp.Expr:
+    """Return the factor that operations behind the last `Linear` put on its covariance."""
+    rho = next(symbol for symbol, value in base.bindings if value == base.net.scale)
+    return sp.cancel((base.update[0] - K) / (rho**2 * base.definitions[-1][0]))
+
+
 def _rate_and_amplitude(
-    net: ResNet, base: Recursion, kind: ResponseKind
+    net: ResNet, base: Recursion, growth: sp.Expr, kind: ResponseKind
 ) -> tuple[sp.Expr, sp.Expr]:
     """Return ``G(K)`` and ``A(K)`` by differentiating kernel and read-out."""
     hyper = Hyperparameters(net, dict(base.bindings))
     if kind == "variance":
-        growth = base.flat(base.definitions[-1][0])
         return growth.diff(K), read_out_moment(net, hyper, stream_of(base))[0].diff(K)
     pair = kernel(net, inputs=2)
-    growth = pair.flat(sp.Symbol("C_12", real=True)).diff(PAIR[1])
+    growth = _factor(base) * pair.flat(sp.Symbol("C_12", real=True)).diff(PAIR[1])
     moment = read_out_moment(net, hyper, stream_of(pair))[1].diff(PAIR[1])
     if kind == "tangent":
         return coincide(growth), coincide(moment)

@@ -19,6 +19,7 @@ from resexpand import (
     Branch,
     Linear,
     ResNet,
+    RMSNorm,
     Scale,
     evaluate,
     exact_moments,
@@ -187,11 +188,21 @@ def test_derivatives_are_derived(op: Map) -> None:
     np.testing.assert_allclose(forth, (moved[0] - moved[1]) / (2 * step), atol=1e-8)
 
 
+def test_an_optimal_scale_needs_no_law() -> None:
+    known = Branch(*(RMSNorm(0.1) if op.kind == "HandNorm" else op for op in NORMED.branch.ops))
+    one, two = (
+        evaluate(optimal_scale(ResNet(branch, scale=1, depth=4)), K0=1e-3)
+        for branch in (NORMED.branch, known)
+    )
+    assert one["rho"] == pytest.approx(two["rho"], rel=1e-9)
+    assert one["rho"] > 0
+
+
 def test_what_needs_laws_says_so() -> None:
-    for ask in (exact_moments, optimal_scale, gated_path_sum):
+    for ask in (exact_moments, gated_path_sum):
         with pytest.raises(UnsupportedError, match="HandNorm states no law for it"):
             ask(NORMED)
-    with pytest.raises(UnsupportedError, match="states no law for it"):
+    with pytest.raises(UnsupportedError, match="is no sum over paths"):
         order_profile(NORMED, 2)
     curved = ResNet(Branch(Centred(0.3), Linear(1, 0)), scale=1, depth=1)
     with pytest.raises(UnsupportedError, match="Centred states no law for it"):

@@ -83,14 +83,23 @@ def test_a_bias_lets_it_fall() -> None:
     assert "falls" in found.status
 
 
-def test_a_factor_is_part_of_the_branch() -> None:
-    stretched, plain = (
-        ResNet(Branch(*ops, Activation("erf"), Linear(weight, 0)), scale=1, depth=30)
-        for ops, weight in (((), 1), ((Scale(1),), 1))
-    )
-    one, two = (evaluate(optimal_scale(net), K0=0.1) for net in (stretched, plain))
-    for name in ("K_star", "c", "rho"):
-        assert one[name] == pytest.approx(two[name], rel=1e-9)
+@pytest.mark.parametrize("kind", ["variance", "covariance"])
+def test_a_factor_behind_a_branch_is_part_of_its_scale(kind: str) -> None:
+    phi, linear = Activation("erf"), Linear(1.3, 0.02)
+    plain = ResNet(Branch(phi, linear), scale=1, depth=30)
+    scaled = ResNet(Branch(phi, linear, Scale(0.5)), scale=1, depth=30)
+    one, two = (evaluate(optimal_scale(net, kind), K0=0.05) for net in (plain, scaled))
+    assert two["K_star"] == pytest.approx(one["K_star"], rel=1e-9)
+    for name in ("c", "rho"):
+        assert two[name] == pytest.approx(2 * one[name], rel=1e-9)
+
+
+def test_a_factor_in_front_of_a_branch_is_searched_for() -> None:
+    net = ResNet(Branch(Scale(2), Activation("erf"), Linear(1, 0)), scale=1, depth=10)
+    best = float(evaluate(optimal_scale(net), K0=0.01)["rho"])
+    around = best * np.array([0.98, 1.0, 1.02])
+    levels = [float(evaluate(response(net.with_scale(s)), K0=0.01)["eta"]) for s in around]
+    assert levels[1] > max(levels[0], levels[2])
 
 
 def test_what_vanishes_is_decided_by_numbers_not_by_rounding() -> None:
