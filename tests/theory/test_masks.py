@@ -281,7 +281,9 @@ def test_no_theory_ignores_the_noise() -> None:
         read_out=[Dropout(0.5), Linear(1, 0)],
     )
     for ask, each in product(asks, (net, head, *others)):
-        with pytest.raises(UnsupportedError, match=r"noise|states no law|not differentiable|no sum over paths"):
+        with pytest.raises(
+            UnsupportedError, match=r"noise|states no law|not differentiable|no sum over paths"
+        ):
             ask(each)
     with pytest.raises(UnsupportedError, match="it draws noise"):
         ResNet(Branch(Linear()), scale=1, depth=1, post_norm=Dropout(0.5))
