@@ -14,8 +14,8 @@ Three claims:
 The figure shows evidence and accuracy against c, the latter of posteriors (NNGP) and of networks
 whose layers are all trained (NTK).
 
-The limits of the first two claims were set after looking at digits of this set: they describe it, and
-are no test on fresh data.
+The limits of the first two claims were set after looking at digits of this set: they describe it,
+and are no test on fresh data.
 
 Usage: ``python numerics/digits.py [--scale smoke|full] [--out FOLDER]``; needs scikit-learn. Exit
 code 0 if all claims agree, 1 if one disagrees (or a control slips through), 2 if undecided.

@@ -14,8 +14,8 @@ means and covariances of the Gram matrices of all columns are those of inputs. F
   Control: it stays where it is.
 
 Depths, widths and the deviation to be seen were chosen so that claims are decided and controls are
-caught: the full scale sees deviations of a third to a half of the order 1/N at every single entry; the
-sharper statement is that of the scores.
+caught: the full scale sees deviations of a third to a half at every single entry; the sharper
+statement is that of the scores.
 
 Usage: ``python numerics/finite_response.py [--scale smoke|full] [--out FOLDER]``; ``--out`` also
 draws the optimal scale over the depth at infinite and at finite width. Exit code 0 if all claims
