@@ -203,6 +203,7 @@ def test_columns_beside_neural_tangents(tmp_path):
         np.testing.assert_allclose(row["kernel"], old["kernel"], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_norms_beside_the_plain_branch(tmp_path):
     record = record_of("norms", tmp_path)
     assert_complete(record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import textwrap
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -135,19 +136,10 @@ def upward(edges: dict[str, set[str]]) -> list[str]:
 
 def cycle(edges: dict[str, set[str]]) -> list[str]:
     """Return one import cycle as the modules along it, empty if there is none."""
-    done: set[str] = set()
-    for start in edges:
-        stack: list[tuple[str, list[str]]] = [(start, [start])]
-        while stack:
-            module, path = stack.pop()
-            if module in done and module not in path[:-1]:
-                continue
-            for target in edges.get(module, ()):
-                if target == start:
-                    return [*path, start]
-                if target not in path and target not in done:
-                    stack.append((target, [*path, target]))
-        done.add(start)
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return list(error.args[1])
     return []
 
 

@@ -47,8 +47,16 @@ BRANCHES = {
 }
 
 
+SLOW = {"quadrature": pytest.mark.slow, "norm": pytest.mark.slow}
+"""The same law, for branches that take longer to compile."""
+
+
 @pytest.mark.parametrize(
-    ("name", "read_out"), [*((name, None) for name in BRANCHES), ("res-1 relu", Linear(0.7, 0.1))]
+    ("name", "read_out"),
+    [
+        *(pytest.param(name, None, marks=SLOW.get(name, ())) for name in BRANCHES),
+        ("res-1 relu", Linear(0.7, 0.1)),
+    ],
 )
 def test_independent_layers_are_the_known_theory(name: str, read_out: Linear | None) -> None:
     given = {"scale": [0.3, 0.5, 0.2, 0.4, 0.6], "depth": DEPTH, "read_out": read_out}
