@@ -116,7 +116,7 @@ def reduce_area(expression: sp.Expr) -> sp.Expr:
     """Bring an expression rational in `Area` nodes to the normal form ``even + odd / Area``.
 
     ``(b - c^2/a) / Area`` becomes ``Area / a``: the quotient that is 0/0 at coinciding inputs is
-    gone. Expressions without `Area` nodes are returned unchanged.
+    gone. Expressions without `Area` nodes, or not rational in them, are returned unchanged.
     """
     areas = expression.atoms(Area)
     if len(areas) < 2:
@@ -137,6 +137,8 @@ def reduce_area(expression: sp.Expr) -> sp.Expr:
 def _normal_form(expression: sp.Expr, area: Area) -> sp.Expr:
     root = sp.Dummy("area", positive=True)
     numerator, denominator = sp.fraction(sp.together(expression.xreplace({area: root})))
+    if not (numerator.is_polynomial(root) and denominator.is_polynomial(root)):
+        return expression  # an area within an exponential function, of a bell
     below = sp.Poly(denominator, root).terms()
     if len(below) > 1:
         return expression

@@ -33,7 +33,11 @@ def solve_for(condition: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
     if len(arcsines) > 1 or len(transcendental) > MOST_FUNCTIONS:
         return None
     numerator = sp.fraction(sp.together(written))[0]
-    for factor, _ in sp.factor_list(sp.expand(numerator))[1]:
+    try:
+        factors = sp.factor_list(sp.expand(numerator))[1]
+    except sp.PolynomialError:  # roots and exponentials whose exponents are quotients
+        return None
+    for factor, _ in factors:
         solution = _solve_factor(factor, unknown)
         if solution is not None:
             return solution
