@@ -165,6 +165,11 @@ def _scalar(value: sp.Basic | sp.MatrixBase, indexed: bool) -> sp.Expr:
     return value.xreplace(floats)
 
 
+def is_on_device(value: object) -> bool:
+    """Whether an array lies on a GPU: whether it has ``__cuda_array_interface__``."""
+    return hasattr(value, "__cuda_array_interface__")
+
+
 def _has_gap(part: sp.Basic) -> bool:
     """Whether the conditions of a Piecewise leave out a part of the line, as far as can be seen."""
     if not isinstance(part, sp.Piecewise):

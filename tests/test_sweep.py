@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, one_loop, sample, sweep
+from resexpand import (
+    Activation,
+    Branch,
+    Linear,
+    ResNet,
+    evaluate,
+    finite_response,
+    kernel,
+    one_loop,
+    sample,
+    sweep,
+)
 from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 
 RHO, DEPTH = sp.symbols("rho L")
@@ -38,6 +49,15 @@ def test_points_are_those_of_single_calls(swept: Any) -> None:
         )
         np.testing.assert_array_equal(again["kernel"].mean, runs["kernel"].mean)
     assert len({runs["kernel"].seed for runs in swept.estimates}) == 8
+
+
+def test_every_order_one_is_evaluated_at_the_widths() -> None:
+    theory = finite_response(NET)
+    found = sweep(NET, theory=theory, rho=[0.3], depth=2, width=[32, 64], K0=1.0)
+    for (values,), width in zip(found.theory, (32, 64), strict=True):
+        single = evaluate(theory, rho=0.3, depth=2, width=width, K0=1.0)
+        np.testing.assert_array_equal(values["eta_mean"], single["eta_mean"])
+    assert found.theory[0][0]["eta_mean"] != found.theory[1][0]["eta_mean"]
 
 
 def test_the_dataset_has_the_axes_of_the_grid(swept: Any) -> None:

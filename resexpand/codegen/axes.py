@@ -13,20 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.conventions import is_on_device
 from resexpand.network.quantities import quantity_of
 from resexpand.theory.recursion import Recursion
 
 Array = NDArray[np.float64]
 
-TRAILING = {"inputs": 2, "others": 2}
+TRAILING = {"inputs": 2, "others": 2, "dK0": 2}
 """Hyperparameters whose last axes are no axes of a grid."""
 
-FINAL = frozenset({"kurtosis", "four_point", "K_star", "c", "rho"}) | {
-    name + part
-    for name in ("eta", "ratio", "ntk")
-    for part in ("", "_shift", "_var", "_mean", "_deviation")
-}
-"""Arrays without an axis of layers, of theories that are no recursions."""
+UNUSUAL = {"kurtosis": 0, "four_point": 0, "K_layers": 2}
+"""Axes of layers of theories that are no recursions, where they have not the usual one."""
 
 LAYER_AXES = {"final": 0, "trajectory": 1, "layer": 1, "propagator": 2}
 
@@ -61,14 +58,13 @@ class Axes:
         """
         inner = axes - len(self.grid)
         pairs = name.endswith("_cov")
-        layers = self.layers.get(name, 0 if name in FINAL else 1 + pairs)
-        order = ("order",) if quantity_of(name).lowest == 0 else ("input",)
+        # What is read off the last layer alone is a number.
+        layers = min(self.layers.get(name, UNUSUAL.get(name, 1 + pairs)), inner)
         rest = inner - layers
         if pairs and layers == 2:
-            once = ("layer", *_pair(order[0], rest // 2))
-            return (*self.grid, *once, *(f"{dim}_b" for dim in once))[:axes]
-        named = _pair(order[0], rest) if rest <= 2 else tuple(f"{name}_{k}" for k in range(rest))
-        return (*self.grid, *("layer", "other_layer")[:layers], *named)
+            once = ("layer", *inner_dims(name, rest // 2))
+            return (*self.grid, *once, *(f"{dim}_b" for dim in once))
+        return (*self.grid, *("layer", "other_layer")[:layers], *inner_dims(name, rest))
 
 
 def axes_of(theory: object, hyperparameters: Mapping[str, Any]) -> Axes:
@@ -88,7 +84,7 @@ def axes_of(theory: object, hyperparameters: Mapping[str, Any]) -> Axes:
     varied = {
         name: np.asarray(hyperparameters[name], dtype=float)
         for name, size in sizes.items()
-        if size > 0 and name not in trailing and not _is_on_device(hyperparameters[name])
+        if size > 0 and name not in trailing and not is_on_device(hyperparameters[name])
     }
     layers = {}
     if isinstance(theory, Recursion):
@@ -105,9 +101,9 @@ def _grid_name(axis: int, grid: int, varied: Mapping[str, Array]) -> str:
     return f"grid_{axis}"
 
 
-def _pair(name: str, axes: int) -> tuple[str, ...]:
-    return (name, f"other_{name}")[:axes]
-
-
-def _is_on_device(value: Any) -> bool:
-    return hasattr(value, "__cuda_array_interface__")
+def inner_dims(name: str, axes: int) -> tuple[str, ...]:
+    """Return a name per axis behind the layers of an array: its inputs or its orders."""
+    if axes > 2:
+        return tuple(f"{name}_{k}" for k in range(axes))
+    kind = "order" if quantity_of(name).lowest == 0 else "input"
+    return (kind, f"other_{kind}")[:axes]

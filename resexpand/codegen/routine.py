@@ -38,7 +38,7 @@ from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.track import stages
 from resexpand.codegen.values import Values
-from resexpand.conventions import WIDTH, detached
+from resexpand.conventions import WIDTH, detached, is_on_device
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.gaussian.quadrature import Resolution
@@ -108,7 +108,7 @@ class Routine(Shown):
     def signature(self) -> tuple[str, ...]:
         """Names of the hyperparameters a call takes (those the network leaves symbolic)."""
         free = {s.name for s in self.recursion.net.free_symbols}
-        free |= {s.name for s, value in self.recursion.bindings if s == value == WIDTH}
+        free |= {WIDTH.name} if self.recursion.takes_width else set()
         depth = () if self.recursion.net.depth.is_number else ("depth",)
         named = free - {str(self.recursion.net.depth)}
         return (*depth, *sorted(named), "K0")
@@ -137,7 +137,7 @@ class Routine(Shown):
         recursion = self.recursion
         # A trainable tensor may not show where it lies.
         hyperparameters = {k: detached(v) for k, v in hyperparameters.items()}
-        on_device = [k for k, v in hyperparameters.items() if _is_on_device(v)]
+        on_device = [k for k, v in hyperparameters.items() if is_on_device(v)]
         if on_device:
             hyperparameters = self._fetched(on_device, hyperparameters)
         matrix = recursion.inputs == 2
@@ -238,10 +238,6 @@ class Routine(Shown):
         from resexpand.codegen.cuda.on_device import device_values
 
         return device_values(self, point, pairs, self.run)
-
-
-def _is_on_device(value: Any) -> bool:
-    return hasattr(value, "__cuda_array_interface__")
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from resexpand.agreement.outcome import Agreement
+from resexpand.codegen.axes import inner_dims
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.observables.profiles import FAMILIES
@@ -105,7 +106,6 @@ def to_dataframe(result: Any, name: str | None = None) -> Any:
         import pandas
 
         return pandas.DataFrame({str(n): [dataset[n].item()] for n in dataset.data_vars})
-    # A row where nothing was computed, at a layer that an array has not, says nothing.
     return dataset.to_dataframe().reset_index()
 
 
@@ -195,13 +195,9 @@ def _of_agreement(agreement: Agreement) -> Read:
 
 def agreement_dims(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     """Return a name per axis of what was compared: layers first, but for the last one alone."""
-    known = quantity_of(name)
-    if known.part == "last" or (known.name == known.symbol and not known.observables):
+    if quantity_of(name).part == "last":
         return tuple(f"{name}_{k}" for k in range(len(shape)))
-    pair = ("order", "other_order") if known.lowest == 0 else ("input", "other_input")
-    inner = shape[1:]
-    named = pair[: len(inner)] if len(inner) <= 2 else tuple(f"{name}_{k}" for k in range(3))
-    return (*("layer",)[: len(shape)], *named)
+    return (*("layer",)[: len(shape)], *inner_dims(name, max(0, len(shape) - 1)))
 
 
 _READERS: Mapping[type, Callable[[Any], Read]] = {

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from resexpand.conventions import is_on_device
+
 WIDTH = 96
 """Columns of a line of text."""
 
@@ -107,7 +109,7 @@ def listed(items: Iterable[object]) -> str:
 
 def numbers(array: Any) -> str:
     """Return the numbers of an array; of a long one the shape, the first and the last."""
-    if hasattr(array, "__cuda_array_interface__"):
+    if is_on_device(array):
         return f"shape {array.shape}, on the device"
     values = np.asarray(array)
     flat = [f"{value:.6g}" for value in _ends(values.ravel())]

@@ -164,11 +164,10 @@ def _of_recursion(
         return _gradients(theory, target, outputs, given)
     if isinstance(theory, TangentKernel):
         values = evaluate_tangent_kernel(theory, target=target, outputs=outputs, **given)
-        _require_variance(theory, values)
-        return values
-    values = compile_routine(theory, target, outputs)(**given)
+    else:
+        values = compile_routine(theory, target, outputs)(**given)
     _require_variance(theory, values)
-    if any(symbol == value == WIDTH for symbol, value in theory.bindings):
+    if theory.takes_width:
         width = np.asarray(given.get("width", given.get(WIDTH.name)))
         values.width = int(width) if width.ndim == 0 else None
     return values

@@ -20,7 +20,7 @@ from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.routine import Target, compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
-from resexpand.conventions import WIDTH
+from resexpand.conventions import is_on_device
 from resexpand.network.inputs import rows_of
 from resexpand.network.values import value_of
 from resexpand.theory.tangent_kernel import D_IN, MEANINGS, TangentKernel
@@ -72,7 +72,7 @@ def evaluate_tangent_kernel(
     if outputs is None:
         names = tuple(name for name in names if name not in MEANINGS)
         layered = [name for name in names if name not in ("NTK", "NNGP")]
-        if _on_device(given):
+        if any(map(is_on_device, given.values())):
             names = tuple(name for name in names if name not in SHARES)
         elif _size(_point(theory, given), matrix=theory.inputs == 2) > LIMIT:
             names = tuple(name for name in names if name not in layered)
@@ -88,9 +88,6 @@ def evaluate_tangent_kernel(
     for name in needed.difference(names):
         del values[name]
         values.quadrature_error.pop(name, None)
-    if theory.parametrisation == "standard":
-        width = np.asarray(given.get("width", given.get(WIDTH.name)))
-        values.width = int(width) if width.ndim == 0 else None
     return values
 
 
@@ -105,10 +102,6 @@ def with_fan_in(theory: TangentKernel, given: Mapping[str, Any]) -> dict[str, An
 def _point(theory: TangentKernel, given: Mapping[str, Any]) -> Point:
     bindings = dict(theory.bindings), dict(theory.layer_bindings)
     return bind(theory.net, *bindings, given, matrix=theory.inputs == 2)
-
-
-def _on_device(given: Mapping[str, Any]) -> bool:
-    return any(hasattr(value, "__cuda_array_interface__") for value in given.values())
 
 
 def _size(point: Point, *, matrix: bool) -> int:

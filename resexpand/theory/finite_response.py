@@ -25,7 +25,7 @@ v begun at layer l, and w the tangent by independent copies of all parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from resexpand.errors import HyperparameterError
 from resexpand.expressions.shown import Card, Shown
@@ -59,6 +59,13 @@ class FiniteResponse(Shown):
     one_loop: OneLoop
     neglects: str = "O(1/N^2)"
     citations: tuple[Citation, ...] = ()
+
+    takes_width: ClassVar[bool] = True
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs: the covariance response is that of two."""
+        return 2 if self.kind == "covariance" else 1
 
     def card(self) -> Card:
         """Return what it says about itself."""

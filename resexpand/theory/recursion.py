@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import sympy as sp
 
+from resexpand.conventions import WIDTH
 from resexpand.errors import HyperparameterError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown, listed
@@ -194,6 +195,11 @@ class Recursion(Shown):
         for symbol, value in reversed((*self.constants, *self.definitions)):
             expression = expression.xreplace({symbol: value})
         return expression
+
+    @property
+    def takes_width(self) -> bool:
+        """Whether it is evaluated at a width, which is no hyperparameter of the network."""
+        return any(symbol == value == WIDTH for symbol, value in self.bindings)
 
     @property
     def flat_update(self) -> tuple[sp.Expr, ...]:

@@ -18,7 +18,6 @@ import numpy as np
 from resexpand.agreement.comparison import compare
 from resexpand.agreement.outcome import Agreement
 from resexpand.codegen.values import Values
-from resexpand.conventions import WIDTH
 from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 from resexpand.export.dataset import to_xarray
 from resexpand.export.files import reason_of
@@ -29,7 +28,6 @@ from resexpand.network.quantities import quantity_of
 from resexpand.network.resnet import ResNet
 from resexpand.numbers.evaluation import evaluate
 from resexpand.progress import Progress, duration, reporting
-from resexpand.theory.one_loop import OneLoop
 
 NEVER_AXES = ("inputs", "others", "histograms", "shard")
 OWN = ("seed", "store", "progress", "width", "draws")
@@ -237,7 +235,7 @@ def _evaluated(
 ) -> tuple[Values, ...]:
     """Evaluate the theories at a point; those without a width once for all of them."""
     free = {name: value for name, value in numbers_here.items() if name != "width"}
-    given = [numbers_here if _takes_width(theory) else free for theory in theories]
+    given = [numbers_here if getattr(one, "takes_width", False) else free for one in theories]
     key = ";".join(map(_key, given))
     if key not in known:
         known[key] = tuple(
@@ -245,11 +243,6 @@ def _evaluated(
             for theory, own in zip(theories, given, strict=True)
         )
     return known[key]
-
-
-def _takes_width(theory: Any) -> bool:
-    bindings = getattr(theory, "bindings", ())
-    return isinstance(theory, OneLoop) or any(s == value == WIDTH for s, value in bindings)
 
 
 def _key(given: Mapping[str, Any]) -> str:

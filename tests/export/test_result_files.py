@@ -18,10 +18,13 @@ import sympy as sp
 from resexpand import (
     Activation,
     Branch,
+    Conv,
     Linear,
+    Markov,
     ResNet,
     compare,
     evaluate,
+    finite_response,
     kernel,
     load,
     one_loop,
@@ -169,6 +172,22 @@ def test_sizes_that_agree_do_not_confuse_axes() -> None:
     assert values.dims("K") == ("layer", "input", "other_input")
     assert values.dims("eta") == ("input", "other_input")
     assert values.dims("chi") == ("layer", "other_layer", "input", "other_input")
+
+
+def test_matrices_of_a_call_are_no_grid() -> None:
+    net = ResNet(Branch(Activation("relu"), Conv((0, 1), 2, 0)), scale=0.5, depth=2, positions=2)
+    moved = evaluate(kernel(net, inputs="positions"), K0=np.eye(4), dK0=np.eye(4))
+    assert moved.dims("dK") == ("layer", "input", "other_input")
+    pair = evaluate(finite_response(NET, "covariance"), K0=PAIR, width=64)
+    assert pair.dims("covariance_response_mean") == ("layer",)
+
+
+def test_layers_of_all_theories() -> None:
+    net = ResNet(Branch(PHI, Linear(1, 0)), scale=0.5, depth=2, layers=Markov(0.5))
+    assert evaluate(kernel(net), K0=1.0).dims("K_layers") == ("layer", "other_layer")
+    found = evaluate(optimal_scale(SWEPT), K0=0.1, b=np.array([0.0, 0.05]), width=64)
+    assert {found.dims(name) for name in found} == {("b",)}
+    assert found.to_xarray()["rho_width"].dims == ("b",)
 
 
 def test_layers_are_counted_from_where_they_begin(results: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import sympy as sp
 
@@ -50,6 +51,8 @@ class OneLoop(Shown):
     layers: Recursion
     neglects: str = "O(1/N^2)"
     citations: tuple[Citation, ...] = ()
+
+    takes_width: ClassVar[bool] = True
 
     def card(self) -> Card:
         """Return what it says about itself."""
