@@ -21,10 +21,10 @@ from resexpand.codegen.memory import require_memory
 from resexpand.codegen.routine import Target, compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import UnsupportedError
 from resexpand.gaussian.sphere import gradient_averages
 from resexpand.network.batch_norm import GHOST, is_running, require_batch
-from resexpand.numbers.batch_blocks import Health, kernels_by_block
+from resexpand.numbers.batch_blocks import Health, common_size, kernels_by_block, one_by_one
 from resexpand.numbers.batch_moments import Psi, is_exchangeable, sphere_averages
 from resexpand.theory.batch import BatchRecursion, Stage
 from resexpand.theory.batch_gradients import FACTORS, SIZE
@@ -78,14 +78,7 @@ def evaluate_batch(
     for found in stages:
         require_batch(found.stage.op, (found.eps, float(ghost_of(found.stage))), point.kernel)
     count = point.kernel.shape[-1]
-    sizes = {found.size(count) for found in stages}
-    if len(sizes) > 1:
-        raise UnsupportedError(
-            f"ghost batches of {' and '.join(map(str, sorted(sizes)))} in one network",
-            "the kernel is known where all normalisations share their batches",
-            "use one ghost= for all",
-        )
-    size = sizes.pop()
+    size = common_size({found.size(count) for found in stages})
     if is_exchangeable(point.kernel, count) and not any(found.eps for found in stages):
         given = {k: v for k, v in hyperparameters.items() if k not in ("K0", "inputs")}
         return _compiled(theory, target, outputs, given, point, stages, size)
@@ -97,7 +90,7 @@ def _numbers(stage: Stage, point: Point) -> _Numbers:
     for symbol in stage.open_symbols & point.values.keys():
         value = point.values[symbol]
         if value.ndim:
-            raise _one_by_one(f"{symbol} of shape {value.shape}")
+            raise one_by_one(f"{symbol} of shape {value.shape}")
         at[symbol] = sp.Float(float(value), 17)
     if layered := stage.open_symbols & point.layer_values.keys():
         raise UnsupportedError(
@@ -107,12 +100,6 @@ def _numbers(stage: Stage, point: Point) -> _Numbers:
         )
     functions = tuple((f.xreplace(at), chance.xreplace(at)) for f, chance in stage.functions)
     return _Numbers(stage, float(stage.eps.xreplace(at)), Psi.of(functions))
-
-
-def _one_by_one(asked: str) -> HyperparameterError:
-    return HyperparameterError(
-        asked, "averages over the batch are taken for one value", "loop over the values"
-    )
 
 
 def _compiled(
@@ -221,7 +208,7 @@ def _by_blocks(
             'give K0 with one variance and one covariance, or mode="train"',
         )
     if point.grid:
-        raise _one_by_one(f"a grid of shape {point.grid} of kernels that are not exchangeable")
+        raise one_by_one(f"a grid of shape {point.grid} of kernels that are not exchangeable")
     asked = _chosen(theory, outputs)
     names = {"K", "C"}.intersection(asked)
     if missing := [n for n in asked if n not in names and (outputs is not None or n == GRADIENT)]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from resexpand.codegen.binding import Point
 from resexpand.codegen.routine import Routine, compile_routine
 from resexpand.codegen.values import Values
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.batch_norm import EPS
 from resexpand.network.linear import Linear
 from resexpand.network.noise import Outcomes
@@ -45,6 +46,30 @@ class Health:
         """Add the relative errors of quadratures, and problems once each."""
         self.error += max(values.quadrature_error.values(), default=0.0)
         self.problems += [text for text in values.problems if text not in self.problems]
+
+
+def one_by_one(asked: str) -> HyperparameterError:
+    """Return the common error of a grid of kernels whose averages are taken for one value."""
+    return HyperparameterError(
+        asked, "averages over the batch are taken for one value", "loop over the values"
+    )
+
+
+def common_size(sizes: set[int]) -> int:
+    """Return the one size of the batches of a network.
+
+    Raises
+    ------
+    UnsupportedError
+        If there are several.
+    """
+    if len(sizes) > 1:
+        raise UnsupportedError(
+            f"ghost batches of {' and '.join(map(str, sorted(sizes)))} in one network",
+            "the kernel is known where all normalisations share their batches",
+            "use one ghost= for all",
+        )
+    return next(iter(sizes))
 
 
 @dataclass(frozen=True)

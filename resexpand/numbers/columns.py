@@ -20,7 +20,7 @@ from resexpand.network.numbers import real_array
 from resexpand.network.operation import Map
 from resexpand.network.positions import inputs_of
 from resexpand.network.values import value_of
-from resexpand.numbers.batch_blocks import Health, kernels_by_block
+from resexpand.numbers.batch_blocks import Health, common_size, kernels_by_block, one_by_one
 from resexpand.theory.columns import ColumnRecursion
 
 FEWER = "take fewer inputs or positions, or fewer points at a time"
@@ -115,25 +115,15 @@ def _batch(theory: ColumnRecursion, point: Point) -> int:
     if not norms:
         return 0
     if point.grid:
-        raise HyperparameterError(
-            f"a grid of shape {point.grid} of kernels with {norms[0]!r}",
-            "averages over the batch are taken for one value",
-            "loop over the values",
-        )
+        raise one_by_one(f"a grid of shape {point.grid} of kernels with {norms[0]!r}")
     if any(map(is_running, norms)):
         raise UnsupportedError(
             "running statistics over positions",
             "they are known for exchangeable inputs alone",
             'use mode="train"',
         )
-    sizes = {int(value) for op in norms for p, value in op.pairs if p.symbol == GHOST}
-    if len(sizes) > 1:
-        raise UnsupportedError(
-            f"ghost batches of {' and '.join(map(str, sorted(sizes)))} in one network",
-            "the kernel is known where all normalisations share their batches",
-            "use one ghost= for all",
-        )
+    size = common_size({int(op.by_symbol[GHOST]) for op in norms})
     for op in norms:
-        eps = next(float(value_of(v, point.symbols)) for p, v in op.pairs if p.symbol == EPS)
-        require_batch(op, (eps, float(min(sizes))), point.kernel)
-    return min(sizes) or point.kernel.shape[-1]
+        eps = float(value_of(op.by_symbol[EPS], point.symbols))
+        require_batch(op, (eps, float(size)), point.kernel)
+    return size or point.kernel.shape[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +113,7 @@ def _said(found: list[Values]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def targets_of(targets: Any) -> Array:
     """Return targets as an array, one per training input in the first axis."""
-    if isinstance(targets, str) or hasattr(targets, "__fspath__"):
+    if isinstance(targets, str | os.PathLike):
         found = array_file(targets, "targets")
         return found[:, 0] if found.shape[1] == 1 else found
     found = real_array(targets, "targets")
