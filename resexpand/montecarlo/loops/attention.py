@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from resexpand.montecarlo.jit import loop
+from resexpand.montecarlo.jit import inlined, loop
 from resexpand.montecarlo.lanes import barrier, is_leader, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Columns, dot
 
@@ -36,6 +36,16 @@ def write_weights(
             for s in range(count):
                 weights[c, s] /= total
     barrier()
+
+
+@inlined
+def through_softmax(weights: Columns, moved: Columns, count: int) -> None:
+    """Multiply by the derivative of weights by their logits, a symmetric matrix."""
+    mean = 0.0
+    for s in range(count):
+        mean += weights[s] * moved[s]
+    for s in range(count):
+        moved[s] = weights[s] * (moved[s] - mean)
 
 
 @loop
@@ -85,11 +95,7 @@ def attend_moved(
             if is_leader():
                 moved[c, s] = (one + other) / width if s < count else 0.0
         if is_leader() and softmax:
-            mean = 0.0
-            for s in range(count):
-                mean += weights[c, s] * moved[c, s]
-            for s in range(count):
-                moved[c, s] = weights[c, s] * (moved[c, s] - mean)
+            through_softmax(weights[c], moved[c], count)
     barrier()
     for c in range(weights.shape[0]):
         first = c - c % tokens
@@ -137,11 +143,7 @@ def attend_back(
             if is_leader():
                 moved[c, s] = product if s < count else 0.0
         if is_leader() and softmax:
-            mean = 0.0
-            for s in range(count):
-                mean += weights[c, s] * moved[c, s]
-            for s in range(count):
-                moved[c, s] = weights[c, s] * (moved[c, s] - mean)
+            through_softmax(weights[c], moved[c], count)
     barrier()
     for c in range(weights.shape[0]):
         first, place = c - c % tokens, c % tokens
