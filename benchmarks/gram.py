@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +52,13 @@ def row(name: str, count: int, depth: int, rounds: int, worker: Worker | None) -
         "status": values.status,
         "stated_error": values.quadrature_error.get("K", 0.0),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        if worker is not None and name not in PEER_LACKS:
-            given, answer = str(Path(folder, "given.npz")), str(Path(folder, "answer.npz"))
-            numbers = dict(zip(("rho", "weight", "bias"), GRID, strict=True))
-            np.savez(given, x1=data, x2=data, **numbers)
-            asked = {"name": f"{name} {count}", "activation": name, "depth": depth}
-            worker.ask(do="prepare", arrays=given, **asked)
-            contenders["neural-tangents"] = lambda: worker.ask(do="run", name=asked["name"])
-            worker.ask(do="result", name=asked["name"], arrays=answer)
-            theirs = np.load(answer)["nngp"]
-            found["largest_difference"] = float(np.abs(theirs / values["K"][-1] - 1).max())
-        times = interleaved(contenders, rounds)
+    if worker is not None and name not in PEER_LACKS:
+        numbers = dict(zip(("rho", "weight", "bias"), GRID, strict=True))
+        asked = {"name": f"{name} {count}", "activation": name, "depth": depth}
+        _, theirs = worker.kernels({"x1": data, "x2": data, **numbers}, **asked)
+        contenders["neural-tangents"] = lambda: worker.ask(do="run", name=asked["name"])
+        found["largest_difference"] = float(np.abs(theirs["nngp"] / values["K"][-1] - 1).max())
+    times = interleaved(contenders, rounds)
     found["seconds"] = {contender: spread(seconds) for contender, seconds in times.items()}
     if "neural-tangents" in times:
         found["time_over_ours"] = spread(times["neural-tangents"] / times["resexpand"])

@@ -15,8 +15,6 @@ import argparse
 import importlib.util
 import os
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 from tangents import GRID, Unavailable, Worker
-from timing import Timed, interleaved, spread
+from timing import Timed, clocked, interleaved, processed, spread
 
 from resexpand import (
     Activation,
@@ -54,17 +52,6 @@ BRANCHES = {
     "StochasticDepth": Branch(RELU, HE, StochasticDepth(0.8)),
 }
 RHO = 0.1
-
-
-def processed(work: Callable[[], object]) -> Timed:
-    """Return a function that does the work and returns the seconds of processor time it took."""
-
-    def timed() -> float:
-        begin = time.process_time()
-        work()
-        return time.process_time() - begin
-
-    return timed
 
 
 def over_plain(ways: Mapping[str, Timed], rounds: int) -> dict[str, Any]:
@@ -211,16 +198,11 @@ def _beside_tangents(worker: Worker, rounds: int, part: int) -> dict[str, Any]:
     def ours() -> object:
         return evaluate(recursion, inputs=data, outputs="K")
 
-    with tempfile.TemporaryDirectory() as folder:
-        given, answer = str(Path(folder, "given.npz")), str(Path(folder, "answer.npz"))
-        np.savez(given, x1=data, x2=data, **numbers)  # type: ignore[arg-type]
-        request = {"name": "norm", "activation": "layer norm, relu", "depth": depth}
-        compiling = worker.ask(do="prepare", arrays=given, **request)
-        worker.ask(do="result", arrays=answer, **request)
-        with np.load(answer) as arrays:
-            theirs = arrays["nngp"]
+    request = {"name": "norm", "activation": "layer norm, relu", "depth": depth}
+    compiling, found = worker.kernels({"x1": data, "x2": data, **numbers}, **request)
+    theirs = found["nngp"]
     mine = np.asarray(evaluate(recursion, inputs=data, outputs="K")["K"])[-1]
-    ways = {"ours": _clocked(ours), "theirs": lambda: worker.ask(do="run", **request)}
+    ways = {"ours": clocked(ours), "theirs": lambda: worker.ask(do="run", **request)}
     times = interleaved(ways, rounds)
     worker.close()
     ratio = times["theirs"] / times["ours"]
@@ -236,15 +218,6 @@ def _beside_tangents(worker: Worker, rounds: int, part: int) -> dict[str, Any]:
         "largest_difference": difference,
         "time_over_ours": spread(ratio),
     }
-
-
-def _clocked(work: Callable[[], object]) -> Timed:
-    def timed() -> float:
-        begin = time.perf_counter()
-        work()
-        return time.perf_counter() - begin
-
-    return timed
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,14 +18,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from timing import Timed, Times, clocked, interleaved, spread
+from timing import Timed, Times, clocked, interleaved, processed, spread
 
 from resexpand import Activation, Branch, Linear, ResNet, sample
 from resexpand.export.record import write_record
@@ -55,17 +54,6 @@ for key in ("VmHWM", "RssFile"):
 def network(activation: str, depth: int) -> ResNet:
     """Return the network of all comparisons."""
     return ResNet(Branch(Activation(activation), Linear(1, 0)), scale=RHO, depth=depth)
-
-
-def processed(work: Callable[[], object]) -> Timed:
-    """Return a function that does the work and returns the seconds of processor time it took."""
-
-    def timed() -> float:
-        begin = time.process_time()
-        work()
-        return time.process_time() - begin
-
-    return timed
 
 
 def drawing(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +50,14 @@ def row(name: str, count: int, depth: int, rounds: int, worker: Worker | None) -
         "status": values.status,
         "stated_error": values.quadrature_error.get("NTK", 0.0),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        if worker is not None and name not in PEER_LACKS:
-            given, answer = str(Path(folder, "given.npz")), str(Path(folder, "answer.npz"))
-            np.savez(given, x1=data, x2=data, rho=SCALE, weight=WEIGHT, bias=BIAS)
-            asked = {"name": name, "activation": name, "depth": depth}
-            found["seconds_to_compile_peer"] = worker.ask(do="prepare", arrays=given, **asked)
-            contenders["neural-tangents"] = lambda: worker.ask(do="run", name=name)
-            worker.ask(do="result", name=name, arrays=answer)
-            with np.load(answer) as theirs:
-                size = theirs["ntk"] + theirs["nngp"]
-            found["largest_difference"] = float(np.abs(size / values["NTK"] - 1).max())
-        times = interleaved(contenders, rounds)
+    if worker is not None and name not in PEER_LACKS:
+        given = {"x1": data, "x2": data, "rho": SCALE, "weight": WEIGHT, "bias": BIAS}
+        asked = {"name": name, "activation": name, "depth": depth}
+        found["seconds_to_compile_peer"], theirs = worker.kernels(given, **asked)
+        contenders["neural-tangents"] = lambda: worker.ask(do="run", name=name)
+        size = theirs["ntk"] + theirs["nngp"]
+        found["largest_difference"] = float(np.abs(size / values["NTK"] - 1).max())
+    times = interleaved(contenders, rounds)
     found["seconds"] = {contender: spread(seconds) for contender, seconds in times.items()}
     if "neural-tangents" in times:
         found["time_over_ours"] = spread(times["neural-tangents"] / times["resexpand"])

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,19 @@ class Worker:
         if not line:
             raise Unavailable("the process with neural-tangents ended")
         return float(json.loads(line))
+
+    def kernels(self, given: Mapping[str, Any], **asked: Any) -> tuple[float, dict[str, Array]]:
+        """Prepare the kernels of arrays; return the seconds this took, and the kernels by name.
+
+        With ``do="run"`` and the same name they can be computed again.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            start, answer = Path(folder, "given.npz"), Path(folder, "answer.npz")
+            np.savez(start, **given)
+            seconds = self.ask(do="prepare", arrays=str(start), **asked)
+            self.ask(do="result", name=asked["name"], arrays=str(answer))
+            with np.load(answer) as file:
+                return seconds, dict(file)
 
     def close(self) -> None:
         """Let the process end."""

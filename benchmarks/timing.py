@@ -29,6 +29,17 @@ def clocked(work: Callable[[], object]) -> Timed:
     return timed
 
 
+def processed(work: Callable[[], object]) -> Timed:
+    """Return a function that does the work and returns the seconds of processor time it took."""
+
+    def timed() -> float:
+        begin = time.process_time()
+        work()
+        return time.process_time() - begin
+
+    return timed
+
+
 def interleaved(contenders: Mapping[str, Timed], rounds: int, uncounted: int = 1) -> Times:
     """Time every contender once per round, after some rounds that are not counted."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
