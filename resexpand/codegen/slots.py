@@ -23,6 +23,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from resexpand.codegen.callee import uncollected
 from resexpand.codegen.store import warn_unkept
 
 NO_MAPS = np.zeros(0, np.int64)
@@ -104,11 +105,12 @@ def addresses(
     arguments : tuple
         Arguments of the driver behind the addresses; their types matter.
     """
-    try:
-        driver.compile(tuple(map(typeof, (NO_MAPS, *arguments))))
-    except OSError as error:  # compiled, and not written: it is found in memory
-        warn_unkept(error)
-    return np.array([_address(functions[name], each) for name, each in slots.calls], np.int64)
+    with uncollected():
+        try:
+            driver.compile(tuple(map(typeof, (NO_MAPS, *arguments))))
+        except OSError as error:  # compiled, and not written: it is found in memory
+            warn_unkept(error)
+        return np.array([_address(functions[name], each) for name, each in slots.calls], np.int64)
 
 
 def _address(function: Any, signature: Any) -> int:

@@ -24,17 +24,17 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
-from resexpand.codegen.callee import callee
+from resexpand.codegen.callee import OPTIONS, callee, uncollected
 from resexpand.codegen.elementary import bits
 from resexpand.codegen.library_cache import LibraryCache
 from resexpand.codegen.outlined import Linked
 from resexpand.codegen.store import warn_unkept
 from resexpand.codegen.target import Function, Plain, Target
+from resexpand.codegen.tiles import tile
 from resexpand.errors import UnsupportedError
 
 __all__ = ["OPTIONS", "Cpu", "Plain", "Target", "cpu", "plain"]
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
 ELEMENTARY = bits.__name__.rpartition(".")[0]
 
 
@@ -68,6 +68,10 @@ class Cpu(Target):
         """Return every elementary function by name, kept on disk."""
         self._library.open()
         return super().elementary()
+
+    def tile(self, name: str) -> Any:
+        """Return a loop of a tile, which is called by its address."""
+        return tile(name)
 
     def chunk(self, function: Function) -> Any:
         """Compile a piece of a long expression: called, never inlined."""
@@ -109,11 +113,12 @@ class Kept:
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the loop."""
-        try:
-            return self.compiled(*arguments)
-        except OSError as error:
-            warn_unkept(error)
-            return self.compiled(*arguments)
+        with uncollected():
+            try:
+                return self.compiled(*arguments)
+            except OSError as error:
+                warn_unkept(error)
+                return self.compiled(*arguments)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.compiled, name)
