@@ -13,7 +13,6 @@ kept with its machine code.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,8 +114,6 @@ def addresses(
 
 def _address(function: Any, signature: Any) -> int:
     """Return the address of a function for some types, compiled or read from the disk."""
-    with contextlib.suppress(OSError):  # no room to keep it, of which the driver warns
-        function.compile(signature)
     function.compile(signature)
     compiled = function.overloads[signature.args]
     address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)

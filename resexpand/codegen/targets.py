@@ -27,8 +27,8 @@ from numba.extending import intrinsic
 from resexpand.codegen.callee import OPTIONS, callee, uncollected
 from resexpand.codegen.elementary import bits
 from resexpand.codegen.library_cache import LibraryCache
-from resexpand.codegen.outlined import Linked
-from resexpand.codegen.store import warn_unkept
+from resexpand.codegen.outlined import Linked, LinkedCallee, outlined
+from resexpand.codegen.store import foundation, warn_unkept
 from resexpand.codegen.target import Function, Plain, Target
 from resexpand.codegen.tiles import tile
 from resexpand.errors import UnsupportedError
@@ -79,14 +79,18 @@ class Cpu(Target):
 
     def kept(self, function: Any) -> Any:
         """Return a chunk or reduction whose machine code is kept on disk: one called by address."""
+        function = getattr(function, "inner", function)
         with contextlib.suppress(RuntimeError):  # Numba finds no folder to keep it in
-            function._cache = Linked(function.py_func)
+            function._cache = LinkedCallee(function.py_func)
         return function
 
     def reduction(self, function: Function) -> Any:
-        """Compile a sum of many terms, which may be added in any order."""
+        """Compile a sum of many terms, which may be added in any order; it is called by address.
+
+        A quadrature is long: linked into its callers, it would be optimised again with each.
+        """
         options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
-        return callee(function, **options)
+        return outlined(self.kept(callee(function, **options)), foundation())
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""
