@@ -73,9 +73,7 @@ def by_layers(reads_in: bool) -> tuple[np.ndarray, np.ndarray]:
         ahead = pair(DEPTH) + sum(
             R * S * back[k] * pair(k - 1) for k in range(layer + 1, DEPTH + 1)
         )
-        behind = sum(
-            alpha[k - 1] ** 2 * R * S * back[k] * pair(k - 1) for k in range(1, layer + 1)
-        )
+        behind = sum(alpha[k - 1] ** 2 * R * S * back[k] * pair(k - 1) for k in range(1, layer + 1))
         return alpha[layer] ** 2 * ahead + behind + average(F, one, K[layer], 0) * R * sum(zetas)
 
     zetas: list[float] = []

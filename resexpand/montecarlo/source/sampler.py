@@ -349,11 +349,11 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
             lines += _before_linear(layout, source, act, step, steps)
             if fused and _is_fused(step) and step is steps[-1]:
                 lines.append(LINEAR_CLOSING.format(source=source, j=j, shrink=shrink))
-                return "\n".join([*lines, *_behind(layout, j, source, "stream", "scale")])
+                return "\n".join([*lines, *layout.behind_linear(j, source, "stream", "scale")])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = step.number - 1
             lines.append(template.format(source=act, target=target, j=j, k=k, shrink=shrink))
-            lines += _behind(layout, j, source, target, "1.0")
+            lines += layout.behind_linear(j, source, target, "1.0")
         else:
             lines.append(_activation(layout.groups, step, source, target))
         source = target
@@ -381,12 +381,6 @@ def _before_linear(
     last = step.number == sum(s.contracts for s in steps)
     kind = "gram" if act == source else "wide_gram"
     return [*lines, FEATURES.format(gram=kind, source=act)] if last else lines
-
-
-def _behind(layout: Layout, j: int, source: str, target: str, scale: str) -> list[str]:
-    """Return the lines of the groups behind a linear operation."""
-    lines = (group.behind_linear(j, source, target, scale) for group in layout.groups)
-    return [line for line in lines if line]
 
 
 def _activation(groups: tuple[ColumnGroup, ...], step: Step, source: str, target: str) -> str:
