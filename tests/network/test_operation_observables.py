@@ -118,9 +118,7 @@ def test_every_operation_has_a_case() -> None:
     assert set(PLACED) == set(OPERATIONS)
 
 
-@pytest.mark.parametrize(
-    "kind", left_to_slow(PLACED, lambda kind: kind != "StochasticDepth")
-)
+@pytest.mark.parametrize("kind", left_to_slow(PLACED, lambda kind: kind != "StochasticDepth"))
 def test_every_observable(kind: str) -> None:
     """Both samplers agree in every entry, and their limit is the theory; neither holds else."""
     net, other = network(kind), network(kind, 1.6)

@@ -47,7 +47,6 @@ def require_post_norm(net: ResNet, asked: str) -> None:
     if not net.post:
         return
     (step,) = net.post
-    require_affine(net.post, asked)
     opening = [step for step in net.branch.opening if step.label is None]
     said, why, remedy = f"post_norm={step.op!r}", "", ""
     if not _forgets_length(step):
@@ -62,6 +61,7 @@ def require_post_norm(net: ResNet, asked: str) -> None:
         remedy = "leave it out: the stream is normalised already; sample() takes it"
     if why:
         raise UnsupportedError(f"{asked} of a network with {said}", why, remedy)
+    require_affine(net.post, asked)
 
 
 def _forgets_length(step: Step) -> bool:
