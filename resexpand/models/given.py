@@ -26,7 +26,7 @@ def chosen_modules(model: Any, blocks: Any) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for block in given:
         path = block if isinstance(block, str) else paths.get(id(block), "")
-        if path not in known or known[path] is model and block is not model:
+        if path not in known or (known[path] is model and block is not model):
             said = block if isinstance(block, str) else type(block).__name__
             raise HyperparameterError(
                 f"the block {said!r}", "the model has no such module", "see model.named_modules()"
