@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.models.profiling import profile
     from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
@@ -113,6 +114,7 @@ _HOMES = {
     "post_ln": "resexpand.network.ready_made",
     "pre_ln": "resexpand.network.ready_made",
     "predict": "resexpand.numbers.predict",
+    "profile": "resexpand.models.profiling",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "pooled_dropout": "resexpand.numbers.pooled_dropout",
@@ -179,6 +181,7 @@ __all__ = [
     "post_ln",
     "pre_ln",
     "predict",
+    "profile",
     "quantile_law",
     "rank_positions",
     "remainder_bound",
