@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping
 
 from resexpand.codegen.literals import comment
 from resexpand.montecarlo.groups.gradients import Gradients
@@ -226,19 +227,33 @@ def sampler_text(
     )
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
-    driver = blocks.with_rows("".join([*beside_driver, _driver(blocks, layout, fused)]))
-    if law is CORRELATED:
+    backward = layout.of_kind(Gradients) is not None
+    memories = _memories(blocks, backward) if law is CORRELATED else {}
+    driver = blocks.with_rows("".join([*beside_driver, _driver(blocks, layout, fused, memories)]))
+    if memories:
         driver = _with_mixing(driver)
     return SamplerText(title, (text, *sampler), maps, driver)
 
 
 def _with_mixing(driver: str) -> str:
-    """Let every linear operation know how layers mix independent matrices."""
+    """Let every linear operation know the covariance between layers, and what it met before."""
     driver = driver.replace("twin_roots, memory,", "twin_roots, mixing, memory,")
-    return re.sub(r"(np\.int64\(\d+\), (?:scratch|back))\)", r"\1, mixing)", driver)
+    driver = driver.replace("laws, twin_roots):", "laws, twin_roots, mixing):")
+    return re.sub(
+        r"np\.int64\((\d+)\), (scratch|back)\)", r"np.int64(\1), \2, mixing, met_\1)", driver
+    )
 
 
-def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
+def _memories(blocks: Blocks, backward: bool) -> dict[str, str]:
+    """Return what the linear operations of correlated layers remember of a network."""
+    shape = (
+        "memory_shape(depth + 1, carried, "
+        f"{'inputs' if backward else 'np.int64(0)'}, width, length, mixing.shape[1])"
+    )
+    return {f"met_{step.position}": shape for step in blocks.steps if step.contracts}
+
+
+def _driver(blocks: Blocks, layout: Layout, fused: bool, memories: Mapping[str, str]) -> str:
     """Return the text of `draw_networks`."""
     # The activation that opens the branch also stands behind the last block, before the read-out;
     # if the branch is read once more there, `repeat` does so for the read-out.
@@ -272,6 +287,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         buffers["y"] = "(np.int64(0), length)"
     backward = layout.of_kind(Gradients) is not None
     buffers = with_wide(buffers, blocks.steps) | buffers_of(blocks.steps, backward)
+    buffers |= memories
     if noise := blocks.most_noise:
         buffers["noise"] = f"(np.int64({noise + 1}), length)"  # and scratch
     return DRIVER.format(
