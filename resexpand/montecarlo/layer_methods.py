@@ -38,9 +38,10 @@ from resexpand.network.resnet import Branch
 
 Array = NDArray[np.float64]
 
-NORMAL_NS, PRODUCT_NS = 3.0, 0.3
-"""Nanoseconds of a normal and of a product of long columns. Ratios alone enter the choice: measured
-on one machine, samplers at N = 64 ... 256 and L = 20 ... 400."""
+NORMAL_NS, PRODUCT_NS = 1.5, 0.2
+"""Nanoseconds of a normal and of a product of long columns, fitted to times of all methods at
+N = 64 ... 256, L = 50 ... 400 on one machine, which they give within a factor
+of two. Ratios alone enter."""
 
 LEAST_INNOVATION = 1e-6
 """Conditional variance of a layer, in units of its variance, below which c counts as smooth: a
@@ -126,7 +127,8 @@ def _smooth(c: Array) -> str:
         pivots = np.zeros(1)
     if pivots.min() >= LEAST_INNOVATION:
         return ""
-    return f"a block adds {pivots.min():.0e} of its variance, which rounding would hide"
+    least = f"{pivots.min():.0e}" if pivots.min() > 0 else "nothing"
+    return f"a block adds {least} of its variance, which rounding would hide"
 
 
 def _no_chain(c: Array) -> str:

@@ -132,9 +132,9 @@ def test_one_layer_is_the_network_of_independent_layers(make) -> None:
 def test_inputs_that_are_equal_stay_equal(make) -> None:
     """Dependent columns have no innovations of their own; 1e-12 is where that is decided."""
     for method in ("cholesky", "basis", "markov"):
-        rows = make(
-            network(Markov(0.7)), "kernel", WIDTH, K0=np.ones((2, 2)), method=method
-        ).rows(0, 40)["kernel"]
+        rows = make(network(Markov(0.7)), "kernel", WIDTH, K0=np.ones((2, 2)), method=method).rows(
+            0, 40
+        )["kernel"]
         np.testing.assert_allclose(rows[..., 0, 1], rows[..., 0, 0], rtol=1e-5)
         np.testing.assert_allclose(rows[..., 1, 1], rows[..., 0, 0], rtol=1e-5)
 

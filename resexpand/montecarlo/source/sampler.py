@@ -22,7 +22,6 @@ functions of these (`resexpand.montecarlo.observables.registry`).
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Mapping
 
@@ -35,6 +34,7 @@ from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
 from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.attention import attends, buffers_of
 from resexpand.montecarlo.source.blocks import Blocks
+from resexpand.montecarlo.source.correlated import memories_of, with_mixing
 from resexpand.montecarlo.source.division import SamplerText
 from resexpand.montecarlo.source.imports import imports_of
 from resexpand.montecarlo.source.single_column import is_single, single_text
@@ -228,41 +228,23 @@ def sampler_text(
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
     backward = layout.of_kind(Gradients) is not None
-    memories = _memories(blocks, backward) if law is CORRELATED else {}
+    memories = memories_of(blocks, backward) if law is CORRELATED else {}
     driver = blocks.with_rows("".join([*beside_driver, _driver(blocks, layout, fused, memories)]))
     if memories:
-        driver = _with_mixing(driver)
+        driver = with_mixing(driver)
     return SamplerText(title, (text, *sampler), maps, driver)
-
-
-def _with_mixing(driver: str) -> str:
-    """Let every linear operation know the covariance between layers, and what it met before."""
-    driver = driver.replace("twin_roots, memory,", "twin_roots, mixing, memory,")
-    driver = driver.replace("laws, twin_roots):", "laws, twin_roots, mixing):")
-    return re.sub(
-        r"np\.int64\((\d+)\), (scratch|back)\)", r"np.int64(\1), \2, mixing, met_\1)", driver
-    )
-
-
-def _memories(blocks: Blocks, backward: bool) -> dict[str, str]:
-    """Return what the linear operations of correlated layers remember of a network."""
-    shape = (
-        "memory_shape(depth + 1, carried, "
-        f"{'inputs' if backward else 'np.int64(0)'}, width, length, mixing.shape[1])"
-    )
-    return {f"met_{step.position}": shape for step in blocks.steps if step.contracts}
 
 
 def _driver(blocks: Blocks, layout: Layout, fused: bool, memories: Mapping[str, str]) -> str:
     """Return the text of `draw_networks`."""
     # The activation that opens the branch also stands behind the last block, before the read-out;
     # if the branch is read once more there, `repeat` does so for the read-out.
-    maps, behind = _maps(layout, blocks.head)
+    maps, behind = through_maps(layout, blocks.head)
     before, inside = maps, ""
     repeat = f"        if blocks > depth:\n{maps}" if maps else ""
     openings = [""] * len(blocks.shapes)
     if blocks.has_own_head:
-        openings = [_maps(layout, opening_of(steps))[0] for steps in blocks.shapes]
+        openings = [through_maps(layout, opening_of(steps))[0] for steps in blocks.shapes]
         repeat = textwrap.indent(textwrap.dedent(maps), " " * 8)
         before, inside = blocks.selection(), textwrap.indent(maps, " " * 4)
     head = f"{before}{HEAD.format(maps=inside, behind=behind)}"
@@ -320,7 +302,7 @@ def _is_fused(step: Step) -> bool:
     return step.contracts and not is_wide(step)
 
 
-def _maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
+def through_maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
     """Return the lines that take the stream through some maps, and where they leave it."""
     lines, source = "", "h"
     for step in steps:
@@ -354,7 +336,7 @@ def _shrink(layout: Layout) -> str:
 def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool) -> str:
     """Return the lines of one block behind its opening, up to the addition to the stream."""
     opening = opening_of(steps)
-    source = _maps(layout, opening)[1]
+    source = through_maps(layout, opening)[1]
     lines, shrink = [], _shrink(layout)
     for step in steps[len(opening) :]:
         j, target = step.position, _other(source)
