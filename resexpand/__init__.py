@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from resexpand.numbers.mask_correlation import mask_correlation
     from resexpand.numbers.pooled_dropout import pooled_dropout
     from resexpand.numbers.predict import predict
+    from resexpand.numbers.scales import compare_scales
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
     from resexpand.theory.depth_limit import depth_limit
@@ -90,6 +91,7 @@ _HOMES = {
     "class_codes": "resexpand.numbers.class_codes",
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
+    "compare_scales": "resexpand.numbers.scales",
     "compile_routine": "resexpand.codegen.routine",
     "depth_limit": "resexpand.theory.depth_limit",
     "doctor": "resexpand.workflows.doctor.examine",
@@ -156,6 +158,7 @@ __all__ = [
     "class_codes",
     "coin_average",
     "compare",
+    "compare_scales",
     "compile_routine",
     "depth_limit",
     "doctor",

@@ -16,6 +16,7 @@ from resexpand.measure.block_profile import BlockProfile
 from resexpand.montecarlo.observables.profiles import FAMILIES
 from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
 from resexpand.network.quantities import quantity_of
+from resexpand.numbers.scales.comparison import ScaleComparison
 
 STATISTICS = ("mean", "stderr", "variance")
 WITHOUT_LAYERS = ("output", "output_squared")
@@ -207,10 +208,18 @@ def agreement_dims(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     return (*("layer",)[: len(shape)], *inner_dims(name, max(0, len(shape) - 1)))
 
 
+def _of_scales(found: ScaleComparison) -> Read:
+    dims = ("candidate", "depth")
+    variables: dict[str, Variable] = {name: (dims, a, 0, {}) for name, a in found.items()}
+    about = {"recommendation": found.recommendation, "network": found.network}
+    return variables, {"candidate": list(found.names), "depth": list(found.depths)}, about
+
+
 _READERS: Mapping[type, Callable[[Any], Read]] = {
     Values: _of_values,
     Estimate: _of_estimate,
     Estimates: _of_estimates,
     Agreement: _of_agreement,
     BlockProfile: _of_profile,
+    ScaleComparison: _of_scales,
 }

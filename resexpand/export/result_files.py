@@ -30,6 +30,7 @@ from resexpand.measure.block_profile import BlockCounts, BlockProfile
 from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
 from resexpand.montecarlo.statistics.histogram import Counts, Histogram
 from resexpand.montecarlo.statistics.moments import Moments
+from resexpand.numbers.scales.comparison import ScaleComparison
 from resexpand.references import REFERENCES, Citation
 
 SUMS = ("finite", "exponent", "mean", "m2", "m3", "m4")
@@ -38,7 +39,7 @@ MOST_AXES = 3
 ABOUT = "resexpand"
 """Key of the JSON text in an NPZ."""
 
-Result = Values | Estimates | Agreement | BlockProfile
+Result = Values | Estimates | Agreement | BlockProfile | ScaleComparison
 Arrays = dict[str, Any]
 
 
@@ -249,17 +250,36 @@ def _profile(about: dict[str, Any], arrays: Arrays) -> BlockProfile:
     return BlockProfile(names, kinds, tuple(blocks), about["width"], prediction, settings, notes)
 
 
+def _scales_parts(found: ScaleComparison) -> tuple[dict[str, Any], Arrays]:
+    about = {field.name: getattr(found, field.name) for field in fields(found)}
+    about["sources"] = [s and (s.reference.key, s.locator) for s in found.sources]
+    names = list(about.pop("arrays"))
+    return about | {"arrays": names}, {f"value_{k}": found[name] for k, name in enumerate(names)}
+
+
+def _scales(about: dict[str, Any], arrays: Arrays) -> ScaleComparison:
+    given: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in about.items()
+    }
+    given["arrays"] = {name: arrays[f"value_{k}"] for k, name in enumerate(given["arrays"])}
+    given["sources"] = tuple(s and Citation(REFERENCES[s[0]], s[1]) for s in given["sources"])
+    del given["kind"]
+    return ScaleComparison(**given)
+
+
 _WRITTEN: Mapping[type, Callable[[Any], tuple[dict[str, Any], Arrays]]] = {
     Values: _values_parts,
     Estimates: _estimates_parts,
     Agreement: _agreement_parts,
     BlockProfile: _profile_parts,
+    ScaleComparison: _scales_parts,
 }
 _REBUILT: Mapping[str, Callable[[dict[str, Any], Arrays], Result]] = {
     "Values": _values,
     "Estimates": _estimates,
     "Agreement": _agreement,
     "BlockProfile": _profile,
+    "ScaleComparison": _scales,
 }
 
 
@@ -272,7 +292,7 @@ def _csv(result: Result) -> bytes:
     if isinstance(result, Estimates):
         rows.writerow(HEADER)
         rows.writerows(_estimate_rows(result))
-    elif isinstance(result, Agreement):
+    elif isinstance(result, Agreement | ScaleComparison):
         table = [row._asdict() for row in result.rows]
         rows.writerow(table[0])
         rows.writerows(
