@@ -32,6 +32,7 @@ from typing import ClassVar, Literal, get_args
 
 from resexpand.errors import HyperparameterError
 from resexpand.expressions.shown import Card, Shown
+from resexpand.network.requirements import require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.one_loop import OneLoop, one_loop
@@ -145,6 +146,7 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
             "it is unknown",
             f"use one of {get_args(FiniteKind)}",
         )
+    require_sums(net, "the response at finite width")
     theory = one_loop(net)
     citations = (*theory.citations, Citation(REFERENCES["fischer2023"]))
     return FiniteResponse(net, kind, theory, citations=tuple(dict.fromkeys(citations)))

@@ -68,6 +68,7 @@ NAMES = {
     "loops.function_space": TRANSPOSE,
     "loops.dense": "dense_transpose, transpose_workspace",
     "loops.correlated": "dense_transpose, transpose_workspace",
+    "loops.correlated_basis": TRANSPOSE,
     "weights.haar_columns": TRANSPOSE,
     "weights.haar_householder": TRANSPOSE,
 }

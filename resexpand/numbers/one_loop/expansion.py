@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.numbers.one_loop.chain import derivatives
+from resexpand.numbers.one_loop.feedback import feedback
 from resexpand.numbers.one_loop.propagation import Covariances, Responses, covariances
 from resexpand.numbers.one_loop.sources import Sources, sources
 from resexpand.numbers.one_loop.tables import Tables, entry_pairs
@@ -67,7 +68,8 @@ def expansion(
     """
     found = sources(tables)
     direct, second = _derivatives(tables)
-    responses = Responses.of(direct, tables.scales)
+    felt, curved = feedback(tables) if tables.is_normalised else (None, None)
+    responses = Responses.of(direct, tables.scales, felt)
     spread = covariances(responses, found.covariance)
     named = _grams(tables, tables.last if places is None else places)
     arrays = _spreads(tables, direct, responses, spread, named)
@@ -83,7 +85,14 @@ def expansion(
         # Cov(K, K') of a Gaussian mixture is a third of the fourth cumulant that it makes.
         shares["C_mean_weights"] = _bent(second, cumulants_read(tables, fourth) / 3)
         arrays["weights_cov"] = fourth[tables.last[-1]][:, -1:, :, None]
-    changes, kernels = responses.apply(np.stack(list(shares.values()), axis=-1))
+    stacked = np.stack(list(shares.values()), axis=-1)
+    added = None
+    if curved is not None:
+        # It is a tadpole, the first of the shares.
+        own = spread.local[..., tables.entries :, tables.entries :]
+        added = np.zeros((*curved.shape[:3], stacked.shape[-1]))
+        added[..., 0] = _bent(curved, own)
+    changes, kernels = responses.apply(stacked, added)
     last = changes[:, np.arange(changes.shape[1])[:, None], named]
     shifts = {"K_mean": kernels.sum(axis=-1), "C_mean": last.sum(axis=-1)}
     shifts |= {name: last[..., k] for k, name in enumerate(shares)}
