@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.models.profiling import profile
     from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from resexpand.numbers.mask_correlation import mask_correlation
     from resexpand.numbers.pooled_dropout import pooled_dropout
     from resexpand.numbers.predict import predict
+    from resexpand.numbers.scales import compare_scales
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
     from resexpand.theory.depth_limit import depth_limit
@@ -89,6 +91,7 @@ _HOMES = {
     "class_codes": "resexpand.numbers.class_codes",
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
+    "compare_scales": "resexpand.numbers.scales",
     "compile_routine": "resexpand.codegen.routine",
     "depth_limit": "resexpand.theory.depth_limit",
     "doctor": "resexpand.workflows.doctor.examine",
@@ -113,6 +116,7 @@ _HOMES = {
     "post_ln": "resexpand.network.ready_made",
     "pre_ln": "resexpand.network.ready_made",
     "predict": "resexpand.numbers.predict",
+    "profile": "resexpand.models.profiling",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "pooled_dropout": "resexpand.numbers.pooled_dropout",
@@ -154,6 +158,7 @@ __all__ = [
     "class_codes",
     "coin_average",
     "compare",
+    "compare_scales",
     "compile_routine",
     "depth_limit",
     "doctor",
@@ -179,6 +184,7 @@ __all__ = [
     "post_ln",
     "pre_ln",
     "predict",
+    "profile",
     "quantile_law",
     "rank_positions",
     "remainder_bound",
