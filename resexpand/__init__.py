@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from resexpand.measure.layer_weights import measure_layers
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.models.profiling import profile
     from resexpand.montecarlo.depth_paths import depth_paths
     from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
@@ -123,6 +124,7 @@ _HOMES = {
     "post_ln": "resexpand.network.ready_made",
     "pre_ln": "resexpand.network.ready_made",
     "predict": "resexpand.numbers.predict",
+    "profile": "resexpand.models.profiling",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "pooled_dropout": "resexpand.numbers.pooled_dropout",
@@ -194,6 +196,7 @@ __all__ = [
     "post_ln",
     "pre_ln",
     "predict",
+    "profile",
     "quantile_law",
     "rank_positions",
     "remainder_bound",

@@ -157,9 +157,10 @@ def _regime(exponent: float, error: float) -> str:
 def _scales(net: ResNet, depths: tuple[int, ...], given: dict[str, Any]) -> list[float]:
     found = []
     for depth in depths:
-        whole = net.altered(depth=sp.Integer(depth), scale=net.scale.subs(net.depth, depth))
+        scale = sp.sympify(net.scale, strict=True).subs(net.depth, depth)
+        whole = net.altered(depth=sp.Integer(depth), scale=scale)
         values = read_values(whole, given, whole.free_symbols)
-        found.append(float(value_of(whole.scale, values)))
+        found.append(float(value_of(scale, values)))
     return found
 
 
