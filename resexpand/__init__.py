@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.models.description import from_torch
     from resexpand.models.profiling import profile
     from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
@@ -98,6 +99,7 @@ _HOMES = {
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
     "finite_response": "resexpand.theory.finite_response",
+    "from_torch": "resexpand.models.description",
     "gated_path_sum": "resexpand.theory.gated_paths",
     "gradient_moments": "resexpand.theory.gradients",
     "growth": "resexpand.theory.growth",
@@ -165,6 +167,7 @@ __all__ = [
     "evaluate",
     "exact_moments",
     "finite_response",
+    "from_torch",
     "gated_path_sum",
     "gradient_moments",
     "growth",
