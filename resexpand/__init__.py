@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from resexpand.measure.layer_weights import measure_layers
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.models.description import from_torch
     from resexpand.models.profiling import profile
     from resexpand.montecarlo.depth_paths import depth_paths
     from resexpand.montecarlo.observables.observable import Observable
@@ -105,6 +106,7 @@ _HOMES = {
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
     "finite_response": "resexpand.theory.finite_response",
+    "from_torch": "resexpand.models.description",
     "gated_path_sum": "resexpand.theory.gated_paths",
     "gradient_moments": "resexpand.theory.gradients",
     "growth": "resexpand.theory.growth",
@@ -176,6 +178,7 @@ __all__ = [
     "evaluate",
     "exact_moments",
     "finite_response",
+    "from_torch",
     "gated_path_sum",
     "gradient_moments",
     "growth",
