@@ -34,7 +34,7 @@ def loaded(path: Path) -> ModuleType:
 
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
-        *("desmith_2020", "dherin_2025", "digits", "finite_response", "finite_width"),
+        *("desmith_2020", "dherin_2025", "digits", "finite_response", "finite_width", "first_step"),
         "fischer_2023",
         "interval_coverage",
         "kim_2023",

@@ -157,7 +157,7 @@ def _width_of(theory: Theory) -> float:
 def own_neglect(theory: Theory, key: str, run: Mapping[str, Sampled]) -> Array:
     """Bound what a theory of a given width neglects, in the shape and units of a key."""
     quantity = QUANTITIES[key]
-    name = quantity.observables[0]
+    name = next(name for name in quantity.observables if name in run)
     value = np.asarray(theory[key], dtype=float)
     if quantity.width == "exact":
         return np.zeros(value.shape)

@@ -92,7 +92,8 @@ def sample(
         of `resexpand.montecarlo.observables.growth`: ``tangent distance distance_squared
         residual_ratio residual_share log_kernel log_growth log_tangent``; propagated back, of
         `resexpand.montecarlo.observables.gradients`: ``gradient gradient_overlap log_gradient
-        directional_derivative ntk ntk_layers``; with a parameter, as text or made by the function
+        directional_derivative ntk ntk_layers``, and from one more column instead ``ntk_moments
+        gradient_moments(l)``; with a parameter, as text or made by the function
         of that name in `resexpand.montecarlo.observables.profiles`: ``order_profile(k)
         order_remainder(k) path_profile(k) path_remainder(k)``; or an
         `resexpand.montecarlo.observables.observable.Observable` of your own. The parameter is no

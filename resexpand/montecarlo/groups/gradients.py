@@ -166,6 +166,11 @@ class Gradients(ColumnGroup):
     overlapped: bool = False
 
     @property
+    def keeps_units(self) -> bool:
+        """Whether the stream must stay in the units of layer 0: it must."""
+        return True
+
+    @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """Records by layer."""
         square = (self.count, self.count)

@@ -93,7 +93,7 @@ def draw_networks(
         for layer in range(1, depth + 2):
             stream, h, x, y = opaque(stream), opaque(h), opaque(x), opaque(y)
             scratch = opaque(scratch)
-            if states.size:
+{entering}            if states.size:
                 gram(stream, width, states[n, layer - 1])
 {readings}{head}            if layer > blocks:
                 break
@@ -280,6 +280,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool, memories: Mapping[str, 
             for k, name in enumerate(names)
             if k
         ),
+        entering="".join(group.entering() for group in layout.groups),
         readings="".join(readings),
         head=head,
         behind=behind,
@@ -345,10 +346,12 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
             lines += [gathering(step, source)] if is_wide(step) else []
             lines += _before_linear(layout, source, act, step, steps)
             if fused and _is_fused(step) and step is steps[-1]:
-                return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
+                lines.append(LINEAR_CLOSING.format(source=source, j=j, shrink=shrink))
+                return "\n".join([*lines, *layout.behind_linear(j, source, "stream", "scale")])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = step.number - 1
             lines.append(template.format(source=act, target=target, j=j, k=k, shrink=shrink))
+            lines += layout.behind_linear(j, source, target, "1.0")
         else:
             lines.append(_activation(layout.groups, step, source, target))
         source = target
