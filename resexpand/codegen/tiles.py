@@ -18,6 +18,9 @@ from resexpand.codegen.library_cache import LibraryCache
 from resexpand.codegen.outlined import outlined
 from resexpand.codegen.store import foundation
 
+PAGE = 8
+"""Layers collected before they are written: eight doubles are a cache line."""
+
 # The folder of a library is named after the foundation, which holds this file.
 _LIBRARY = LibraryCache(lambda: "tiles")
 
@@ -63,6 +66,8 @@ def store_layer(out: Any, row: Any, low: int, count: int, layer: int) -> None:
 @_kept
 def store_page(out: Any, page: Any, low: int, count: int, start: int, layers: int) -> None:
     """Write the layers that a page has collected, point by point."""
+    # Neither is negative. Where the compiler knows, no index is checked for counting from the end.
+    low, start = max(low, 0), max(start, 0)
     for i in range(count):
         row = out[low + i]
         for s in range(layers):
