@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,7 @@ from heavier import left_to_slow
 from resexpand.export.record import read_record
 
 FOLDER = Path(__file__).parent.parent / "numerics"
+OF_PYTORCH = {"dotzel_2024"}
 TOO_SMALL = {"finite_width": ["scores"]}
 CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "run_script" in path.read_text("utf-8"))
 
@@ -34,7 +36,8 @@ def loaded(path: Path) -> ModuleType:
 
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
-        *("desmith_2020", "dherin_2025", "digits", "finite_response", "finite_width", "first_step"),
+        *("desmith_2020", "dherin_2025", "digits", "dotzel_2024"),
+        *("finite_response", "finite_width", "first_step"),
         "fischer_2023",
         "interval_coverage",
         "kim_2023",
@@ -44,12 +47,14 @@ def test_scripts_were_found() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    left_to_slow(CLAIMS, lambda path: path.stem == "verdict_level"),
+    left_to_slow(CLAIMS, lambda path: path.stem in {"verdict_level", "dotzel_2024"}),
     ids=lambda path: path.stem,
 )
 def test_claims_agree_at_smoke_scale(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if path.stem in OF_PYTORCH and find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed")
     code = loaded(path).main(["--scale", "smoke", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     blind = TOO_SMALL.get(path.stem, [])
