@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
     from resexpand.theory.tangent_kernel import tangent_kernel
+    from resexpand.workflows.derive import derive
     from resexpand.workflows.doctor.examine import doctor
     from resexpand.workflows.sweep import sweep
 
@@ -91,6 +92,7 @@ _HOMES = {
     "compare": "resexpand.agreement.comparison",
     "compile_routine": "resexpand.codegen.routine",
     "depth_limit": "resexpand.theory.depth_limit",
+    "derive": "resexpand.workflows.derive",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
@@ -156,6 +158,7 @@ __all__ = [
     "compare",
     "compile_routine",
     "depth_limit",
+    "derive",
     "doctor",
     "evaluate",
     "exact_moments",
