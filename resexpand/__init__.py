@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from resexpand.expressions import parse_expression
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.models.coordinates import coordinate_check
+    from resexpand.models.scales import remove_scales, set_scales
     from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
@@ -92,6 +94,7 @@ _HOMES = {
     "compare": "resexpand.agreement.comparison",
     "compare_scales": "resexpand.numbers.scales",
     "compile_routine": "resexpand.codegen.routine",
+    "coordinate_check": "resexpand.models.coordinates",
     "depth_limit": "resexpand.theory.depth_limit",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
@@ -118,10 +121,12 @@ _HOMES = {
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "pooled_dropout": "resexpand.numbers.pooled_dropout",
+    "remove_scales": "resexpand.models.scales",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "set_scales": "resexpand.models.scales",
     "sweep": "resexpand.workflows.sweep",
     "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
@@ -158,6 +163,7 @@ __all__ = [
     "compare",
     "compare_scales",
     "compile_routine",
+    "coordinate_check",
     "depth_limit",
     "doctor",
     "evaluate",
@@ -185,9 +191,11 @@ __all__ = [
     "quantile_law",
     "rank_positions",
     "remainder_bound",
+    "remove_scales",
     "residual_expansion",
     "response",
     "sample",
+    "set_scales",
     "sweep",
     "tangent_kernel",
     "to_latex",
