@@ -39,7 +39,7 @@ def loaded(path: Path) -> ModuleType:
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
         *("desmith_2020", "desmith_2020_training", "dherin_2025", "dherin_2025_training"),
-        *("digits", "finite_response", "finite_width"),
+        *("digits", "finite_response", "finite_width", "first_step"),
         "fischer_2023",
         "interval_coverage",
         *("kim_2023", "kim_2023_training", "marion_2025_training"),

@@ -280,7 +280,7 @@ def _sample(commands: Any) -> None:
     group = _sampling(parser)
     group.add_argument(
         "--method",
-        choices=("auto", "function-space", "dense"),
+        choices=("auto", "function-space", "dense", "cholesky", "basis", "markov"),
         default="auto",
         help="exact in law either way; dense draws every weight, auto only where it must "
         "(default: auto)",

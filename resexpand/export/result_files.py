@@ -26,6 +26,7 @@ from resexpand.codegen.values import Values
 from resexpand.errors import StoreError, UnsupportedError
 from resexpand.export.dataset import STATISTICS, settings_text, to_xarray
 from resexpand.export.files import reason_of, write_atomically
+from resexpand.measure.block_profile import BlockCounts, BlockProfile
 from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
 from resexpand.montecarlo.statistics.histogram import Counts, Histogram
 from resexpand.montecarlo.statistics.moments import Moments
@@ -38,7 +39,7 @@ MOST_AXES = 3
 ABOUT = "resexpand"
 """Key of the JSON text in an NPZ."""
 
-Result = Values | Estimates | Agreement | ScaleComparison
+Result = Values | Estimates | Agreement | BlockProfile | ScaleComparison
 Arrays = dict[str, Any]
 
 
@@ -47,7 +48,7 @@ def save(result: Result | Estimate, path: Path) -> Path:
 
     Parameters
     ----------
-    result : Values, Estimate, Estimates or Agreement
+    result : Values, Estimate, Estimates, Agreement or BlockProfile
         What to write.
     path : Path
         The file; an existing one is replaced when the new one is complete.
@@ -79,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> Result:
 
     Returns
     -------
-    Values, Estimates or Agreement
+    Values, Estimates, Agreement or BlockProfile
         Equal to what was saved, bit by bit, with its health; a verdict is judged anew.
 
     Raises
@@ -224,6 +225,31 @@ def _agreement(about: dict[str, Any], arrays: Arrays) -> Agreement:
     return Agreement(entries, judgement, positions, level, resolve, heading, tuple(about["notes"]))
 
 
+def _profile_parts(profile: BlockProfile) -> tuple[dict[str, Any], Arrays]:
+    keys = ("names", "kinds", "width", "settings", "notes")
+    arrays: Arrays = {} if profile.prediction is None else {"prediction": profile.prediction}
+    for kind in ("bins", "sums"):
+        for name in getattr(profile.blocks[0], kind):
+            arrays[f"{kind}_{name}"] = np.array([getattr(b, kind)[name] for b in profile.blocks])
+    for name in ("energy", "tokens"):
+        arrays[name] = np.array([getattr(block, name) for block in profile.blocks])
+    return {key: getattr(profile, key) for key in keys}, arrays
+
+
+def _profile(about: dict[str, Any], arrays: Arrays) -> BlockProfile:
+    def of(kind: str, row: int) -> dict[str, Any]:
+        marked = f"{kind}_"
+        return {n.removeprefix(marked): a[row] for n, a in arrays.items() if n.startswith(marked)}
+
+    blocks = (
+        BlockCounts(of("bins", k), of("sums", k), arrays["energy"][k], arrays["tokens"][k])
+        for k in range(len(about["names"]))
+    )
+    names, kinds, notes = (tuple(about[name]) for name in ("names", "kinds", "notes"))
+    prediction, settings = arrays.get("prediction"), about["settings"]
+    return BlockProfile(names, kinds, tuple(blocks), about["width"], prediction, settings, notes)
+
+
 def _scales_parts(found: ScaleComparison) -> tuple[dict[str, Any], Arrays]:
     about = {field.name: getattr(found, field.name) for field in fields(found)}
     about["sources"] = [s and (s.reference.key, s.locator) for s in found.sources]
@@ -245,12 +271,14 @@ _WRITTEN: Mapping[type, Callable[[Any], tuple[dict[str, Any], Arrays]]] = {
     Values: _values_parts,
     Estimates: _estimates_parts,
     Agreement: _agreement_parts,
+    BlockProfile: _profile_parts,
     ScaleComparison: _scales_parts,
 }
 _REBUILT: Mapping[str, Callable[[dict[str, Any], Arrays], Result]] = {
     "Values": _values,
     "Estimates": _estimates,
     "Agreement": _agreement,
+    "BlockProfile": _profile,
     "ScaleComparison": _scales,
 }
 
