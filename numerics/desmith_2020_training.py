@@ -63,7 +63,7 @@ class Scale:
     width: int = 24
     batch: int = 50
     rates: tuple[float, ...] = (0.01, 0.03, 0.1)
-    deepest: tuple[float, ...] = (0.03, 0.1)
+    deepest: tuple[float, ...] = (0.001, 0.01)
 
     def plan(self, depth: int) -> Plan:
         """Return how a depth is trained: `VERY_DEEP` networks with fewer rates and steps."""
