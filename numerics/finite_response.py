@@ -35,7 +35,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from scipy import stats
 
 from resexpand import (
     Activation,
@@ -54,7 +53,8 @@ from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.style import colour, house_style
 from resexpand.numbers.one_loop import expansion
 from resexpand.numbers.one_loop.columns import Columns
-from support.claims import Claim, Finding, Row, run_script
+from support.claims import Claim, run_script
+from support.findings import Scores
 
 K0, SMALL = 1.0, 0.1
 OBSERVED = {
@@ -65,7 +65,6 @@ OBSERVED = {
 }
 LAST = {"variance": ("eta", "response"), "gradient": ("gradient", "gradient")}
 LAST |= {"parameters": ("ntk", "ntk"), "tangent": ("tangent", "tangent")}
-LEVEL = 0.0027
 
 
 @dataclass(frozen=True)
@@ -167,48 +166,6 @@ def bounds(values: Any, width: int) -> dict[str, Any]:
         for name in ("chi_0", "eta_layers", "gradient", "ntk")
         if f"{name}_mean" in values
     }
-
-
-@dataclass(frozen=True)
-class Scores(Finding):
-    """Independent z-scores, judged by the sum of their squares."""
-
-    values: dict[str, float]
-    level: float = LEVEL
-
-    @property
-    def rms(self) -> float:
-        """Root mean square."""
-        return float(np.sqrt(np.mean(np.square(list(self.values.values())))))
-
-    @property
-    def worst(self) -> Row:
-        """The largest score."""
-        label = max(self.values, key=lambda key: abs(self.values[key]))
-        return Row(label, self.values[label])
-
-    @property
-    def verdict(self) -> str:
-        """Whether the sum of squares is one of a chi-squared law."""
-        count = len(self.values)
-        low, high = stats.chi2.ppf([self.level / 2, 1 - self.level / 2], count)
-        return "agrees" if low <= count * self.rms**2 <= high else "disagrees"
-
-    @property
-    def reason(self) -> str:
-        """The root mean square and the largest score."""
-        largest = f"{self.worst.z:+.2f} ({self.worst.label})"
-        return f"rms of {len(self.values)} scores {self.rms:.3f}, largest {largest}"
-
-    @property
-    def resolution(self) -> float:
-        """Deviation of the root mean square that would be seen."""
-        return float(3 / np.sqrt(2 * len(self.values)))
-
-    @property
-    def rows(self) -> dict[str, float]:
-        """Every score."""
-        return self.values
 
 
 def scores_claim(scale: Scale) -> Claim:

@@ -14,6 +14,7 @@ from resexpand.cli.doctor_command import add_doctor
 from resexpand.cli.formula_options import add_expand, add_latex, kind_of_response
 from resexpand.cli.output import remark, write
 from resexpand.cli.runs_options import OBSERVABLES, add_runs, carrying_out
+from resexpand.cli.scales_options import add_scales
 from resexpand.cli.tangent_options import add_predict, add_tangent_kernel
 
 _NUMBERS = "number, list a,b,c or range first:last:count"
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_predict(commands, _command)
     for add in (*theories, _sample):
         add(commands)
+    add_scales(commands, _command)
     add_runs(commands, _command)
     add_latex(commands, _command)
     add_doctor(commands, _command)
@@ -278,7 +280,7 @@ def _sample(commands: Any) -> None:
     group = _sampling(parser)
     group.add_argument(
         "--method",
-        choices=("auto", "function-space", "dense"),
+        choices=("auto", "function-space", "dense", "cholesky", "basis", "markov"),
         default="auto",
         help="exact in law either way; dense draws every weight, auto only where it must "
         "(default: auto)",
