@@ -22,6 +22,14 @@ TOO_SMALL = {"finite_width": ["scores"]}
 CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "run_script" in path.read_text("utf-8"))
 
 
+def trains(path: Path) -> bool:
+    return path.stem.endswith("_training")
+
+
+def needs_torch(path: Path) -> bool:
+    return trains(path) or path.stem in OF_PYTORCH
+
+
 def loaded(path: Path) -> ModuleType:
     name = f"numerics_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -36,24 +44,26 @@ def loaded(path: Path) -> ModuleType:
 
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
-        *("desmith_2020", "dherin_2025", "digits", "dotzel_2024"),
-        *("finite_response", "finite_width", "first_step"),
+        *("desmith_2020", "desmith_2020_training", "dherin_2025", "dherin_2025_training"),
+        *("digits", "dotzel_2024", "finite_response", "finite_width", "first_step"),
         "fischer_2023",
         "interval_coverage",
-        "kim_2023",
+        *("kim_2023", "kim_2023_training", "marion_2025_training"),
         *("sampler_laws", "verdict_level", "xiong_2020"),
     ]
 
 
 @pytest.mark.parametrize(
     "path",
-    left_to_slow(CLAIMS, lambda path: path.stem in {"verdict_level", "dotzel_2024"}),
+    left_to_slow(
+        CLAIMS, lambda path: path.stem in {"verdict_level", "dotzel_2024"} or trains(path)
+    ),
     ids=lambda path: path.stem,
 )
 def test_claims_agree_at_smoke_scale(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if path.stem in OF_PYTORCH and find_spec("torch") is None:
+    if needs_torch(path) and find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")
     code = loaded(path).main(["--scale", "smoke", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
