@@ -125,12 +125,12 @@ def moves(count: int, cosine: float) -> list[Array]:
     for k in range(MOST + 1):
         images = np.zeros_like(known)
         for j in range(k + 1):
-            n = np.arange(j, count)
+            orders = np.arange(j, count)
             # Of orthonormal polynomials, He_n = sqrt(n!) h_n, and binom(n, j) j! = n!/(n - j)!.
-            falling = np.prod([n - m for m in range(j)], axis=0) * np.ones(n.size)
-            factor = comb(k, j) * cosine ** (n - j) * (-cosine) ** j * sine**k
+            falling = np.prod([orders - m for m in range(j)], axis=0) * np.ones(orders.size)
+            factor = comb(k, j) * cosine ** (orders - j) * (-cosine) ** j * sine**k
             polynomial = hermeval(nodes, [0] * (k - j) + [1])
-            images[n] += (factor * np.sqrt(falling))[:, None] * known[n - j] * polynomial
+            images[orders] += (factor * np.sqrt(falling))[:, None] * known[orders - j] * polynomial
         hermite.append(known @ images.T)
     powers = []
     for k in range(MOST + 1):

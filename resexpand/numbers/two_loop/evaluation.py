@@ -7,7 +7,6 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.activations.activation_law import ActivationLaw, X
@@ -98,7 +97,7 @@ def evaluate_two_loop(
             found[f"{name}_width"] = found[name] + shifts
         found["neglected"] = np.abs(found["C_mean_2"]) / width**2 / found["C"]
     chosen = chosen_names(outputs, list(found), "means to order 1/N^2")
-    problems = ()
+    problems: tuple[str, ...] = ()
     if error > CONVERGED:
         problems = (f"the order 1/N^2 did not converge: its relative error is about {error:.1g}",)
     second = [name for name in chosen if name.endswith("_2")]
@@ -139,7 +138,7 @@ def _scaled(law: ActivationLaw | None, slope: float, x: Array) -> Array:
         return rows * np.array([[slope**2]])
     out = np.empty((4, x.size))
     load(_source(law)).derivatives(np.ascontiguousarray(slope * x), out)
-    return out * slope ** np.arange(4.0)[:, None]
+    return np.asarray(out * slope ** np.arange(4.0)[:, None])
 
 
 @cache
@@ -152,5 +151,5 @@ def _source(law: ActivationLaw) -> str:
         2 * phi[1] ** 2 + 2 * phi[0] * phi[2],
         6 * phi[1] * phi[2] + 2 * phi[0] * phi[3],
     )
-    stable = [stable_exponentials(sp.sympify(each), (X,)) for each in squares]
+    stable = [stable_exponentials(each, (X,)) for each in squares]
     return module_source([scalar_function("derivative", [X], stable), LOOP])
