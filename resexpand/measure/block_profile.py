@@ -237,15 +237,18 @@ class BlockProfile(Kept, Tabled):
         return Card(head, tuple(facts), tuple(f"! {note}" for note in self.notes))
 
     def __str__(self) -> str:
-        heads = ("block", "ratio", "5 %", "95 %", "relative", "cosine", f"< {THRESHOLD}")
-        rows = zip(
-            self.names,
-            *(self.quantile(q) for q in (0.5, 0.05, 0.95)),
-            self.median("relative"),
-            self.median("cosine"),
-            self.share_below(THRESHOLD),
-            strict=True,
-        )
+        columns = {
+            "ratio": self.median(),
+            "5 %": self.quantile(0.05),
+            "95 %": self.quantile(0.95),
+            "predicted": self.prediction,
+            "relative": self.median("relative"),
+            "cosine": self.median("cosine"),
+            f"< {THRESHOLD}": self.share_below(THRESHOLD),
+        }
+        shown = {head: column for head, column in columns.items() if column is not None}
+        heads = ("block", *shown)
+        rows = zip(self.names, *shown.values(), strict=True)
         wide = max(len(heads[0]), *map(len, self.names))
         lines = [f"{heads[0]:{wide}}" + "".join(f"{head:>10}" for head in heads[1:])]
         lines += [f"{row[0]:{wide}}" + "".join(f"{x:10.3g}" for x in row[1:]) for row in rows]

@@ -50,11 +50,17 @@ class Node:
 
 
 class Flow:
-    """The nodes of a forward pass; tensors are not kept alive."""
+    """The nodes of a forward pass; tensors are not kept alive.
+
+    Attributes
+    ----------
+    count : int
+        Number of nodes so far; the bit of the next one.
+    """
 
     def __init__(self) -> None:
         self._nodes: dict[int, tuple[weakref.ref[Any], Node]] = {}
-        self._count = 0
+        self.count = 0
         self._clean_at = KEPT_DEAD
 
     def of(self, tensor: Any) -> Node | None:
@@ -80,8 +86,8 @@ class Flow:
         return self._note(tensor, past, stream.mixed | branch.mixed, stream.stream)
 
     def _note(self, tensor: Any, past: int, mixed: int, same: int) -> Node:
-        node = Node(1 << self._count, past, mixed, same)
-        self._count += 1
+        node = Node(1 << self.count, past, mixed, same)
+        self.count += 1
         self._nodes[id(tensor)] = weakref.ref(tensor), node
         if len(self._nodes) > self._clean_at:
             self._nodes = {k: v for k, v in self._nodes.items() if v[0]() is not None}

@@ -44,6 +44,31 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Event:
+    """A call that computes a part of a branch.
+
+    Attributes
+    ----------
+    name : str
+        Of a function; empty for a module.
+    module : str
+        Path of a module that calls no other; empty for a function.
+    weights : tuple of torch.Tensor
+        Parameters among the arguments of a function.
+    products : bool
+        Whether it multiplies two activations.
+    at : int
+        Number of tensors made before it ended.
+    """
+
+    name: str
+    module: str
+    at: int
+    weights: tuple[Any, ...] = ()
+    products: bool = False
+
+
+@dataclass(frozen=True)
 class Sum:
     """A residual sum ``stream + factor * branch``, before it is computed.
 
@@ -57,6 +82,12 @@ class Sum:
         ``"attention"``, ``"convolution"``, ``"mlp"`` or ``"other"``, by what was called for it.
     writer : str
         Path of the module with weights whose output the branch is, up to its form and a factor.
+    reader : str
+        The same of the stream.
+    events : tuple of Event
+        What was called since the sum before, where that is recorded.
+    is_parallel : bool
+        Whether the branch does not depend on the block before it, where that is recorded.
     """
 
     stream: Any
@@ -64,6 +95,9 @@ class Sum:
     factor: float
     kind: str
     writer: str = ""
+    reader: str = ""
+    events: tuple[Event, ...] = ()
+    is_parallel: bool = False
 
 
 Measured = Callable[[Place, Sum], Callable[[Any], None] | None]
@@ -117,6 +151,7 @@ class Watch:
         self._turns: dict[tuple[str, str], int] = {}
         self._writers: dict[int, str] = {}
         self._kinds: set[str] = set()
+        self._sums: list[int] = []
 
     def entered(self, path: str) -> None:
         """Note that a module begins."""
@@ -151,7 +186,7 @@ class Watch:
             finish = self._measured(self._place(), residual[0])
         result = function(*args, **kwargs)
         if residual is not None:
-            self._flow.extend(result, *residual[1:])
+            self._sums.append(self._flow.extend(result, *residual[1:]).bit)
             if finish is not None:
                 finish(result)
         else:
@@ -231,7 +266,9 @@ class Watch:
 
 
 @contextmanager
-def watching(torch: Any, model: Any, measured: Measured) -> Iterator[Counts]:
+def watching(
+    torch: Any, model: Any, measured: Measured, watch_type: type[Watch] = Watch
+) -> Iterator[Counts]:
     """Watch the forward passes of a model within the context.
 
     Parameters
@@ -243,13 +280,15 @@ def watching(torch: Any, model: Any, measured: Measured) -> Iterator[Counts]:
     measured : callable
         Called with the `Place` and the `Sum` before every residual sum; may return a function that
         takes its result.
+    watch_type : type
+        `Watch`, or one that notes more.
 
     Yields
     ------
     Counts
         What was seen.
     """
-    watch = Watch(torch, model, measured)
+    watch = watch_type(torch, model, measured)
 
     class Mode(torch.overrides.TorchFunctionMode):
         """Hands every function to the watch."""

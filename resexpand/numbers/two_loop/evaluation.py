@@ -134,8 +134,8 @@ def _orders(tables: Tables, number: int, law: ActivationLaw | None, count: int) 
 def _scaled(law: ActivationLaw | None, slope: float, x: Array) -> Array:
     """Return the square of an activation of ``slope x``, and its derivatives by x."""
     if law is None:
-        rows: Array = np.array([x * x, 2 * x, np.full_like(x, 2.0), np.zeros_like(x)])
-        return rows * np.array([[slope**2]])
+        rows = np.array([x * x, 2 * x, np.full_like(x, 2.0), np.zeros_like(x)])
+        return np.asarray(slope**2 * rows)
     out = np.empty((4, x.size))
     load(_source(law)).derivatives(np.ascontiguousarray(slope * x), out)
     return np.asarray(out * slope ** np.arange(4.0)[:, None])
