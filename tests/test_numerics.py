@@ -38,13 +38,14 @@ def test_scripts_were_found() -> None:
         "fischer_2023",
         "interval_coverage",
         "kim_2023",
+        "marion_2025",
         *("sampler_laws", "verdict_level", "xiong_2020"),
     ]
 
 
 @pytest.mark.parametrize(
     "path",
-    left_to_slow(CLAIMS, lambda path: path.stem == "verdict_level"),
+    left_to_slow(CLAIMS, lambda path: path.stem in ("marion_2025", "verdict_level")),
     ids=lambda path: path.stem,
 )
 def test_claims_agree_at_smoke_scale(
