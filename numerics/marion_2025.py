@@ -61,7 +61,7 @@ from resexpand.numbers.depth_limit import solve_depth_limit
 from support.claims import Claim, run_script
 from support.depth_figures import curves, histogram, map_figure
 from support.depth_map import L, depth_map, family
-from support.scores import scores
+from support.ratios import scores
 
 RELU = Activation("relu")
 RES1, RES3 = Branch(RELU, Linear(1, 0)), Branch(Linear(1, 0), RELU, Linear(1, 0))

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from resexpand.measure.layer_weights import measure_layers
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.models.coordinates import coordinate_check
     from resexpand.models.description import from_torch
     from resexpand.models.profiling import profile
+    from resexpand.models.scales import remove_scales, set_scales
     from resexpand.montecarlo.depth_paths import depth_paths
     from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
     from resexpand.theory.tangent_kernel import tangent_kernel
+    from resexpand.workflows.derive import derive
     from resexpand.workflows.doctor.examine import doctor
     from resexpand.workflows.sweep import sweep
 
@@ -99,9 +102,11 @@ _HOMES = {
     "compare_depths": "resexpand.numbers.compare_depths",
     "compare_scales": "resexpand.numbers.scales",
     "compile_routine": "resexpand.codegen.routine",
+    "coordinate_check": "resexpand.models.coordinates",
     "depth_limit": "resexpand.theory.depth_limit",
     "depth_paths": "resexpand.montecarlo.depth_paths",
     "depth_thresholds": "resexpand.theory.depth_thresholds",
+    "derive": "resexpand.workflows.derive",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
@@ -130,10 +135,12 @@ _HOMES = {
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "pooled_dropout": "resexpand.numbers.pooled_dropout",
+    "remove_scales": "resexpand.models.scales",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "set_scales": "resexpand.models.scales",
     "sweep": "resexpand.workflows.sweep",
     "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
@@ -171,9 +178,11 @@ __all__ = [
     "compare_depths",
     "compare_scales",
     "compile_routine",
+    "coordinate_check",
     "depth_limit",
     "depth_paths",
     "depth_thresholds",
+    "derive",
     "doctor",
     "evaluate",
     "exact_moments",
@@ -203,9 +212,11 @@ __all__ = [
     "quantile_law",
     "rank_positions",
     "remainder_bound",
+    "remove_scales",
     "residual_expansion",
     "response",
     "sample",
+    "set_scales",
     "sweep",
     "tangent_kernel",
     "to_latex",

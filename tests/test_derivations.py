@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -91,14 +92,16 @@ def test_script_runs_and_writes_its_golden_latex(script: Path, seed: str, tmp_pa
         ("marion_2025", "T * time * sp.exp(time / 2) / 8", "T * time * sp.exp(time / 2) / 4"),
     ],
 )
-def test_a_wrong_coefficient_stops_the_script(name: str, right: str, wrong: str, tmp_path: Path):
+def test_a_wrong_coefficient_stops_the_script(
+    name: str, right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     text = (ROOT / "derivations" / f"{name}.py").read_text(encoding="utf-8")
     assert text.count(right) == 1
     script = tmp_path / "wrong.py"
     script.write_text(text.replace(right, wrong), encoding="utf-8")
-    done = run(script, tmp_path)
-    assert done.returncode != 0
-    assert "DerivationError: step" in done.stderr
+    monkeypatch.setattr(sys, "argv", [str(script), "--out", str(tmp_path)])
+    with pytest.raises(DerivationError, match=r"^step"):
+        runpy.run_path(str(script), run_name="__main__")
     assert not list(tmp_path.glob("*.tex"))
 
 

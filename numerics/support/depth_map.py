@@ -25,7 +25,7 @@ def family(branch: Branch, generator: str = "exact") -> ResNet:
 
 def distances(net: ResNet, depth: int, betas: Sequence[float], H: float) -> dict[str, list[float]]:
     """Return ``log10 |h_L - h_0| / |h_0|`` and that of gradients, at infinite width."""
-    given = {"depth": depth, "beta": np.asarray(betas), "H": H, "K0": 1.0}
+    given: dict[str, Any] = {"depth": depth, "beta": np.asarray(betas), "H": H, "K0": 1.0}
     with np.errstate(all="ignore"):
         forward = evaluate(kernel(net), outputs="K", **given)["K"][:, -1]
         back = evaluate(gradient_moments(net), outputs="gradient", **given)["gradient"][:, 0]

@@ -67,7 +67,8 @@ class LanguageModel:
             if len(ids) >= windows * length:
                 break
         rows = torch.tensor(ids[: windows * length]).reshape(-1, 1, length)
-        return cls(model.eval(), list(rows))
+        model.train(False)
+        return cls(model, list(rows))
 
     @property
     def layers(self) -> list[Any]:

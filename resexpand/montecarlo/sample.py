@@ -46,8 +46,9 @@ from resexpand.montecarlo.weights.law import (
     chosen_method,
 )
 from resexpand.montecarlo.weights.quantile import weight_law
-from resexpand.network.batch_norm import is_running, require_batch
+from resexpand.network.batch_norm import is_running, require_batch, training_inputs
 from resexpand.network.numbers import whole_number
+from resexpand.network.operation import Operation
 from resexpand.network.positions import inputs_of
 from resexpand.network.requirements import require_plain
 from resexpand.network.resnet import ResNet
@@ -195,6 +196,7 @@ def sample(
     law = weight_law(weights)
     target, said = _chosen_target(target if net.layers is None else on_host(net.layers, target))
     layout = needed_columns(chosen, len(kernel), control_of=net.branch if control else None)
+    _check_columns(net, layout)
     width = whole_number(width, "width", layout.weighted, LARGEST_COUNT, _columns(layout))
     if control and net.layers is not None:
         require_plain(net, asked=f"control={control!r}")
@@ -253,11 +255,36 @@ def _check_batches(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64
                 continue
             require_batch(op, numbers.laws[k * rows + j], kernel)
             if is_running(op):
-                raise UnsupportedError(
-                    f"sampling {op!r}",
-                    "its statistics are averages of many training batches",
-                    'use mode="train", or kernel(net, inputs="batch") for running statistics',
-                )
+                _check_running(net, op, len(kernel))
+
+
+def _check_running(net: ResNet, op: Operation, count: int) -> None:
+    """Refuse running statistics without inputs that they are for, and with masks."""
+    if training_inputs(op, count) == count:
+        raise UnsupportedError(
+            f"sampling {op!r} with {count} inputs",
+            "its statistics are averages over training batches, and no input is left to meet them",
+            'give ghost= and K0 of m*ghost + t inputs, 0 < t < ghost; or use mode="train"',
+        )
+    for step in (*(step for branch in net.kinds for step in branch.steps), *net.head):
+        if not step.contracts and step.op.random:
+            raise UnsupportedError(
+                f"sampling {op!r} beside {step.op!r}",
+                "inputs of an evaluation meet no noise, and those of training do",
+                "leave one out; kernel(net, inputs='batch') takes both for many batches",
+            )
+
+
+def _check_columns(net: ResNet, layout: Layout) -> None:
+    """Refuse derivatives of inputs that meet the statistics of others."""
+    ops = (op for branch in net.kinds for op in branch.ops)
+    running = next((op for op in ops if is_running(op)), None)
+    if running is not None and len(layout.groups) > 1:
+        raise UnsupportedError(
+            f"derivatives of a network with {running!r}",
+            "statistics of training batches are constants of an evaluation, and change in training",
+            'ask for kernels and outputs, or use mode="train"',
+        )
 
 
 def _drawn(

@@ -1,8 +1,10 @@
-"""A finding of measured numbers against derived ones, each in standard errors."""
+"""Measured numbers against derived ones, at infinite width."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +15,8 @@ BOUND = 4.0
 
 
 @dataclass(frozen=True)
-class Scores(Finding):
-    """Theory, measured means and their errors, by label."""
+class Ratios(Finding):
+    """Measured numbers against derived ones, in standard errors."""
 
     theory: dict[str, float]
     mean: dict[str, float]
@@ -44,14 +46,25 @@ class Scores(Finding):
     def reason(self) -> str:
         """The worst case and the root mean square."""
         rms = np.sqrt(np.mean(np.square(list(self.rows.values()))))
-        worst = self.worst
-        return (
-            f"{len(self.rows)} numbers, worst z = {worst.z:.2f} ({worst.label}: "
-            f"{self.mean[worst.label]:.5g}, theory {self.theory[worst.label]:.5g}), rms {rms:.2f}"
-        )
+        return f"worst z = {self.worst.z:.2f} ({self.worst.label}), rms {rms:.2f}"
 
 
-def scores(theory: dict[str, float], found: dict[str, tuple[float, float]]) -> Scores:
-    """Return the numbers of a claim side by side, given means and errors."""
+def extrapolated(widths: Sequence[int], means: Any, errors: Any) -> tuple[Any, Any]:
+    """Return means at infinite width, linear in the inverse width, and their standard errors.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Two or more.
+    means, errors : array_like, shape (widths, ...)
+        Of independent samples.
+    """
+    # Weights of the intercept of a least squares line, the same for all numbers.
+    line = np.linalg.pinv(np.vander(1 / np.array(widths), 2))[1]
+    return line @ np.array(means), np.sqrt(line**2 @ np.array(errors) ** 2)
+
+
+def scores(theory: dict[str, float], found: dict[str, tuple[float, float]]) -> Ratios:
+    """Return the numbers of a claim side by side, given means and errors by label."""
     means, errors = ({k: float(found[k][i]) for k in theory} for i in (0, 1))
-    return Scores({k: float(v) for k, v in theory.items()}, means, errors)
+    return Ratios({k: float(v) for k, v in theory.items()}, means, errors)
