@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,7 +48,8 @@ from resexpand.conventions import DEPTH, RHO
 from resexpand.export.figures import panels
 from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.style import colour, house_style
-from support.claims import Claim, Finding, Row, run_script
+from support.claims import Claim, run_script
+from support.findings import Bounded
 
 NOISE = 0.01
 """Variance of noise on the targets, and ridge of the tangent kernel."""
@@ -83,41 +83,6 @@ SETTINGS = {
     "smoke": Scale(150, 300, (4, 8, 16), (0.5, 1.0, 2.0, 4.0), (32, 64), 500, 0.3),
     "full": Scale(),
 }
-
-
-@dataclass(frozen=True)
-class Bounded(Finding):
-    """Numbers against what they should be, in units of an allowed distance."""
-
-    found: Mapping[str, float]
-    right: float
-    allowed: float
-
-    @property
-    def rows(self) -> dict[str, float]:
-        """Every distance."""
-        return {name: (value - self.right) / self.allowed for name, value in self.found.items()}
-
-    @property
-    def worst(self) -> Row:
-        """The largest distance."""
-        return Row(*max(self.rows.items(), key=lambda row: abs(row[1])))
-
-    @property
-    def verdict(self) -> str:
-        """Whether all distances are allowed."""
-        return "agrees" if abs(self.worst.z) <= 1 else "disagrees"
-
-    @property
-    def resolution(self) -> float:
-        """Distance that is allowed."""
-        return self.allowed
-
-    @property
-    def reason(self) -> str:
-        """The worst case."""
-        name, _ = self.worst
-        return f"{name}: {self.found[name]:.3g}, should be {self.right:g} up to {self.allowed:g}"
 
 
 @dataclass(frozen=True)

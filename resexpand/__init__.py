@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from resexpand.export.latex.to_latex import to_latex
     from resexpand.export.result_files import load
     from resexpand.expressions import parse_expression
+    from resexpand.measure.layer_weights import measure_layers
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.models.coordinates import coordinate_check
+    from resexpand.models.description import from_torch
+    from resexpand.models.profiling import profile
+    from resexpand.models.scales import remove_scales, set_scales
+    from resexpand.montecarlo.depth_paths import depth_paths
     from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
     from resexpand.montecarlo.weights.quantile import quantile_law
@@ -36,14 +42,17 @@ if TYPE_CHECKING:
     from resexpand.network.stochastic_depth import DropPath, StochasticDepth
     from resexpand.numbers.class_codes import class_codes
     from resexpand.numbers.coin_average import coin_average
+    from resexpand.numbers.compare_depths import compare_depths
     from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
     from resexpand.numbers.pooled_dropout import pooled_dropout
     from resexpand.numbers.predict import predict
+    from resexpand.numbers.scales import compare_scales
     from resexpand.numbers.variance_shift import variance_shift
     from resexpand.references import cite
     from resexpand.theory.depth_limit import depth_limit
+    from resexpand.theory.depth_thresholds import depth_thresholds
     from resexpand.theory.exact_moments import exact_moments
     from resexpand.theory.expansion import residual_expansion
     from resexpand.theory.finite_response import finite_response
@@ -58,6 +67,8 @@ if TYPE_CHECKING:
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
     from resexpand.theory.tangent_kernel import tangent_kernel
+    from resexpand.theory.two_loop import two_loop
+    from resexpand.workflows.derive import derive
     from resexpand.workflows.doctor.examine import doctor
     from resexpand.workflows.sweep import sweep
 
@@ -89,12 +100,19 @@ _HOMES = {
     "class_codes": "resexpand.numbers.class_codes",
     "coin_average": "resexpand.numbers.coin_average",
     "compare": "resexpand.agreement.comparison",
+    "compare_depths": "resexpand.numbers.compare_depths",
+    "compare_scales": "resexpand.numbers.scales",
     "compile_routine": "resexpand.codegen.routine",
+    "coordinate_check": "resexpand.models.coordinates",
     "depth_limit": "resexpand.theory.depth_limit",
+    "depth_paths": "resexpand.montecarlo.depth_paths",
+    "depth_thresholds": "resexpand.theory.depth_thresholds",
+    "derive": "resexpand.workflows.derive",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
     "finite_response": "resexpand.theory.finite_response",
+    "from_torch": "resexpand.models.description",
     "gated_path_sum": "resexpand.theory.gated_paths",
     "gradient_moments": "resexpand.theory.gradients",
     "growth": "resexpand.theory.growth",
@@ -103,6 +121,7 @@ _HOMES = {
     "load": "resexpand.export.result_files",
     "majorant_of": "resexpand.theory.remainder",
     "mask_correlation": "resexpand.numbers.mask_correlation",
+    "measure_layers": "resexpand.measure.layer_weights",
     "measure_orders": "resexpand.measure.orders",
     "measure_paths": "resexpand.measure.paths",
     "mlp": "resexpand.network.ready_made",
@@ -113,16 +132,20 @@ _HOMES = {
     "post_ln": "resexpand.network.ready_made",
     "pre_ln": "resexpand.network.ready_made",
     "predict": "resexpand.numbers.predict",
+    "profile": "resexpand.models.profiling",
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "pooled_dropout": "resexpand.numbers.pooled_dropout",
+    "remove_scales": "resexpand.models.scales",
     "remainder_bound": "resexpand.theory.remainder",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "set_scales": "resexpand.models.scales",
     "sweep": "resexpand.workflows.sweep",
     "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
+    "two_loop": "resexpand.theory.two_loop",
     "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
 }
@@ -154,12 +177,19 @@ __all__ = [
     "class_codes",
     "coin_average",
     "compare",
+    "compare_depths",
+    "compare_scales",
     "compile_routine",
+    "coordinate_check",
     "depth_limit",
+    "depth_paths",
+    "depth_thresholds",
+    "derive",
     "doctor",
     "evaluate",
     "exact_moments",
     "finite_response",
+    "from_torch",
     "gated_path_sum",
     "gradient_moments",
     "growth",
@@ -168,6 +198,7 @@ __all__ = [
     "load",
     "majorant_of",
     "mask_correlation",
+    "measure_layers",
     "measure_orders",
     "measure_paths",
     "mlp",
@@ -179,15 +210,19 @@ __all__ = [
     "post_ln",
     "pre_ln",
     "predict",
+    "profile",
     "quantile_law",
     "rank_positions",
     "remainder_bound",
+    "remove_scales",
     "residual_expansion",
     "response",
     "sample",
+    "set_scales",
     "sweep",
     "tangent_kernel",
     "to_latex",
+    "two_loop",
     "variance_shift",
     "weight_scaling",
 ]

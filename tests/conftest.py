@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from typing import Any
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, settings
 from skip_policy import unlisted_skips
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Derivations and compiled routines stay in caches until the end. At the default thresholds the
+# collector looks through all of them so often that it takes a seventh of the run.
+gc.set_threshold(100_000, 20, 20)
 
 # No deadline: the machines are shared, and no test asserts a time.
 settings.register_profile(

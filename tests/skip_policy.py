@@ -13,6 +13,7 @@ ALLOWED_SKIPS: dict[str, int] = {
     r"pdflatex is not installed": 20,
     r"python-flint is not installed": 10,
     r"PyTorch is not installed": 200,
+    r"transformers is not installed": 10,
     r"dask and distributed are not installed": 2,
     r"mpi4py or mpiexec is not installed": 2,
     r"no folder that even root cannot write": 1,

@@ -36,7 +36,7 @@ def test_sample(answer: Any) -> None:
     small = ["--width", "8", "--draws", "20", "--observables", "kernel"]
     found = answer("sample", *OPTIONS, *small, "--layers", "Markov(0.5)")
     assert found["settings"]["sampling"]["layers"] == ["Markov", 0.5]
-    assert found["settings"]["sampling"]["method"] == "dense"
+    assert found["settings"]["sampling"]["method"] == "cholesky"
 
 
 @pytest.mark.parametrize("law", ["Markov(2)", "Brownian(0.5)", "none.npy", "Smooth(rbf, -1)"])

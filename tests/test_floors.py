@@ -70,7 +70,8 @@ LATE = {
         "resexpand.montecarlo.statistics.intervals",
         "resexpand.numbers.depth_limit",
         "resexpand.numbers.gradient_flow",
-    }
+    },
+    "torch": {"resexpand.models.library"},
 }
 FORBIDDEN_CALLS = {"eval", "exec", "sympify", "parse_expr", "__import__"}
 

@@ -260,12 +260,6 @@ def test_what_is_not_known(name: str) -> None:
         evaluate(one_loop(ResNet(branch, scale=1, depth=1)), K0=1.0)
 
 
-def test_streams_that_are_normalised_are_not_known() -> None:
-    net = ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=1, depth=2, post_norm=LayerNorm())
-    with pytest.raises(UnsupportedError, match="derived for blocks that add to the stream"):
-        one_loop(net)
-
-
 def test_formulas_are_of_gram_matrices_alone() -> None:
     theory = one_loop(ResNet(Branch(RMSNorm(), Linear(1, 0)), scale=1, depth=2))
     for ask in (lambda: theory.formulas, lambda: theory.weight_formulas, lambda: to_latex(theory)):

@@ -97,7 +97,7 @@ def completed(theory: Theory, run: Mapping[str, Sampled]) -> Theory:
     sampled = [run[name] for name in ("kernel", "layer_covariance") if name in run]
     if not sampled or not _is_expansion(theory) or "relative_error" in theory:
         return theory
-    require_width(theory, "K_mean", sampled[0])
+    require_width(theory, "C_mean", sampled[0])
     arrays = {name: np.asarray(values) for name, values in theory.items()}
     return {**theory, **judged(arrays, int(sampled[0].width), arrays["validity"].ndim - 1)[0]}
 
@@ -157,7 +157,7 @@ def _width_of(theory: Theory) -> float:
 def own_neglect(theory: Theory, key: str, run: Mapping[str, Sampled]) -> Array:
     """Bound what a theory of a given width neglects, in the shape and units of a key."""
     quantity = QUANTITIES[key]
-    name = quantity.observables[0]
+    name = next(name for name in quantity.observables if name in run)
     value = np.asarray(theory[key], dtype=float)
     if quantity.width == "exact":
         return np.zeros(value.shape)
@@ -174,7 +174,7 @@ def own_neglect(theory: Theory, key: str, run: Mapping[str, Sampled]) -> Array:
 
 
 def _is_expansion(theory: Theory) -> bool:
-    return all(name in theory for name in ("K_mean", "C_mean_tadpole", "validity", "G_cov"))
+    return all(name in theory for name in ("C_mean", "C_mean_tadpole", "validity", "C_cov"))
 
 
 def _layered(values: npt.ArrayLike, ndim: int) -> Array:
@@ -187,6 +187,7 @@ def _largest_shift(theory: Theory) -> Array:
     """Return the relative coefficient of `1/N` in a mean, its largest value up to each layer."""
     arrays = {k: np.asarray(theory[k], dtype=float) for k in (*PARTS, *SHARES) if k in theory}
     shares = np.asarray(sum(np.abs(arrays[k]) for k in SHARES if k in arrays))
-    kernel = np.abs(arrays["K_mean"]) / magnitude(arrays["K"])
-    shift = np.fmax(kernel, shares / magnitude(arrays["C"]))
+    shift = shares / magnitude(arrays["C"])
+    if "K_mean" in arrays:
+        shift = np.fmax(np.abs(arrays["K_mean"]) / magnitude(arrays["K"]), shift)
     return np.asarray(np.fmax.accumulate(shift, axis=layer_axis(shift.shape)))

@@ -19,7 +19,7 @@ from resexpand.cli.layout import Array, Column, Table, grid_table, layer_table, 
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.theory_commands import formulas, head
 from resexpand.cli.values import integer, split
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.numbers.evaluation import evaluate
 from resexpand.numbers.one_loop.validity import LIMIT, variances
 from resexpand.theory.one_loop import OneLoop, one_loop
@@ -31,6 +31,9 @@ MEAN_FIELD = ("covariance", "kernel")
 """Formulas of the theory that the kernel recursion states as well, in closed form."""
 
 _DEVIATIONS = (("K", "G_cov"), ("C", "C_cov"))
+
+
+HEADINGS = {"K": "K", "C": "C(l+1)"}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -106,7 +109,7 @@ def _answer(theory: OneLoop, wanted: Request, depth: int) -> Answer:
 def at_width(answer: Mapping[str, Any], width: int, lead: int = 0) -> dict[str, Array]:
     """Return mean, correction and standard deviation at a width, and the size of the next order."""
     found: dict[str, Array] = {"relative_error": np.asarray(answer["validity"]) / width}
-    for name, spread in _DEVIATIONS:
+    for name, spread in _known(answer):
         shift = np.asarray(answer[f"{name}_mean"]) / width
         found[name] = np.asarray(answer[name]) + shift
         found[f"{name}_shift"] = shift
@@ -114,12 +117,18 @@ def at_width(answer: Mapping[str, Any], width: int, lead: int = 0) -> dict[str, 
     return found
 
 
+def _known(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what fluctuates: of a stream that is normalised behind every block C alone."""
+    return [(name, spread) for name, spread in _DEVIATIONS if spread in answer]
+
+
 def _show_coefficients(answer: Answer) -> None:
     say(f"\ndepth {answer['depth']}, coefficients of 1/N")
     columns: list[Column] = []
     # C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
-    for name, heading, spread, symbol in (("K", "K", "G_cov", "G"), ("C", "C(l+1)", "C_cov", "C")):
-        own = variances(np.asarray(answer[spread]), 0)
+    for name, spread in _known(answer):
+        own, symbol = variances(np.asarray(answer[spread]), 0), spread[0]
+        heading = HEADINGS[name]
         suffix = heading.removeprefix(name)
         columns += pairs(heading, np.asarray(answer[name]), 1)
         columns += pairs(f"{name}_mean{suffix}", np.asarray(answer[f"{name}_mean"]), 1)
@@ -147,7 +156,9 @@ def _show_kurtosis(values: Array, unit: str) -> None:
 
 
 def _columns(found: Mapping[str, Array]) -> Iterator[Column]:
-    for name, heading in (("K", "K"), ("C", "C(l+1)")):
+    for name, heading in HEADINGS.items():
+        if name not in found:
+            continue
         yield from pairs(heading, found[name], 1)
         yield from pairs(f"shift {heading}", found[f"{name}_shift"], 1)
         yield from pairs(f"+- {heading}", found[f"{name}_deviation"], 1)
@@ -177,18 +188,20 @@ def _show_grid(answer: Answer, wanted: Request, widths: Sequence[int]) -> None:
     columns: list[Column] = []
     beyond = np.zeros(wanted.grid, dtype=bool)
     if not widths:
-        spread = variances(answer["G_cov"], lead)
+        name, covariance = _known(answer)[0]
         for heading, values in (
-            ("K", answer["K"]),
-            ("K_mean", answer["K_mean"]),
-            ("G_var", spread),
+            (name, answer[name]),
+            (f"{name}_mean", answer[f"{name}_mean"]),
+            (f"{covariance[0]}_var", variances(answer[covariance], lead)),
         ):
-            columns += pairs(f"{heading}(L)", _last(values, lead), lead)
+            columns += pairs(f"{heading}{_where(name)}", _last(values, lead), lead)
         columns.append(("v", _last(answer["validity"], lead)))
     for width in widths:
         found = at_width(answer, width, lead)
         tail = f", N={width}" if len(widths) > 1 else ""
-        for heading, key in (("K(L)", "K"), ("+- K(L)", "K_deviation")):
+        name = _known(answer)[0][0]
+        shown = f"{name}{_where(name)}"
+        for heading, key in ((shown, name), (f"+- {shown}", f"{name}_deviation")):
             columns += pairs(heading + tail, _last(found[key], lead), lead)
         error = _last(found["relative_error"], lead)
         columns.append((f"v/N{tail}", error))
@@ -196,6 +209,11 @@ def _show_grid(answer: Answer, wanted: Request, widths: Sequence[int]) -> None:
     table(*_marked(grid_table(wanted.axes, columns), beyond))
     if beyond.any():
         warn(f"depth {answer['depth']}: the expansion in 1/N does not hold where v/N > {LIMIT}")
+
+
+def _where(name: str) -> str:
+    """Return which layer the last one is: C of the read-out stands behind it."""
+    return "(L)" if name == "K" else "(L+1)"
 
 
 def _last(values: Array, lead: int) -> Array:
@@ -232,6 +250,12 @@ def _draw(arguments: argparse.Namespace, answer: Answer, widths: Sequence[int]) 
 
     layers = np.arange(answer["depth"] + 1, dtype=float)
     profiles = []
+    if not any(name == "K" for name, _ in _known(answer)):
+        raise UnsupportedError(
+            "the figure of the order 1/N with a post-norm",
+            "it shows fluctuations of the kernel, which the normalisation takes out",
+            "leave --out away; the table has the covariance C of every block",
+        )
     for width in widths:
         found = at_width(answer, width)
         holds = (found["relative_error"] <= LIMIT).astype(float)

@@ -12,8 +12,10 @@ from typing import Any, NoReturn
 
 from resexpand.cli.doctor_command import add_doctor
 from resexpand.cli.formula_options import add_expand, add_latex, kind_of_response
+from resexpand.cli.model_options import add_profile
 from resexpand.cli.output import remark, write
 from resexpand.cli.runs_options import OBSERVABLES, add_runs, carrying_out
+from resexpand.cli.scales_options import add_scales
 from resexpand.cli.tangent_options import add_predict, add_tangent_kernel
 
 _NUMBERS = "number, list a,b,c or range first:last:count"
@@ -53,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_predict(commands, _command)
     for add in (*theories, _sample):
         add(commands)
+    add_scales(commands, _command)
+    add_profile(commands, _command)
     add_runs(commands, _command)
     add_latex(commands, _command)
     add_doctor(commands, _command)
@@ -278,7 +282,7 @@ def _sample(commands: Any) -> None:
     group = _sampling(parser)
     group.add_argument(
         "--method",
-        choices=("auto", "function-space", "dense"),
+        choices=("auto", "function-space", "dense", "cholesky", "basis", "markov"),
         default="auto",
         help="exact in law either way; dense draws every weight, auto only where it must "
         "(default: auto)",

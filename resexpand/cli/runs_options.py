@@ -10,7 +10,8 @@ OBSERVABLES = (
     "covariance_response, tangent, distance, distance_squared, residual_ratio, residual_share, "
     "log_kernel, log_growth, log_tangent, gradient, gradient_overlap, log_gradient, "
     "directional_derivative, ntk, "
-    "ntk_layers, order_profile(K), order_remainder(K), path_profile(K), path_remainder(K)"
+    "ntk_layers, ntk_moments, gradient_moments(L), order_profile(K), order_remainder(K), "
+    "path_profile(K), path_remainder(K)"
 )
 """Names of the observables, for the help: looking them up would load the samplers."""
 

@@ -102,7 +102,7 @@ def _tile(plan: Schedule, rows: Rows) -> list[str]:
         f"low = tile * {rows.lanes}",
         f"count = min({rows.lanes}, n - low)",
         f"lane = np.empty(({rows.count}, {rows.lanes}))",
-        *_load_parameters(plan, rows),
+        *(f"tile_load(lane[{row}], p{k}, low, n)" for k, row in enumerate(rows.parameters)),
         *_call("initial", plan, rows, arguments=rows.parameters, results=rows.carried),
         *_start_propagators(plan.propagations),
         *_layers(plan, rows),
@@ -123,10 +123,10 @@ def _layers(plan: Schedule, rows: Rows) -> list[str]:
         *_indent(_block(plan, rows), 1),
         f"    for i in range({rows.lanes}):",
         *_indent(collected, 2),
-        "for i in range(count):",
-        *(f"    row{k} = out_{slot}[low + i]" for k, slot in enumerate(slots)),
-        "    for s in range(layers):",
-        *(f"        row{k}[start + s] = page[{k}, s, i]" for k in range(len(slots))),
+        *(
+            f"tile_store_page(out_{slot}, page[{k}], low, count, start, layers)"
+            for k, slot in enumerate(slots)
+        ),
     ]
     return [
         f"page = np.empty(({len(slots)}, {PAGE}, {rows.lanes}))",
@@ -135,33 +135,16 @@ def _layers(plan: Schedule, rows: Rows) -> list[str]:
     ]
 
 
-def _load_parameters(plan: Schedule, rows: Rows) -> list[str]:
-    loads = [
-        f"lane[{row}, i] = p{k}[j if p{k}.size > 1 else 0]" for k, row in enumerate(rows.parameters)
-    ]
-    return [
-        f"for i in range({rows.lanes}):",
-        "    j = min(low + i, n - 1)",
-        *_indent(loads, 1),
-    ]
-
-
 def _block(plan: Schedule, rows: Rows) -> list[str]:
-    loads = [
-        f"lane[{row}, i] = q{k}[j if q{k}.shape[0] > 1 else 0, layer]"
-        for k, row in enumerate(rows.layer_parameters)
-    ]
-    per_block = [
-        f"for i in range({rows.lanes}):",
-        "    j = min(low + i, n - 1)",
-        *_indent(loads, 1),
-    ]
     arguments = [*rows.carried, *rows.parameters, *rows.layer_parameters]
     count = len(plan.read) + len(plan.layer)
     results = [*rows.results[:count], *rows.state]
     matrices = rows.results[len(plan.read) + len(plan.layer_slots) :]
     return [
-        *(per_block if loads else []),
+        *(
+            f"tile_load_layer(lane[{row}], q{k}, low, n, layer)"
+            for k, row in enumerate(rows.layer_parameters)
+        ),
         *_call("advance", plan, rows, arguments=arguments, results=results),
         *_propagate(plan.propagations, list(matrices)),
     ]
@@ -197,23 +180,24 @@ def _call(
 
 
 def _stores(names: Sequence[str], rows: Sequence[int], layer: str | None) -> list[str]:
-    if not names:
-        return []
-    place = "low + i" if layer is None else f"low + i, {layer}"
-    stores = [
-        f"out_{slot}[{place}] = lane[{row}, i]" for slot, row in zip(names, rows, strict=False)
+    function, place = ("store", "") if layer is None else ("store_layer", f", {layer}")
+    return [
+        f"tile_{function}(out_{slot}, lane[{row}], low, count{place})"
+        for slot, row in zip(names, rows, strict=False)
     ]
-    return ["for i in range(count):", *_indent(stores, 1)]
 
 
 def _start_propagators(propagations: Sequence[Propagation]) -> list[str]:
     lines: list[str] = []
     for k, p in enumerate(propagations):
+        lines.append(f"tile_start_propagator(out_{p.name}, low, count)")
         if p.size > 1:
-            lines.append(f"product{k} = np.zeros((count, depth + 1, {p.size}, {p.size}))")
-        lines += ["for i in range(count):", f"    out_{p.name}[low + i, 0, 0] = 1.0"]
-        if p.size > 1:
-            lines += [f"    for a in range({p.size}):", f"        product{k}[i, 0, a, a] = 1.0"]
+            lines += [
+                f"product{k} = np.zeros((count, depth + 1, {p.size}, {p.size}))",
+                "for i in range(count):",
+                f"    for a in range({p.size}):",
+                f"        product{k}[i, 0, a, a] = 1.0",
+            ]
     return lines
 
 
@@ -221,18 +205,11 @@ def _propagate(propagations: Sequence[Propagation], rows: list[int]) -> list[str
     lines: list[str] = []
     for k, p in enumerate(propagations):
         own, rows = rows[: p.size**2], rows[p.size**2 :]
-        write = _propagate_scalar if p.size == 1 else _propagate_matrix
-        lines += ["for i in range(count):", *_indent(write(p, k, own), 1)]
+        if p.size == 1:
+            lines.append(f"tile_propagate(out_{p.name}, lane[{own[0]}], low, count, layer)")
+        else:
+            lines += ["for i in range(count):", *_indent(_propagate_matrix(p, k, own), 1)]
     return lines
-
-
-def _propagate_scalar(p: Propagation, k: int, rows: Sequence[int]) -> list[str]:
-    out = f"out_{p.name}"
-    return [
-        "for m in range(layer + 1):",
-        f"    {out}[low + i, layer + 1, m] = lane[{rows[0]}, i] * {out}[low + i, layer, m]",
-        f"{out}[low + i, layer + 1, layer + 1] = 1.0",
-    ]
 
 
 def _propagate_matrix(p: Propagation, k: int, rows: Sequence[int]) -> list[str]:

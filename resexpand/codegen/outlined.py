@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from copy import copy
 from importlib import import_module
 from typing import Any
@@ -40,19 +41,19 @@ class Outlined(CPUDispatcher):
 
     def __init__(self, inner: Callee, digest: str) -> None:
         super().__init__(inner.py_func, targetoptions=inner.targetoptions)
-        self._inner, self._digest = inner, digest
+        self.inner, self._digest = inner, digest
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function from Python."""
-        return self._inner(*arguments)
+        return self.inner(*arguments)
 
     def compile(self, sig: Any) -> Any:
         """Compile the function for some types, or read it from the disk, and define its symbol."""
         types, _ = normalize_signature(sig)
         with global_compiler_lock:
             if tuple(types) not in self.overloads:
-                self._inner.compile(sig)
-                self._define(self._inner.overloads[tuple(types)])
+                self.inner.compile(sig)
+                self._define(self.inner.overloads[tuple(types)])
         return self.overloads[tuple(types)].entry_point
 
     def _define(self, compiled: Any) -> None:
@@ -122,3 +123,12 @@ class Linked(FunctionCache):
             for module, name, digest, types in needs:
                 outlined(getattr(import_module(module), name), digest).compile(types)
             return super().rebuild(context, reduced)
+
+
+class LinkedCallee(Linked):
+    """The cache of a function that others call: where the disk is full, theirs warns of it."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Write the machine code of a signature, if there is room."""
+        with suppress(OSError):
+            super().save_overload(sig, data)

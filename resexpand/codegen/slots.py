@@ -13,7 +13,6 @@ kept with its machine code.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from resexpand.codegen.callee import uncollected
 from resexpand.codegen.store import warn_unkept
 
 NO_MAPS = np.zeros(0, np.int64)
@@ -104,17 +104,16 @@ def addresses(
     arguments : tuple
         Arguments of the driver behind the addresses; their types matter.
     """
-    try:
-        driver.compile(tuple(map(typeof, (NO_MAPS, *arguments))))
-    except OSError as error:  # compiled, and not written: it is found in memory
-        warn_unkept(error)
-    return np.array([_address(functions[name], each) for name, each in slots.calls], np.int64)
+    with uncollected():
+        try:
+            driver.compile(tuple(map(typeof, (NO_MAPS, *arguments))))
+        except OSError as error:  # compiled, and not written: it is found in memory
+            warn_unkept(error)
+        return np.array([_address(functions[name], each) for name, each in slots.calls], np.int64)
 
 
 def _address(function: Any, signature: Any) -> int:
     """Return the address of a function for some types, compiled or read from the disk."""
-    with contextlib.suppress(OSError):  # no room to keep it, of which the driver warns
-        function.compile(signature)
     function.compile(signature)
     compiled = function.overloads[signature.args]
     address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)

@@ -118,16 +118,25 @@ def checked_folder() -> Path:
 
 def key(source: str) -> str:
     """Return the hash that names the file of a source text."""
-    return hashlib.sha256(f"{source}\0{_foundation()}".encode()).hexdigest()
+    return hashlib.sha256(f"{source}\0{foundation()}".encode()).hexdigest()
 
 
 @cache
-def _foundation() -> str:
+def foundation() -> str:
     """Return a hash of the sources and versions on which compiled modules depend."""
     versions = " ".join(map(_version, ("numba", "numba-cuda", "resexpand")))
     digest = hashlib.sha256(versions.encode())
     package = files("resexpand.codegen")
-    names = ["callee", "outlined", "slots", "target", "targets", "cuda/shares", "cuda/target"]
+    names = [
+        "callee",
+        "outlined",
+        "slots",
+        "target",
+        "targets",
+        "tiles",
+        "cuda/shares",
+        "cuda/target",
+    ]
     own = [package.joinpath(*f"{name}.py".split("/")) for name in names]
     for path in [*_by_name(package.joinpath("elementary").iterdir()), *own]:
         if path.name.endswith(".py"):

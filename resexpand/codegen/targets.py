@@ -24,17 +24,17 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
-from resexpand.codegen.callee import callee
+from resexpand.codegen.callee import OPTIONS, callee, uncollected
 from resexpand.codegen.elementary import bits
 from resexpand.codegen.library_cache import LibraryCache
-from resexpand.codegen.outlined import Linked
-from resexpand.codegen.store import warn_unkept
+from resexpand.codegen.outlined import Linked, LinkedCallee, outlined
+from resexpand.codegen.store import foundation, warn_unkept
 from resexpand.codegen.target import Function, Plain, Target
+from resexpand.codegen.tiles import tile
 from resexpand.errors import UnsupportedError
 
 __all__ = ["OPTIONS", "Cpu", "Plain", "Target", "cpu", "plain"]
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
 ELEMENTARY = bits.__name__.rpartition(".")[0]
 
 
@@ -69,20 +69,28 @@ class Cpu(Target):
         self._library.open()
         return super().elementary()
 
+    def tile(self, name: str) -> Any:
+        """Return a loop of a tile, which is called by its address."""
+        return tile(name)
+
     def chunk(self, function: Function) -> Any:
         """Compile a piece of a long expression: called, never inlined."""
         return callee(function, **OPTIONS)
 
     def kept(self, function: Any) -> Any:
         """Return a chunk or reduction whose machine code is kept on disk: one called by address."""
+        function = getattr(function, "inner", function)
         with contextlib.suppress(RuntimeError):  # Numba finds no folder to keep it in
-            function._cache = Linked(function.py_func)
+            function._cache = LinkedCallee(function.py_func)
         return function
 
     def reduction(self, function: Function) -> Any:
-        """Compile a sum of many terms, which may be added in any order."""
+        """Compile a sum of many terms, which may be added in any order; it is called by address.
+
+        A quadrature is long: linked into its callers, it would be optimised again with each.
+        """
         options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
-        return callee(function, **options)
+        return outlined(self.kept(callee(function, **options)), foundation())
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""
@@ -109,11 +117,12 @@ class Kept:
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the loop."""
-        try:
-            return self.compiled(*arguments)
-        except OSError as error:
-            warn_unkept(error)
-            return self.compiled(*arguments)
+        with uncollected():
+            try:
+                return self.compiled(*arguments)
+            except OSError as error:
+                warn_unkept(error)
+                return self.compiled(*arguments)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.compiled, name)

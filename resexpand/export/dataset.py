@@ -12,9 +12,11 @@ from resexpand.agreement.outcome import Agreement
 from resexpand.codegen.axes import inner_dims
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
+from resexpand.measure.block_profile import BlockProfile
 from resexpand.montecarlo.observables.profiles import FAMILIES
 from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
 from resexpand.network.quantities import quantity_of
+from resexpand.numbers.scales.comparison import ScaleComparison
 
 STATISTICS = ("mean", "stderr", "variance")
 WITHOUT_LAYERS = ("output", "output_squared")
@@ -30,7 +32,7 @@ def to_xarray(result: Any) -> Any:
 
     Parameters
     ----------
-    result : Values, Estimate, Estimates or Agreement
+    result : Values, Estimate, Estimates, Agreement or BlockProfile
         Of a sample the variables are ``kernel_mean``, ``kernel_stderr``, ``kernel_variance``; of a
         comparison ``K_theory``, ``K_estimate``, ``K_stderr``, ``K_z`` and the parts of its budget.
 
@@ -193,6 +195,12 @@ def _of_agreement(agreement: Agreement) -> Read:
     return variables, {}, about
 
 
+def _of_profile(profile: BlockProfile) -> Read:
+    variables: dict[str, Variable] = {n: (("block",), a, 0, {}) for n, a in profile.items()}
+    variables["evaluations"] = (("block",), profile.evaluations, 0, {})
+    return variables, {"block": list(profile.names)}, {**profile.settings}
+
+
 def agreement_dims(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     """Return a name per axis of what was compared: layers first, but for the last one alone."""
     if quantity_of(name).part == "last":
@@ -200,9 +208,18 @@ def agreement_dims(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     return (*("layer",)[: len(shape)], *inner_dims(name, max(0, len(shape) - 1)))
 
 
+def _of_scales(found: ScaleComparison) -> Read:
+    dims = ("candidate", "depth")
+    variables: dict[str, Variable] = {name: (dims, a, 0, {}) for name, a in found.items()}
+    about = {"recommendation": found.recommendation, "network": found.network}
+    return variables, {"candidate": list(found.names), "depth": list(found.depths)}, about
+
+
 _READERS: Mapping[type, Callable[[Any], Read]] = {
     Values: _of_values,
     Estimate: _of_estimate,
     Estimates: _of_estimates,
     Agreement: _of_agreement,
+    BlockProfile: _of_profile,
+    ScaleComparison: _of_scales,
 }

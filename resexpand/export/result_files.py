@@ -26,9 +26,11 @@ from resexpand.codegen.values import Values
 from resexpand.errors import StoreError, UnsupportedError
 from resexpand.export.dataset import STATISTICS, settings_text, to_xarray
 from resexpand.export.files import reason_of, write_atomically
+from resexpand.measure.block_profile import BlockCounts, BlockProfile
 from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
 from resexpand.montecarlo.statistics.histogram import Counts, Histogram
 from resexpand.montecarlo.statistics.moments import Moments
+from resexpand.numbers.scales.comparison import ScaleComparison
 from resexpand.references import REFERENCES, Citation
 
 SUMS = ("finite", "exponent", "mean", "m2", "m3", "m4")
@@ -37,7 +39,7 @@ MOST_AXES = 3
 ABOUT = "resexpand"
 """Key of the JSON text in an NPZ."""
 
-Result = Values | Estimates | Agreement
+Result = Values | Estimates | Agreement | BlockProfile | ScaleComparison
 Arrays = dict[str, Any]
 
 
@@ -46,7 +48,7 @@ def save(result: Result | Estimate, path: Path) -> Path:
 
     Parameters
     ----------
-    result : Values, Estimate, Estimates or Agreement
+    result : Values, Estimate, Estimates, Agreement or BlockProfile
         What to write.
     path : Path
         The file; an existing one is replaced when the new one is complete.
@@ -78,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> Result:
 
     Returns
     -------
-    Values, Estimates or Agreement
+    Values, Estimates, Agreement or BlockProfile
         Equal to what was saved, bit by bit, with its health; a verdict is judged anew.
 
     Raises
@@ -223,15 +225,61 @@ def _agreement(about: dict[str, Any], arrays: Arrays) -> Agreement:
     return Agreement(entries, judgement, positions, level, resolve, heading, tuple(about["notes"]))
 
 
+def _profile_parts(profile: BlockProfile) -> tuple[dict[str, Any], Arrays]:
+    keys = ("names", "kinds", "width", "settings", "notes")
+    arrays: Arrays = {} if profile.prediction is None else {"prediction": profile.prediction}
+    for kind in ("bins", "sums"):
+        for name in getattr(profile.blocks[0], kind):
+            arrays[f"{kind}_{name}"] = np.array([getattr(b, kind)[name] for b in profile.blocks])
+    for name in ("energy", "tokens"):
+        arrays[name] = np.array([getattr(block, name) for block in profile.blocks])
+    return {key: getattr(profile, key) for key in keys}, arrays
+
+
+def _profile(about: dict[str, Any], arrays: Arrays) -> BlockProfile:
+    def of(kind: str, row: int) -> dict[str, Any]:
+        marked = f"{kind}_"
+        return {n.removeprefix(marked): a[row] for n, a in arrays.items() if n.startswith(marked)}
+
+    blocks = (
+        BlockCounts(of("bins", k), of("sums", k), arrays["energy"][k], arrays["tokens"][k])
+        for k in range(len(about["names"]))
+    )
+    names, kinds, notes = (tuple(about[name]) for name in ("names", "kinds", "notes"))
+    prediction, settings = arrays.get("prediction"), about["settings"]
+    return BlockProfile(names, kinds, tuple(blocks), about["width"], prediction, settings, notes)
+
+
+def _scales_parts(found: ScaleComparison) -> tuple[dict[str, Any], Arrays]:
+    about = {field.name: getattr(found, field.name) for field in fields(found)}
+    about["sources"] = [s and (s.reference.key, s.locator) for s in found.sources]
+    names = list(about.pop("arrays"))
+    return about | {"arrays": names}, {f"value_{k}": found[name] for k, name in enumerate(names)}
+
+
+def _scales(about: dict[str, Any], arrays: Arrays) -> ScaleComparison:
+    given: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in about.items()
+    }
+    given["arrays"] = {name: arrays[f"value_{k}"] for k, name in enumerate(given["arrays"])}
+    given["sources"] = tuple(s and Citation(REFERENCES[s[0]], s[1]) for s in given["sources"])
+    del given["kind"]
+    return ScaleComparison(**given)
+
+
 _WRITTEN: Mapping[type, Callable[[Any], tuple[dict[str, Any], Arrays]]] = {
     Values: _values_parts,
     Estimates: _estimates_parts,
     Agreement: _agreement_parts,
+    BlockProfile: _profile_parts,
+    ScaleComparison: _scales_parts,
 }
 _REBUILT: Mapping[str, Callable[[dict[str, Any], Arrays], Result]] = {
     "Values": _values,
     "Estimates": _estimates,
     "Agreement": _agreement,
+    "BlockProfile": _profile,
+    "ScaleComparison": _scales,
 }
 
 
@@ -244,7 +292,7 @@ def _csv(result: Result) -> bytes:
     if isinstance(result, Estimates):
         rows.writerow(HEADER)
         rows.writerows(_estimate_rows(result))
-    elif isinstance(result, Agreement):
+    elif isinstance(result, Agreement | ScaleComparison):
         table = [row._asdict() for row in result.rows]
         rows.writerow(table[0])
         rows.writerows(

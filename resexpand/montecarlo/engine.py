@@ -27,6 +27,7 @@ from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
 from resexpand.montecarlo.groups.power_of_two import in_true_size
 from resexpand.montecarlo.jit import library
 from resexpand.montecarlo.lanes import Shape, aligned_row, memory_for, on_host
+from resexpand.montecarlo.layer_methods import LAYER_METHODS
 from resexpand.montecarlo.observables.observable import (
     GRAMS,
     Observable,
@@ -50,7 +51,6 @@ from resexpand.montecarlo.statistics.first_order import FirstOrder, first_order
 from resexpand.montecarlo.statistics.histogram import Counts
 from resexpand.montecarlo.statistics.moments import Moments
 from resexpand.montecarlo.weights.law import CORRELATED
-from resexpand.montecarlo.weights.layer_factor import layer_factor
 from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch
 
@@ -178,10 +178,11 @@ class Sampler:
 
     @cached_property
     def _mixing(self) -> Floats:
-        """How the weights of every block, and of one behind the last, mix independent matrices."""
+        """What the sampler knows of c(l, m), for every block and one behind the last."""
         if self.net.layers is None:
             raise TypeError("layers are independent")
-        return layer_factor(self.net.layers.covariance(self.net.depth, further=1))
+        c = self.net.layers.covariance(self.net.depth, further=1)
+        return LAYER_METHODS[self.spec.method].mixing(c)
 
     @cached_property
     def _laws(self) -> Floats:
@@ -194,8 +195,9 @@ class Sampler:
     @cached_property
     def _memory(self) -> int:
         """Numbers that a network takes in memory."""
-        matrix, _, _, added_to, width, scales, laws, _, twin_roots = self._given[:9]
-        shapes = on_host(self.text.buffers)(matrix, added_to, width, scales, laws, twin_roots)
+        matrix, _, _, added_to, width, scales, laws, _, twin_roots, *mixing = self._given
+        sizes = (matrix, added_to, width, scales, laws, twin_roots, *mixing)
+        shapes = on_host(self.text.buffers)(*sizes)
         return memory_for(0, shapes)[1]
 
     @cached_property

@@ -24,6 +24,7 @@ from resexpand.errors import HyperparameterError, KernelError, StoreError, Unsup
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.input_kernel import noted_kernel
+from resexpand.montecarlo.layer_methods import chosen_layer_method, on_host
 from resexpand.montecarlo.observables.observable import Observable
 from resexpand.montecarlo.observables.registry import (
     check_sites,
@@ -40,14 +41,14 @@ from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.montecarlo.statistics.stopping import Until, checked_until
 from resexpand.montecarlo.weights.law import (
     AUTO,
-    CORRELATED,
     GAUSSIAN,
     WeightLaw,
     chosen_method,
 )
 from resexpand.montecarlo.weights.quantile import weight_law
-from resexpand.network.batch_norm import is_running, require_batch
+from resexpand.network.batch_norm import is_running, require_batch, training_inputs
 from resexpand.network.numbers import whole_number
+from resexpand.network.operation import Operation
 from resexpand.network.positions import inputs_of
 from resexpand.network.requirements import require_plain
 from resexpand.network.resnet import ResNet
@@ -91,7 +92,8 @@ def sample(
         of `resexpand.montecarlo.observables.growth`: ``tangent distance distance_squared
         residual_ratio residual_share log_kernel log_growth log_tangent``; propagated back, of
         `resexpand.montecarlo.observables.gradients`: ``gradient gradient_overlap log_gradient
-        directional_derivative ntk ntk_layers``; with a parameter, as text or made by the function
+        directional_derivative ntk ntk_layers``, and from one more column instead ``ntk_moments
+        gradient_moments(l)``; with a parameter, as text or made by the function
         of that name in `resexpand.montecarlo.observables.profiles`: ``order_profile(k)
         order_remainder(k) path_profile(k) path_remainder(k)``; or an
         `resexpand.montecarlo.observables.observable.Observable` of your own. The parameter is no
@@ -107,7 +109,8 @@ def sample(
     method : str
         ``"function-space"`` (exact in law, ``N`` normals per column and layer), ``"dense"`` (draws
         all ``N**2`` weights), or ``"auto"``, the first where it exists; the result's
-        ``method_reason`` says why.
+        ``method_reason`` says why. With correlated layers also ``"cholesky"``, ``"basis"`` or
+        ``"markov"`` (`resexpand.montecarlo.layer_methods`); ``"auto"`` takes the cheapest.
     weights : str, sympy.Expr or WeightLaw
         Law of the weights of every linear operation and the read-out, with the variances of the
         description: ``"gaussian" "uniform" "rademacher" "orthogonal"``, or the inverse distribution
@@ -191,20 +194,27 @@ def sample(
     chosen = with_histograms(select(observables, len(kernel)), histograms)
     rule = checked_until(until, (observable.name for observable in chosen), shard)
     law = weight_law(weights)
-    method, reason = chosen_method(method, _joint_law(net, law))
-    target, said = _chosen_target(_with_host(net, target))
+    target, said = _chosen_target(target if net.layers is None else on_host(net.layers, target))
+    layout = needed_columns(chosen, len(kernel), control_of=net.branch if control else None)
+    _check_columns(net, layout)
+    width = whole_number(width, "width", layout.weighted, LARGEST_COUNT, _columns(layout))
+    if control and net.layers is not None:
+        require_plain(net, asked=f"control={control!r}")
+    method, reason, known = (
+        (*chosen_method(method, law), None)
+        if numbers.layers is None
+        else chosen_layer_method(method, law, net.branch, numbers, width, layout)
+    )
     _check_control(control, method, law, chosen)
     if control:
         require_plain(net, asked=f"control={control!r}")
-    layout = needed_columns(chosen, len(kernel), control_of=net.branch if control else None)
     check_sites(chosen, layout)
     draws = whole_number(draws, "draws", 2, LARGEST_COUNT)
     seed = whole_number(seed, "seed", 0, 2**64)
-    width = whole_number(width, "width", layout.weighted, LARGEST_COUNT, _columns(layout))
     if workers is not None and not isinstance(workers, Executor):
         workers = whole_number(workers, "workers", 1, LARGEST_COUNT)
     operations = max(len(branch.ops) for branch in net.kinds)
-    work = Work(width, numbers.depth, layout.columns, operations, method == "dense")
+    work = Work(width, numbers.depth, layout.columns, operations, method == "dense", known)
     part = _shard(shard, draws, work.chunk)
     path = _path(store)
 
@@ -229,32 +239,6 @@ def sample(
     return estimates_of(sums, {**settings, **count, "method_reason": reason, **said, **rounded})
 
 
-def _joint_law(net: ResNet, law: WeightLaw) -> WeightLaw:
-    """Return the law that the samplers must draw: correlated layers have one of their own."""
-    if net.layers is None:
-        return law
-    if law != GAUSSIAN:
-        raise UnsupportedError(
-            f"{law.name} weights with layers={net.layers!r}",
-            "sums of them, which correlated layers are made of, have another law",
-            'use weights="gaussian"',
-        )
-    return CORRELATED
-
-
-def _with_host(net: ResNet, target: object) -> object:
-    """Return the target; correlated layers are drawn on the processor."""
-    if net.layers is None or target == "cpu":
-        return target
-    if target == AUTO:
-        return "cpu"
-    raise UnsupportedError(
-        f"target={target!r} with layers={net.layers!r}",
-        "correlated layers are drawn on the processor",
-        'use target="cpu"',
-    )
-
-
 def _check_batches(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64]) -> None:
     """Refuse batches without statistics, and statistics that no sampled batch has."""
     rows = len(numbers.laws) // len(net.kinds)
@@ -271,11 +255,36 @@ def _check_batches(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64
                 continue
             require_batch(op, numbers.laws[k * rows + j], kernel)
             if is_running(op):
-                raise UnsupportedError(
-                    f"sampling {op!r}",
-                    "its statistics are averages of many training batches",
-                    'use mode="train", or kernel(net, inputs="batch") for running statistics',
-                )
+                _check_running(net, op, len(kernel))
+
+
+def _check_running(net: ResNet, op: Operation, count: int) -> None:
+    """Refuse running statistics without inputs that they are for, and with masks."""
+    if training_inputs(op, count) == count:
+        raise UnsupportedError(
+            f"sampling {op!r} with {count} inputs",
+            "its statistics are averages over training batches, and no input is left to meet them",
+            'give ghost= and K0 of m*ghost + t inputs, 0 < t < ghost; or use mode="train"',
+        )
+    for step in (*(step for branch in net.kinds for step in branch.steps), *net.head):
+        if not step.contracts and step.op.random:
+            raise UnsupportedError(
+                f"sampling {op!r} beside {step.op!r}",
+                "inputs of an evaluation meet no noise, and those of training do",
+                "leave one out; kernel(net, inputs='batch') takes both for many batches",
+            )
+
+
+def _check_columns(net: ResNet, layout: Layout) -> None:
+    """Refuse derivatives of inputs that meet the statistics of others."""
+    ops = (op for branch in net.kinds for op in branch.ops)
+    running = next((op for op in ops if is_running(op)), None)
+    if running is not None and len(layout.groups) > 1:
+        raise UnsupportedError(
+            f"derivatives of a network with {running!r}",
+            "statistics of training batches are constants of an evaluation, and change in training",
+            'ask for kernels and outputs, or use mode="train"',
+        )
 
 
 def _drawn(

@@ -36,13 +36,20 @@ class BatchNorm(Map):
     ghost : int, optional
         Inputs that share statistics, a divisor of the batch; all of them by default.
     mode : {"train", "running"}, optional
-        Whether statistics are those of the batch, or (in theory) the averages of many training
-        batches: of the means, and of the unbiased variances.
+        Whether statistics are those of the batch, or averages of training batches: of the means,
+        and of the unbiased variances. See the notes.
 
     Raises
     ------
     DescriptionError
         If `eps` is negative, `ghost` is no whole number above 1, or there is no such mode.
+
+    Notes
+    -----
+    With running statistics a kernel of exchangeable inputs stands for many training batches of its
+    size, and for inputs of an evaluation. A finite number of batches is described by `ghost` and
+    a kernel of ``m ghost + t`` inputs, ``0 < t < ghost``: m batches, and behind them t inputs that
+    meet the averages of their m statistics. `sample` draws such networks at any width.
 
     References
     ----------
@@ -65,6 +72,8 @@ class BatchNorm(Map):
     )
     over = "batch"
     group = GHOST
+    running = RUNNING
+    unbiased = frozenset({VARIANCE})
     averages = ((MEAN, X), (VARIANCE, (X - MEAN) ** 2))
     expression = (X - MEAN) / sp.sqrt(VARIANCE + EPS)
 
@@ -89,6 +98,23 @@ class BatchNorm(Map):
 def is_running(op: Operation) -> bool:
     """Whether the statistics of a map are those of training, not of the batch it is given."""
     return op.by_symbol.get(RUNNING) == 1
+
+
+def training_inputs(op: Operation, count: int) -> int:
+    """Return how many of the inputs of a kernel train, in front of those of an evaluation.
+
+    All, unless statistics are running ones and inputs are left behind whole ghost batches.
+    """
+    size = int(op.by_symbol[GHOST]) or count
+    return count - count % size if is_running(op) else count
+
+
+def in_evaluation(op: Operation) -> Operation:
+    """Return a map over a batch with running statistics; others as they are."""
+    if op.over != "batch":
+        return op
+    pairs = zip(op.parameters, op.values, strict=True)
+    return op.with_values(tuple(sp.Integer(1) if p.symbol == RUNNING else v for p, v in pairs))
 
 
 def require_batch(op: Map, values: tuple[float, ...], kernel: NDArray[np.float64]) -> None:
@@ -119,13 +145,14 @@ def require_batch(op: Map, values: tuple[float, ...], kernel: NDArray[np.float64
             "its statistics are those of a batch of inputs",
             'give K0 of shape (B, B), or inputs of B rows; kernel(net, inputs="batch")',
         )
-    if count % size:
+    trains = bool(at.get(RUNNING, 0)) and count > size
+    if count % size and not trains:
         raise HyperparameterError(
             f"ghost batches of {size} in a batch of {count}",
             f"{size} does not divide {count}",
             "choose a divisor of the batch",
         )
-    for first in range(0, count, size):
+    for first in range(0, count - count % size, size):
         block = kernel[..., first : first + size, first : first + size]
         total = np.trace(block, axis1=-2, axis2=-1)
         centred = total - block.sum(axis=(-2, -1)) / size

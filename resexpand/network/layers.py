@@ -72,6 +72,15 @@ class LayerLaw(Operation):
         found: Array = self.lags(depth, count)[np.abs(places[:, None] - places)]
         return found
 
+    @property
+    def exponent(self) -> sp.Expr | None:
+        """H, where sums over n blocks have variances of order ``n^(2H)``; None if unknown."""
+        return None
+
+    def smooth(self, distance: sp.Expr) -> sp.Expr | None:
+        """Return c at a distance of shares ``l / L``, in infinite depth, if weights are smooth."""
+        return None
+
     def at(self, numbers: Sequence[Any]) -> Self:
         """Return the law with numbers as parameters."""
         return type(self)(*numbers)
@@ -120,6 +129,11 @@ class FractionalBrownian(LayerLaw):
     def is_normalised(self) -> bool:
         """Whether c(l, l) = 1, which the published generator misses."""
         return bool(self.generator == 0)
+
+    @property
+    def exponent(self) -> sp.Expr | None:
+        """H itself."""
+        return self.H
 
     def lags(self, depth: int, count: int) -> Array:
         """Return c; that of the published generator has the period 2L."""
@@ -172,6 +186,13 @@ KERNELS = {
 and the lag, by name: the one place to add another."""
 
 
+SMOOTH = (
+    lambda d, v: sp.exp(-(d**2) / (2 * v)),
+    lambda d, v: sp.cos(d / sp.sqrt(v)),
+)
+"""The processes of `KERNELS` as expressions in the distance and the variance."""
+
+
 class Smooth(LayerLaw):
     """Weights that are smooth functions of the place ``l / L``, or increments of such.
 
@@ -213,6 +234,19 @@ class Smooth(LayerLaw):
         Parameter(sp.Symbol("of"), words=(("increments", 0), ("process", 1)), default=0, maximum=1),
     )
 
+    @property
+    def exponent(self) -> sp.Expr | None:
+        """One: all blocks add up."""
+        return sp.Integer(1)
+
+    def smooth(self, distance: sp.Expr) -> sp.Expr | None:
+        """Return c; of increments it is that of the derivative of the process, normalised."""
+        d = sp.Dummy("d", real=True)
+        process = SMOOTH[int(self.kernel)](d, self.variance)
+        bent = process.diff(d, 2)
+        found = process if self.of == 1 else sp.simplify(bent / bent.subs(d, 0))
+        return found.subs(d, distance)
+
     def lags(self, depth: int, count: int) -> Array:
         """Return c of the process or of its increments."""
         process, increments = list(KERNELS.values())[int(self.kernel)]
@@ -242,6 +276,13 @@ class Markov(LayerLaw):
             sp.Symbol("r", real=True), minimum=-1, maximum=1, default=sp.Symbol("r", real=True)
         ),
     )
+
+    @property
+    def exponent(self) -> sp.Expr | None:
+        """One half where blocks forget; one for common weights."""
+        if not self.r.is_number:
+            return None
+        return sp.Integer(1) if self.r == 1 else sp.Rational(1, 2) if self.r != -1 else None
 
     def lags(self, depth: int, count: int) -> Array:
         """Return the powers of r."""

@@ -256,6 +256,11 @@ class Map(Operation):
         Averages, each a function of `X`, parameters and averages before it.
     group : sympy.Symbol or None
         Parameter that says how many inputs make a batch; all of them where it is zero.
+    running : sympy.Symbol or None
+        Parameter that is not zero where columns behind whole batches meet the averages of their
+        statistics, and do not add to these.
+    unbiased : frozenset of sympy.Symbol
+        Averages of which these statistics are multiplied by ``B / (B - 1)``.
     noise : tuple of Noise
         Random numbers that the expression holds; averages do not.
     law : ActivationLaw or None
@@ -273,6 +278,8 @@ class Map(Operation):
     averages: ClassVar[tuple[tuple[sp.Symbol, sp.Expr], ...]] = ()
     noise: ClassVar[tuple[Noise, ...]] = ()
     group: ClassVar[sp.Symbol | None] = None
+    running: ClassVar[sp.Symbol | None] = None
+    unbiased: ClassVar[frozenset[sp.Symbol]] = frozenset()
     law: ActivationLaw | None = None
     attends: ClassVar[bool] = False
     is_limit: bool = False

@@ -48,6 +48,7 @@ class Quantity:
 
 
 KERNEL, COVARIANCE, RESPONSE = ("kernel",), ("layer_covariance",), ("response",)
+TANGENT_KERNEL = ("ntk", "ntk_moments")
 
 
 def _responses(
@@ -69,7 +70,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
             Quantity("eta", RESPONSE, "eta", part="last"),
             Quantity("chi", ("chi",), "chi", part="first column"),
             Quantity("chi_0", ("chi",), "chi"),
-            Quantity("NTK", ("ntk",), "NTK", part="sum"),
+            Quantity("NTK", TANGENT_KERNEL, "NTK", part="sum"),
             Quantity("NTK_layers", ("ntk_layers",), "Theta"),
             Quantity("profile", ("order_profile", "path_profile"), "T", lowest=0),
             Quantity("remainder", ("order_remainder", "path_remainder"), "R", lowest=0),
@@ -83,7 +84,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
             *_responses("covariance_response", ("covariance_response",), "chi_12"),
             *_responses("tangent", ("tangent",), "v"),
             *_responses("gradient", ("gradient",), "P"),
-            *_responses("ntk", ("ntk",), "Theta"),
+            *_responses("ntk", TANGENT_KERNEL, "Theta"),
             Quantity("G_mean", KERNEL, "G", width="exact"),
             Quantity("C_mean", COVARIANCE, "C", first=1, width="exact"),
             Quantity("G_var", KERNEL, "Var G", "variance", width="exact"),

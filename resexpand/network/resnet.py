@@ -17,6 +17,7 @@ import sympy as sp
 
 from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
+from resexpand.network.batch_norm import in_evaluation
 from resexpand.network.branch import Branch, is_many
 from resexpand.network.checks import (
     ARGUMENTS,
@@ -263,13 +264,22 @@ scale=3/10, depth=20)
     def evaluation(self) -> ResNet:
         """Return the network in evaluation: every noise is replaced by its mean.
 
-        Dropout and stochastic depth keep the mean, so the operations are left out.
+        Dropout and stochastic depth keep the mean, so the operations are left out. Where averages
+        run over a batch, they become those of training batches (``mode="running"``): these meet the
+        noise, which stays, and inputs of the evaluation do not.
 
         Raises
         ------
         UnsupportedError
             If an operation with noise is not the identity in the mean.
         """
+        ends = self.head_ops or ()
+        if any(op.over == "batch" for op in (*(o for b in self.branches for o in b.ops), *ends)):
+            branches = tuple(Branch(*map(in_evaluation, branch.ops)) for branch in self.branches)
+            return self.altered(
+                branches=branches,
+                head_ops=None if self.head_ops is None else tuple(map(in_evaluation, ends)),
+            )
         branches = tuple(Branch(*without_noise(branch.ops)) for branch in self.branches)
         head = None if self.head_ops is None else without_noise(self.head_ops)
         return self.altered(branches=branches, head_ops=head)

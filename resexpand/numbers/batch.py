@@ -23,7 +23,7 @@ from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.sphere import gradient_averages
-from resexpand.network.batch_norm import GHOST, is_running, require_batch
+from resexpand.network.batch_norm import GHOST, is_running, require_batch, training_inputs
 from resexpand.numbers.batch_blocks import Health, common_size, kernels_by_block, one_by_one
 from resexpand.numbers.batch_moments import Psi, is_exchangeable, sphere_averages
 from resexpand.theory.batch import BatchRecursion, Stage
@@ -76,9 +76,13 @@ def evaluate_batch(
     point = bind(theory.net, bindings, layers, hyperparameters, matrix=True)
     stages = [_numbers(stage, point) for stage in theory.stages]
     for found in stages:
-        require_batch(found.stage.op, (found.eps, float(ghost_of(found.stage))), point.kernel)
+        flags = float(ghost_of(found.stage)), float(is_running(found.stage.op))
+        require_batch(found.stage.op, (found.eps, *flags), point.kernel)
     count = point.kernel.shape[-1]
     size = common_size({found.size(count) for found in stages})
+    trained = training_inputs(stages[0].stage.op, count)
+    if trained < count:
+        return _by_blocks(theory, outputs, point, size, trained)
     if is_exchangeable(point.kernel, count) and not any(found.eps for found in stages):
         given = {k: v for k, v in hyperparameters.items() if k not in ("K0", "inputs")}
         return _compiled(theory, target, outputs, given, point, stages, size)
@@ -198,14 +202,25 @@ def _spread(pair: Array, between: Array | None, count: int, size: int) -> Array:
 
 
 def _by_blocks(
-    theory: BatchRecursion, outputs: str | Iterable[str] | None, point: Point, size: int
+    theory: BatchRecursion,
+    outputs: str | Iterable[str] | None,
+    point: Point,
+    size: int,
+    trained: int | None = None,
 ) -> Values:
     """Carry the kernel of a batch through every block as a matrix."""
-    if _runs(theory):
+    if trained is not None and any(len(stage.functions) > 1 for stage in theory.stages):
+        raise UnsupportedError(
+            "running statistics of a finite number of batches with masks",
+            "inputs of an evaluation meet no masks, and those of training do",
+            "give exchangeable K0 of one batch, for many of them",
+        )
+    if _runs(theory) and trained is None:
         raise UnsupportedError(
             "running statistics of this batch",
-            "they are known for exchangeable inputs and eps = 0",
-            'give K0 with one variance and one covariance, or mode="train"',
+            "those of many batches are known for exchangeable inputs and eps = 0",
+            "give K0 with one variance and one covariance, or ghost= and K0 of m*ghost + t inputs: "
+            "m batches, and 0 < t < ghost inputs of an evaluation",
         )
     if point.grid:
         raise one_by_one(f"a grid of shape {point.grid} of kernels that are not exchangeable")
@@ -218,7 +233,7 @@ def _by_blocks(
             f"give K0 with one variance and one covariance, or outputs={sorted(names) or 'K'!r}",
         )
     health = Health()
-    kernels = kernels_by_block(theory.net, point, size, health)
+    kernels = kernels_by_block(theory.net, point, size, health, trained=trained)
     arrays, errors, notes = {}, {}, list(point.notes)
     for name in sorted(names):
         repeated = kernels[name]

@@ -91,7 +91,12 @@ class Moving:
 
 
 def kernels_by_block(
-    net: ResNet, point: Point, size: int, health: Health, change: Array | None = None
+    net: ResNet,
+    point: Point,
+    size: int,
+    health: Health,
+    change: Array | None = None,
+    trained: int | None = None,
 ) -> dict[str, Array]:
     """Return the kernels of the stream and of the last `Linear` of every block.
 
@@ -107,6 +112,8 @@ def kernels_by_block(
         Takes note of quadratures and problems.
     change : ndarray, shape (..., B, B), optional
         Change of the kernel at layer 0, whose effect is followed to first order.
+    trained : int, optional
+        Columns that have statistics, where those behind meet their averages.
 
     Returns
     -------
@@ -114,7 +121,7 @@ def kernels_by_block(
         ``"K"`` and ``"C"``, shape (L + 1, n, B, B), n the repetitions of lattice rules; or
         (L + 1, ..., B, B) over a grid. With a change also ``"dK"`` and ``"dC"``.
     """
-    depth, walk = point.depth, Walk(point.symbols, size, health)
+    depth, walk = point.depth, Walk(point.symbols, size, health, trained)
     scales = net.scales(depth)
     skip = _entrywise(value_of(net.skip, walk.symbols))
     leading = point.grid or (1,)
@@ -166,6 +173,7 @@ class Walk:
     symbols: Symbols
     size: int
     health: Health
+    trained: int | None = None
 
 
 def _through(
@@ -191,7 +199,8 @@ def _through(
             numbers = tuple(with_numbers(op, walk.symbols) for op in rest[:behind])
             psi = _composed(numbers[1:])
             eps = float(numbers[0].by_symbol[EPS])
-            moments = moments_of(psi, kernels.value, eps, walk.size, 1000 * seed + place)
+            given = walk.size, 1000 * seed + place, walk.trained
+            moments = moments_of(psi, kernels.value, eps, *given)
             place += behind
             kernels = covariance = _contracted(ops[place], Moving(moments), walk.symbols)
             place += 1

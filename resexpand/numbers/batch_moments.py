@@ -11,7 +11,8 @@ With G = 1 - 11^T/B and ``S_G = G S G``:
       E psi psi^T = int_0^inf ds e^(-s eps) det(1 + 2 s S_G/B)^(-1/2) V(S_G (1 + 2 s S_G/B)^(-1)),
 
   V the moment of psi without normalisation; the trapezoidal rule in ln s converges geometrically;
-- any other S and psi: randomly shifted lattice rules over R^B, whose spread is the error.
+- any other S and psi, and inputs that meet statistics of others: randomly shifted lattice rules
+  over R^B, whose spread is the error.
 
 Where masks draw psi for every input by itself, entries off the diagonal are those of its mean, and
 those on the diagonal an average over the draws.
@@ -133,7 +134,9 @@ def sphere_averages(psi: Psi, size: int, resolution: str = "fine") -> BatchAvera
     return replace(found, square=float(psi.over_draws(square)))
 
 
-def moments_of(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Array:
+def moments_of(
+    psi: Psi, kernels: Array, eps: float, size: int, seed: int, trained: int | None = None
+) -> Array:
     """Return the second moments of normalised batches.
 
     Parameters
@@ -146,12 +149,17 @@ def moments_of(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Ar
         Inputs that share statistics.
     seed : int
         Of the random shifts; each normalisation of a network has its own.
+    trained : int, optional
+        Inputs that have statistics of their own, in whole batches; those behind meet the averages
+        of these. By default all.
 
     Returns
     -------
     ndarray, shape (n, B, B)
         With `SHIFTS` repetitions where a lattice rule was used.
     """
+    if trained is not None and trained < kernels.shape[-1]:
+        return _lattices(Psi(psi.law), kernels, eps, size, seed, trained)
     found = _moments(psi, kernels, eps, size, seed)
     if psi.draws:
         own = np.arange(kernels.shape[-1])
@@ -168,11 +176,18 @@ def _moments(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Arra
         return _exchangeable(psi, kernels[0], eps, size)[None]
     if size == count and psi.is_homogeneous:
         return np.stack([_homogeneous(psi, kernel, eps) for kernel in kernels])
+    return _lattices(psi, kernels, eps, size, seed, count)
+
+
+def _lattices(psi: Psi, kernels: Array, eps: float, size: int, seed: int, trained: int) -> Array:
+    """Return the moments by repetitions of a lattice rule."""
+    count = kernels.shape[-1]
     repeated = np.broadcast_to(kernels, (SHIFTS, count, count))
     # Independent random shifts of one lattice make an unbiased estimate with an error.
     shifts = np.random.default_rng(seed).random((SHIFTS, 1, count + count % 2))
     pairs = zip(repeated, shifts, strict=True)
-    return np.stack([_by_lattice(psi, kernel, eps, size, shift) for kernel, shift in pairs])
+    given = eps, size, trained
+    return np.stack([_by_lattice(psi, kernel, given, shift) for kernel, shift in pairs])
 
 
 def _exchangeable(psi: Psi, kernel: Array, eps: float, size: int) -> Array:
@@ -252,8 +267,9 @@ def _pair_moments(psi: Psi, covariance: Array) -> Array:
     return np.asarray(odd**2 * covariance + even**2 * folded)
 
 
-def _by_lattice(psi: Psi, kernel: Array, eps: float, size: int, shift: Array) -> Array:
+def _by_lattice(psi: Psi, kernel: Array, given: tuple[float, int, int], shift: Array) -> Array:
     """Return the moment by a lattice of points, Gaussian by Box and Muller's transform."""
+    eps, size, trained = given
     count, dimension = len(kernel), shift.shape[-1]
     powers = [pow(GENERATOR, k, POINTS) for k in range(dimension)]
     places = (np.arange(POINTS)[:, None] * np.array(powers) % POINTS) / POINTS
@@ -263,8 +279,14 @@ def _by_lattice(psi: Psi, kernel: Array, eps: float, size: int, shift: Array) ->
     normals = np.hstack([radius * np.cos(angle), radius * np.sin(angle)])[:, :count]
     values, vectors = np.linalg.eigh(kernel)
     x = normals @ (vectors * np.sqrt(np.maximum(values, 0))).T
-    groups = x.reshape(POINTS, -1, size)
-    groups = groups - groups.mean(axis=2, keepdims=True)
-    groups = groups / np.sqrt((groups**2).mean(axis=2, keepdims=True) + eps)
-    y = psi(groups.reshape(POINTS, count))
+    groups = x[:, :trained].reshape(POINTS, -1, size)
+    means = groups.mean(axis=2, keepdims=True)
+    squares = ((groups - means) ** 2).mean(axis=2, keepdims=True)
+    normed = ((groups - means) / np.sqrt(squares + eps)).reshape(POINTS, trained)
+    if trained < count:
+        # As PyTorch collects it, the variance of a batch is the unbiased one.
+        variance = squares[..., 0].mean(axis=1, keepdims=True) * size / (size - 1)
+        left = x[:, trained:] - means[..., 0].mean(axis=1, keepdims=True)
+        normed = np.hstack([normed, left / np.sqrt(variance + eps)])
+    y = psi(normed)
     return np.asarray(y.T @ y / POINTS)

@@ -49,6 +49,11 @@ class DepthSolution:
         First order in 1/L at the end: ``L (K_L - K_T) -> correction``.
     error : float
         Largest relative difference of K at two tolerances of the integration.
+    path_error : float
+        Constant of the strong error of a branch with one `Linear`: ``L E|h_L - X|^2 / N`` tends to
+        it, if network and limit X have their weights from one Brownian motion
+        (`resexpand.montecarlo.depth_paths`). It obeys ``de = M e dt + M B T dt / 2``. NaN for
+        several linear operations.
     """
 
     times: Array
@@ -57,6 +62,7 @@ class DepthSolution:
     tangent: Array
     correction: float
     error: float
+    path_error: float
 
 
 def solve_depth_limit(
@@ -105,30 +111,34 @@ def solve_depth_limit(
 
     def rates(_: float, state: Array) -> Array:
         found = routine(K0=max(state[0], 0.0), **named)
-        return length * np.array([found["K"][1] - found["K"][0], found["chi_0"][1] - 1])
+        growth, tangent = found["K"][1] - found["K"][0], found["chi_0"][1] - 1
+        strong = tangent * (state[2] + length * growth / 2)
+        return length * np.array([growth, tangent, strong])
 
     runs = [_integrated(rates, start, at, tolerance) for tolerance in TOLERANCES]
-    kernel, logarithm = runs[0]
-    first, last = rates(0, np.array([start, 0]))[0], rates(0, runs[0][:, -1])[0]
+    kernel, logarithm, strong = runs[0]
+    first, last = rates(0, np.array([start, 0, 0]))[0], rates(0, runs[0][:, -1])[0]
     growth = np.array([rates(0, state)[0] for state in runs[0].T])
     still = abs(first) <= SMALLEST_RATE * max(start, 1.0)
     chi = np.exp(logarithm) if still else growth / first
     correction = 0.0 if still else -last / 2 * np.log(last / first)
     gap = float(np.abs(runs[1][0] / kernel - 1).max()) if kernel.all() else np.nan
-    return DepthSolution(at, kernel, chi, np.exp(logarithm), float(correction), gap)
+    single = sum(op.contracts for op in net.branch.ops) == 1
+    path_error = float(strong[-1]) if single else np.nan
+    return DepthSolution(at, kernel, chi, np.exp(logarithm), float(correction), gap, path_error)
 
 
 def _integrated(rates: Any, start: float, times: Array, tolerance: float) -> Array:
-    """Return kernel and logarithm of the tangent at some times, shape (2, n)."""
+    """Return kernel, logarithm of the tangent and strong error at some times, shape (3, n)."""
     from scipy.integrate import solve_ivp
 
     end = float(times[-1])
     if end == 0:
-        return np.array([[start], [0.0]])
+        return np.array([[start], [0.0], [0.0]])
     found = solve_ivp(
         rates,
         (0.0, end),
-        [start, 0.0],
+        [start, 0.0, 0.0],
         method="DOP853",
         t_eval=times,
         rtol=tolerance,

@@ -41,6 +41,7 @@ from resexpand.theory.mean_field import kernel
 from resexpand.theory.notation import Written
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import response
+from resexpand.theory.smooth_limit import SmoothLimit, smooth_limit
 
 TIME = sp.Symbol("T", positive=True)
 """Depth time, c^2 = L rho^2."""
@@ -60,7 +61,9 @@ class Regime:
     statement : str
         One sentence.
     status : str
-        ``"theorem"`` of the paper, ``"derived"`` here, or ``"numerical"``.
+        ``"derived"`` here or ``"numerical"``. Those of independent blocks follow from the exact
+        recursion of the second moment at every width, and the paper states them in its abstract,
+        whose proofs were not compared.
     """
 
     scale: str
@@ -125,18 +128,18 @@ class DepthLimit(Shown):
         return Card("DepthLimit", (("network", repr(self.net)), *lines, *said))
 
 
-def depth_limit(net: ResNet) -> DepthLimit:
-    """Derive the limit of infinite depth at residual scale ``c / sqrt(L)``.
+def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:
+    """Derive the limit of infinite depth: of independent blocks, or of smooth weights.
 
     Parameters
     ----------
     net : ResNet
-        Independent blocks of one kind that end in a `Linear`; its depth a symbol, its scale a
-        constant over the square root of that symbol.
+        Blocks of one kind that end in a `Linear`; its depth a symbol L. Independent blocks have the
+        scale ``c / sqrt(L)``, those of a smooth law ``c / L``, c a constant.
 
     Returns
     -------
-    DepthLimit
+    DepthLimit or SmoothLimit
         Formulas that print, go to LaTeX and integrate.
 
     Raises
@@ -154,6 +157,8 @@ def depth_limit(net: ResNet) -> DepthLimit:
     K0*exp(T)
     """
     asked = "the limit of infinite depth"
+    if net.layers is not None:
+        return smooth_limit(net)
     require_plain(net, asked)
     constant = _constant(net, asked)
     if not net.branch.is_gaussian:
@@ -229,9 +234,9 @@ LETTERS = {
 """Left sides, as LaTeX."""
 
 REGIMES = (
-    Regime("beta > 1/2", "independent blocks add nothing: K_L -> K0", "theorem"),
-    Regime("beta = 1/2", "the stream has the limit given here", "theorem"),
-    Regime("beta < 1/2", "the second moment explodes for relu and linear blocks", "theorem"),
+    Regime("beta > 1/2", "independent blocks add nothing: K_L -> K0", "derived"),
+    Regime("beta = 1/2", "the stream has the limit given here", "derived"),
+    Regime("beta < 1/2", "the second moment explodes for relu and linear blocks", "derived"),
 )
 
 

@@ -10,7 +10,9 @@ At finite width a response is a random variable of each network, a derivative at
 - ``tangent``: ``|J^l v|^2/|v|^2``, the squared norm of a tangent, ``J^l = dh^l/dh^0``, along a
   random direction v; its output response is ``|dy/dh^0|^2`` on average over the read-out;
 - ``gradient``: ``|p^l|^2``, ``p^l = dy/dh^l`` of one output y, and the ratio ``|p^0|^2/|p^L|^2``;
-- ``parameters``: the tangent kernel ``Theta = sum (dy/dtheta)^2`` over all parameters.
+- ``parameters``: the tangent kernel ``Theta = sum (dy/dtheta)^2`` over all parameters;
+- ``step``: what a step ``theta -> theta - eta e dy/dtheta`` does to ``|h^l|^2``, ``e = y - y*`` the
+  error on this input, with ``q^l = sum (dy/dtheta) (dh^l/dtheta)``.
 
 A tangent is one more column of the network, with the features ``phi'(h) v``; given the past the
 rows of all columns are independent normals, and the order 1/N of inputs (`one_loop`) holds for all
@@ -19,7 +21,8 @@ read-out, at every width
 
     E |p^l|^2 = E C_vv,  E |p^l|^4 = E C_vv^2,      E Theta = E C_ww,  E Theta^2 = E C_ww^2,
 
-v begun at layer l, and w the tangent by independent copies of all parameters.
+v begun at layer l, and w the tangent by independent copies of all parameters. With a second one,
+``w'``, sums over two parameters are averages as well: ``E |q^l|^2 = N^2 Cov(C_ww', G^l_ww')``.
 """
 
 from __future__ import annotations
@@ -29,11 +32,12 @@ from typing import ClassVar, Literal, get_args
 
 from resexpand.errors import HyperparameterError
 from resexpand.expressions.shown import Card, Shown
+from resexpand.network.requirements import require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.one_loop import OneLoop, one_loop
 
-FiniteKind = Literal["variance", "covariance", "tangent", "gradient", "parameters"]
+FiniteKind = Literal["variance", "covariance", "tangent", "gradient", "parameters", "step"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,11 +91,11 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
     net : ResNet
         The network; any hyperparameter may be symbolic. Its branch must end in a `Linear` and hold
         `Linear`, `Activation` and `Scale` operations. Weights are Gaussian.
-    kind : {"variance", "covariance", "tangent", "gradient", "parameters"}
+    kind : {"variance", "covariance", "tangent", "gradient", "parameters", "step"}
         Which response: of ``G^l`` to the variance of the input, of ``G_12^l`` to the covariance of
         two inputs (``K0`` is 2 x 2), of a random tangent vector, of one
-        output to the stream at every layer, or to all parameters (the tangent kernel, in the
-        parametrisation of the observable ``ntk``).
+        output to the stream at every layer, to all parameters (the tangent kernel, in the
+        parametrisation of the observable ``ntk``), or the first step of training in it.
 
     Returns
     -------
@@ -107,6 +111,10 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
         - of ``tangent``: the same with ``tangent`` for ``chi_0``;
         - of ``gradient``: ``gradient``, ``ratio`` with ``_shift`` and ``_var``;
         - of ``parameters``: ``ntk`` with ``_shift`` and ``_var``;
+        - of ``step``, limits at infinite width of the change of ``|h^l|^2``, which is N times that
+          of ``G^l``: ``drift``, the coefficient of ``eta`` (``-2 E y h.q``), and ``moved``,
+          ``E |q|^2``, and ``bent``, what second derivatives add, the coefficient of ``eta^2 E e^2``
+          being their sum. All but the read-out moves, or the blocks alone: ``drift_blocks`` ...;
         - ``validity``, shape (L + 1,): N times the relative variance, of the kernel or of the
           response, the larger; the next order is about ``validity / N`` of the one given.
 
@@ -138,6 +146,7 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
             "it is unknown",
             f"use one of {get_args(FiniteKind)}",
         )
+    require_sums(net, "the response at finite width")
     theory = one_loop(net)
     citations = (*theory.citations, Citation(REFERENCES["fischer2023"]))
     return FiniteResponse(net, kind, theory, citations=tuple(dict.fromkeys(citations)))

@@ -29,6 +29,7 @@ Source: derived here; the independent case is Fischer, Dahmen & Helias (2023).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -42,7 +43,9 @@ from resexpand.network.requirements import require_independent_layers, require_s
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import Laws
+from resexpand.theory.formula import Formula
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.notation import Written
 from resexpand.theory.recursion import Bindings
 from resexpand.theory.signal import Entries, Signal
 
@@ -73,6 +76,40 @@ LAYERS = layer_symbols("K")
 
 FACTORS = layer_symbols("c")
 """Covariance of the weights of blocks l and m."""
+
+BEFORE = tuple(Written(f"K^{{{at}}}") for at in ("l-1,l-1", "l-1,m-1", "m-1,m-1"))
+SHARED = tuple(Written(f"c_{{{at}}}") for at in ("l,l", "l,m", "m,m"))
+ZERO = sp.Integer(0)
+SUM = Written(r"\sum_{a \le l,\, b \le m} \rho_{a} \rho_{b} B^{a,b}")
+PAIRS = r"\sum_{a \le l,\, b \le m} \rho_{a} \rho_{b} "
+FOLLOWED = {
+    "variance": ("X^{l,m}", 1 + Written(PAIRS + r"\mathrm{d}B^{a,b} / \mathrm{d}K^{0}")),
+    "tangent": (
+        "T^{l,m}",
+        1 + Written(r"\sum_{a \le l,\, b \le m} \rho_{a} \rho_{b} M^{a,b} T^{a-1,b-1}"),
+    ),
+    "gradient": (
+        "P^{l,m}",
+        Written("P^{L,L}") + Written(r"\sum_{a > l,\, b > m} \rho_{a} \rho_{b} M^{a,b} P^{a,b}"),
+    ),
+}
+"""Left and right sides of what is followed beside the kernel, as LaTeX."""
+
+MEANINGS = {
+    "covariance": "covariance behind a linear operation of blocks l and m",
+    "branch": "covariance of the branches of blocks l and m",
+    "kernel": "kernel of two layers",
+    "slope": "its derivative in the kernel of the two layers in front",
+    "variance": "derivative of the kernel of two layers in that of the input",
+    "tangent": "products of a tangent at two layers",
+    "gradient": "products of a gradient at two layers",
+}
+
+
+def _written(symbol: sp.Symbol) -> str:
+    """Return the LaTeX of a covariance in the branch."""
+    stem, _, place = symbol.name.rpartition("_")
+    return f"{stem[0]}{'_{' + stem[1:] + '}' if stem[1:] else ''}^{{{place[0]},{place[1]}}}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,6 +170,30 @@ class LayerKernel(Shown):
         """Derivatives of ``B^{lm}`` in the kernel in front of the blocks: ll, lm (M), mm."""
         whole = self.flat(self.branch)
         return tuple(whole.diff(entry) for entry in LAYERS)
+
+    def __iter__(self) -> Iterator[Formula]:
+        """Iterate over the equations of a block pair, as printers take them."""
+        given = {
+            **dict(zip(LAYERS, BEFORE, strict=True)),
+            **dict(zip(FACTORS, SHARED, strict=True)),
+            **{s: Written(_written(s)) for s, _ in self.definitions},
+            **dict(self.bindings),
+        }
+        for symbol, value in self.definitions:
+            if symbol.name.endswith("_lm"):
+                yield self._equation("covariance", given[symbol].name, value.xreplace(given))
+        branch = self.branch.xreplace(given)
+        yield self._equation("branch", "B^{l,m}", branch)
+        yield self._equation("kernel", "K^{l,m}", given.get(K0, K0), SUM)
+        if self.follows != "kernel":
+            if self.follows != "variance":
+                slope = self.slopes[1].xreplace(given)
+                yield self._equation("slope", "M^{l,m}", slope)
+            yield self._equation(self.follows, *FOLLOWED[self.follows])
+
+    def _equation(self, name: str, left: str, value: sp.Expr, rest: sp.Expr = ZERO) -> Formula:
+        whole, said = value + rest, MEANINGS[name]
+        return Formula(name, Written(left), whole, said, self.neglects, self.citations, self.laws)
 
     def card(self) -> Card:
         """Return what it says about itself."""

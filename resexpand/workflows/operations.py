@@ -82,6 +82,9 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
     "implied scale": implied_scale,
     "optimal scale": optimal_scale,
     "one loop": one_loop,
+    "one loop, as post-norm": lambda net: one_loop(
+        ResNet(PLAIN, scale=1, depth=2, post_norm=net.branch.ops[0])  # type: ignore[arg-type]
+    ),
     "exact moments": exact_moments,
     "order profile": lambda net: order_profile(net, 2),
     "gated path sum": gated_path_sum,

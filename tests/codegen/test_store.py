@@ -128,12 +128,12 @@ def test_failing_text_leaves_no_module(cache):
     assert f"resexpand_generated_{store.key(text)}" not in sys.modules
 
 
-def test_key_depends_on_text_and_foundation(monkeypatch):
+def test_key_depends_on_text_andfoundation(monkeypatch):
     first = store.key("a = 1\n")
     assert first != store.key("a = 2\n")
-    store._foundation.cache_clear()
+    store.foundation.cache_clear()
     monkeypatch.setattr(store, "_version", lambda package: "another")
     try:
         assert store.key("a = 1\n") != first
     finally:
-        store._foundation.cache_clear()
+        store.foundation.cache_clear()

@@ -47,6 +47,7 @@ LOGARITHMS = ("log_kernel", "log_growth", "log_tangent")
 BACKWARD = ("gradient", "log_gradient", "directional_derivative", "ntk", "ntk_layers")
 JETS = ("order_profile(3)", "order_remainder(3)")
 PATHS = ("path_profile(3)", "path_remainder(3)")
+COPIED = ("ntk_moments", "gradient_moments(1)")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def _registry() -> Iterator[tuple[str, Case]]:
                 ("series", series, ONE),
                 ("backward", BACKWARD, ONE),
                 ("backward, pair", ("gradient", "ntk"), PAIR),
+                ("copies", COPIED, PAIR),
             ):
                 yield f"{at}, {columns}", Case(branch, names, K0, method)
         for columns, K0 in (("one", ONE), ("pair", PAIR)):

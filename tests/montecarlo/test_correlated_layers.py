@@ -85,15 +85,16 @@ class Mean:
         self.mean, self.stderr = rows.mean(0), rows.std(0) / np.sqrt(len(rows))
 
 
+@pytest.mark.parametrize("method", ["dense", "basis"])
 @pytest.mark.parametrize(
     ("deep", "law"), [*((False, law) for law in LAWS), (True, LAWS[0]), (True, LAWS[3])], ids=repr
 )
-def test_the_sampler_draws_the_network_that_is_written_out(deep: bool, law) -> None:
+def test_the_sampler_draws_the_network_that_is_written_out(deep: bool, law, method: str) -> None:
     read_out = [Linear(1, 0)]
     net = ResNet(DEEP if deep else BRANCH, scale=0.5, depth=DEPTH, layers=law, read_out=read_out)
-    run = sample(net, ["kernel", "distance_squared", "gradient"], WIDTH, 4000, K0=1.0, seed=5)
+    names = ["kernel", "distance_squared", "gradient"]
+    run = sample(net, names, WIDTH, 4000, K0=1.0, seed=5, method=method)
     rows = numpy_networks(law.covariance(DEPTH), deep, 1500, 7)
-    assert run.settings["method"] == "dense"
     for name, own in (("kernel", 0), ("gradient", 2)):
         assert np.abs(z_scores(run[name], Mean(rows[:, own]))).max() < 3.8, name
     # Control: independent layers are another network.
@@ -172,7 +173,7 @@ def test_stores(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        {"method": "function-space"},
+        {"method": "sparse"},
         {"weights": "rademacher"},
         {"control": "infinite-width"},
         {"target": "cuda"},

@@ -149,5 +149,5 @@ def test_latex_and_text() -> None:
     assert text.count(r"\begin{equation}") >= 9
     assert r"\mathrm{d}K / \mathrm{d}t" in text
     assert "beta = 1/2" in repr(theory)
-    assert [r.status for r in theory.regimes] == ["theorem"] * 3
+    assert [r.status for r in theory.regimes] == ["derived"] * 3
     assert kernel(theory.net).net == theory.net

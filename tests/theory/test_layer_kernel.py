@@ -32,6 +32,7 @@ from resexpand import (
     order_profile,
     response,
     tangent_kernel,
+    to_latex,
     variance_shift,
 )
 from resexpand.errors import HostMemoryError, UnsupportedError
@@ -290,3 +291,14 @@ def test_memory_is_asked_for_before_the_start() -> None:
 def test_it_shows_itself() -> None:
     text = repr(kernel(NET))
     assert "c_lm*(sigma_b2 + sigma_w2*<phi(x_1)*phi(x_2)>_[K_ll, K_lm, K_mm])" in text
+
+
+def test_latex() -> None:
+    text = to_latex(kernel(NET), cite=False)
+    assert r"C^{l,m} = c_{l,m} (\sigma_{b}^{2} + \sigma_{w}^{2}" in text or "C^{l,m} =" in text
+    assert r"K^{l,m} = K^{0} + \sum_{a \le l,\, b \le m} \rho_{a} \rho_{b} B^{a,b}" in text
+    deep = ResNet(BRANCHES["res-3 relu"], scale=0.3, depth=3, layers=Markov(0.5))
+    for follows, line in ((response(deep, "tangent"), "T^{l,m} = "), (kernel(deep), "C_{1}^{l,m}")):
+        assert line in to_latex(follows, closed=True)
+    document = to_latex(gradient_moments(deep), "document")
+    assert r"\rho_{a} \rho_{b} M^{a,b} P^{a,b}" in document

@@ -18,10 +18,14 @@ from resexpand.errors import UnsupportedError
 from resexpand.export.dataset import agreement_dims, estimate_dims
 from resexpand.export.figures import panels
 from resexpand.export.figures.agreement import kernel_figure
+from resexpand.export.figures.block_profile import draw_profile
+from resexpand.export.figures.scales import scales_figure
 from resexpand.export.figures.series import Profile
 from resexpand.export.figures.style import HEIGHT, WIDTH, colour, house_style
+from resexpand.measure.block_profile import BlockProfile
 from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
 from resexpand.network.quantities import quantity_of
+from resexpand.numbers.scales.comparison import ScaleComparison
 from resexpand.theory.latex_names import name_latex
 
 if TYPE_CHECKING:
@@ -133,7 +137,7 @@ def plot(result: Any, name: str | None = None, *, ax: Axes | None = None, **opti
 
     Parameters
     ----------
-    result : Values, Estimate, Estimates or Agreement
+    result : Values, Estimate, Estimates, Agreement, BlockProfile or ScaleComparison
         What to draw.
     name : str, optional
         Key of the array; by default the one that says most.
@@ -286,4 +290,6 @@ _DRAWN: Mapping[type, Callable[..., Any]] = {
     Estimate: _estimate,
     Estimates: _estimates,
     Agreement: _agreement,
+    BlockProfile: draw_profile,
+    ScaleComparison: scales_figure,
 }

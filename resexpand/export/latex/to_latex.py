@@ -32,16 +32,19 @@ from resexpand.export.latex.sections import (
     network_section,
 )
 from resexpand.network.resnet import ResNet
+from resexpand.theory.depth_limit import DepthLimit
 from resexpand.theory.derivation import Derivation
 from resexpand.theory.expansion import Expansion, Term
 from resexpand.theory.formula import Formula
 from resexpand.theory.gated_paths import GatedPathSum
 from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.growth import Growth
+from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.remainder import RemainderBound
+from resexpand.theory.smooth_limit import SmoothLimit
 
 Style = Literal["equation", "aligned", "document"]
 
@@ -120,7 +123,7 @@ def sections(result: Any, closed: bool) -> list[Section]:
             return [write(result, closed)]
     if isinstance(result, Mapping):
         return [_entry(name, value, closed) for name, value in result.items()]
-    if isinstance(result, list | tuple | Growth):
+    if isinstance(result, list | tuple | Growth | DepthLimit | SmoothLimit | LayerKernel):
         return [section for item in result for section in sections(item, closed)]
     raise UnsupportedError(
         f"LaTeX of an object of type {type(result).__name__}",

@@ -52,6 +52,11 @@ class ControlNetwork(ColumnGroup):
     linears: int
 
     @property
+    def keeps_units(self) -> bool:
+        """Whether the stream must stay in the units of layer 0: it must."""
+        return True
+
+    @property
     def carried(self) -> int:
         """One column per input."""
         return self.count

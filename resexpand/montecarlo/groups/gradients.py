@@ -68,6 +68,7 @@ NAMES = {
     "loops.function_space": TRANSPOSE,
     "loops.dense": "dense_transpose, transpose_workspace",
     "loops.correlated": "dense_transpose, transpose_workspace",
+    "loops.correlated_basis": TRANSPOSE,
     "weights.haar_columns": TRANSPOSE,
     "weights.haar_householder": TRANSPOSE,
 }
@@ -163,6 +164,11 @@ class Gradients(ColumnGroup):
     paired: bool = False
     count: int = 0
     overlapped: bool = False
+
+    @property
+    def keeps_units(self) -> bool:
+        """Whether the stream must stay in the units of layer 0: it must."""
+        return True
 
     @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:

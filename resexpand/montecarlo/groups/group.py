@@ -73,6 +73,11 @@ class ColumnGroup:
         return self.shift
 
     @property
+    def keeps_units(self) -> bool:
+        """Whether the stream must stay in the units of layer 0."""
+        return False
+
+    @property
     def sites(self) -> Mapping[str, tuple[int, ...]]:
         """Names and shapes per layer of the records that the group writes itself."""
         return {}
@@ -103,6 +108,14 @@ class ColumnGroup:
 
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the line that calls them, or "" if no activation acts on the columns."""
+        return ""
+
+    def entering(self) -> str:
+        """Return the lines that change the stream in front of block `layer` before it is read."""
+        return ""
+
+    def behind_linear(self, j: int, source: str, target: str, scale: str) -> str:
+        """Return the line that adds to the images of operation j, or to the stream, or ""."""
         return ""
 
     def reading(self, site: str) -> str:

@@ -116,6 +116,11 @@ class Layout:
         """Records of the groups: shapes per layer by name."""
         return {site: shape for group in self.groups for site, shape in group.sites.items()}
 
+    def behind_linear(self, j: int, source: str, target: str, scale: str) -> list[str]:
+        """Return the lines of the groups behind operation j, a linear one."""
+        lines = (group.behind_linear(j, source, target, scale) for group in self.groups)
+        return [line for line in lines if line]
+
     def matrix(self, kernel: Floats) -> Floats:
         """Return the map from normals to the columns at layer 0, shape (D + 1, S).
 

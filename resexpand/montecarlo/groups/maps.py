@@ -13,6 +13,7 @@ Averages over a batch are taken neuron by neuron, of all columns of a batch at o
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,7 @@ BATCH = '''
 def {loop}({arguments}, width, law):
     """Map the columns of every batch, neuron by neuron."""
 {reads}    size = {count}
-{size}    for first_of in range(0, {count}, size):
+{size}{running}    for first_of in range(0, {count}, size):
         behind = first_of + size
         for turn in range(lane_share(width)):
             i = lane_entry(turn)
@@ -55,6 +56,22 @@ def {loop}({arguments}, width, law):
                 {new} = {value}
     barrier()
 '''
+
+RUNNING = """\
+    if {flag} > 0.0:
+        # Whole batches train, and the columns behind them meet the averages of their statistics.
+        trained = {count} // size * size
+        for turn in range(lane_share(width)):
+            i = lane_entry(turn)
+{started}            for first_of in range(0, trained, size):
+                behind = first_of + size
+{averages}                for c in range(first_of, behind):
+                    {new} = {value}
+{added}{taken}            for c in range(trained, {count}):
+                {new} = {value}
+        barrier()
+        return
+"""
 
 BATCH_MEAN = """\
             s{k} = 0.0
@@ -207,19 +224,35 @@ def batch_loop(
     size = "" if place is None else f"    if p{place} > 0.0:\n        size = int(p{place})\n"
     if op.over == "positions":
         size = f"    size = np.int64({math.prod(op.positions)})\n"
+    sums = "".join(means)
+    mapped = {"count": count, "new": new, "value": f"{name}({given}{value.rest})"}
+    flags = [k for k, p in enumerate(op.parameters) if p.symbol == op.running]
+    # Of derivatives there are none: statistics of training are constants of an evaluation.
+    runs = _running(op, sums, f"p{flags[0]}", mapped) if flags and len(read) == 1 else ""
     return [
         *(text for scalar in (*terms, value) for text in scalar.functions),
         BATCH.format(
             loop=loop,
             arguments=arguments,
             reads=_reads(op),
-            count=count,
             size=size,
-            averages="".join(means),
-            new=new,
-            value=f"{name}({given}{value.rest})",
+            running=runs,
+            averages=sums,
+            **mapped,
         ),
     ]
+
+
+def _running(op: Map, averages: str, flag: str, mapped: dict[str, str]) -> str:
+    """Return the lines of statistics that are averages over training batches."""
+    steps = {"started": "", "added": "", "taken": ""}
+    for k, (symbol, _) in enumerate(op.averages):
+        # As PyTorch collects it, the variance of a batch is the unbiased one.
+        unbiased = " * size / (size - 1)" if symbol in op.unbiased else ""
+        steps["started"] += f"{'':12}r{k} = 0.0\n"
+        steps["added"] += f"{'':16}r{k} += s{k}{unbiased}\n"
+        steps["taken"] += f"{'':12}s{k} = r{k} * size / trained\n"
+    return RUNNING.format(flag=flag, averages=textwrap.indent(averages, "    "), **steps, **mapped)
 
 
 def noise_of(op: Map) -> tuple[list[sp.Symbol], list[tuple[sp.Symbol, sp.Expr]]]:

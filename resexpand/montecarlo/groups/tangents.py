@@ -8,10 +8,21 @@ layer 0, with `h^0 = z F^T`, `F F^T = K^0` and the normals z held fixed,
     covariance   v = z (dF/dK^0_12)^T     two inputs: the second moves, the first does not
     direction    v = a direction of its own, independent of the input; of several inputs the first
                  moves, and the others as averages over the batch move them
+
+Two kinds stand for a pass backward, one column for each input:
+
+    from l       v^l = a random direction, the same for all inputs; before layer l, v = 0
+    parameters   v^0 = z' F^T with other normals z', and each `Linear` adds fresh normals with the
+                 covariance of its images, as independent copies of its weights and biases would
+
+An output moves along them by a normal number whose variance is ``|dy/dh^l|^2`` and the tangent
+kernel, given the weights; given the columns in front of the read-out it is normal as well, with the
+variance that their Gram matrix has there. So mean and second moment of both are the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -50,6 +61,33 @@ PARENTS = {"variance": 0, "covariance": 1, "direction": 0}
 STILL = "still at "
 """Kind of the tangent of an input that stands still at layer 0, in front of its number."""
 
+PARAMETERS, FROM = "parameters", "from "
+"""Kinds that stand for a pass backward; the number of the layer follows the second."""
+
+BEGIN = """\
+            if layer == {layer} + 1:
+                began = stream[tangents_at + {first} : tangents_at + {first} + inputs]
+                {begin}, (key0, key1, np.int64({layer}), draw))
+"""
+
+COPY = """\
+            add_copy(
+                {source}[:inputs], {target}, {scale}, tangents_at + {first}, width, law, place,
+                np.int64({j}), copies
+            )"""
+
+COPIES = "from resexpand.montecarlo.loops.copies import add_copy, begin_alike, begin_as_inputs"
+
+
+def beginning_at(layer: int) -> str:
+    """Return the kind of a tangent that begins at a layer."""
+    return f"{FROM}{layer}"
+
+
+def begins_at(kind: str) -> int:
+    """Return the layer at which a tangent of a kind begins."""
+    return int(kind.removeprefix(FROM)) if kind.startswith(FROM) else 0
+
 
 @dataclass(frozen=True)
 class Tangents(ColumnGroup):
@@ -70,17 +108,26 @@ class Tangents(ColumnGroup):
     def parents(self) -> tuple[int, ...]:
         """Input to which each tangent belongs."""
         return tuple(
-            int(kind.removeprefix(STILL)) if kind.startswith(STILL) else PARENTS[kind]
+            PARENTS[kind] if kind in PARENTS else int(kind.rpartition(" ")[2])
             for kind in self.kinds
         )
 
+    @property
+    def keeps_units(self) -> bool:
+        """Whether columns begin inside the network, in the units of layer 0."""
+        return any(kind.startswith(FROM) for kind in self.kinds)
+
     def at(self, inputs: int) -> Self:
-        """Return the group for D inputs: along a direction, all of them have a tangent."""
-        if "direction" not in self.kinds:
-            return self
-        others = (f"{STILL}{k}" for k in range(1, inputs))
-        rest = (kind for kind in self.kinds if kind != "direction")
-        return type(self)((*rest, "direction", *others))
+        """Return the group for D inputs, all of which have a tangent if columns stand for them."""
+        found: list[str] = []
+        for kind in self.kinds:
+            if kind == "direction":
+                found += [kind, *(f"{STILL}{k}" for k in range(1, inputs))]
+            elif kind in PARENTS:
+                found.append(kind)
+            else:
+                found += [f"{kind} of {k}" for k in range(inputs)]
+        return type(self)(tuple(found))
 
     def joined(self, other: Self) -> Self:
         """Return the tangents of both, each once."""
@@ -99,6 +146,38 @@ class Tangents(ColumnGroup):
             column = _START[kind](kernel, root) if kind in _START else np.zeros(1)
             matrix[: len(column), t] = column
         return matrix
+
+    @property
+    def _firsts(self) -> dict[str, int]:
+        """First of the columns that stand for a pass backward, by kind."""
+        own = [(kind.removesuffix(" of 0"), t) for t, kind in enumerate(self.kinds)]
+        return {kind: t for kind, t in own if kind != self.kinds[t]}
+
+    def entering(self) -> str:
+        """Return the lines in front of a block that begin columns at its layer."""
+        lines = ""
+        for kind, first in self._firsts.items():
+            alike = kind != PARAMETERS
+            begin = "begin_alike(began" if alike else "begin_as_inputs(began, matrix"
+            lines += BEGIN.format(first=first, layer=begins_at(kind), begin=begin)
+        return lines
+
+    def behind_linear(self, j: int, source: str, target: str, scale: str) -> str:
+        """Return the line that adds what copies of the weights of operation j make."""
+        first = self._firsts.get(PARAMETERS)
+        if first is None:
+            return ""
+        return COPY.format(j=j, source=source, target=target, scale=scale, first=first)
+
+    def sampler(self, module: str, target: str = "cpu") -> str:
+        """Return the import of what columns that stand for a pass backward need."""
+        return COPIES if self._firsts else ""
+
+    @property
+    def buffers(self) -> Mapping[str, str]:
+        """Scratch for the action of copies of the weights."""
+        copies = {"copies": "(inputs + 2, max(length, inputs * inputs))"}
+        return copies if PARAMETERS in self._firsts else {}
 
     def functions(self, j: int, op: Map) -> list[str]:
         """Return phi' and its loop."""
@@ -122,8 +201,8 @@ class Tangents(ColumnGroup):
     def require(self, branch: Branch, names: str) -> None:
         """Refuse activations that jump, and inputs that move by themselves in a batch."""
         refuse_jumps(branch, names, "derivative")
-        if {"variance", "covariance"} & set(self.kinds):
-            why = "they follow one or two inputs, and those of a batch move together"
+        if self._firsts or {"variance", "covariance"} & set(self.kinds):
+            why = "they follow inputs one by one, and those of a batch move together"
             refuse_batches(branch, names, why)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from resexpand.montecarlo.jit import loop, loop_for
+from resexpand.montecarlo.jit import inlined, loop, loop_for, whole
 from resexpand.montecarlo.lanes import barrier, lane_entry, lane_share
 from resexpand.montecarlo.loops.columns import Biased, Columns, Place, clear_rows, meets_bias
 from resexpand.montecarlo.loops.dense import Linear, ReadOut, clear_from, workspace
@@ -28,7 +28,17 @@ from resexpand.montecarlo.random.normals import fill_normals
 from resexpand.montecarlo.random.streams import DENSE_FIRST, stream_word
 from resexpand.montecarlo.weights.entries import Entries
 
-__all__ = ["dense_sampler", "workspace"]
+__all__ = ["dense_sampler", "memory_shape", "workspace"]
+
+NOTHING = whole(0)
+
+
+@inlined
+def memory_shape(
+    layers: int, count: int, inputs: int, width: int, length: int, roots: int
+) -> tuple[int, int]:
+    """Return the shape of what an operation remembers: nothing."""
+    return NOTHING, length
 
 
 @loop
@@ -74,6 +84,7 @@ def dense_sampler(
         operation: int,
         scratch: Columns,
         mixing: Columns,
+        memory: Columns,
     ) -> None:
         """Write `W x_c + b` (where biased) and `W x_c` (elsewhere); mixing (L+1, k) is E."""
         key0, key1, layer, draw = place

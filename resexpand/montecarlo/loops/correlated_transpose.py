@@ -49,6 +49,7 @@ def dense_transpose(
         operation: int,
         scratch: Columns,
         mixing: Columns,
+        memory: Columns,
     ) -> None:
         """Replace gradients with respect to the images by those with respect to the columns."""
         key0, key1, layer, draw = place

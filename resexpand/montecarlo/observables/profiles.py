@@ -22,6 +22,7 @@ from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.groups.group import ColumnGroup
 from resexpand.montecarlo.groups.jets import Jets
 from resexpand.montecarlo.groups.paths import Paths
+from resexpand.montecarlo.observables.gradients import gradient_moments
 from resexpand.montecarlo.observables.observable import Floats, Observable, Record
 
 LARGEST_ORDER = 64
@@ -60,6 +61,7 @@ FAMILIES: Mapping[str, Callable[[int], Observable]] = MappingProxyType(
         "order_remainder": order_remainder,
         "path_profile": path_profile,
         "path_remainder": path_remainder,
+        "gradient_moments": gradient_moments,
     }
 )
 """Observables that take a parameter, by name."""

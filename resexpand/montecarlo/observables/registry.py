@@ -44,7 +44,6 @@ import numpy as np
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet
 from resexpand.montecarlo.groups.control import ControlNetwork
-from resexpand.montecarlo.groups.gradients import Gradients
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.groups.power_of_two import SITE as EXPONENTS
 from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling, is_rescalable
@@ -170,7 +169,7 @@ def needed_columns(
     if control_of is not None:
         groups.append(ControlNetwork(inputs, len(control_of.linears)))
     asked = any(EXPONENTS in observable.sites for observable in observables)
-    fixed = any(isinstance(group, ControlNetwork | Gradients) for group in groups)
+    fixed = any(group.keeps_units for group in groups)
     if asked and not fixed and rescaled and all(map(is_rescalable, rescaled)):
         groups.append(PowerOfTwoRescaling())
     return Layout.of(inputs, groups)

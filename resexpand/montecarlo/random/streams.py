@@ -11,7 +11,9 @@ only the input `h^0`.
     4         function space: what the read-out weights are beyond their action on its columns
     5         noise of maps; word 1 is `(4 j + k) 2^24 + column`, k the number of the noise in
               operation j, and both samplers share it
-    16 + 2j   function space: the normals that stand for W and b of operation j of the branch
+    6         tangents that begin at a layer: index 0 a random direction, 1 ... D as other inputs
+    16 + 2j   function space: the normals that stand for W and b of operation j of the branch; from
+              index 2^24 on those of copies of W and b, in both samplers
     17 + 2j   function space: those that stand for the transpose of W beyond that; of rotations
               the bias, and from index 1 on those
     130 + 2j  dense: rows of the weight matrix of operation j; 131 + 2j its biases
@@ -23,7 +25,8 @@ import numpy as np
 
 from resexpand.montecarlo.jit import inlined, whole
 
-INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS, READ_OUT_TRANSPOSED, NOISE = map(whole, range(6))
+INPUT, DIRECTION, READ_OUT_WEIGHTS, READ_OUT_BIAS, READ_OUT_TRANSPOSED = map(whole, range(5))
+NOISE, BEGINNING = map(whole, (5, 6))
 FUNCTION_SPACE_FIRST, TRANSPOSED_FIRST, DENSE_FIRST = map(whole, (16, 17, 130))
 LARGEST_BRANCH = 56
 """Most operations in a branch: their streams must fit below 256 and below each other."""

@@ -43,6 +43,8 @@ class Work:
         Width, number of blocks, columns propagated, operations per branch.
     dense : bool
         Whether every weight is drawn.
+    known : float, optional
+        Seconds per network, where they follow from more than that.
     """
 
     width: int
@@ -50,10 +52,13 @@ class Work:
     columns: int
     operations: int
     dense: bool
+    known: float | None = None
 
     @property
     def seconds(self) -> float:
         """Rough time to draw one network on one core."""
+        if self.known is not None:
+            return self.known + 1e-6
         column = self.columns * self.width * COLUMN_NS * (1 + self.columns / 4)
         weights = self.width**2 * NORMAL_NS if self.dense else 0.0
         return self.depth * self.operations * (column + weights) * 1e-9 + 1e-6

@@ -22,8 +22,8 @@ functions of these (`resexpand.montecarlo.observables.registry`).
 
 from __future__ import annotations
 
-import re
 import textwrap
+from collections.abc import Mapping
 
 from resexpand.codegen.literals import comment
 from resexpand.montecarlo.groups.gradients import Gradients
@@ -34,6 +34,7 @@ from resexpand.montecarlo.groups.power_of_two import PowerOfTwoRescaling
 from resexpand.montecarlo.jit import library_digest
 from resexpand.montecarlo.source.attention import attends, buffers_of
 from resexpand.montecarlo.source.blocks import Blocks
+from resexpand.montecarlo.source.correlated import memories_of, with_mixing
 from resexpand.montecarlo.source.division import SamplerText
 from resexpand.montecarlo.source.imports import imports_of
 from resexpand.montecarlo.source.single_column import is_single, single_text
@@ -92,7 +93,7 @@ def draw_networks(
         for layer in range(1, depth + 2):
             stream, h, x, y = opaque(stream), opaque(h), opaque(x), opaque(y)
             scratch = opaque(scratch)
-            if states.size:
+{entering}            if states.size:
                 gram(stream, width, states[n, layer - 1])
 {readings}{head}            if layer > blocks:
                 break
@@ -226,28 +227,24 @@ def sampler_text(
     )
     module = law.samplers[method]
     sampler = (*law.functions(method), *(g.sampler(module, target) for g in layout.groups))
-    driver = blocks.with_rows("".join([*beside_driver, _driver(blocks, layout, fused)]))
-    if law is CORRELATED:
-        driver = _with_mixing(driver)
+    backward = layout.of_kind(Gradients) is not None
+    memories = memories_of(blocks, backward) if law is CORRELATED else {}
+    driver = blocks.with_rows("".join([*beside_driver, _driver(blocks, layout, fused, memories)]))
+    if memories:
+        driver = with_mixing(driver)
     return SamplerText(title, (text, *sampler), maps, driver)
 
 
-def _with_mixing(driver: str) -> str:
-    """Let every linear operation know how layers mix independent matrices."""
-    driver = driver.replace("twin_roots, memory,", "twin_roots, mixing, memory,")
-    return re.sub(r"(np\.int64\(\d+\), (?:scratch|back))\)", r"\1, mixing)", driver)
-
-
-def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
+def _driver(blocks: Blocks, layout: Layout, fused: bool, memories: Mapping[str, str]) -> str:
     """Return the text of `draw_networks`."""
     # The activation that opens the branch also stands behind the last block, before the read-out;
     # if the branch is read once more there, `repeat` does so for the read-out.
-    maps, behind = _maps(layout, blocks.head)
+    maps, behind = through_maps(layout, blocks.head)
     before, inside = maps, ""
     repeat = f"        if blocks > depth:\n{maps}" if maps else ""
     openings = [""] * len(blocks.shapes)
     if blocks.has_own_head:
-        openings = [_maps(layout, opening_of(steps))[0] for steps in blocks.shapes]
+        openings = [through_maps(layout, opening_of(steps))[0] for steps in blocks.shapes]
         repeat = textwrap.indent(textwrap.dedent(maps), " " * 8)
         before, inside = blocks.selection(), textwrap.indent(maps, " " * 4)
     head = f"{before}{HEAD.format(maps=inside, behind=behind)}"
@@ -272,6 +269,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
         buffers["y"] = "(np.int64(0), length)"
     backward = layout.of_kind(Gradients) is not None
     buffers = with_wide(buffers, blocks.steps) | buffers_of(blocks.steps, backward)
+    buffers |= memories
     if noise := blocks.most_noise:
         buffers["noise"] = f"(np.int64({noise + 1}), length)"  # and scratch
     return DRIVER.format(
@@ -282,6 +280,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool) -> str:
             for k, name in enumerate(names)
             if k
         ),
+        entering="".join(group.entering() for group in layout.groups),
         readings="".join(readings),
         head=head,
         behind=behind,
@@ -304,7 +303,7 @@ def _is_fused(step: Step) -> bool:
     return step.contracts and not is_wide(step)
 
 
-def _maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
+def through_maps(layout: Layout, steps: tuple[Step, ...]) -> tuple[str, str]:
     """Return the lines that take the stream through some maps, and where they leave it."""
     lines, source = "", "h"
     for step in steps:
@@ -338,7 +337,7 @@ def _shrink(layout: Layout) -> str:
 def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool) -> str:
     """Return the lines of one block behind its opening, up to the addition to the stream."""
     opening = opening_of(steps)
-    source = _maps(layout, opening)[1]
+    source = through_maps(layout, opening)[1]
     lines, shrink = [], _shrink(layout)
     for step in steps[len(opening) :]:
         j, target = step.position, _other(source)
@@ -347,10 +346,12 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
             lines += [gathering(step, source)] if is_wide(step) else []
             lines += _before_linear(layout, source, act, step, steps)
             if fused and _is_fused(step) and step is steps[-1]:
-                return "\n".join([*lines, LINEAR_CLOSING.format(source=source, j=j, shrink=shrink)])
+                lines.append(LINEAR_CLOSING.format(source=source, j=j, shrink=shrink))
+                return "\n".join([*lines, *layout.behind_linear(j, source, "stream", "scale")])
             template = LINEAR if layout.weighted == layout.carried else TWIN_LINEAR
             k = step.number - 1
             lines.append(template.format(source=act, target=target, j=j, k=k, shrink=shrink))
+            lines += layout.behind_linear(j, source, target, "1.0")
         else:
             lines.append(_activation(layout.groups, step, source, target))
         source = target

@@ -45,7 +45,7 @@ LOGARITHMS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("kernel", "output_squared"), "log_kernel"),
         **dict.fromkeys(("distance", "distance_squared"), "log_growth"),
         **dict.fromkeys(("tangent", "chi", "response"), "log_tangent"),
-        **dict.fromkeys(("gradient", "ntk", "ntk_layers"), "log_gradient"),
+        **dict.fromkeys(("gradient", "ntk", "ntk_layers", "ntk_moments"), "log_gradient"),
     }
 )
 """Observables to ask for where a few draws carry the mean of another."""

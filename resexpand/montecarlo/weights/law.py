@@ -53,6 +53,8 @@ class WeightLaw:
         function of `resexpand.montecarlo.weights.entries`, or empty.
     texts : tuple of str
         Functions that define `entries` where it is not one of those.
+    remembers : bool
+        Whether a sampler needs what it met in earlier layers.
     """
 
     name: str
@@ -61,10 +63,12 @@ class WeightLaw:
     kurtosis: float | None
     entries: str = ""
     texts: tuple[str, ...] = ()
+    remembers: bool = False
 
     def imports(self, method: str, fused: bool, target: str = "cpu") -> str:
         """Return the import lines of a generated sampler; `fused` if it adds as it draws."""
         module = f"from resexpand.montecarlo.{self.samplers[method]} import "
+        module += "memory_shape, " if self.remembers else ""
         if method == "dense" and self.entries:
             imported = "unit_uniform" if self.texts else f"{self.entries} as entries"
             lines = (
@@ -98,12 +102,19 @@ ORTHOGONAL = WeightLaw(
 )
 CORRELATED = WeightLaw(
     "gaussian",
-    {"dense": "loops.correlated"},
-    "weights are correlated between layers: those of every block are drawn from common matrices",
+    {
+        "cholesky": "loops.correlated_cholesky",
+        "basis": "loops.correlated_basis",
+        "markov": "loops.correlated_markov",
+        "dense": "loops.correlated",
+    },
+    "",
     3.0,
     "gaussian",
+    remembers=True,
 )
-"""Gaussian weights with a covariance between layers, which the description states."""
+"""Gaussian weights with a covariance between layers, which the description states.
+`resexpand.montecarlo.layer_methods` chooses among the samplers."""
 LAWS = {law.name: law for law in (GAUSSIAN, UNIFORM, RADEMACHER, ORTHOGONAL)}
 
 
@@ -122,12 +133,6 @@ def chosen_method(method: object, law: WeightLaw) -> tuple[str, str]:
             f"method={method!r}",
             "not available for sampling",
             "use 'auto' or " + " or ".join(map(repr, METHODS)),
-        )
-    if method not in law.samplers and law is CORRELATED:
-        raise UnsupportedError(
-            f"method={method!r} with weights that are correlated between layers",
-            "their action on the columns depends on that of all layers before",
-            'use method="dense", or "auto"',
         )
     if method not in law.samplers:
         raise UnsupportedError(

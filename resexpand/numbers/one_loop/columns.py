@@ -175,11 +175,21 @@ class Columns:
     trained : bool
         Whether the tangents move all parameters, too: ``w' = w + rho (W phi'(h) w + W' phi(h) +
         b')`` with independent copies ``W', b'``, so that ``C_ww`` holds ``C_hh`` as well.
+    bent : bool
+        Whether the last column is the tangent of the first tangent along the second, ``x`` with
+        the feature ``phi''(h) v v' + phi'(h) x``. It counts as two tangents, and covariances alone
+        are computed.
     """
 
     count: int
     degree: int = 2
     trained: bool = False
+    bent: bool = False
+
+    @property
+    def moved(self) -> int:
+        """Number of columns but for a tangent of a tangent."""
+        return self.count - self.bent
 
     def feature(self, p: int, q: int) -> list[Term]:
         """Return the product of the features of two columns, ``phi(h)`` and ``phi'(h) v``."""
@@ -188,14 +198,25 @@ class Columns:
             return [Term(1, "f", 0)]
         if len(tangents) == 1:
             # phi phi' = f'/2.
-            return [Term(0.5, "f", 1, tangents)]
+            first = [Term(0.5, "f", 1, tangents)]
+            if tangents[0] < self.moved:
+                return first
+            # phi phi'' = f''/2 - g.
+            return [Term(0.5, "f", 2, (1, 2)), Term(-1, "g", 0, (1, 2)), *first]
+        if max(tangents) >= self.moved:
+            return []
         own = [Term(1, "f", 0)] if self.trained and p == q else []
         return [Term(1, "g", 0, tangents), *own]
 
     @property
     def followed(self) -> list[tuple[int, tuple[int, int]]]:
         """Numbers and columns of the entries that are followed."""
-        return [(n, e) for n, e in enumerate(entry_pairs(self.count)) if degree(e) <= self.degree]
+        numbered = enumerate(entry_pairs(self.count))
+        return [(n, e) for n, e in numbered if self.order(e) <= self.degree]
+
+    def order(self, entry: tuple[int, int]) -> int:
+        """Return the number of tangents among two columns."""
+        return sum((column > 0) + (column >= self.moved) for column in entry)
 
     def cumulants(
         self, law: ActivationLaw | None, late: Array, early: Array, cross: Array, *, one_layer: bool
@@ -211,11 +232,11 @@ class Columns:
         slope = np.zeros((late.shape[0], size, size, size))
         for (a, own), (k, other) in product(self.followed, self.followed):
             covariance[:, a, k] = joint.covariance(self.feature(*own), self.feature(*other))
-            if one_layer:
+            if one_layer or self.bent:
                 continue
             for q, entry in self.followed:
                 moved = derived(self.feature(*own), entry)
-                if moved and degree(other) <= degree(entry):
+                if moved and self.order(other) <= self.order(entry):
                     slope[:, a, q, k] = joint.covariance(moved, self.feature(*other))
         return Cumulants(covariance, slope, known.error)
 
@@ -232,11 +253,6 @@ class Columns:
         for (a, own), (q, entry) in product(self.followed, self.followed):
             moved = derived(self.feature(*own), entry)
             first[:, a, q] = mean_of(known, moved, reads)
-            for r, other in self.followed:
+            for r, other in () if self.bent else self.followed:
                 second[:, a, q, r] = mean_of(known, derived(moved, other), reads)
         return first, second
-
-
-def degree(entry: tuple[int, int]) -> int:
-    """Return the number of tangents among two columns."""
-    return sum(column > 0 for column in entry)

@@ -21,7 +21,7 @@ from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.threads import in_threads
 from resexpand.codegen.track import untracked
 from resexpand.codegen.values import Values
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array, whole_number
 from resexpand.numbers.one_loop.directions import require_directions
 from resexpand.numbers.one_loop.expansion import Expansion, expansion
@@ -36,6 +36,9 @@ from resexpand.numbers.one_loop.weights import GAUSSIAN
 from resexpand.theory.one_loop import OneLoop
 
 Array = NDArray[np.float64]
+
+OF_THE_STREAM = ("K_", "G_", "log_")
+"""Names of what is known of streams alone that blocks add to."""
 
 AT_A_WIDTH = {"K", "C", "K_mean", "C_mean", "G_cov", "C_cov"}
 """What deviations and means at a width are made of."""
@@ -74,6 +77,8 @@ def evaluate_one_loop(
         - ``K_cov``, ``C_cov``, ``G_cov``, shape ``grid + (L + 1, L + 1)``: ``K`` is the covariance
           that the Gram matrices add up to, ``G`` the kernel measured on N neurons;
         - ``kurtosis``, shape ``grid``: excess kurtosis of the output, ``3 Var C / C^2``;
+        - with a post-norm, none of ``K_...`` and ``G_cov``: `C` alone fluctuates, and behind a
+          read-out ``Linear(1, 0)`` it is the kernel of the normalised stream;
         - ``validity``, shape ``grid + (L + 1,)``: ``v = N Var G / K^2``, so that the next order
           is about ``v / N`` of what is given.
 
@@ -109,8 +114,15 @@ def evaluate_one_loop(
             require_averages(draw.law)
         if draw.averages:
             require_directions(draw.law)
+    if theory.process.post is not None and excess:
+        raise UnsupportedError(
+            f"weight_kurtosis with post_norm={theory.net.post_norm!r}",
+            "the fourth cumulants of its stream are not derived",
+            "leave it out: Gaussian weights",
+        )
     names = chosen_names(outputs, _names(theory, width, excess), "the order 1/N here")
-    kept = {*names, "validity"} | (AT_A_WIDTH if width else set())
+    known = set(_names(theory, width, excess))
+    kept = {*names, "validity"} | (AT_A_WIDTH & known if width else set())
     with untracked():
         batches, mean_field_error = batches_of(theory, problem, point)
 
@@ -125,7 +137,8 @@ def evaluate_one_loop(
         arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}
         shaped = {k: v.reshape(point.grid + v.shape[1:])[()] for k, v in arrays.items()}
         extra, marks = judged(shaped, width, len(point.grid))
-    if width and theory.inputs == 1 and is_homogeneous(theory.process, batches):
+    alike = theory.inputs == 1 and theory.process.post is None
+    if width and alike and is_homogeneous(theory.process, batches):
         extra |= log_normal(shaped, width)
     error = max(part.error for part in parts) + mean_field_error
     problems = (*unhealthy(shaped, error, theory.process), *marks)
@@ -145,6 +158,9 @@ def _names(theory: OneLoop, width: int | None, excess: float) -> list[str]:
     if width:
         names += ["relative_error", "K_width", "K_deviation", "C_width", "C_deviation"]
         names += ["log_mean", "log_variance"] if theory.inputs == 1 else []
+    if theory.process.post is not None:
+        # The stream is what is normalised: a read-out Linear(1, 0) has its products as C.
+        names = [name for name in names if name == "K" or not name.startswith(OF_THE_STREAM)]
     return names
 
 
@@ -171,11 +187,11 @@ def _of_points(
     tables: Tables, theory: OneLoop, problem: Problem, excess: float, kept: set[str]
 ) -> Expansion:
     found = expansion(tables, excess)
-    arrays = {"K": tables.stream, "C": tables.gram}
+    arrays: dict[str, Array] = {"K": tables.kernel, "C": tables.gram}
     for name, value in found.arrays.items():
         arrays[name] = matrices(tables.inputs, name, value)
     whole = {name: problem.expanded(name, value) for name, value in arrays.items()}
-    whole |= derived(whole)
+    whole |= derived(whole, normalised=tables.is_normalised)
     if theory.inputs == 1:
         del whole["four_point"]
         whole = {name: alone(name, value) for name, value in whole.items()}

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.numbers.one_loop.chain import derivatives
+from resexpand.numbers.one_loop.feedback import feedback
 from resexpand.numbers.one_loop.propagation import Covariances, Responses, covariances
 from resexpand.numbers.one_loop.sources import Sources, sources
 from resexpand.numbers.one_loop.tables import Tables, entry_pairs
@@ -46,7 +47,11 @@ class Expansion:
 
 
 def expansion(
-    tables: Tables, excess: float = 0.0, places: NDArray[np.intp] | None = None
+    tables: Tables,
+    excess: float = 0.0,
+    places: NDArray[np.intp] | None = None,
+    *,
+    means: bool = True,
 ) -> Expansion:
     """Compute means and covariances.
 
@@ -58,27 +63,40 @@ def expansion(
         Excess kurtosis of the weights.
     places : ndarray of int, shape (B,), optional
         The site of each block whose Gram matrix is called C; by default the last.
+    means : bool
+        Whether means are computed; if not, ``CG_cov`` is returned, ``N Cov(C, G)``.
     """
     found = sources(tables)
     direct, second = _derivatives(tables)
-    responses = Responses.of(direct, tables.scales)
+    felt, curved = feedback(tables) if tables.is_normalised else (None, None)
+    responses = Responses.of(direct, tables.scales, felt)
     spread = covariances(responses, found.covariance)
+    named = _grams(tables, tables.last if places is None else places)
+    arrays = _spreads(tables, direct, responses, spread, named)
+    if not means:
+        return Expansion(arrays, found.error)
+    del arrays["CG_cov"]
     shares = {
         "C_mean_tadpole": _bent(second, spread.local),
         "C_mean_conditioning": _conditioning(tables, responses, found),
     }
-    named = _grams(tables, tables.last if places is None else places)
-    arrays = _spreads(tables, direct, responses, spread, named)
     if excess:
         fourth = fourth_cumulants(tables, found, excess)
         # Cov(K, K') of a Gaussian mixture is a third of the fourth cumulant that it makes.
         shares["C_mean_weights"] = _bent(second, cumulants_read(tables, fourth) / 3)
         arrays["weights_cov"] = fourth[tables.last[-1]][:, -1:, :, None]
-    changes, kernels = responses.apply(np.stack(list(shares.values()), axis=-1))
+    stacked = np.stack(list(shares.values()), axis=-1)
+    added = None
+    if curved is not None:
+        # It is a tadpole, the first of the shares.
+        own = spread.local[..., tables.entries :, tables.entries :]
+        added = np.zeros((*curved.shape[:3], stacked.shape[-1]))
+        added[..., 0] = _bent(curved, own)
+    changes, kernels = responses.apply(stacked, added)
     last = changes[:, np.arange(changes.shape[1])[:, None], named]
-    means = {"K_mean": kernels.sum(axis=-1), "C_mean": last.sum(axis=-1)}
-    means |= {name: last[..., k] for k, name in enumerate(shares)}
-    return Expansion(means | arrays, found.error)
+    shifts = {"K_mean": kernels.sum(axis=-1), "C_mean": last.sum(axis=-1)}
+    shifts |= {name: last[..., k] for k, name in enumerate(shares)}
+    return Expansion(shifts | arrays, found.error)
 
 
 def _derivatives(tables: Tables) -> tuple[Array, Array]:
@@ -127,15 +145,17 @@ def _spreads(
     spread: Covariances,
     named: NDArray[np.intp],
 ) -> dict[str, Array]:
-    """Return covariances of K, C and G, ``(G, B, p, B, p)``."""
+    """Return covariances of K, C and G, and of C with G, ``(G, B, p, B, p)``."""
     kernels, wick = spread.streams, _wick(tables)
     each = np.arange(named.shape[0])[:, None]
     gram = spread.draws[:, each, named][:, :, :, each, named]
     felt = np.einsum("glpq,glqmr->glpmr", direct[..., : tables.entries], wick)
-    _, moved = responses.apply(felt.reshape((*felt.shape[:3], felt.shape[3] * felt.shape[4])))
+    changed, moved = responses.apply(felt.reshape((*felt.shape[:3], felt.shape[3] * felt.shape[4])))
     mixed = moved.reshape(kernels.shape)
     sampled = kernels + mixed + mixed.transpose(0, 3, 4, 1, 2) + wick
-    return {"K_cov": kernels, "C_cov": gram, "G_cov": sampled}
+    both = spread.mixed + changed.reshape(spread.mixed.shape)
+    met = both[:, each, named]
+    return {"K_cov": kernels, "C_cov": gram, "G_cov": sampled, "CG_cov": met}
 
 
 def _wick(tables: Tables) -> Array:

@@ -32,34 +32,39 @@ class Responses:
         The same times ``A'``: to the covariance of the stream.
     scales : ndarray, shape (G, B)
         Squares of the residual scales.
+    feedback : ndarray, shape (G, B, p, n), optional
+        What the variables of a block add to the stream, where it is not the last Gram matrix alone.
     """
 
     inside: Array
     outside: Array
     scales: Array
+    feedback: Array | None = None
 
     @classmethod
-    def of(cls, direct: Array, scales: Array) -> Responses:
+    def of(cls, direct: Array, scales: Array, feedback: Array | None = None) -> Responses:
         """Return those of direct derivatives by the stream and the block, ``(G, B, n, p + n)``."""
         size = direct.shape[2]
         stream, block = np.split(direct, [direct.shape[3] - size], axis=-1)
         inside: Array = np.ones_like(block)
         if size > 1:
             inside = np.asarray(np.linalg.inv(np.eye(size) - block), dtype=np.float64)
-        return cls(inside, _times(inside, stream), scales)
+        return cls(inside, _times(inside, stream), scales, feedback)
 
     @property
     def count(self) -> int:
         """Number of sources: variables of all blocks."""
         return int(self.inside.shape[1] * self.inside.shape[2])
 
-    def apply(self, sources: Array) -> tuple[Array, Array]:
+    def apply(self, sources: Array, added: Array | None = None) -> tuple[Array, Array]:
         """Return ``R s`` and the change of the stream.
 
         Parameters
         ----------
         sources : ndarray, shape (G, B, n, Q)
             Q sources.
+        added : ndarray, shape (G, B, p, Q), optional
+            Sources of the stream behind every block.
 
         Returns
         -------
@@ -76,8 +81,12 @@ class Responses:
             change = change + _times(self.outside[:, block], streams[:, block])
             changes[:, block] = change
             if block + 1 < blocks:
-                scale = self.scales[:, block, None, None]
-                streams[:, block + 1] = streams[:, block] + scale * change[:, -entries:]
+                if self.feedback is None:
+                    moved = self.scales[:, block, None, None] * change[:, -entries:]
+                else:
+                    moved = _times(self.feedback[:, block], change)
+                moved = moved if added is None else moved + added[:, block]
+                streams[:, block + 1] = streams[:, block] + moved
         return changes, streams
 
     def identity(self) -> tuple[Array, Array]:

@@ -310,11 +310,47 @@ def _parameters(tables: Tables, read_out: bool) -> Found:
     return {"ntk": ntk}, {}, validity, found.error
 
 
+def _step(tables: Tables, read_out: bool) -> Found:
+    """Return what one step of training changes, all parameters or those of the blocks moving.
+
+    With two tangents ``w, w'`` along copies of the parameters, and ``x`` that of the first along
+    the second, sums over parameters become averages over their copies; given all but the read-out
+    the output moves along them by normals with the covariance ``C_ww'`` of its Gram matrix:
+
+        E y (h.q) = N Cov(C_hw, G_hw),            q = sum_theta (dy/dtheta) (dh/dtheta),
+        E |q|^2 = N Cov(C_ww', G_ww'),            E h.(d^2h along q) = N Cov(C_ww', G_hx).
+    """
+    columns = Columns(4, trained=True, bent=True)
+    weights = tables.sites[0].weights[:, -1]
+    factor = np.ones_like(weights) if read_out else 1 / weights
+    others: dict[str, Array] = {}
+    for suffix, begun in (("", tables.stream[:, 0, 0, 0]), ("_blocks", 0.0)):
+        start = np.zeros((tables.scales.shape[0], 4, 4))
+        start[:, 1, 1] = start[:, 2, 2] = begun
+        found = expansion(
+            _started(tables, columns, start), places=np.zeros_like(tables.last), means=False
+        )
+        met = factor[:, None, None, None] * found.arrays["CG_cov"][:, -1]
+        for name, times, output, stream in STEPS:
+            entries = entry_index(columns.count)
+            others[f"{name}{suffix}"] = times * met[:, entries[output], :, entries[stream]]
+    spread = np.diagonal(found.arrays["G_cov"][:, :, 0, :, 0], axis1=1, axis2=2)
+    return {}, others, spread / tables.stream[..., 0, 0] ** 2, found.error
+
+
+STEPS = (
+    ("drift", -2, (0, 1), (0, 1)),
+    ("moved", 1, (1, 2), (1, 2)),
+    ("bent", 1, (1, 2), (0, 3)),
+)
+"""Parts of a step: name, factor, and the entries of the output and of the stream that meet."""
+
 KINDS: Mapping[str, Callable[[Tables, bool], Found]] = {
     "variance": _variance,
     "tangent": _tangent,
     "gradient": _gradient,
     "parameters": _parameters,
+    "step": _step,
 }
 """How each kind of response is computed."""
 

@@ -10,6 +10,10 @@ from resexpand.numbers.one_loop.tables import entry_index
 Array = NDArray[np.float64]
 
 
+LENGTH = 2.0
+"""N times the relative variance of the mean square of N normals."""
+
+
 def matrices(inputs: int, name: str, array: Array) -> Array:
     """Return entries as D x D matrices."""
     index = entry_index(inputs)
@@ -27,13 +31,15 @@ def alone(name: str, array: Array) -> Array:
     return array[:, :, 0, 0, :, 0, 0] if name.endswith("_cov") else array[:, :, 0, 0]
 
 
-def derived(arrays: dict[str, Array]) -> dict[str, Array]:
+def derived(arrays: dict[str, Array], *, normalised: bool = False) -> dict[str, Array]:
     """Return what is made of the others: cumulants of the outputs, and the validity.
 
+    The validity is the relative variance of the kernel of the stream, times N. Where the stream is
+    normalised, that is 2, of the length that the normalisation meets, and that of C is added.
     Takes ``weights_cov``, the fourth cumulants that weights of another law give the outputs, out of
     the arrays.
     """
-    kernel, spread = arrays["K"], arrays["G_cov"]
+    kernel, spread = (arrays[name] for name in (("C", "C_cov") if normalised else ("K", "G_cov")))
     weights = arrays.pop("weights_cov", None)
     each, blocks = np.arange(kernel.shape[-1]), np.arange(kernel.shape[1])
     own = np.moveaxis(spread[:, blocks, :, :, blocks], 0, 1)
@@ -47,7 +53,7 @@ def derived(arrays: dict[str, Array]) -> dict[str, Array]:
     return {
         "four_point": four,
         "kurtosis": _relative(four[..., each, each, each, each], final**2),
-        "validity": relative.max(axis=-1),
+        "validity": relative.max(axis=-1) + (LENGTH if normalised else 0.0),
     }
 
 

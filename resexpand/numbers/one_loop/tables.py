@@ -130,17 +130,26 @@ class Tables:
         Squares of the residual scales.
     last : ndarray of int, shape (B,)
         Which site of a block is its last.
+    is_normalised : bool
+        Whether the stream is normalised behind every block; then `stream` is what it would be
+        without, and the first site holds the normalisation.
     """
 
     sites: tuple[Site, ...]
     gram: Array
     scales: Array
     last: NDArray[np.intp]
+    is_normalised: bool = False
 
     @property
     def stream(self) -> Array:
         """Covariance kernel of the stream that each block reads, ``(G, B, D, D)``."""
         return self.sites[0].raw
+
+    @property
+    def kernel(self) -> Array:
+        """Covariance kernel of the stream as the network has it, ``(G, B, D, D)``."""
+        return self.sites[0].reads if self.is_normalised else self.stream
 
     @property
     def inputs(self) -> int:
@@ -202,7 +211,7 @@ def gather(values: Mapping[str, Array], process: Process, inputs: int) -> Tables
     for draw in process.draws:
         sites.append(_site(values, draw, inputs, last >= draw.position - 1))
     gram = _square(_table(values, inputs, partial(reads_name, 0), "e"), inputs)
-    return Tables(tuple(sites), gram, scales, last)
+    return Tables(tuple(sites), gram, scales, last, process.post is not None)
 
 
 def _site(

@@ -50,7 +50,7 @@ def with_tangents(tables: Tables, columns: Columns, start: Array, layers: Array)
             slope = site.maps["slope"][:, block, :, None] ** 2
             mean = columns.means(known[place].at(block), slope * argument)
             argument = site.weights[:, block, None, None] * mean[:, square]
-            for column in range(columns.count if columns.trained else 1):
+            for column in range(columns.moved if columns.trained else 1):
                 argument[:, column, column] += site.biases[:, block]
         gram[:, block] = argument
         stream = stream + tables.scales[:, block, None, None] * argument

@@ -85,6 +85,8 @@ def _at_width(
     """Return means and deviations at a width, NaN where they are beyond validity."""
     found = {}
     for name, spread in _DEVIATIONS:
+        if spread not in arrays:
+            continue
         mean = np.asarray(arrays[name]) + np.asarray(arrays[f"{name}_mean"]) / width
         marked = beyond.reshape(beyond.shape + (1,) * (mean.ndim - beyond.ndim))
         variance = variances(np.asarray(arrays[spread]), lead)

@@ -32,6 +32,7 @@ from resexpand.gaussian.expectation import (
 from resexpand.network.operation import X
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.one_loop.affine import Affine
+from resexpand.theory.one_loop.post_norm import switched, unnormalised
 from resexpand.theory.one_loop.process import LinearLayer, Process
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import PLACES
@@ -100,19 +101,20 @@ def layers(base: Recursion, process: Process) -> Recursion:
     """
     size = len(base.output("K").entries)
     names = Hyperparameters(base.net, dict(base.bindings), dict(base.layer_bindings))
+    factor = Affine.of(process.behind, names.of_step).value.diff(X)
+    square = (names.scale() * factor / names.skip()) ** 2
     last = base.output("C")
     outputs = [base.output("K"), last]
     for i, (entry, end) in enumerate(zip(last.entries, last.at_end, strict=True)):
         outputs.append(_layer(reads_name(0, i), entry, end))
     argument: Entries = base.state[:size]
+    if process.post is not None:
+        base, argument = unnormalised(base, square)
     for draw in process.draws:
         outputs += _of_draw(draw, argument, names, process)
         start = (draw.position - 1) * size
         argument = tuple(s for s, _ in base.definitions[start : start + size])
-    factor = Affine.of(process.behind, names.of_step).value.diff(X)
-    outputs.append(
-        Output(SCALE, "layer", ((names.scale() * factor) ** 2,), at_end=(sp.Integer(0),))
-    )
+    outputs.append(Output(SCALE, "layer", (square,), at_end=(sp.Integer(0),)))
     return replace(base, title="response and curvature of every draw", outputs=tuple(outputs))
 
 
@@ -128,6 +130,8 @@ def _of_draw(
     for name_of, value, end in zip((weight_name, bias_name), own, last, strict=True):
         yield _layer(name_of(draw.position), value, end)
     affine = Affine.of(draw.maps, names.of_step)
+    if process.post is not None and draw.reads_stream:
+        affine = switched(affine)
     variances = argument[:: len(argument) - 1 or 1]
     slopes = [affine.slope(variance) for variance in variances]
     symbols = tuple(sp.Symbol(f"_k{i}", positive=True) for i in range(len(argument)))

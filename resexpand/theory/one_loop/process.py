@@ -15,7 +15,7 @@ front of an activation make ``phi_a`` a function of averages over the neurons as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -26,6 +26,7 @@ from resexpand.network.requirements import require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.theory.one_loop.affine import refuse, require_affine
+from resexpand.theory.one_loop.post_norm import require_post_norm
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,15 @@ class Process:
         It takes the place of block ``L + 1``.
     behind : tuple of Step
         Factors behind the last draw.
+    post : Step or None
+        Normalisation of the stream behind every block, which the first draw of a block reads
+        (`resexpand.theory.one_loop.post_norm`).
     """
 
     draws: tuple[LinearLayer, ...]
     read_out: LinearLayer | None
     behind: tuple[Step, ...] = ()
+    post: Step | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -128,6 +133,10 @@ def process(net: ResNet) -> Process:
     """
     asked = "the order 1/N"
     steps = net.branch.steps
+    require_post_norm(net, asked)
+    post = next(iter(net.post), None)
+    if net.post:
+        net = net.altered(post_norm=None, skip=sp.Integer(1))
     require_sums(net, asked)
     if net.read_out is not None and net.has_own_head:
         raise UnsupportedError(
@@ -153,7 +162,9 @@ def process(net: ResNet) -> Process:
     read_out = None
     if net.read_out is not None:
         read_out = _draw(0, net.read_out, list(net.head), asked)
-    return Process(tuple(draws), read_out, tuple(before))
+    if post is not None:
+        draws[0] = replace(draws[0], maps=(post,))
+    return Process(tuple(draws), read_out, tuple(before), post)
 
 
 def _draw(position: int, linear: Linear, before: list[Step], asked: str) -> LinearLayer:

@@ -1,0 +1,60 @@
+"""``scales``: candidates for the residual scale over depths, and what each leads to."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from resexpand.cli.description import request
+from resexpand.cli.show import record, say, warn
+from resexpand.cli.values import integer, number, split
+from resexpand.errors import HyperparameterError
+from resexpand.numbers.scales import compare_scales
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    wanted = request(arguments)
+    if wanted.axes or wanted.inputs is not None or wanted.together:
+        raise HyperparameterError(
+            "scales over several values of a hyperparameter, or of data",
+            "the table has one row per candidate and one part per depth",
+            "give --rho, --K0 and the variances one number each; --depth may be a list",
+        )
+    base = arguments.base_depth
+    found = compare_scales(
+        wanted.net(wanted.depths[0]),
+        wanted.depths,
+        candidates=_names(arguments.candidates),
+        kind=arguments.kind,
+        order=integer(arguments.order, "--order"),
+        share=float(number(arguments.share, "--share")),
+        base_depth=None if base is None else integer(base, "--base-depth"),
+        K0=np.asarray(wanted.kernel),
+    )
+    if arguments.out is not None:
+        _draw(found, arguments.out)
+    if arguments.json:
+        settings = {**wanted.settings(), "order": found.order, "kind": found.response_kind}
+        record(
+            command="scales",
+            settings=settings,
+            citations=[str(citation) for citation in found.citations],
+            results=found.to_dict(),
+        )
+        return 0
+    say(repr(found))
+    return 0
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in split(text, ","))
+
+
+def _draw(found: Any, stem: str) -> None:
+    from resexpand.export.figures.agreement import save_figure
+
+    for path in save_figure(found.plot(), stem):
+        warn(f"wrote {path}")

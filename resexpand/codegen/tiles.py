@@ -1,0 +1,85 @@
+"""Loops of a tile that no expression enters: its parameters are read, its results written.
+
+A routine calls them by address (`resexpand.codegen.outlined`), so that they are compiled once per
+machine and not with every recursion: written out in each routine they would take longer to compile
+than its own functions. They copy numbers and multiply them in pairs; nothing is summed, so that the
+place of a loop cannot change a rounding.
+
+A tile has the points ``low .. low + count - 1`` of ``n``; a row has one number per lane, of which
+those beyond ``count`` repeat the last point.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resexpand.codegen.callee import OPTIONS, callee
+from resexpand.codegen.library_cache import LibraryCache
+from resexpand.codegen.outlined import outlined
+from resexpand.codegen.store import foundation
+
+# The folder of a library is named after the foundation, which holds this file.
+_LIBRARY = LibraryCache(lambda: "tiles")
+
+
+def _kept(function: Any) -> Any:
+    return _LIBRARY.add(callee(function, **OPTIONS))
+
+
+def tile(name: str) -> Any:
+    """Return what stands for a function of this module in a routine."""
+    _LIBRARY.open()
+    return outlined(globals()[name], foundation())
+
+
+@_kept
+def load(row: Any, values: Any, low: int, n: int) -> None:
+    """Read a parameter: one value for all points, or one for each."""
+    for i in range(row.size):
+        row[i] = values[min(low + i, n - 1) if values.size > 1 else 0]
+
+
+@_kept
+def load_layer(row: Any, values: Any, low: int, n: int, layer: int) -> None:
+    """Read the value of a block: one for all points, or one for each."""
+    for i in range(row.size):
+        row[i] = values[min(low + i, n - 1) if values.shape[0] > 1 else 0, layer]
+
+
+@_kept
+def store(out: Any, row: Any, low: int, count: int) -> None:
+    """Write one number per point."""
+    for i in range(count):
+        out[low + i] = row[i]
+
+
+@_kept
+def store_layer(out: Any, row: Any, low: int, count: int, layer: int) -> None:
+    """Write the numbers of one layer."""
+    for i in range(count):
+        out[low + i, layer] = row[i]
+
+
+@_kept
+def store_page(out: Any, page: Any, low: int, count: int, start: int, layers: int) -> None:
+    """Write the layers that a page has collected, point by point."""
+    for i in range(count):
+        row = out[low + i]
+        for s in range(layers):
+            row[start + s] = page[s, i]
+
+
+@_kept
+def start_propagator(out: Any, low: int, count: int) -> None:
+    """Write the propagator from the input layer to itself."""
+    for i in range(count):
+        out[low + i, 0, 0] = 1.0
+
+
+@_kept
+def propagate(out: Any, slopes: Any, low: int, count: int, layer: int) -> None:
+    """Multiply the propagators to a layer by the slope of the next block."""
+    for i in range(count):
+        for m in range(layer + 1):
+            out[low + i, layer + 1, m] = slopes[i] * out[low + i, layer, m]
+        out[low + i, layer + 1, layer + 1] = 1.0

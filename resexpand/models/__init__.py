@@ -1,0 +1,1 @@
+"""PyTorch models: their residual blocks, what each contributes, and their descriptions."""

@@ -1,0 +1,216 @@
+r"""Networks and their limit of infinite depth, path by path.
+
+    dX = (c sigma_w / sqrt(N)) dB phi(X) + c sigma_b dbeta
+
+is the limit of ``h^l = h^{l-1} + (c / sqrt(L)) (W^l phi(h^{l-1}) + b^l)``, and the network of depth
+n is its Euler-Maruyama scheme with n steps. Networks of depths that divide n take the sums of
+neighbouring increments as their weights (`resexpand.montecarlo.source.paths`), so that
+
+    distance(L) = E |h_L - h_n|^2 / N  ->  path_error (1/L - 1/n)
+
+can be measured without the noise of two ensembles; `DepthSolution.path_error` is the constant at
+infinite width. The network of depth n is the one that `sample` draws with the same seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from resexpand.codegen.store import load
+from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.montecarlo.concrete import concrete
+from resexpand.montecarlo.groups.layout import Layout
+from resexpand.montecarlo.loops.columns import padded
+from resexpand.montecarlo.loops.function_space import workspace
+from resexpand.montecarlo.random.philox import split_seed
+from resexpand.montecarlo.source.paths import path_source
+from resexpand.network.numbers import real_array, whole_number
+from resexpand.progress import Progress, reporting
+from resexpand.theory.depth_limit import DepthLimit
+
+Array = NDArray[np.float64]
+
+FINER = 4
+"""Steps of the limit, at least, for each block of the deepest network."""
+
+LARGEST_COUNT = 2**31
+GROUPS = 20
+"""Parts of the draws that are left out in turn for the error of the exponent."""
+
+
+@dataclass(frozen=True)
+class DepthPaths:
+    """Distances of networks from their limit of infinite depth.
+
+    Attributes
+    ----------
+    depths : tuple of int
+        L, increasing.
+    steps : int
+        Steps n of the limit.
+    distance, distance_error : ndarray, shape (len(depths),)
+        ``E |h_L - h_n|^2 / N`` and its standard error.
+    kernel, kernel_error : ndarray, shape (len(depths) + 1,)
+        ``E |h|^2 / N`` of every depth, and of the limit behind them.
+    constant, constant_error : ndarray, shape (len(depths),)
+        ``distance / (1/L - 1/n)``.
+    exponent, exponent_error : float
+        Of the power of ``1/L - 1/n`` that fits the distances best, and its standard error by
+        leaving out parts of the draws. Its theory is 1.
+    draws : int
+    """
+
+    depths: tuple[int, ...]
+    steps: int
+    distance: Array
+    distance_error: Array
+    kernel: Array
+    kernel_error: Array
+    constant: Array
+    constant_error: Array
+    exponent: float
+    exponent_error: float
+    draws: int
+
+
+def depth_paths(
+    limit: DepthLimit,
+    *,
+    K0: float,
+    width: int,
+    depths: Sequence[int],
+    draws: int,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: Progress = None,
+    **hyperparameters: float,
+) -> DepthPaths:
+    """Draw networks of several depths, and their limit, with common weights.
+
+    Parameters
+    ----------
+    limit : DepthLimit
+        From `depth_limit`, of a branch with one `Linear`.
+    K0 : float
+        Kernel at layer 0.
+    width : int
+        Neurons N.
+    depths : sequence of int
+        At least two, increasing.
+    draws : int
+        Number of networks, at least `GROUPS`.
+    steps : int, optional
+        Steps of the limit: a multiple of all depths, by default the first from four times the
+        deepest on.
+    seed : int
+        Ensemble, as in `sample`.
+    progress : callable or bool, optional
+        As in `sample`.
+    **hyperparameters : float
+        One number per symbol of the network but the depth, by name.
+
+    Returns
+    -------
+    DepthPaths
+
+    Raises
+    ------
+    HyperparameterError
+        If depths or steps do not fit together, or numbers are missing.
+    UnsupportedError
+        If the branch has several linear operations.
+    """
+    branch = limit.net.branch
+    if sum(op.contracts for op in branch.ops) != 1:
+        raise UnsupportedError(
+            f"paths of {branch!r} at infinite depth",
+            "weights inside the branch are averaged over within any step: networks of two depths "
+            "have no Brownian motion in common",
+            "compare laws: limit.drift, limit.log_mean, sample(); or take one Linear",
+        )
+    listed, grid = _grid(depths, steps)
+    count = len(listed) + 1
+    draws = whole_number(draws, "draws", GROUPS, LARGEST_COUNT)
+    width = whole_number(width, "width", count, LARGEST_COUNT, f" ({count} depths are drawn)")
+    seed = whole_number(seed, "seed", 0, 2**64)
+    start = float(real_array(K0, "K0"))
+    net = limit.net.altered(scale=limit.constant / sp.sqrt(grid), depth=sp.Integer(grid))
+    numbers = concrete(net, hyperparameters)
+    draw = load(path_source(branch, count)).draw_paths
+    length = padded(width + 1)
+    rows, size = workspace(count, length)
+    stream, h, x, y = (np.zeros((count, length)) for _ in range(4))
+    every = np.array([1, *(grid // depth for depth in listed)], dtype=np.int64)
+    matrix = np.zeros((2, count))
+    matrix[0] = math.sqrt(start)
+    kernels, distances = np.zeros((2, draws, count))
+    given = (*split_seed(seed), matrix, width, grid, numbers.scales[0], every)
+    arrays = (Layout.of(count, []).added_to, np.array(numbers.laws), stream, h, x, y)
+    scratch, part = np.zeros((rows, size)), -(-draws // GROUPS)
+    with reporting(progress) as done:
+        for first in range(0, draws, part):
+            own = slice(first, min(first + part, draws))
+            out = kernels[own], distances[own]
+            draw(first, own.stop - first, *given, *arrays, scratch, *out)
+            done(own.stop, draws)
+    return _read(listed, grid, kernels, distances[:, 1:])
+
+
+def _grid(depths: Sequence[int], steps: int | None) -> tuple[tuple[int, ...], int]:
+    """Return depths and steps that fit together."""
+    listed = tuple(whole_number(depth, "depth", 1, LARGEST_COUNT) for depth in depths)
+    if len(listed) < 2 or (np.diff(listed) <= 0).any():
+        raise HyperparameterError(
+            f"depths {list(depths)}", "a rate needs two or more that increase", "give them"
+        )
+    common = math.lcm(*listed)
+    grid = -(-FINER * listed[-1] // common) * common if steps is None else steps
+    grid = whole_number(grid, "steps", 2 * listed[-1], LARGEST_COUNT)
+    if grid % common:
+        raise HyperparameterError(
+            f"{grid} steps for depths {list(listed)}",
+            "every depth must divide them",
+            f"give a multiple of {common}",
+        )
+    return listed, grid
+
+
+def _read(depths: tuple[int, ...], steps: int, kernels: Array, distances: Array) -> DepthPaths:
+    draws = len(kernels)
+    order = [*range(1, len(depths) + 1), 0]
+    share = 1 / np.array(depths) - 1 / steps
+    mean, error = _mean(distances)
+    kernel, kernel_error = _mean(kernels[:, order])
+    kept = [np.delete(distances, range(g, draws, GROUPS), axis=0) for g in range(GROUPS)]
+    slopes = np.array([_slope(share, rows.mean(axis=0)) for rows in kept])
+    spread = math.sqrt((GROUPS - 1) / GROUPS * ((slopes - slopes.mean()) ** 2).sum())
+    return DepthPaths(
+        depths,
+        steps,
+        mean,
+        error,
+        kernel,
+        kernel_error,
+        mean / share,
+        error / share,
+        _slope(share, mean),
+        spread,
+        draws,
+    )
+
+
+def _mean(rows: Array) -> tuple[Array, Array]:
+    return rows.mean(axis=0), rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
+
+
+def _slope(share: Array, values: Array) -> float:
+    with np.errstate(divide="ignore"):
+        x, y = np.log(share), np.log(values)
+    x = x - x.mean()
+    return float(x @ y / (x @ x))

@@ -1,0 +1,98 @@
+"""A recommendation from a comparison, by one rule that is stated with it.
+
+A candidate is steady if, at every depth, the kernel and the second moment of the gradient change
+by at most a factor `STEADY` from the first layer to the last. Of the steady candidates that do
+not make the network the identity, the one of largest response at the largest depth is
+recommended; of several with the same response the one of largest scale.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEADY = 10.0
+SAME = 1e-6
+"""Difference up to which numbers of order one count as equal."""
+
+LIMITS = (
+    "training: learning rates, optimisers, and scalars that start at zero and are trained "
+    "(SkipInit, Fixup, LayerScale)",
+    "accuracy and generalisation: no data are involved",
+    "weights that depend on each other over the layers, as those of trained networks do",
+)
+
+
+class Table(Protocol):
+    """What the rule reads."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Keys of the candidates."""
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Names of the candidates in tables."""
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """Keys of candidates that make the network the identity."""
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Numbers of blocks."""
+
+    @property
+    def response_kind(self) -> str:
+        """Which response it is."""
+
+    def __getitem__(self, name: str, /) -> NDArray[np.float64]: ...
+
+
+def advice(table: Table) -> str:
+    """Return the recommendation with its reason, or why there is none."""
+    steady = [k for k in range(len(table.names)) if _is_steady(table, k)]
+    within = f"keep kernel and gradients within a factor of {STEADY:g}"
+    if not steady:
+        return f"none: of candidates that are more than the identity none {within} at all depths"
+    if len(steady) > 1 and all(_alike(table, k, steady[0]) for k in steady):
+        return (
+            f"none: kernel, {table.response_kind} response and gradients are the same under all "
+            f"{len(steady)} candidates that {within}"
+        )
+    best = max(steady, key=lambda k: (_response(table, k), table["scale"][k, -1]))
+    which = f"of the {len(steady)} candidates that {within}"
+    if len(steady) == 1:
+        why = f"it is the only one to {within}"
+    elif all(_response(table, k) == _response(table, best) for k in steady):
+        alike = "do not differ" if np.isfinite(table["response"][best, -1]) else "are not known"
+        why = f"{which} it has the largest scale; their {table.response_kind} responses {alike}"
+    else:
+        value = table["response"][best, -1]
+        why = f"{which} it has the largest {table.response_kind} response, {value:.4g}"
+    at = f"scale {table['scale'][best, -1]:.4g} at depth {table.depths[-1]}"
+    return f"{table.titles[best]} ({at}), because {why}"
+
+
+def _alike(table: Table, one: int, other: int) -> bool:
+    """Whether two candidates lead to the same numbers at all depths."""
+    names = ("growth", "response", "gradient_ratio")
+    pairs = ((table[name][one], table[name][other]) for name in names)
+    return all(np.allclose(a, b, rtol=SAME, atol=SAME, equal_nan=True) for a, b in pairs)
+
+
+def _is_steady(table: Table, k: int) -> bool:
+    scales = table["scale"][k]
+    if np.isnan(scales).any() or table.names[k] in table.identities:
+        return False
+    ratios = np.concatenate([table["growth"][k], table["gradient_ratio"][k]])
+    known = ratios[~np.isnan(ratios)]  # infinite ones are known, and not steady
+    return known.size > 0 and bool((known <= STEADY).all() and (known >= 1 / STEADY).all())
+
+
+def _response(table: Table, k: int) -> float:
+    """Return the response at the largest depth, in units in which rounding does not show."""
+    value = float(table["response"][k, -1])
+    return -np.inf if np.isnan(value) else round(abs(value) / SAME) * SAME

@@ -1,0 +1,205 @@
+"""A described model has the kernels of the model, its weights' laws, and says what is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from torch_models import (
+    BasicBlock,
+    Parallel,
+    Residual,
+    Transformer,
+    image,
+    nn,
+    rows,
+    tokens,
+    torch,
+)
+
+from resexpand import from_torch, measure_orders, measure_paths, profile
+from resexpand.errors import UnsupportedError
+from resexpand.models.laws import law_of
+
+WIDTH = 256
+
+
+def gaussian(model: nn.Module, variance: float = 1.0, seed: int = 7) -> nn.Module:
+    """Draw all weights of linear maps from a normal law of this variance over the fan-in."""
+    torch.manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=(variance / module.in_features) ** 0.5)
+            nn.init.zeros_(module.bias)
+    return model.eval()
+
+
+def perceptrons(depth: int = 3) -> nn.Module:
+    return gaussian(nn.Sequential(*(Residual(WIDTH, WIDTH) for _ in range(depth))))
+
+
+def test_a_perceptron_is_read_as_its_operations():
+    found = from_torch(perceptrons(), rows(8, WIDTH))
+    kinds = [op.kind for op in found.net.branch.ops]
+    assert kinds == ["LayerNorm", "Linear", "gelu", "Linear"] or kinds == [
+        *("LayerNorm", "Linear", "Activation", "Linear")
+    ]
+    assert int(found.net.depth) == 3
+    variances = [float(op.weight_variance) for op in found.net.branch.linears]
+    np.testing.assert_allclose(variances, 1, rtol=0.02)
+    assert {law.law for law in found.laws} == {"Gaussian, independent"}
+    assert found.stream.shape == (WIDTH, 8)
+    assert "6 Gaussian, independent" in repr(found)
+
+
+def test_the_description_predicts_the_profile():
+    model, x = perceptrons(4), rows(200, WIDTH)
+    found = profile(model, x, net=from_torch(model, x).net)
+    assert found.prediction is not None
+    np.testing.assert_allclose(found.median(), found.prediction, rtol=0.1)
+
+
+def test_attention_is_causal_or_not_and_alternates_with_perceptrons():
+    class Causal(nn.Module):
+        def __init__(self, is_causal):
+            super().__init__()
+            self.qkv, self.proj = nn.Linear(16, 48), nn.Linear(16, 16)
+            self.norm, self.is_causal = nn.LayerNorm(16), is_causal
+
+        def forward(self, x):
+            q, k, v = self.qkv(self.norm(x)).chunk(3, dim=-1)
+            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.is_causal)
+            return x + self.proj(y)
+
+    for is_causal in (False, True):
+        model = nn.Sequential(Causal(is_causal), Residual(), Causal(is_causal), Residual())
+        found = from_torch(gaussian(model), torch.randn(3, 5, 16))
+        attention = found.net.kinds[0].ops[1]
+        assert attention.attends
+        assert attention.causal is is_causal
+        assert found.net.positions == (5,)
+        assert len(found.net.kinds) == 2
+        assert any("uniform weights" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_encoder_of_pytorch(first):
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=first)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    found = from_torch(model, torch.randn(2, 5, 16))
+    assert (found.net.post_norm is None) is first
+    assert found.net.skip == 1
+    # Its layers are copies of one layer, weights included.
+    assert {law.is_independent for law in found.laws} == {False}
+    assert any("not independent" in note for note in found.notes)
+
+
+def test_a_transformer_with_keywords_and_tuples():
+    found = from_torch(Transformer(2), {"input_ids": tokens()})
+    assert found.names[:2] == ("layers.0.attn", "layers.0.mlp")
+    assert found.net.positions == (5,)
+
+
+def test_a_factor_of_the_stream_is_its_skip():
+    class Damped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.f = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16))
+
+        def forward(self, x):
+            return 0.5 * x + self.f(x)
+
+    found = from_torch(nn.Sequential(Damped(), Damped(), Damped()), rows())
+    assert float(found.net.skip) == 0.5
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_weights_go_to_the_orders_of_the_given_network(smooth):
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.f = nn.Sequential(nn.Tanh() if smooth else nn.ReLU(), nn.Linear(16, 16))
+
+        def forward(self, x):
+            return x + self.f(x)
+
+    model = nn.Sequential(Plain(), Plain(), Plain()).double()
+    x = rows().double()
+    found = from_torch(model, x)
+    given = found.net, found.weights, found.stream
+    if smooth:
+        parts = measure_orders(*given, 2, biases=found.biases)
+    else:
+        parts = measure_paths(*given, biases=found.biases)
+    with torch.no_grad():
+        want = model(x).numpy().T
+    np.testing.assert_allclose(parts.output, want, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("draw", "law"),
+    [
+        (lambda: torch.randn(200, 100), "Gaussian, independent"),
+        (lambda: torch.rand(200, 100) - 0.5, "uniform, independent"),
+        (lambda: torch.randn(200, 1) @ torch.randn(1, 100), "not Gaussian, dependent"),
+        (lambda: torch.randn(200, 100) + 0.1, "Gaussian, dependent"),
+        (lambda: torch.zeros(20, 10), "zero"),
+    ],
+)
+def test_laws_of_weights(draw, law):
+    torch.manual_seed(2)
+    assert law_of(torch, "a", "b", draw(), None).law == law
+
+
+def test_scores_of_independent_weights_are_standard():
+    torch.manual_seed(3)
+    laws = [law_of(torch, "a", "b", torch.randn(60, 40), None) for _ in range(200)]
+    for name, mean, spread in (("kurtosis_score", 0, 1), ("mean", 0, 1), ("edge_score", 0, 1)):
+        scores = np.array([getattr(law, name) for law in laws])
+        assert abs(scores.mean() - mean) < 0.3, name
+        assert 0.75 < scores.std() / spread < 1.25, name
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "message"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 8, 1), BasicBlock(8, 8)).eval(), image(), "a Conv2d"),
+        (nn.Sequential(Parallel()), torch.randn(2, 5, 16), "beside the one before"),
+        (nn.Sequential(nn.Linear(16, 16)), rows(), "residual blocks of Sequential"),
+    ],
+)
+def test_what_cannot_be_described(model, batch, message):
+    with pytest.raises(UnsupportedError, match=message):
+        from_torch(model, batch)
+
+
+def test_shared_blocks_and_gates_are_refused():
+    shared = Residual()
+    with pytest.raises(UnsupportedError, match="share their weights"):
+        from_torch(nn.Sequential(shared, shared), rows())
+
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.up, self.down = (nn.Linear(16, 16) for _ in range(3))
+
+        def forward(self, x):
+            return x + self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+
+    with pytest.raises(UnsupportedError, match="product of two activations"):
+        from_torch(nn.Sequential(Gated()), rows())
+
+
+def test_models_of_transformers_are_described():
+    try:
+        from transformers import GPT2Config, GPT2LMHeadModel
+    except ImportError:
+        pytest.skip("transformers is not installed")
+    config = GPT2Config(vocab_size=11, n_positions=8, n_embd=64, n_layer=2, n_head=4)
+    config.bos_token_id = config.eos_token_id = 0
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(config).eval()
+    found = from_torch(model, {"input_ids": tokens(8, 8)})
+    assert [op.kind for op in found.net.kinds[0].ops][:2] == ["LayerNorm", "Attention"]
+    assert found.net.kinds[0].ops[1].causal
+    variance = float(found.net.kinds[1].linears[0].weight_variance)
+    assert variance == pytest.approx(64 * 0.02**2, rel=0.05)

@@ -1,0 +1,135 @@
+"""Regimes of depth: exponents read off kernels against the thresholds, and bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from resexpand import (
+    Activation,
+    Branch,
+    FractionalBrownian,
+    LayerMatrix,
+    LayerNorm,
+    Linear,
+    Markov,
+    ResNet,
+    Smooth,
+    compare_depths,
+    depth_thresholds,
+)
+from resexpand.errors import HyperparameterError, UnsupportedError
+
+L, beta = sp.Symbol("L", integer=True, positive=True), sp.Symbol("beta", real=True)
+RELU = Activation("relu")
+RES1 = Branch(RELU, Linear(1, 0))
+RES3 = Branch(Linear(1, 0), RELU, Linear(1, 0))
+ODD3 = Branch(Linear(1, 0), Activation("erf"), Linear(1, 0))
+
+
+def family(branch: Branch = RES1, layers=None) -> ResNet:
+    return ResNet(branch, scale=L ** (-beta), depth=L, layers=layers)
+
+
+@pytest.mark.parametrize(("at", "regime"), [(0.3, "explosion"), (0.5, "limit"), (0.9, "identity")])
+def test_independent_blocks(at: float, regime: str) -> None:
+    found = compare_depths(family(), beta=at)
+    assert found.regime == regime
+    assert found.beta == pytest.approx(at)
+    assert found.exponent == pytest.approx(2 * (0.5 - at), abs=0.03)
+    assert found.expected == pytest.approx(1 - 2 * at)
+
+
+@pytest.mark.parametrize(
+    ("branch", "H", "threshold"),
+    [
+        (RES1, 0.8, 0.8),
+        (RES1, 0.4, 0.4),
+        (RES3, 0.3, 0.5),
+        (RES3, 0.85, 0.85),
+        (ODD3, 0.9, 0.8),
+    ],
+    ids=str,
+)
+def test_fractional_weights(branch: Branch, H: float, threshold: float) -> None:
+    """Far on either side of the threshold, where finite depths decide."""
+    net = family(branch, FractionalBrownian(H))
+    assert float(depth_thresholds(net).stream) == pytest.approx(threshold)
+    above = compare_depths(net, beta=threshold + 0.25, depths=(100, 200, 400))
+    assert above.regime == "identity"
+    assert above.exponent == pytest.approx(-0.5, abs=0.12)
+    assert above.expected == pytest.approx(-0.5)
+    below = compare_depths(net, beta=threshold - 0.2, depths=(50, 100, 200))
+    assert below.regime == "explosion"
+
+
+def test_the_threshold_below_a_quarter_is_seen() -> None:
+    """res-1, H = 0.1: there is a limit at beta = 0.25, which is far below 1/2."""
+    net = family(RES1, FractionalBrownian(0.1))
+    assert depth_thresholds(net).stream == sp.Rational(1, 4)
+    assert depth_thresholds(net).at_width == sp.Rational(1, 2)
+    near = compare_depths(net, beta=0.25, depths=(100, 200, 400))
+    far = compare_depths(net, beta=0.45, depths=(100, 200, 400))
+    assert abs(near.exponent) < 0.2
+    assert far.exponent < -0.25
+
+
+def test_smooth_weights_have_the_scale_of_an_ordinary_equation() -> None:
+    net = family(RES1, Smooth("rbf", 0.05))
+    assert depth_thresholds(net).stream == 1
+    assert compare_depths(net, beta=1.0).regime == "limit"
+    assert compare_depths(net, beta=0.6).regime == "explosion"
+
+
+def test_statuses_and_gradients() -> None:
+    H = sp.Symbol("H", positive=True)
+    found = depth_thresholds(family(RES3, FractionalBrownian()))
+    assert (found.stream, found.gradient) == (
+        sp.Max(H, sp.Rational(1, 2)),
+        sp.Max(sp.Rational(1, 2), 2 * H - 1),
+    )
+    assert found.status == "numerical"
+    assert depth_thresholds(family()).status == "derived"
+    assert depth_thresholds(family(RES1, Markov(1))).stream == 1
+    assert depth_thresholds(family(ODD3, FractionalBrownian(0.3))).at_width is None
+
+
+def test_no_theory_but_numbers() -> None:
+    net = ResNet(Branch(LayerNorm(), RELU, Linear(2, 0)), scale=1 / sp.sqrt(L), depth=L)
+    found = compare_depths(net)
+    assert found.thresholds is None
+    assert np.isnan(found.expected)
+    assert found.regime == "limit"
+
+
+REFUSED = {
+    "numeric depth": lambda: compare_depths(ResNet(RES1, scale=1, depth=9)),
+    "matrix": lambda: depth_thresholds(ResNet(RES1, scale=1, depth=2, layers=np.eye(2))),
+    "alternating": lambda: depth_thresholds(family(RES1, Markov(-1))),
+    "norm": lambda: depth_thresholds(family(Branch(LayerNorm(), RELU, Linear(2, 0)))),
+    "even": lambda: depth_thresholds(
+        family(Branch(Linear(1, 0), Activation("x**2 - 1"), Linear(1, 0)), FractionalBrownian(0.3))
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals(case: str) -> None:
+    with pytest.raises(UnsupportedError):
+        REFUSED[case]()
+
+
+def test_bad_numbers() -> None:
+    for wrong in (
+        {},
+        {"beta": float("nan")},
+        {"beta": float("inf")},
+        {"beta": 0.5, "depths": (10, 20)},
+        {"beta": 0.5, "depths": (20, 10, 40)},
+        {"beta": 0.5, "K0": 0},
+        {"beta": [0.5, 0.6]},
+    ):
+        with pytest.raises(HyperparameterError):
+            compare_depths(family(), **wrong)
+    assert LayerMatrix(np.eye(2)).exponent is None
