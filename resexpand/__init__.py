@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
     from resexpand.theory.tangent_kernel import tangent_kernel
+    from resexpand.theory.two_loop import two_loop
+    from resexpand.workflows.derive import derive
     from resexpand.workflows.doctor.examine import doctor
     from resexpand.workflows.sweep import sweep
 
@@ -105,6 +107,7 @@ _HOMES = {
     "depth_limit": "resexpand.theory.depth_limit",
     "depth_paths": "resexpand.montecarlo.depth_paths",
     "depth_thresholds": "resexpand.theory.depth_thresholds",
+    "derive": "resexpand.workflows.derive",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
@@ -142,6 +145,7 @@ _HOMES = {
     "sweep": "resexpand.workflows.sweep",
     "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
+    "two_loop": "resexpand.theory.two_loop",
     "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
 }
@@ -180,6 +184,7 @@ __all__ = [
     "depth_limit",
     "depth_paths",
     "depth_thresholds",
+    "derive",
     "doctor",
     "evaluate",
     "exact_moments",
@@ -217,6 +222,7 @@ __all__ = [
     "sweep",
     "tangent_kernel",
     "to_latex",
+    "two_loop",
     "variance_shift",
     "weight_scaling",
 ]
