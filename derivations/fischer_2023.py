@@ -20,10 +20,6 @@
 # %%
 from __future__ import annotations
 
-import argparse
-import sys
-from pathlib import Path
-
 import mpmath
 import sympy as sp
 
@@ -36,7 +32,6 @@ from resexpand import (
     kernel,
     optimal_scale,
     response,
-    to_latex,
 )
 from resexpand.conventions import DEPTH, K0, PAIR, RHO, SIGMA_B2, SIGMA_W2, K
 from resexpand.references import REFERENCES, Citation
@@ -44,10 +39,12 @@ from resexpand.theory.derivation import Derivation
 from resexpand.theory.formula import Formula
 from resexpand.theory.optimal_scale import K_STAR
 from resexpand.theory.verification import DIGITS
+from resexpand.workflows.derive.script import output_folder, write_derivation
 
 mpmath.mp.dps = DIGITS + 5
 DEPTHS = (10, 100, 400)
 
+folder = output_folder(__doc__)
 derivation = Derivation(
     "Optimal signal propagation in residual networks",
     tuple(Citation(REFERENCES[key]) for key in ("fischer2023", "price1958", "williams1997")),
@@ -461,20 +458,5 @@ derivation.step(
 # %% [markdown]
 # ## The derivation as LaTeX
 
-
 # %%
-def main(arguments=None):
-    """Write the derivation as a LaTeX document."""
-    parser = argparse.ArgumentParser(description="Write the derivation as LaTeX.")
-    parser.add_argument("--out", type=Path, default=Path("resexpand-derivations"))
-    chosen = parser.parse_args(arguments)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    target = chosen.out / "fischer_2023.tex"
-    target.write_text(to_latex([net, derivation], style="document"), encoding="utf-8")
-    print(f"written: {target}")
-    return 0
-
-
-# In a notebook the arguments belong to Jupyter: the document is written to the default folder.
-if __name__ == "__main__":
-    main([] if "ipykernel" in sys.modules else None)
+write_derivation([net, derivation], folder / "fischer_2023.tex")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resexpand.agreement.comparison import compare
     from resexpand.codegen.routine import compile_routine
+    from resexpand.export.describe import describe
     from resexpand.export.latex.to_latex import to_latex
     from resexpand.export.result_files import load
     from resexpand.expressions import parse_expression
@@ -107,6 +108,7 @@ _HOMES = {
     "depth_paths": "resexpand.montecarlo.depth_paths",
     "depth_thresholds": "resexpand.theory.depth_thresholds",
     "derive": "resexpand.workflows.derive",
+    "describe": "resexpand.export.describe",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
@@ -183,6 +185,7 @@ __all__ = [
     "depth_paths",
     "depth_thresholds",
     "derive",
+    "describe",
     "doctor",
     "evaluate",
     "exact_moments",

@@ -83,7 +83,7 @@ def add_latex(commands: Any, command: Callable[..., Any]) -> None:
     )
     parser.add_argument(
         "--of",
-        choices=("kernel", "pair-kernel", "response", "optimal-scale"),
+        choices=("kernel", "pair-kernel", "response", "optimal-scale", "one-loop"),
         default="response",
         help="which derivation (default: response)",
     )
@@ -96,5 +96,15 @@ def add_latex(commands: Any, command: Callable[..., Any]) -> None:
     )
     parser.add_argument(
         "--closed", action="store_true", help="averages in closed form, where one is known"
+    )
+    parser.add_argument(
+        "--width",
+        choices=("page", "text", "column"),
+        default="page",
+        help="break lines for a page, a text of 5.5 inches or a narrow column (default: page)",
+    )
+    parser.add_argument("--labels", metavar="PREFIX", help="label every equation, such as eq:")
+    parser.add_argument(
+        "--cite-keys", action="store_true", help="cite by BibTeX key instead of in words"
     )
     parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
