@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resexpand.codegen.routine import compile_routine
     from resexpand.export.describe import describe
     from resexpand.export.latex.to_latex import to_latex
+    from resexpand.export.report import report
     from resexpand.export.result_files import load
     from resexpand.expressions import parse_expression
     from resexpand.measure.layer_weights import measure_layers
@@ -139,6 +140,7 @@ _HOMES = {
     "pooled_dropout": "resexpand.numbers.pooled_dropout",
     "remove_scales": "resexpand.models.scales",
     "remainder_bound": "resexpand.theory.remainder",
+    "report": "resexpand.export.report",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
@@ -216,6 +218,7 @@ __all__ = [
     "rank_positions",
     "remainder_bound",
     "remove_scales",
+    "report",
     "residual_expansion",
     "response",
     "sample",

@@ -1,4 +1,4 @@
-"""The arguments of the commands that write formulas: ``expand`` and ``latex``."""
+"""The arguments of the commands that write results: ``expand``, ``latex`` and ``report``."""
 
 from __future__ import annotations
 
@@ -108,3 +108,19 @@ def add_latex(commands: Any, command: Callable[..., Any]) -> None:
         "--cite-keys", action="store_true", help="cite by BibTeX key instead of in words"
     )
     parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
+
+
+def add_report(commands: Any, command: Callable[..., Any]) -> None:
+    """Add ``report``; `command` makes its parser."""
+    parser = command(
+        commands,
+        "report",
+        "report_command",
+        "Saved results as one page of HTML that needs nothing else.",
+        network=False,
+    )
+    parser.add_argument("results", metavar="RESULT", nargs="+", help="files that save() wrote")
+    parser.add_argument("--title", metavar="TEXT", help="heading (default: names of the files)")
+    parser.add_argument(
+        "--out", metavar="FILE", default="report.html", help="page to write (default: report.html)"
+    )
