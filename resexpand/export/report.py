@@ -153,14 +153,16 @@ def _formulas(result: Any) -> str:
 
 def _rows(equation: Equation) -> Iterator[str]:
     first, *rest = equation.lines
-    yield f"{equation.left} = {first}" if equation.left else first
-    yield from rest
-    if equation.remark:
-        yield equation.remark
+    relation = " " if equation.left.endswith((r"\approx", r"\sim")) else " = "
+    rows = [f"{equation.left}{relation}{first}" if equation.left else first, *rest]
+    between = " " if equation.remark.startswith("=") else r", \qquad "
+    yield from rows[:-1]
+    yield f"{rows[-1]}{between}{equation.remark}" if equation.remark else rows[-1]
 
 
 def drawn(latex: str) -> str:
     """Return a formula as a picture; as LaTeX where it cannot be drawn."""
+    from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import math_to_image
 
     # Brackets that span lines have their size written out, which matplotlib does not know.
@@ -168,7 +170,7 @@ def drawn(latex: str) -> str:
     known = known.replace(r"\text{", r"\mathrm{").replace(r"\!", "").replace(r"\notag", "")
     stream = io.StringIO()
     try:
-        math_to_image(f"${known}$", stream, format="svg", dpi=110)
+        math_to_image(f"${known}$", stream, format="svg", prop=FontProperties(size=13))
     except (ValueError, ResexpandError):
         return f"<pre>{html.escape(latex)}</pre>"
     return f'<span title="{html.escape(latex)}">{_picture(stream)}</span>'
