@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
     from resexpand.theory.tangent_kernel import tangent_kernel
+    from resexpand.theory.two_loop import two_loop
     from resexpand.workflows.derive import derive
     from resexpand.workflows.doctor.examine import doctor
     from resexpand.workflows.sweep import sweep
@@ -148,6 +149,7 @@ _HOMES = {
     "sweep": "resexpand.workflows.sweep",
     "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
+    "two_loop": "resexpand.theory.two_loop",
     "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
 }
@@ -226,6 +228,7 @@ __all__ = [
     "sweep",
     "tangent_kernel",
     "to_latex",
+    "two_loop",
     "variance_shift",
     "weight_scaling",
 ]

@@ -48,7 +48,7 @@ def test_scripts_were_found() -> None:
         *("digits", "dotzel_2024", "finite_response", "finite_width", "first_step"),
         "fischer_2023",
         "interval_coverage",
-        *("kim_2023", "kim_2023_training", "marion_2025_training"),
+        *("kim_2023", "kim_2023_training", "marion_2025", "marion_2025_training"),
         *("sampler_laws", "verdict_level", "xiong_2020"),
     ]
 
@@ -56,7 +56,8 @@ def test_scripts_were_found() -> None:
 @pytest.mark.parametrize(
     "path",
     left_to_slow(
-        CLAIMS, lambda path: path.stem in {"verdict_level", "dotzel_2024"} or trains(path)
+        CLAIMS,
+        lambda path: path.stem in {"dotzel_2024", "marion_2025", "verdict_level"} or trains(path),
     ),
     ids=lambda path: path.stem,
 )

@@ -122,13 +122,13 @@ def by_layer(layers: set[int]) -> Skip:
     return lambda layer, window, ratios: torch.full_like(ratios, layer in layers, dtype=torch.bool)
 
 
-def at_random(share: float, seed: int) -> Skip:
-    """Skip evaluations at random, all with one chance."""
+def at_random(share: float, seed: int, layers: range) -> Skip:
+    """Skip evaluations of some layers at random, all with one chance."""
     import torch
 
     def skip(layer: int, window: int, ratios: Any) -> Any:
         own = torch.Generator().manual_seed((seed * 1000 + window) * 1000 + layer)
-        return torch.rand(ratios.shape, generator=own) < share
+        return torch.rand(ratios.shape, generator=own) < (share if layer in layers else 0.0)
 
     return skip
 
@@ -136,7 +136,7 @@ def at_random(share: float, seed: int) -> Skip:
 def curves(
     model: LanguageModel, medians: np.ndarray, thresholds: Any, counts: Any, kept: Path | None
 ) -> list[dict[str, Any]]:
-    """Return the loss at several shares of skipped evaluations, by four rules.
+    """Return the loss at several shares of skipped evaluations, by five rules.
 
     Parameters
     ----------
@@ -155,9 +155,17 @@ def curves(
     points: list[tuple[str, float, Skip | None]] = [("none", 0.0, None)]
     points += [("ratio of tokens below", t, by_threshold(t)) for t in thresholds]
     points += [("layers of least median", n, by_layer(set(order[:n]))) for n in counts]
-    points += [("random evaluations", n / depth, at_random(n / depth, 2)) for n in counts]
+    points += [
+        ("random evaluations", n / depth, at_random(n / depth, 2, range(depth))) for n in counts
+    ]
     points += [
         ("random layers", n, by_layer(set(map(int, rng.permutation(depth)[:n])))) for n in counts
+    ]
+    # The first layers and the last are far from the others: a control that leaves them alone.
+    inner = range(2, depth - 1)
+    points += [
+        ("random evaluations of inner layers", n, at_random(n / len(inner), 3, inner))
+        for n in counts
     ]
     done: list[dict[str, Any]] = []
     if kept is not None and kept.is_file():

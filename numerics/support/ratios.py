@@ -62,3 +62,9 @@ def extrapolated(widths: Sequence[int], means: Any, errors: Any) -> tuple[Any, A
     # Weights of the intercept of a least squares line, the same for all numbers.
     line = np.linalg.pinv(np.vander(1 / np.array(widths), 2))[1]
     return line @ np.array(means), np.sqrt(line**2 @ np.array(errors) ** 2)
+
+
+def scores(theory: dict[str, float], found: dict[str, tuple[float, float]]) -> Ratios:
+    """Return the numbers of a claim side by side, given means and errors by label."""
+    means, errors = ({k: float(found[k][i]) for k in theory} for i in (0, 1))
+    return Ratios({k: float(v) for k, v in theory.items()}, means, errors)

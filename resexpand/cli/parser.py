@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from resexpand.cli.doctor_command import add_doctor
 from resexpand.cli.formula_options import add_expand, add_latex, add_report, kind_of_response
+from resexpand.cli.model_options import add_profile
 from resexpand.cli.output import remark, write
 from resexpand.cli.runs_options import OBSERVABLES, add_runs, carrying_out
 from resexpand.cli.scales_options import add_scales
@@ -55,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (*theories, _sample):
         add(commands)
     add_scales(commands, _command)
+    add_profile(commands, _command)
     add_runs(commands, _command)
     add_latex(commands, _command)
     add_report(commands, _command)

@@ -110,6 +110,8 @@ def profile(
             gathered.settle(given)
             report(gathered.batches, max(total, gathered.batches))
         settings = _settings(torch, model, per) | {"batches": gathered.batches}
+        if counts.scripted:
+            notes.append(f"{counts.scripted} TorchScript modules cannot be looked into")
     found = gathered.profile(settings, notes)
     if net is None:
         return found
