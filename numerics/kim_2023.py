@@ -38,15 +38,14 @@ from resexpand import (
     rank_positions,
     variance_shift,
 )
-from support.claims import Claim, Finding, Row, run_script
+from support.claims import Claim, run_script
+from support.ratios import Ratios, extrapolated
 
 UNITS = (BatchNorm(), Activation("relu"), Linear(2, 0)) * 2
 WITHIN, BETWEEN = 1.2, 0.4
 """Variance over the batch and of channel means at layer 0."""
 
 START = [[WITHIN + BETWEEN, BETWEEN], [BETWEEN, WITHIN + BETWEEN]]
-BOUND = 4.0
-"""Largest z-score of some dozens that counts as chance."""
 
 
 @dataclass(frozen=True)
@@ -63,41 +62,6 @@ SETTINGS = {
     "smoke": Scale((48, 96), 16, 512, (0.5,)),
     "full": Scale((128, 256, 512), 12, 2048, (0.5, 0.6, 0.7, 0.8, 0.9)),
 }
-
-
-@dataclass(frozen=True)
-class Ratios(Finding):
-    """Measured numbers against derived ones, in standard errors."""
-
-    theory: dict[str, float]
-    mean: dict[str, float]
-    error: dict[str, float]
-
-    @property
-    def rows(self) -> dict[str, float]:
-        """Every z-score."""
-        return {k: (self.mean[k] - self.theory[k]) / self.error[k] for k in self.theory}
-
-    @property
-    def worst(self) -> Row:
-        """The largest deviation."""
-        return Row(*max(self.rows.items(), key=lambda row: abs(row[1])))
-
-    @property
-    def verdict(self) -> str:
-        """Whether all deviations are chance."""
-        return "agrees" if abs(self.worst.z) < BOUND else "disagrees"
-
-    @property
-    def resolution(self) -> float:
-        """Relative deviation of the least certain number that would have been seen."""
-        return max(BOUND * self.error[k] / abs(self.mean[k]) for k in self.theory)
-
-    @property
-    def reason(self) -> str:
-        """The worst case and the root mean square."""
-        rms = np.sqrt(np.mean(np.square(list(self.rows.values()))))
-        return f"worst z = {self.worst.z:.2f} ({self.worst.label}), rms {rms:.2f}"
 
 
 def branch(place: int, keep: float) -> Branch:
@@ -141,9 +105,7 @@ def measured(place: int, keep: float, scale: Scale) -> tuple[np.ndarray, np.ndar
         rows = np.array([drawn(place, keep, width, scale.batch, rng) for _ in range(draws)])
         means.append(rows.mean(axis=0))
         errors.append(rows.std(axis=0, ddof=1) / np.sqrt(draws))
-    # Weights of the intercept of a least squares line, the same for all numbers.
-    line = np.linalg.pinv(np.vander(1 / np.array(scale.widths), 2))[1]
-    mean, error = line @ np.array(means), np.sqrt(line**2 @ np.array(errors) ** 2)
+    mean, error = extrapolated(scale.widths, means, errors)
     return mean, np.hypot(error, 2 / scale.batch * np.abs(mean) + 1e-12)
 
 

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resexpand.agreement.comparison import compare
     from resexpand.codegen.routine import compile_routine
+    from resexpand.export.describe import describe
     from resexpand.export.latex.to_latex import to_latex
+    from resexpand.export.report import report
     from resexpand.export.result_files import load
     from resexpand.expressions import parse_expression
     from resexpand.measure.layer_weights import measure_layers
     from resexpand.measure.orders import measure_orders
     from resexpand.measure.paths import measure_paths
+    from resexpand.models.coordinates import coordinate_check
     from resexpand.models.description import from_torch
     from resexpand.models.profiling import profile
+    from resexpand.models.scales import remove_scales, set_scales
     from resexpand.montecarlo.depth_paths import depth_paths
     from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
@@ -65,6 +69,8 @@ if TYPE_CHECKING:
     from resexpand.theory.remainder import Majorant, majorant_of, remainder_bound
     from resexpand.theory.response import response
     from resexpand.theory.tangent_kernel import tangent_kernel
+    from resexpand.theory.two_loop import two_loop
+    from resexpand.workflows.derive import derive
     from resexpand.workflows.doctor.examine import doctor
     from resexpand.workflows.sweep import sweep
 
@@ -99,9 +105,12 @@ _HOMES = {
     "compare_depths": "resexpand.numbers.compare_depths",
     "compare_scales": "resexpand.numbers.scales",
     "compile_routine": "resexpand.codegen.routine",
+    "coordinate_check": "resexpand.models.coordinates",
     "depth_limit": "resexpand.theory.depth_limit",
     "depth_paths": "resexpand.montecarlo.depth_paths",
     "depth_thresholds": "resexpand.theory.depth_thresholds",
+    "derive": "resexpand.workflows.derive",
+    "describe": "resexpand.export.describe",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
@@ -130,13 +139,17 @@ _HOMES = {
     "quantile_law": "resexpand.montecarlo.weights.quantile",
     "rank_positions": "resexpand.numbers.dropout_positions",
     "pooled_dropout": "resexpand.numbers.pooled_dropout",
+    "remove_scales": "resexpand.models.scales",
     "remainder_bound": "resexpand.theory.remainder",
+    "report": "resexpand.export.report",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "set_scales": "resexpand.models.scales",
     "sweep": "resexpand.workflows.sweep",
     "tangent_kernel": "resexpand.theory.tangent_kernel",
     "to_latex": "resexpand.export.latex.to_latex",
+    "two_loop": "resexpand.theory.two_loop",
     "variance_shift": "resexpand.numbers.variance_shift",
     "weight_scaling": "resexpand.theory.masks",
 }
@@ -171,9 +184,12 @@ __all__ = [
     "compare_depths",
     "compare_scales",
     "compile_routine",
+    "coordinate_check",
     "depth_limit",
     "depth_paths",
     "depth_thresholds",
+    "derive",
+    "describe",
     "doctor",
     "evaluate",
     "exact_moments",
@@ -203,12 +219,16 @@ __all__ = [
     "quantile_law",
     "rank_positions",
     "remainder_bound",
+    "remove_scales",
+    "report",
     "residual_expansion",
     "response",
     "sample",
+    "set_scales",
     "sweep",
     "tangent_kernel",
     "to_latex",
+    "two_loop",
     "variance_shift",
     "weight_scaling",
 ]

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,25 @@ def test_tangent_kernels_of_a_data_set(tmp_path):
         assert row["status"] == "ok"
         assert row["stated_error"] < 1e-10
         assert row["seconds"]["resexpand"]["median"] > 0
+
+
+def test_profiles_of_models(tmp_path):
+    if find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed")
+    record = record_of("block_profile", tmp_path)
+    assert_complete(record)
+    for found in record["results"].values():
+        assert found["blocks"] == 4
+        assert found["additional_memory_in_activations"] < 1
+
+
+def test_profiles_of_large_models_cost_little():
+    record = read_record(ROOT / "benchmarks" / "results" / "block_profile.json")
+    assert_complete(record)
+    for found in record["results"].values():
+        assert found["blocks"] == 24
+        assert found["time_ratio"]["median"] < 1.3
+        assert found["additional_memory_in_activations"] < 1
 
 
 def test_committed_records_are_complete():

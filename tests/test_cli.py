@@ -104,7 +104,7 @@ def test_kernel_of_two_masks(answer):
         ("kernel", ("--inputs", "batch"), "nothing in it is averaged over a batch"),
         ("kernel", ("--inputs", "x.npy", "--K0", "1"), "give one of them"),
         ("validate", ("--inputs", "x.npy", "--K0", "1", "--out", "x"), "give one of them"),
-        ("validate", ("--post-norm", "LayerNorm()", "--out", "x"), "--post-norm"),
+        ("validate", ("--post-norm", "tanh", "--out", "x"), "would not be Gaussian"),
     ],
 )
 def test_words_for_inputs_belong_to_kernels(call, command, more, why):

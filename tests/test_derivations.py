@@ -46,8 +46,8 @@ def run(script: Path, out: Path, seed: str = "0") -> subprocess.CompletedProcess
 
 
 def test_there_are_scripts():
-    names = ["desmith_2020", "dherin_2025", "finite_width", "fischer_2023", "kim_2023"]
-    assert [s.stem for s in SCRIPTS] == names
+    names = ["desmith_2020", "dherin_2025", "finite_response", "finite_width", "fischer_2023"]
+    assert [s.stem for s in SCRIPTS] == [*names, "kim_2023", "marion_2025"]
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,15 @@ def test_script_runs_and_writes_its_golden_latex(script: Path, seed: str, tmp_pa
         ("dherin_2025", "/ prod(map(factorial, copies))", "/ prod(copies)"),
         ("dherin_2025", "/ sp.factorial(power)", "/ sp.factorial(power + 1)"),
         ("dherin_2025", "+ LAMBDAS[i - 1]\n", "+ LAMBDAS[0]\n"),
+        ("finite_response", "gg * (Q[a] * Q[c] + 2 * shared**2)", "gg * (Q[a] * Q[c] + shared**2)"),
+        ("finite_response", "mixed * 2 * norms[k]", "mixed * norms[k]"),
+        ("finite_response", "sp.expand(alone + pair / 2)", "sp.expand(alone + pair)"),
         ("finite_width", "single(fourth, k) / 4", "single(fourth, k) / 2"),
         ("finite_width", "psi = 6 * place**2", "psi = 12 * place**2"),
         ("finite_width", "for k in range(a)) / 6", "for k in range(a)) / 4"),
+        ("marion_2025", "(N + 5) * q**2 / (4 * N**2)", "(N + 4) * q**2 / (4 * N**2)"),
+        ("marion_2025", "hat = (1 - d**2 / v) * process(d)", "hat = (1 - d**2 / 2) * process(d)"),
+        ("marion_2025", "T * time * sp.exp(time / 2) / 8", "T * time * sp.exp(time / 2) / 4"),
     ],
 )
 def test_a_wrong_coefficient_stops_the_script(
@@ -100,6 +106,23 @@ def test_a_wrong_coefficient_stops_the_script(
     with pytest.raises(DerivationError, match=r"^step"):
         runpy.run_path(str(script), run_name="__main__")
     assert not list(tmp_path.glob("*.tex"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_help_runs_nothing(script: Path, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0
+    assert "--out" in done.stdout
+    assert "[ok]" not in done.stdout
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

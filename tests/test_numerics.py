@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -16,8 +17,17 @@ from heavier import left_to_slow
 from resexpand.export.record import read_record
 
 FOLDER = Path(__file__).parent.parent / "numerics"
+OF_PYTORCH = {"dotzel_2024"}
 TOO_SMALL = {"finite_width": ["scores"]}
 CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "run_script" in path.read_text("utf-8"))
+
+
+def trains(path: Path) -> bool:
+    return path.stem.endswith("_training")
+
+
+def needs_torch(path: Path) -> bool:
+    return trains(path) or path.stem in OF_PYTORCH
 
 
 def loaded(path: Path) -> ModuleType:
@@ -34,22 +44,28 @@ def loaded(path: Path) -> ModuleType:
 
 def test_scripts_were_found() -> None:
     assert [path.stem for path in CLAIMS] == [
-        *("desmith_2020", "dherin_2025", "digits", "finite_response", "finite_width", "first_step"),
+        *("desmith_2020", "desmith_2020_training", "dherin_2025", "dherin_2025_training"),
+        *("digits", "dotzel_2024", "finite_response", "finite_width", "first_step"),
         "fischer_2023",
         "interval_coverage",
-        "kim_2023",
+        *("kim_2023", "kim_2023_training", "marion_2025", "marion_2025_training"),
         *("sampler_laws", "verdict_level", "xiong_2020"),
     ]
 
 
 @pytest.mark.parametrize(
     "path",
-    left_to_slow(CLAIMS, lambda path: path.stem == "verdict_level"),
+    left_to_slow(
+        CLAIMS,
+        lambda path: path.stem in {"dotzel_2024", "marion_2025", "verdict_level"} or trains(path),
+    ),
     ids=lambda path: path.stem,
 )
 def test_claims_agree_at_smoke_scale(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if needs_torch(path) and find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed")
     code = loaded(path).main(["--scale", "smoke", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     blind = TOO_SMALL.get(path.stem, [])

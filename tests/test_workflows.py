@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, response
+from resexpand import Activation, LayerNorm, response
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.export.record import read_record
 from resexpand.workflows.results import check_writable, draw_responses, write
@@ -169,3 +169,22 @@ def test_an_activation_without_optimum(tmp_path: Path) -> None:
     found = write(validate(settings, say=quiet), tmp_path)
     assert "without bound" in found.theory.best[0].status
     assert found.agreement.verdict == "agrees", str(found.agreement)
+
+
+def test_a_stream_that_is_normalised(tmp_path: Path) -> None:
+    """The response to a displacement is compared; that of a stream without norm is not it."""
+    settings = replace(SMALL, post_norm=LayerNorm(), K0=0.5, resolve=0.15)
+    said: list[str] = []
+    found = write(validate(settings, say=said.append), tmp_path)
+    assert found.agreement.verdict == "agrees", found.agreement
+    assert found.theory.optimum is None
+    assert any("blocks that add to the stream" in line for line in said)
+    record = read_record(tmp_path / "record.json")
+    assert record["settings"]["post_norm"].startswith("LayerNorm")
+    assert record["formulas"]["condition"] is None
+    plain = derive(replace(settings, post_norm=None))
+    wrong = replace(
+        found.theory, response=response(replace(settings, post_norm=None).network(), "tangent")
+    )
+    assert plain.optimum is not None
+    assert validate(settings, theory=wrong, say=quiet).agreement.verdict == "disagrees"

@@ -67,7 +67,8 @@ class LanguageModel:
             if len(ids) >= windows * length:
                 break
         rows = torch.tensor(ids[: windows * length]).reshape(-1, 1, length)
-        return cls(model.eval(), list(rows))
+        model.train(False)
+        return cls(model, list(rows))
 
     @property
     def layers(self) -> list[Any]:
@@ -121,13 +122,13 @@ def by_layer(layers: set[int]) -> Skip:
     return lambda layer, window, ratios: torch.full_like(ratios, layer in layers, dtype=torch.bool)
 
 
-def at_random(share: float, seed: int) -> Skip:
-    """Skip evaluations at random, all with one chance."""
+def at_random(share: float, seed: int, layers: range) -> Skip:
+    """Skip evaluations of some layers at random, all with one chance."""
     import torch
 
     def skip(layer: int, window: int, ratios: Any) -> Any:
         own = torch.Generator().manual_seed((seed * 1000 + window) * 1000 + layer)
-        return torch.rand(ratios.shape, generator=own) < share
+        return torch.rand(ratios.shape, generator=own) < (share if layer in layers else 0.0)
 
     return skip
 
@@ -135,7 +136,7 @@ def at_random(share: float, seed: int) -> Skip:
 def curves(
     model: LanguageModel, medians: np.ndarray, thresholds: Any, counts: Any, kept: Path | None
 ) -> list[dict[str, Any]]:
-    """Return the loss at several shares of skipped evaluations, by four rules.
+    """Return the loss at several shares of skipped evaluations, by five rules.
 
     Parameters
     ----------
@@ -146,7 +147,7 @@ def curves(
     thresholds, counts : sequence
         Of ratios, and of layers to be skipped.
     kept : Path or None
-        File with finished points, from which the run goes on.
+        File with finished points, from which the run goes on if it is of the same text.
     """
     depth = len(medians)
     order = [int(k) for k in np.argsort(medians)]
@@ -154,19 +155,33 @@ def curves(
     points: list[tuple[str, float, Skip | None]] = [("none", 0.0, None)]
     points += [("ratio of tokens below", t, by_threshold(t)) for t in thresholds]
     points += [("layers of least median", n, by_layer(set(order[:n]))) for n in counts]
-    points += [("random evaluations", n / depth, at_random(n / depth, 2)) for n in counts]
+    points += [
+        ("random evaluations", n / depth, at_random(n / depth, 2, range(depth))) for n in counts
+    ]
     points += [
         ("random layers", n, by_layer(set(map(int, rng.permutation(depth)[:n])))) for n in counts
     ]
+    # The first layers and the last are far from the others: a control that leaves them alone.
+    inner = range(2, depth - 1)
+    points += [
+        ("random evaluations of inner layers", n, at_random(n / len(inner), 3, inner))
+        for n in counts
+    ]
+    text = [len(model.windows), *map(int, model.windows[0].shape)]
     done: list[dict[str, Any]] = []
     if kept is not None and kept.is_file():
-        done = json.loads(kept.read_text("utf-8"))
-    for rule, value, skip in points[len(done) :]:
+        found = json.loads(kept.read_text("utf-8"))
+        done = found["points"] if found["text"] == text else []
+    known = {(point["rule"], point["at"]) for point in done}
+    for rule, value, skip in points:
+        if (rule, value) in known:
+            continue
         found = model.loss(skip)
         mean, count = float(np.mean(found["losses"])), len(found["losses"])
         error = float(np.std(found["losses"], ddof=1) / np.sqrt(count)) if count > 1 else np.nan
         done.append({"rule": rule, "at": value, "loss": mean, "error": error, **found})
         print(f"{rule} {value:g}: {found['skipped']:.1%} skipped, {mean:.3f} nats", flush=True)
         if kept is not None:
-            kept.write_text(json.dumps(done), "utf-8")
-    return done
+            kept.write_text(json.dumps({"text": text, "points": done}), "utf-8")
+    asked = [(rule, value) for rule, value, _ in points]
+    return [point for point in done if (point["rule"], point["at"]) in asked]

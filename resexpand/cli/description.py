@@ -160,8 +160,7 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
         _check_variance(name, values)
     together = _together(arguments)
     options["read_in"], inputs = (None, None) if together else inputs_of(arguments)
-    text = getattr(arguments, "post_norm", None)
-    options["post_norm"] = None if text is None else _operation(text.strip())
+    options["post_norm"] = post_norm(arguments)
     options["layers"] = _layers(getattr(arguments, "layers", None))
     sheet = getattr(arguments, "positions", None)
     options["positions"] = None if sheet is None else read_positions(f"on {sheet}")[1]
@@ -203,6 +202,12 @@ def branch(text: str) -> Branch:
         If a part is neither a registered operation with numbers nor an activation.
     """
     return Branch(*(_operation(part.strip()) for part in split(text, ";")))
+
+
+def post_norm(arguments: argparse.Namespace) -> Any:
+    """Return the normalisation of the stream that ``--post-norm`` describes, None without one."""
+    text = getattr(arguments, "post_norm", None)
+    return None if text is None else _operation(text.strip())
 
 
 def _operation(text: str) -> Operation:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from resexpand.cli.description import activation, inputs_of
+from resexpand.cli.description import activation, inputs_of, post_norm
 from resexpand.cli.show import record as print_record
 from resexpand.cli.show import say, warn
 from resexpand.cli.values import integer, number, numbers
@@ -41,6 +41,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     """Read the settings of a validation from the options."""
     _refuse_other_networks(arguments)
     chosen: dict[str, Any] = {"activation": activation(arguments.activation)}
+    chosen["post_norm"] = post_norm(arguments)
     for name in ("weight_variance", "bias_variance", "read_out_variance"):
         text = getattr(arguments, name)
         if text is not None:
@@ -73,13 +74,6 @@ def _refuse_other_networks(arguments: argparse.Namespace) -> None:
             f"validating --branch {arguments.branch[:60]!a}",
             "the claims that are tested are those of the branch W phi(h) + b",
             "give --activation, --weight-variance and --bias-variance",
-        )
-    if arguments.post_norm is not None:
-        raise HyperparameterError(
-            f"validating --post-norm {arguments.post_norm[:60]!a}",
-            "the optimal scale, which is one of the claims, is derived for blocks that add to the "
-            "stream",
-            "leave it out; 'resexpand kernel' and 'sample' take it, and compare() judges them",
         )
 
 

@@ -21,13 +21,19 @@ derivation serves every activation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from itertools import combinations_with_replacement
 from typing import Any
 
+import mpmath
 import sympy as sp
 from sympy.core.function import ArgumentIndexError
 
 from resexpand.errors import UnsupportedError
+from resexpand.gaussian.integral import average, grid_average, mp_function, pair_average
+
+NEARLY_DOUBLE = 90
+"""Bits up to which SymPy asks where a double is wanted, with what it carries along."""
 
 
 class Nonlinearity(sp.Function):
@@ -167,6 +173,33 @@ class GaussianExpectation(sp.Expr):
         """Return the same average at another covariance."""
         return GaussianExpectation(self.base, self.variables, covariance, self.orders)
 
+    @property
+    def is_number(self) -> bool:
+        """Whether it has a value: without free symbols, and with an explicit integrand."""
+        return not (self.free_symbols or self.base.has(Nonlinearity))
+
+    def _eval_evalf(self, prec: int) -> sp.Expr | None:
+        """Integrate an explicit average; of two variables only where it is smooth."""
+        integrand, variables = self.integrand, self.variables
+        if not self.is_number or len(variables) > 2 or integrand.has(sp.DiracDelta, sp.Derivative):
+            return None
+        # Where an integrand switches is known on the floor of the activations.
+        find = import_module("resexpand.activations.singularities").branch_points
+        special = find(integrand, variables[0]) if len(variables) == 1 else ()
+        if len(variables) == 2 and any(e.args[0].has(*variables) for e in _switches(integrand)):
+            return None
+        if len(variables) == 2 and prec <= NEARLY_DOUBLE:
+            value = grid_average(integrand, variables, self.covariance)
+            if value is not None:
+                return sp.Float(value)
+        with mpmath.workprec(prec):
+            at = [entry._to_mpmath(prec) for entry in self.covariance]
+            function = mp_function(integrand, *variables)
+            points = [point._to_mpmath(prec) for point in special]
+            one = len(variables) == 1
+            value = average(function, at[0], points) if one else pair_average(function, at)
+            return sp.Float(value, precision=prec)
+
     def _eval_derivative(self, symbol: sp.Symbol) -> sp.Expr:
         total = sp.Integer(0)
         for i, entry in enumerate(self.covariance):
@@ -211,6 +244,12 @@ class GaussianExpectation(sp.Expr):
     def _sympystr(self, printer: Any) -> str:
         entries = ", ".join(printer.doprint(entry) for entry in self.covariance)
         return f"<{printer.doprint(self.integrand)}>_[{entries}]"
+
+
+def _switches(expression: sp.Expr) -> set[sp.Basic]:
+    kinds = (sp.Abs, sp.sign, sp.Heaviside, sp.Max, sp.Min, sp.Piecewise)
+    found: set[sp.Basic] = expression.atoms(*kinds)
+    return found
 
 
 def _labels(expression: sp.Expr) -> set[sp.Basic]:

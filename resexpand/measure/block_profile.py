@@ -237,6 +237,10 @@ class BlockProfile(Kept, Tabled):
         return Card(head, tuple(facts), tuple(f"! {note}" for note in self.notes))
 
     def __str__(self) -> str:
+        return "\n".join([self.table(), *self.notes])
+
+    def table(self) -> str:
+        """Return a line per block: quantiles of the ratio, medians, and the share below 0.1."""
         columns = {
             "ratio": self.median(),
             "5 %": self.quantile(0.05),
@@ -252,7 +256,7 @@ class BlockProfile(Kept, Tabled):
         wide = max(len(heads[0]), *map(len, self.names))
         lines = [f"{heads[0]:{wide}}" + "".join(f"{head:>10}" for head in heads[1:])]
         lines += [f"{row[0]:{wide}}" + "".join(f"{x:10.3g}" for x in row[1:]) for row in rows]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join(lines)
 
 
 def _quantile(counts: NDArray[np.int64], edges: Array, shares: Array) -> Array:

@@ -17,8 +17,9 @@ COPIES = frozenset(
 )
 """Functions whose result is their first argument up to its form, or its noise."""
 
-MULTIPLES = frozenset({"mul", "mul_", "div", "div_", "multiply", "divide"})
-"""Functions whose result is a multiple of their first argument, where the other one is a number."""
+PRODUCTS_OF_TWO = frozenset({"mul", "mul_", "multiply"})
+QUOTIENTS = frozenset({"div", "div_", "divide"})
+"""Functions whose result is a multiple of one argument, where the other is a number or a weight."""
 
 CONVOLUTIONS = frozenset(f"conv{way}{d}d" for way in ("", "_transpose") for d in (1, 2, 3))
 MAPS = CONVOLUTIONS | {
@@ -45,14 +46,35 @@ def tensors_in(value: Any, kind: Any, depth: int = 3) -> Iterator[Any]:
             yield from tensors_in(item, kind, depth - 1)
 
 
-def is_copy(name: str, args: tuple[Any, ...], kind: Any) -> bool:
-    """Whether a function returns its first argument in another guise."""
+def copied(name: str, args: tuple[Any, ...], kind: Any, weight: Any) -> Any:
+    """Return the argument that a function returns in another guise, or None.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    args : tuple
+        Its arguments.
+    kind, weight : type
+        Of tensors, and of trainable ones: a weight in front of a tensor (LayerScale, a trainable
+        skip) makes a multiple of it.
+    """
     if not args or not isinstance(args[0], kind):
-        return False
-    if name in MULTIPLES:
-        other = args[1] if len(args) > 1 else None
-        return isinstance(other, Number) or (isinstance(other, kind) and other.numel() == 1)
-    return name in COPIES
+        return None
+    if name in COPIES:
+        return args[0]
+    if len(args) < 2 or name not in PRODUCTS_OF_TWO | QUOTIENTS:
+        return None
+
+    def scales(value: Any) -> bool:
+        if isinstance(value, kind):
+            return isinstance(value, weight) or value.numel() == 1
+        return isinstance(value, Number)
+
+    first, second = args[:2]
+    if scales(second):
+        return first
+    return second if name in PRODUCTS_OF_TWO and scales(first) else None
 
 
 def terms_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: Any) -> Any:

@@ -17,6 +17,8 @@ def unwrapped(torch: Any, model: Any, asked: str) -> tuple[Any, tuple[str, ...]]
     ------
     HyperparameterError
         If it is no `torch.nn.Module`.
+    UnsupportedError
+        If it was scripted or traced.
     """
     taken: list[str] = []
     while isinstance(model, torch.nn.Module):
@@ -24,6 +26,12 @@ def unwrapped(torch: Any, model: Any, asked: str) -> tuple[Any, tuple[str, ...]]
         parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
         if inner is None and isinstance(model, parallel):
             inner = model.module
+        if isinstance(model, torch.jit.ScriptModule):
+            raise UnsupportedError(
+                f"{asked} of a TorchScript module",
+                "its functions cannot be seen",
+                "give the model that was scripted or traced",
+            )
         if inner is None:
             return model, tuple(taken)
         taken.append(type(model).__name__)

@@ -18,7 +18,7 @@ from resexpand.models.functions import (
     CONVOLUTIONS,
     MAPS,
     PRODUCTS,
-    is_copy,
+    copied,
     tensors_in,
     terms_of,
 )
@@ -120,6 +120,7 @@ class Counts:
     functions: int = 0
     sums: int = 0
     projected: int = 0
+    scripted: int = 0
 
 
 class Watch:
@@ -232,9 +233,10 @@ class Watch:
         sources = self._nodes((args, kwargs))
         if name in MAPS:
             self._kinds.add(self._of_map(name, args))
-        if len(made) == 1 and sources and is_copy(name, args, self._tensor):
-            if self._flow.of(made[0]) is None or made[0] is args[0]:
-                self._flow.copy(made[0], sources[0])
+        original = copied(name, args, self._tensor, self._parameter) if len(made) == 1 else None
+        if original is not None and not isinstance(original, self._parameter):
+            if self._flow.of(made[0]) is None or made[0] is original:
+                self._flow.copy(made[0], self._input(original))
             return
         for tensor in made:
             # A function that returns what it was given (or a weight) makes nothing.
@@ -306,6 +308,9 @@ def watching(
 
     with ExitStack() as stack:
         for path, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                watch.counts.scripted += 1
+                continue
             handle = module.register_forward_pre_hook(before(path), prepend=True)
             stack.callback(handle.remove)
             handle = module.register_forward_hook(after(path), with_kwargs=True)

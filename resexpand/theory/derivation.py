@@ -2,7 +2,8 @@ r"""Derivations: steps in words and equations, each with a check that runs as th
 
 A derivation is a list of frozen `Step` records. A step may carry checks, and a step whose check
 fails cannot be taken: `DerivationError` names it. Equality is decided by
-`resexpand.theory.verification`.
+`resexpand.theory.verification`. A step keeps its checks: a check that is a function of one
+argument reads the equations of the step, so that it judges those that replace them.
 
 Words may hold formulas between dollar signs; `report` shows them as plain text.
 """
@@ -10,10 +11,12 @@ Words may hold formulas between dollar signs; `report` shows them as plain text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, TypeAlias
 
+import mpmath
 import sympy as sp
 
 from resexpand.errors import ResexpandError
@@ -23,10 +26,10 @@ from resexpand.expressions.shown import Shown as Showing
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
 from resexpand.theory.recursion import Recursion
-from resexpand.theory.verification import compare_sides
+from resexpand.theory.verification import DIGITS, compare_sides
 
 Pair = tuple[Any, Any]
-Check = Pair | Callable[[], Pair]
+Check = Pair | Callable[..., Pair]
 Shown: TypeAlias = Formula | Recursion | sp.Basic
 
 
@@ -71,12 +74,22 @@ class Step:
         Equations, each with a name for its left side (empty if it brings its own).
     verified : tuple of Verified
         Checks: their subject, method and result.
+    checks : tuple of (str, pair or callable)
+        The checks themselves, which run again when the step is replaced.
     """
 
     number: int
     text: str
     equations: tuple[tuple[str, Shown], ...]
     verified: tuple[Verified, ...]
+    checks: tuple[tuple[str, Check], ...] = field(default=(), compare=False)
+
+    def __getitem__(self, name: str) -> Shown:
+        """Return the equation of a name; of the only one the name is empty."""
+        return dict(self.equations)[name]
+
+    def __str__(self) -> str:
+        return _step_text(self)
 
     def __repr__(self) -> str:
         return _step_text(self)
@@ -134,7 +147,8 @@ class Derivation(Showing):
         equations : Formula, Recursion, sympy.Basic, or a sequence or mapping of them, optional
             Equations. A mapping gives the left sides.
         check : pair, callable, or mapping of these, optional
-            Two sides that must be equal, or a function that returns them. A mapping names several.
+            Two sides that must be equal, or a function that returns them: of no argument, or of
+            the equations by name. A mapping names several.
 
         Returns
         -------
@@ -145,18 +159,100 @@ class Derivation(Showing):
         DerivationError
             If a check fails; the step is not taken.
         """
-        number = len(self.steps) + 1
-        checks = check if isinstance(check, Mapping) else {"": check} if check is not None else {}
-        verified = tuple(self._verify(number, text, what, one) for what, one in checks.items())
-        step = Step(number, text, _named(equations), verified)
+        step = self._verified(len(self.steps) + 1, text, _named(equations), _checks(check))
         self.steps.append(step)
         if self.announce is not None:
             self.announce(_step_text(step) + "\n")
         return step
 
-    def _verify(self, number: int, text: str, what: str, check: Check) -> Verified:
-        left, right = check() if callable(check) else check
-        holds, how, result = compare_sides(left, right)
+    def cite(self, citations: Iterable[Citation]) -> None:
+        """Add the sources that it follows, each once."""
+        self.citations = tuple(dict.fromkeys((*self.citations, *citations)))
+
+    def replace(
+        self,
+        number: int,
+        equations: Shown | Sequence[Shown] | Mapping[str, Shown] | None = None,
+        *,
+        text: str | None = None,
+        check: Check | Mapping[str, Check] | None = None,
+    ) -> Step:
+        """Replace a step; what is not given stays, and all its checks run again.
+
+        Parameters
+        ----------
+        number : int
+            Which step, from 1.
+        equations : as for `step`, optional
+            Its equations; of a mapping those that it names.
+        text : str, optional
+            Its words.
+        check : as for `step`, optional
+            Its checks, instead of those it has.
+
+        Returns
+        -------
+        Step
+
+        Raises
+        ------
+        DerivationError
+            If a check fails, with the step as it was; or if there is no such step.
+
+        Examples
+        --------
+        >>> from resexpand import Activation, Branch, Linear, ResNet, derive
+        >>> net = ResNet(Branch(Activation("relu"), Linear()), scale=1, depth=2)
+        >>> derivation = derive(net, "response")
+        >>> factor = derivation[3]["f"]
+        >>> derivation.replace(3, {"f": 2 * factor})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        resexpand.theory.derivation.DerivationError: step 3 of 'Response of the variance', ...
+        """
+        old = self[number]
+        new = old.equations if equations is None else _named(equations)
+        if isinstance(equations, Mapping):
+            new = tuple((dict(old.equations) | dict(new)).items())
+        checks = old.checks if check is None else _checks(check)
+        step = self._verified(number, old.text if text is None else text, new, checks)
+        self.steps[number - 1] = step
+        return step
+
+    def __getitem__(self, number: int) -> Step:
+        """Return a step by its number, from 1."""
+        if not isinstance(number, int) or not 1 <= number <= len(self.steps):
+            raise DerivationError(
+                f"step {number!r} of {self.title!r}",
+                f"it has steps 1 to {len(self.steps)}",
+                "give the number of one of them",
+            )
+        return self.steps[number - 1]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def _verified(
+        self,
+        number: int,
+        text: str,
+        equations: tuple[tuple[str, Shown], ...],
+        checks: tuple[tuple[str, Check], ...],
+    ) -> Step:
+        shown = dict(equations)
+        found = tuple(self._verify(number, text, what, one, shown) for what, one in checks)
+        return Step(number, text, equations, found, checks)
+
+    def _verify(
+        self, number: int, text: str, what: str, check: Check, shown: Mapping[str, Shown]
+    ) -> Verified:
+        with mpmath.workdps(DIGITS + 5):
+            if callable(check):
+                check = check(shown) if signature(check).parameters else check()
+            holds, how, result = compare_sides(*check)
         if not holds:
             raise DerivationError(
                 f"step {number} of {self.title!r}" + (f", {plain(what)}" if what else ""),
@@ -177,6 +273,12 @@ class Derivation(Showing):
     def report(self) -> str:
         """Return the derivation as text."""
         return "\n\n".join([self.title, *map(_step_text, self.steps)])
+
+
+def _checks(check: Check | Mapping[str, Check] | None) -> tuple[tuple[str, Check], ...]:
+    if isinstance(check, Mapping):
+        return tuple(check.items())
+    return () if check is None else (("", check),)
 
 
 def _named(

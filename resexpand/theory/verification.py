@@ -5,7 +5,10 @@ exact numbers, mpmath   45 of the 50 digits that are carried
 a float on either side  12 digits, what is left of a double after a computation
 a text such as "0.3888" half a unit of the last digit written
 a SymPy interval        membership
-True and False          as they are
+True and False, words   as they are
+
+An expression without symbols is a number, also with averages that have no closed form: they are
+integrated. Beside a number, an expression with symbols is an error that names them.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 import mpmath
+import numpy as np
 import sympy as sp
 
 from resexpand.gaussian.expectation import GaussianExpectation
@@ -32,21 +36,38 @@ def compare_sides(left: Any, right: Any) -> tuple[bool, str, str]:
     tuple of (bool, str, str)
         Whether they agree, how they were compared, and what came out.
     """
-    if isinstance(left, bool) and isinstance(right, bool):
-        return left is right, "statement", f"it is {left}"
-    if isinstance(right, sp.Interval) and not _is_number(left):
-        return False, "interval", f"{left} is not a number"
-    if isinstance(right, sp.Interval):
-        inside = bool(right.contains(sp.Float(str(left), DIGITS)))
-        where = "lies" if inside else "does not lie"
-        ends = f"[{_short(right.start)}, {_short(right.end)}]"
-        return inside, "interval", f"{_short(left)} {where} in {ends}"
-    if _is_number(left) and _is_number(right):
-        return _compare_numbers(left, right)
+    plain = _compare_plain(left, right)
+    if plain is not None:
+        return plain
+    left, right = (sp.Integer(s) if isinstance(s, int) else s for s in (left, right))
+    if not (isinstance(left, sp.Basic) and isinstance(right, sp.Basic)):
+        return False, "numbers", _why_no_number(left if isinstance(left, sp.Basic) else right)
     difference = normal_form(left) - normal_form(right)
     same = sp.expand(difference) == 0 or sp.simplify(_factored_roots(difference)) == 0
     sides = "the two sides are identical" if same else f"{left} differs from {right}"
     return bool(same), "symbolic identity", sides
+
+
+def _compare_plain(left: Any, right: Any) -> tuple[bool, str, str] | None:
+    """Compare statements, words and numbers; None for expressions."""
+    if isinstance(left, bool | np.bool_) and isinstance(right, bool):
+        return bool(left) is right, "statement", f"it is {left}"
+    if _is_word(left) and _is_word(right):
+        return left == right, "statement", f"it {left}"
+    if isinstance(right, sp.Interval):
+        return _compare_interval(left, right)
+    if _is_number(left) and _is_number(right):
+        return _compare_numbers(left, right)
+    return None
+
+
+def _compare_interval(left: Any, right: sp.Interval) -> tuple[bool, str, str]:
+    if not _is_number(left):
+        return False, "interval", f"{left} is not a number"
+    inside = bool(right.contains(sp.Float(str(_number(left)), DIGITS)))
+    where = "lies" if inside else "does not lie"
+    ends = f"[{_short(right.start)}, {_short(right.end)}]"
+    return inside, "interval", f"{_short(left)} {where} in {ends}"
 
 
 def _compare_numbers(left: Any, right: Any) -> tuple[bool, str, str]:
@@ -77,9 +98,23 @@ def _is_number(side: Any) -> bool:
     )
 
 
+def _is_word(side: Any) -> bool:
+    return isinstance(side, str) and side.isalpha()
+
+
+def _why_no_number(side: Any) -> str:
+    """Say what keeps an expression from being a number."""
+    names = sorted(symbol.name for symbol in getattr(side, "free_symbols", ()))
+    if names:
+        return f"{side} has no value without {', '.join(names)}, and the other side is a number"
+    return f"{side} holds averages of activations that are formal, close() makes them explicit"
+
+
 def _number(side: Any) -> mpmath.mpf:
     if isinstance(side, sp.Basic):
-        return mpmath.mpf(str(side.evalf(DIGITS + 5)))
+        value = side.evalf(DIGITS + 5)
+        # A complex or undefined value is comparable to nothing.
+        return mpmath.mpf(str(value)) if value.is_Float or value.is_Rational else mpmath.nan
     return mpmath.mpf(side)
 
 

@@ -84,6 +84,7 @@ def draw_responses(validation: Validation) -> Figure:
         optima,
         constant if np.isfinite(constant) and constant > 0 else None,
         validation.agreement,
+        quantity=settings.measured.axis,
         subtitle=f"{settings.activation.name}, {_variances(validation)}, "
         f"$K^0 = {settings.start:.4g}$; widths {widths} extrapolated",
     )
@@ -125,10 +126,11 @@ def write_formulas(validation: Validation, out: Path) -> list[Path]:
     """Write the formulas as a LaTeX document and their bibliography as BibTeX."""
     net = validation.settings.symbolic_network()
     recursion, optimum = validation.theory.response, validation.theory.optimum
-    text = to_latex([net, kernel(net), recursion, optimum], style="document", closed=True)
+    shown = [net, kernel(net), recursion, *([] if optimum is None else [optimum])]
+    text = to_latex(shown, style="document", closed=True)
     formulas, bibliography = out / "formulas.tex", out / "references.bib"
     write_atomically(formulas, text.encode(), "the formulas")
-    write_atomically(bibliography, cite(recursion, optimum).encode(), "the bibliography")
+    write_atomically(bibliography, cite(*shown[2:]).encode(), "the bibliography")
     return [formulas, bibliography]
 
 
@@ -145,13 +147,13 @@ def record(validation: Validation) -> dict[str, Any]:
             "K": str(theory.response.update[0]),
             "chi": str(theory.response.update[-1]),
             "eta": str(theory.response.output("eta").entries[0]),
-            "condition": str(theory.optimum.condition.lhs),
+            "condition": None if theory.optimum is None else str(theory.optimum.condition.lhs),
         },
         "optimum": {
             str(depth): {**{k: float(v) for k, v in best.items()}, "status": best.status}
             for depth, best in zip(settings.depths, theory.best, strict=True)
         },
-        "theory": {"scales": theory.scales, "eta_layers": theory.lines},
+        "theory": {"scales": theory.scales, settings.measured.output: theory.lines},
         "responses": responses,
         "dense_against_function_space": samplers,
         "kernel": None if validation.kernels is None else validation.kernels.to_dict(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,34 @@ from resexpand.errors import HyperparameterError, StoreError
 from resexpand.network.activation import Activation
 from resexpand.network.inputs import kernel_from_inputs
 from resexpand.network.linear import Linear
+from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch, ResNet
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A response under its three names.
+
+    Attributes
+    ----------
+    kind : str
+        Of the theory.
+    output : str
+        Of its values after each layer.
+    observable : str
+        Of the samples.
+    symbol, axis : str
+        In tables, and of the axis of a figure.
+    """
+
+    kind: Literal["variance", "tangent"] = "variance"
+    output: str = "eta_layers"
+    observable: str = "response"
+    symbol: str = "eta"
+    axis: str = r"response  $\eta$"
+
+
+TANGENT = Measured("tangent", "chi_0", "tangent", "T", r"response to a displacement  $T$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +63,10 @@ class Settings:
         Weight variance of the read-in of `inputs`.
     read_out_variance : number, optional
         Weight variance of a linear read-out, which multiplies the response; 1 without one.
+    post_norm : Map, optional
+        Normalisation of the stream behind every block. The response that is compared is then that
+        to a displacement in a random direction, as the length of an input is forgotten, and there
+        is no optimal scale of its theory.
     depths : tuple of int
         Depths at which the output response is compared.
     scales : tuple of float
@@ -63,6 +94,7 @@ class Settings:
     inputs: NDArray[np.float64] | None = None
     read_in_variance: Any = 1
     read_out_variance: Any = None
+    post_norm: Map | None = None
     depths: tuple[int, ...] = (5, 10, 20)
     scales: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
     widths: tuple[int, ...] = (256, 512, 1024)
@@ -110,11 +142,18 @@ class Settings:
         branch = Branch(self.activation, Linear(self.weight_variance, self.bias_variance))
         variance = self.read_out_variance
         read_out = None if variance is None else branch.followed_by(Linear(variance, 0))
-        return ResNet(branch, scale=scale, depth=depth, read_in=read_in, read_out=read_out)
+        ends = {"read_in": read_in, "read_out": read_out, "post_norm": self.post_norm}
+        return ResNet(branch, scale=scale, depth=depth, **ends)  # type: ignore[arg-type]
+
+    @property
+    def measured(self) -> Measured:
+        """The response that is compared."""
+        return Measured() if self.post_norm is None else TANGENT
 
     def symbolic_network(self) -> ResNet:
         """Return the same network with symbolic variances, for formulas."""
-        return ResNet(Branch(self.activation, Linear()), scale=RHO, depth=DEPTH)
+        branch = Branch(self.activation, Linear())
+        return ResNet(branch, scale=RHO, depth=DEPTH, post_norm=self.post_norm)
 
     def input_kernel(self) -> NDArray[np.float64]:
         """Return the kernel of all inputs at layer 0, shape (D, D)."""
@@ -153,4 +192,5 @@ class Settings:
         return {f.name: getattr(self, f.name) for f in fields(self)} | {
             "activation": self.activation.name,
             "store": None,
+            "post_norm": None if self.post_norm is None else repr(self.post_norm),
         }

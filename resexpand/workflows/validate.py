@@ -31,6 +31,9 @@ from resexpand.workflows.settings import Settings
 Array = NDArray[np.float64]
 Say = Callable[[str], None]
 
+UNKNOWN = "the optimal scale is derived for blocks that add to the stream"
+NO_OPTIMUM = {name: np.array(np.nan) for name in ("K_star", "c", "rho")}
+
 CURVE_POINTS = 241
 """Residual scales at which theory lines are drawn."""
 
@@ -43,8 +46,8 @@ class Theory:
     ----------
     response : Recursion
         The variance response, with symbolic hyperparameters.
-    optimum : OptimalScale
-        Its optimal residual scale.
+    optimum : OptimalScale or None
+        Its optimal residual scale, if it is derived.
     scales : ndarray
         Scales of the theory lines.
     lines : ndarray
@@ -54,7 +57,7 @@ class Theory:
     """
 
     response: Recursion
-    optimum: OptimalScale
+    optimum: OptimalScale | None
     scales: Array
     lines: Array
     best: list[Values]
@@ -138,24 +141,31 @@ def validate(
 
 def derive(settings: Settings) -> Theory:
     """Derive the response and its optimum, and evaluate both on the grid of the settings."""
-    net = settings.network()
-    recursion, optimum = response(net), optimal_scale(net)
+    net, measured = settings.network(), settings.measured
+    recursion = response(net, measured.kind)
+    optimum = optimal_scale(net) if settings.post_norm is None else None
     scales = np.linspace(0, 1.02 * max(settings.scales), CURVE_POINTS)
-    routine = compile_routine(recursion, outputs=["eta_layers"])
-    lines = routine(rho=scales, depth=settings.depth, K0=settings.start)["eta_layers"]
-    best = [evaluate(optimum, K0=settings.start, depth=depth) for depth in settings.depths]
+    routine = compile_routine(recursion, outputs=[measured.output])
+    lines = routine(rho=scales, depth=settings.depth, K0=settings.start)[measured.output]
+    best = [
+        Values(dict(NO_OPTIMUM), depth, (UNKNOWN,))
+        if optimum is None
+        else evaluate(optimum, K0=settings.start, depth=depth)
+        for depth in settings.depths
+    ]
     return Theory(recursion, optimum, scales, lines, best)
 
 
 def _announce(settings: Settings, theory: Theory, say: Say) -> None:
-    formal = response(settings.symbolic_network())
+    formal = response(settings.symbolic_network(), settings.measured.kind)
     say(f"network    {settings.network()}")
     for symbol, value in formal.definitions:
         say(f"           {symbol}^l = {value}")
     say(f"           K^l = {formal.update[0]}")
     say(f"response   chi^(l,0) = {formal.update[-1]}")
     say(f"           eta = {formal.output('eta').entries[0]}")
-    say(f"optimum    0 = {theory.optimum.condition.lhs}")
+    if theory.optimum is not None:
+        say(f"optimum    0 = {theory.optimum.condition.lhs}")
     best = theory.best[-1]
     if np.isfinite(best["K_star"]):
         say(f"           K* = {best['K_star']:.6g}, rho* = c/sqrt(L) with c = {best['c']:.6g}")
@@ -171,7 +181,7 @@ def sample_responses(settings: Settings, say: Say) -> dict[float, list[Estimates
         runs[scale] = [
             sample(
                 net,
-                ["kernel", "response"],
+                ["kernel", settings.measured.observable],
                 width,
                 settings.draws_at(width),
                 K0=settings.start,
@@ -189,15 +199,17 @@ def judge_responses(
     settings: Settings, theory: Theory, scale: float, runs: list[Estimates]
 ) -> Agreement:
     """Compare the response at one scale, after each of the depths."""
-    depths = list(settings.depths)
-    routine = compile_routine(theory.response, outputs=["eta_layers"])
-    values = routine(rho=scale, depth=settings.depth, K0=settings.start)["eta_layers"]
+    depths, measured = list(settings.depths), settings.measured
+    name = measured.output
+    routine = compile_routine(theory.response, outputs=[name])
+    values = routine(rho=scale, depth=settings.depth, K0=settings.start)[name]
     return compare(
-        {"eta_layers": values},
+        {name: values},
         runs,
+        names={name: measured.observable},
         resolve=settings.resolve,
-        labels={"eta_layers": "eta"},
-        scale={"eta_layers": np.full_like(values, np.nanmax(np.abs(theory.lines[:, depths])))},
+        labels={name: measured.symbol},
+        scale={name: np.full_like(values, np.nanmax(np.abs(theory.lines[:, depths])))},
     )
 
 
@@ -213,7 +225,7 @@ def witness(
         pair = [
             sample(
                 net,
-                ["kernel", "response"],
+                ["kernel", settings.measured.observable],
                 settings.dense_width,
                 settings.dense_draws,
                 K0=settings.start,

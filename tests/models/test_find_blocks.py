@@ -77,6 +77,34 @@ def test_scales_without_modules_and_skip_factors():
     assert names(nn.Sequential(Scaled(), Scaled()), rows()) == ["0", "1"]
 
 
+@pytest.mark.parametrize("shape", [(), (16,)])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_trainable_skip(shape, first):
+    class Trainable(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.skip, self.f = nn.Parameter(torch.full(shape, 0.9)), nn.Linear(16, 16)
+
+        def forward(self, x):
+            return (self.skip * x if first else x * self.skip) + self.f(x)
+
+    assert names(nn.Sequential(Trainable(), Trainable()), rows()) == ["0", "1"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_scripted_modules_cannot_be_seen():
+    with pytest.raises(UnsupportedError, match=r"TorchScript.*functions cannot be seen"):
+        find_blocks(torch.jit.script(nn.Sequential(Residual())), rows())
+
+
+@pytest.mark.slow
+def test_compiled_models_run_as_they_were_written():
+    model = nn.Sequential(Residual(), Residual())
+    assert names(torch.compile(model), rows()) == ["0", "1"]
+    model[0].compile()
+    assert names(model, rows()) == ["0", "1"]
+
+
 def test_attention_beside_a_perceptron():
     found = find_blocks(nn.Sequential(Parallel()), torch.randn(2, 5, 16))
     assert [b.name for b in found] == ["0.attn", "0.mlp"]

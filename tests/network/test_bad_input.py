@@ -10,8 +10,10 @@ import pytest
 
 from resexpand import (
     Activation,
+    Attention,
     BatchNorm,
     Branch,
+    Conv,
     Dropout,
     DropPath,
     LayerNorm,
@@ -122,11 +124,21 @@ CASES: dict[str, tuple[type[ResexpandError], str, Callable[[], object]]] = {
     **{
         f"post-norm and {ask.__name__}": (
             UnsupportedError,
-            "blocks that add",
-            lambda a=ask: a(post(LayerNorm())),
+            said,
+            lambda a=ask, e=eps: a(post(LayerNorm(e))),
         )
-        for ask in (one_loop, optimal_scale)
+        for ask, eps, said in ((one_loop, 0.1, "feel the length"), (optimal_scale, 0, "that add"))
     },
+    "positions that do not match offsets": (
+        DescriptionError,
+        "offsets",
+        lambda: ResNet(Branch(RELU, Conv(((0, 1),))), scale=1, depth=1, positions=4),
+    ),
+    "tokens of a network without tokens": (
+        DescriptionError,
+        "without positions",
+        lambda: ResNet(Branch(Attention(1), OUT), scale=1, depth=1),
+    ),
     "post-norm and orders": (
         UnsupportedError,
         "no sum over paths",
