@@ -3,7 +3,8 @@
 A routine calls them by address (`resexpand.codegen.outlined`), so that they are compiled once per
 machine and not with every recursion: written out in each routine they would take longer to compile
 than its own functions. They copy numbers and multiply them in pairs; nothing is summed, so that the
-place of a loop cannot change a rounding.
+place of a loop cannot change a rounding. Builtin `min` and `max` are avoided: Numba compiles each
+for every pair of types.
 
 A tile has the points ``low .. low + count - 1`` of ``n``; a row has one number per lane, of which
 those beyond ``count`` repeat the last point. A tile of pairs has the first inputs ``low1 ..
@@ -40,14 +41,16 @@ def tile(name: str) -> Any:
 def load(row: Any, values: Any, low: int, n: int) -> None:
     """Read a parameter: one value for all points, or one for each."""
     for i in range(row.size):
-        row[i] = values[min(low + i, n - 1) if values.size > 1 else 0]
+        at = low + i if low + i < n else n - 1
+        row[i] = values[at if values.size > 1 else 0]
 
 
 @_kept
 def load_layer(row: Any, values: Any, low: int, n: int, layer: int) -> None:
     """Read the value of a block: one for all points, or one for each."""
     for i in range(row.size):
-        row[i] = values[min(low + i, n - 1) if values.shape[0] > 1 else 0, layer]
+        at = low + i if low + i < n else n - 1
+        row[i] = values[at if values.shape[0] > 1 else 0, layer]
 
 
 @_kept
@@ -68,7 +71,7 @@ def store_layer(out: Any, row: Any, low: int, count: int, layer: int) -> None:
 def store_page(out: Any, page: Any, low: int, count: int, start: int, layers: int) -> None:
     """Write the layers that a page has collected, point by point."""
     # Neither is negative. Where the compiler knows, no index is checked for counting from the end.
-    low, start = max(low, 0), max(start, 0)
+    low, start = low if low > 0 else 0, start if start > 0 else 0
     for i in range(count):
         row = out[low + i]
         for s in range(layers):
@@ -106,7 +109,7 @@ def layer_value(values: Any, g: int, block: int) -> float:
 @_kept
 def take(row: Any, values: Any, i: int, j: int, low: int, count: int) -> None:
     """Read a row of pairs, or of second inputs."""
-    low = max(low, 0)
+    low = low if low > 0 else 0
     source = values[i, j]
     for k in range(count):
         row[k] = source[low + k]
@@ -115,7 +118,7 @@ def take(row: Any, values: Any, i: int, j: int, low: int, count: int) -> None:
 @_kept
 def put(out: Any, row: Any, g: int, a: int, low: int, count: int) -> None:
     """Write the pairs of a first input."""
-    low = max(low, 0)
+    low = low if low > 0 else 0
     target = out[g, a]
     for k in range(count):
         target[low + k] = row[k]
@@ -124,7 +127,7 @@ def put(out: Any, row: Any, g: int, a: int, low: int, count: int) -> None:
 @_kept
 def put_layer(out: Any, row: Any, g: int, layer: int, a: int, low: int, count: int) -> None:
     """Write the pairs of a first input in one layer."""
-    low = max(low, 0)
+    low = low if low > 0 else 0
     target = out[g, layer, a]
     for k in range(count):
         target[low + k] = row[k]
