@@ -244,8 +244,11 @@ def table(
     # Only the run whose tails decide must know how far the rules lie apart.
     compared = _Rule(features, breaks, scales, "coarse") if rule == "fine" else chosen
     squares = chosen.squares()
+    own = other = np.empty((scales.size, 0))
     for terms in TERMS_TRIED:
-        own, other = chosen.coefficients(terms), compared.coefficients(terms)
+        known = own.shape[1]
+        own = np.concatenate([own, chosen.coefficients(known, terms)], axis=1)
+        other = np.concatenate([other, compared.coefficients(known, terms)], axis=1)
         apart = np.sqrt(np.einsum("pn,pn->p", own - other, own - other))
         ends = np.cumsum(own**2, axis=1)[:, STEP - 1 :: STEP]
         floor = 4 * np.finfo(float).eps * squares[:, None]
@@ -272,13 +275,15 @@ class _Rule:
         self._weighted = self._values * self._weights
         self._shared = (rule, bool(breaks)) if len(self._nodes) == 1 else None
 
-    def coefficients(self, terms: int) -> Array:
-        """Return the first coefficients, shape (n, terms)."""
+    def coefficients(self, first: int, terms: int) -> Array:
+        """Return the coefficients ``first .. terms - 1``, shape (n, terms - first)."""
         if self._shared is not None:
-            return block_product(self._weighted, _shared_functions(*self._shared, terms).T)
-        found = np.empty((len(self._weighted), terms))
+            functions = _shared_functions(*self._shared, terms)[first:]
+            return block_product(self._weighted, functions.T)
+        found = np.empty((len(self._weighted), terms - first))
         for n, hermite in enumerate(hermite_functions(self._nodes, terms)):
-            found[:, n] = np.einsum("pi,pi->p", self._weighted, hermite)
+            if n >= first:
+                found[:, n - first] = np.einsum("pi,pi->p", self._weighted, hermite)
         return found
 
     def squares(self) -> Array:
