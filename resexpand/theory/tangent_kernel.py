@@ -103,7 +103,9 @@ def tangent_kernel(
         and of the read-out: the factor of the tangent kernel that is passed on, and what the
         parameters there add. `evaluate` forms of them ``NTK_layers``, ``NTK_weights`` and
         ``NTK_biases``, the shares of read-in (0), blocks and read-out (L + 1) in ``NTK``, and
-        leaves out what has a layer axis where that would be large and no outputs are named.
+        leaves out what has a layer axis where that would be large and no outputs are named. With
+        ``width``, for one input and all parameters in the parametrisation ``"ntk"``, it adds what
+        `finite_response` has of order 1/N: ``ntk_mean``, ``ntk_deviation`` and ``relative_error``.
 
     Raises
     ------
