@@ -9,7 +9,7 @@ Price's theorem.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import sympy as sp
@@ -46,6 +46,9 @@ class ActivationLaw:
     bounded : sympy.Expr, optional
         The same function, written so that its derivatives stay numbers at large arguments, where
         those of `expression` would be quotients of two infinities.
+    limited : bool
+        Whether the closed averages keep their digits up to some variance alone, beyond which they
+        are no numbers (`resexpand.activations.in_range`).
     """
 
     name: str
@@ -57,6 +60,13 @@ class ActivationLaw:
     jumps: tuple[sp.Expr, ...] = ()
     citations: tuple[str, ...] = field(default=())
     bounded: sp.Expr | None = None
+    limited: bool = False
+
+    def without_limit(self) -> ActivationLaw:
+        """Return the same function, its averages left to quadrature if the closed ones end."""
+        if not self.limited:
+            return self
+        return replace(self, pair=None, variance=None, mean=None, limited=False)
 
     @property
     def is_smooth(self) -> bool:

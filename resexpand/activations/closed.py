@@ -24,6 +24,7 @@ class ClosedAverages(NamedTuple):
     pair: PairAverage
     variance: Average
     mean: Average
+    limited: bool = False
 
 
 def closed_averages(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> ClosedAverages | None:
@@ -40,11 +41,15 @@ def closed_averages(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> ClosedAve
         return None
     if breaks or expression.has(sp.erf, sp.erfc):
         parts = parts_of(expression, breaks)
-        return None if parts is None else _of_class(stepwise, parts)
+        if parts is None:
+            return None
+        return _of_class(stepwise, parts)._replace(limited=stepwise.is_limited(parts))
     terms = terms_of(expression)
     return None if terms is None else _of_class(exponential_sum, terms)
 
 
 def _of_class(home: ModuleType, parts: tuple[object, ...]) -> ClosedAverages:
-    functions = (home.pair_average, home.variance, home.mean)
-    return ClosedAverages(*(partial(function, parts) for function in functions))
+    pair, variance, mean = (
+        partial(function, parts) for function in (home.pair_average, home.variance, home.mean)
+    )
+    return ClosedAverages(pair, variance, mean)

@@ -86,8 +86,13 @@ def mean(parts: Sequence[Part], k: sp.Expr) -> sp.Expr:
     return _limited(parts, collected(sp.Add(*averages)), k)
 
 
-LOST = 1e-8
+LOST = 1e-11
 """Relative error of rounding up to which a difference of growing terms is used."""
+
+
+def is_limited(parts: Sequence[Part]) -> bool:
+    """Whether the averages have digits up to some variance alone."""
+    return _largest_variance(parts) is not None
 
 
 def _limited(parts: Sequence[Part], average: sp.Expr, *variances: sp.Expr) -> sp.Expr:

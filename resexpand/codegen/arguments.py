@@ -109,7 +109,8 @@ def sampled(point: Point, indices: NDArray[np.int_], *, matrix: bool) -> Point:
     values = {symbol: chosen(value, 0) for symbol, value in point.values.items()}
     layers = {symbol: chosen(value, 1) for symbol, value in point.layer_values.items()}
     kernel = chosen(point.kernel, 2 if matrix else 0)
-    return Point(point.depth, (indices.size,), values, layers, kernel)
+    variances = tuple(chosen(value, 1) for value in point.variances)
+    return Point(point.depth, (indices.size,), values, layers, kernel, variances=variances)
 
 
 def input_pairs(plan: Schedule, point: Point, inputs: int) -> Pairs:

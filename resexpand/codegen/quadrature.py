@@ -109,11 +109,17 @@ def line_stop(start, reach, shift, scale, edges):
     stop = reach
     if scale > 0.0:
         at = shift + scale * start
-        close = 1e-13 * scale + 4e-16 * abs(at)
+        close = 1e-15 * (abs(shift) + scale * abs(start))
         stop = min(reach, (edges[first_beyond(at + close, edges)] - shift) / scale)
-    length = stop - start if stop > start else reach - start
-    pieces = int(length / {LONGEST}) + 1
-    return start + length / real(pieces)
+    return panel_end(start, stop, reach)
+
+
+@chunk
+def panel_end(start, stop, reach):
+    end = stop if stop > start else reach
+    pieces = int((end - start) / {LONGEST}) + 1
+    # An edge is met to its last digit: those around it may be far closer than one rounding.
+    return end if pieces == 1 else start + (end - start) / real(pieces)
 """
 
 # Edges and points are symmetric around zero, so that a negative slope b needs no other list.
@@ -125,30 +131,27 @@ def smoothed_stop(start, reach, a, b, c, edges, points):
         return stop
     at = slope * start
     width = {SMOOTHED} * c
-    close = 1e-13 * slope + 4e-16 * abs(at)
+    close = 1e-15 * abs(at)
     first = first_beyond(at + close, edges)
     last = first_beyond(at + max(width, close), edges)
-    step = edges[max(first, last - 1)] - at
+    end = edges[max(first, last - 1)]
     if c > 0.0:
         after = first_beyond(at + close, points)
         ahead = points[after] - at
         if ahead > 1.5 * width:
-            step = min(step, ahead - width, ahead * {2 / 3})
+            end = min(end, at + min(ahead - width, ahead * {2 / 3}))
         if after > 0:
-            step = min(step, max(width, 2.0 * (at - points[after - 1])))
+            end = min(end, at + max(width, 2.0 * (at - points[after - 1])))
     # Beyond the last edges the function looks like a jump or a kink at zero.
     if edges.size > 2 and width > edges[edges.size - 2]:
         if -at > 1.5 * width:
-            step = min(step, -at - width, -at * {2 / 3})
-        elif at > -close:
-            step = min(step, max(width, 2.0 * at))
-    length = stop - start
-    if step > 0.0:
-        length = min(length, step / slope)
-    pieces = int(length / {LONGEST}) + 1
-    return start + length / real(pieces)
+            end = min(end, at + min(-at - width, -at * {2 / 3}))
+        elif at >= -close:
+            end = min(end, at + max(width, 2.0 * at))
+    if end > at:
+        stop = min(stop, end / slope)
+    return panel_end(start, stop, reach)
 """
-
 
 # Two standard normal variables at a distance r from the origin reach r times the two deviations.
 _REACH = f"""@chunk
@@ -193,7 +196,7 @@ def _single(quadrature: Quadrature) -> list[str]:
             f"{name}_integrand(scale * z, {rest})",
         ),
     ]
-    return [_function(f"@reduction\ndef {name}({rest}, {_RULE_NAMES}):", lines)]
+    return [_function(f"@average\ndef {name}({rest}, {_RULE_NAMES}):", lines)]
 
 
 def _pair(quadrature: Quadrature, shared: bool) -> list[str]:
@@ -218,7 +221,7 @@ def _pair(quadrature: Quadrature, shared: bool) -> list[str]:
         parameters = "".join(f", {p}" for p in argument_names(quadrature.parameters))
         same = f"{quadrature.diagonal}(k0{parameters}, {_RULE_NAMES})"
         lines = ["if k0 == k1 and k1 == k2:", f"    return {same}", *lines]
-    head = f"@reduction\ndef {name}({rest}, {_RULE_NAMES}):"
+    head = f"@average\ndef {name}({rest}, {_RULE_NAMES}):"
     return [_function(f"@reduction\ndef {row_head}:", row), _function(head, lines)]
 
 

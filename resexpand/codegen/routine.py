@@ -26,6 +26,7 @@ from resexpand.codegen.arguments import (
     rule_arrays,
 )
 from resexpand.codegen.assembly import routine_source
+from resexpand.codegen.beyond import Found, completed, without_limits
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.cancellation import unresolved
 from resexpand.codegen.cuda.device import chosen, require_cuda
@@ -149,11 +150,27 @@ class Routine(Shown):
                 "it is computed on the CPU",
                 "use target='cpu', or give all inputs at once",
             )
+        if on_device:
+            return self._on_device(point, input_pairs(self.plan, point, recursion.inputs))
+        found = self._found(point)
+        beyond = None if found.is_finite else without_limits(recursion)
+        if beyond is not None:
+            names = tuple(output.name for output in self.plan.outputs)
+            compute = _compiled(beyond, self.target, self.place, names)._found
+            found = completed(found, point, compute)
+        looked_at = {} if found.is_finite else found.arrays
+        said = problems(self.plan, looked_at, found.error, self.recursion.laws)
+        said += found.unresolved
+        return Values(
+            found.arrays, point.depth, said, found.error, self.citations, self.place, point.notes
+        )
+
+    def _found(self, point: Point) -> Found:
+        """Return the outputs on a grid, in arrays on the host."""
+        matrix = self.recursion.inputs == 2
         if matrix and (point.variances or point.kernel.shape[-1] != 2) and self.target == "cpu":
             return self._of_all_pairs(point)
-        pairs = input_pairs(self.plan, point, recursion.inputs)
-        if on_device:
-            return self._on_device(point, pairs)
+        pairs = input_pairs(self.plan, point, self.recursion.inputs)
         self._require_memory(point, pairs)
         rules: tuple[Resolution, Resolution] = ("fine", "coarse")
         resolutions = rules[: 1 + bool(self.plan.quadratures)]
@@ -165,23 +182,16 @@ class Routine(Shown):
                 quadrature = quadrature_errors(self.plan, *runs, pairs=matrix, depth=point.depth)
         inputs = point.kernel.shape[-1] if matrix else 0
         arrays = {o.name: assembled(o, fine, point.grid, pairs, inputs) for o in self.plan.outputs}
-        looked_at = {} if fine.is_finite else arrays
-        said = problems(self.plan, looked_at, quadrature, self.recursion.laws)
         start = np.broadcast_to(point.kernel, point.grid) if not matrix else point.kernel
-        said += unresolved(self.plan.outputs, arrays, start)
-        return Values(
-            arrays, point.depth, said, quadrature, self.citations, self.place, point.notes
-        )
+        rounding = unresolved(self.plan.outputs, arrays, start)
+        return Found(arrays, quadrature, rounding, fine.is_finite)
 
-    def _of_all_pairs(self, point: Point) -> Values:
+    def _of_all_pairs(self, point: Point) -> Found:
         names = tuple(output.name for output in self.plan.outputs)
         # Numbers beyond double precision are reported in words, output by output.
         with np.errstate(all="ignore"):
             found = gram_arrays(self.recursion, names, point, compile_routine)
-        said = problems(self.plan, found.arrays, found.error, self.recursion.laws)
-        return Values(
-            found.arrays, point.depth, said, found.error, self.citations, self.place, point.notes
-        )
+        return Found(found.arrays, found.error)
 
     def _require_memory(self, point: Point, pairs: Pairs) -> None:
         points = math.prod(point.grid) * len(pairs)

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import pytest
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, response
 from resexpand.codegen import quadrature
 from resexpand.codegen.routine import _compiled
 
@@ -48,7 +48,7 @@ def test_silu_is_a_rectifier() -> None:
 
 def test_panels_that_ignore_the_jump_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     text = quadrature._SMOOTHED_STOP
-    start, end = text.index("    if edges.size > 2 and"), text.index("    length = stop - start")
+    start, end = text.index("    if edges.size > 2 and"), text.index("    if end > at:")
     monkeypatch.setattr(quadrature, "_SMOOTHED_STOP", text[:start] + text[end:])
     _compiled.cache_clear()
     try:
@@ -61,3 +61,46 @@ def test_panels_that_ignore_the_jump_are_caught(monkeypatch: pytest.MonkeyPatch)
 def test_small_kernels_are_linear() -> None:
     for size in (1e-300, 1e-200, 1e-20):
         assert abs(ratio("tanh", size, 0.5) - 0.5) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("activation", "integral"),
+    [("tanh", 4 / 3), ("1/(1 + exp(-x))", 1 / 6), ("x/(1 + Abs(x))", 2 / 3)],
+)
+def test_tangents_see_what_is_narrow_beside_the_inputs(activation: str, integral: float) -> None:
+    net = ResNet(Branch(Activation(activation), Linear(1, 0)), scale=1, skip=0, depth=1)
+    sizes = 10.0 ** np.array([28, 30, 60, 100, 200, 300])
+    values = evaluate(response(net, "tangent"), K0=sizes, outputs="chi_0")
+    assert values.status == "ok"
+    right = integral / np.sqrt(2 * math.pi * sizes)
+    np.testing.assert_allclose(values["chi_0"][:, 1], right, rtol=1e-12)
+    assert abs(values["chi_0"][0, 1] / right[1] - 1) > 1
+
+
+def test_many_inputs_see_what_is_narrow_beside_them() -> None:
+    rows = np.random.default_rng(1).normal(size=(3, 5))
+    steep = Activation("1/(1 + exp(-50*(x - 1)))")
+    net = ResNet(Branch(steep, Linear(1, 0)), scale=1, skip=0, depth=1)
+    for size in (1e3, 1e8):
+        gram = size * (rows @ rows.T) / 5
+        many = evaluate(response(net, "covariance"), K0=gram, outputs="chi_0")
+        pair = evaluate(response(net, "covariance"), K0=gram[:2, :2], outputs="chi_0")
+        assert many["chi_0"][1, 0, 1] == pytest.approx(pair["chi_0"][1], rel=1e-10)
+        # The slope of a step, averaged over two inputs that it is narrow beside.
+        density = 1 / (2 * math.pi * math.sqrt(np.linalg.det(gram[:2, :2])))
+        assert pair["chi_0"][1] == pytest.approx(density, rel=20 / size)
+
+
+def test_a_kink_that_is_smooth_on_a_small_scale_has_its_digits() -> None:
+    rows = np.random.default_rng(1).normal(size=(3, 5))
+    gram = rows @ rows.T / 5
+    soft, hard = (
+        kernel(ResNet(Branch(Activation(a), Linear(1, 0)), scale=1, depth=1), inputs=2)
+        for a in ("sqrt(x**2 + 1/1000000)", "Abs(x)")
+    )
+    many = evaluate(soft, K0=gram, outputs="C")
+    pair = evaluate(soft, K0=gram[:2, :2], outputs="C")["C"][0]
+    assert many.status == "ok"
+    np.testing.assert_allclose(many["C"][0, :2, :2], pair, rtol=1e-11)
+    other = evaluate(hard, K0=gram[:2, :2], outputs="C")["C"][0]
+    assert abs(many["C"][0, 0, 1] - other[0, 1]) > 1e-9

@@ -24,11 +24,11 @@ LOW_27_BITS_OFF = -134217728
 EXPONENT_BITS = 0x7FF0000000000000
 SMALLEST_NORMAL = 2.2250738585072014e-308
 SQRT_HALF = 0.7071067811865476
-# Thresholds, in units of the scaled deviation (1 to 2), beyond which a tail is below 1e-200.
-FAR = 60.0
+# Thresholds, in units of the scaled deviation (1 to 2), beyond which a tail is no double.
+FAR = 80.0
 # Thresholds below this are at the centre: only the ratio of the two would matter, and it does not.
 CENTRE = 1e-150
-# Largest exponent of a Gaussian in Owen's function; its exponential is 0 for what is added to it.
+# Largest exponent of the part of Owen's integrand that varies; its exponential is 0 beside 1.
 DEEP = 600.0
 
 
@@ -83,17 +83,17 @@ def upper_tail(h: float) -> float:
     return 0.5 * erfc(SQRT_HALF * h)
 
 
-def owen_term(half_square: float, ratio_square: float, weight: float, node: float) -> float:
-    """Return one term of the rule for Owen's function."""
-    stretched = 1.0 + ratio_square * node
-    return weight * exp_of_bounded(-half_square * stretched) / stretched
+def owen_term(falling: float, ratio_square: float, weight: float, node: float) -> float:
+    """Return one term of the rule for Owen's function without the factor exp(-h^2 / 2)."""
+    return weight * exp_of_bounded(-falling * node) / (1.0 + ratio_square * node)
 
 
 def owen(h: float, r: float) -> float:
-    """Return Owen's T(h, r) for h >= 0 and 0 <= r <= 1, to 2e-17."""
+    """Return Owen's T(h, r) for h >= 0 and 0 <= r <= 1, to 2e-17 exp(-h^2 / 2)."""
     half = 0.5 * h * h
-    z = DEEP / 2.0 if half > DEEP / 2.0 else half
     s = r * r
+    z = half * s
+    z = DEEP if z > DEEP else z
     total = owen_term(z, s, 0.003754093988968155, 8.500255234581576e-05)
     total += owen_term(z, s, 0.008509961171535274, 0.002298375131481311)
     total += owen_term(z, s, 0.012738628634780997, 0.013236194835733074)
@@ -106,7 +106,7 @@ def owen(h: float, r: float) -> float:
     total += owen_term(z, s, 0.012738628634780997, 0.7831388690300378)
     total += owen_term(z, s, 0.008509961171535274, 0.9064156315019562)
     total += owen_term(z, s, 0.003754093988968155, 0.9816456367990651)
-    return r * total
+    return r * exp(-half) * total
 
 
 def owen_of_slope(h: float, tail: float, rise: float, run: float, z: float) -> float:

@@ -243,7 +243,7 @@ def _tables(
                 found.append(found[-1])
                 continue
             features = getattr(module, f"{series.name}_feature{k}s")
-            own = table(features, series.breaks, np.sqrt(variance).ravel(), resolution)
+            own = table(features, series, np.sqrt(variance).ravel(), resolution)
             found.append(own.reshape(*variance.shape, -1))
     return found
 

@@ -10,9 +10,13 @@ By the inequality of Cauchy and Schwarz what lies beyond ``N`` terms is at most
     |c|^N sqrt(A_N B_N),    A_N = < f^2 > - sum_{n<N} a_n^2,
 
 which is known as soon as the coefficients are. A pair whose bound stays above `TOLERANCE` (inputs
-nearly parallel under kinks) is left to quadrature. The coefficients are taken by two rules; their
-difference is added to every ``sqrt(A_N)``. A run with ``shift = 1`` adds the bound to every
+nearly parallel under kinks) is left to quadrature. A run with ``shift = 1`` adds the bound to every
 average: its distance from the run with ``shift = 0`` states the error behind all layers.
+
+Coefficients are taken at nodes at fixed distances, the same for all inputs, as long as these give
+``<f^2>``. Where it is steep or narrow beside the inputs, panels that resolve it are taken, by two
+rules whose distance ``d = sqrt(sum_n (a_n - a'_n)^2)`` adds ``d_1 sqrt(<g^2>) + d_2 sqrt(<f^2>)``
+to the bound.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from numpy.typing import NDArray
 
 from resexpand.activations.singularities import branch_points
 from resexpand.codegen.products import block_product
+from resexpand.codegen.resolution import resolution
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.source import scalar_function
 from resexpand.gaussian.hermite import hermite_functions, root_density
@@ -48,8 +53,18 @@ TOLERANCE = 1e-10
 ENOUGH = 2.0**-47
 """Bound of a tail, likewise, at which a sum ends: a few roundings."""
 
+ROUGH, FIRST = 1e-13, 5
+"""Relative distance of two values above which nodes at fixed distances miss a function, and the
+coefficients that are looked at."""
+
 REACH = 14.0
 """Half-width in ``z``: with the square root of the density, functions fall below 1e-21 there."""
+
+SHORT = np.arange(-REACH, REACH + 1)
+"""Edges of panels that resolve Hermite functions up to degree `TERMS`."""
+
+SCALES = 2.0 ** np.arange(-40, 41, 0.25)
+"""Standard deviations at which a rule is tried."""
 
 DIGITS, NEGLIGIBLE = 40, 1e-20
 CHECKED = tuple((sp.Rational(x), sp.Rational(y)) for x, y in (("7/10", "-13/10"), ("-1/3", "2/7")))
@@ -57,6 +72,7 @@ CHECKED = tuple((sp.Rational(x), sp.Rational(y)) for x, y in (("7/10", "-13/10")
 
 NODES = {"fine": 561, "coarse": 412}
 PANELS = {"fine": 18, "coarse": 13}
+PANEL_NODES = {"fine": 16, "coarse": 12}
 GAUSS = np.polynomial.legendre.leggauss(16)
 
 
@@ -86,6 +102,11 @@ class Series:
     quadrature: Quadrature
     functions: tuple[sp.Expr, ...]
     breaks: tuple[float, ...]
+
+    @property
+    def edges(self) -> Array:
+        """Edges of panels that resolve the functions."""
+        return resolution([self.quadrature]).edges
 
     @property
     def tables(self) -> tuple[tuple[sp.Symbol, ...], tuple[str, ...]]:
@@ -195,7 +216,7 @@ def sum_text(series: Series, rules: str) -> str:
     return f"""@chunk
 def {series.name}(k0, k1, k2, left, rights, column, shift{rules}):
     right = rights[column]
-    terms = left.size - {TERMS // STEP + 1}
+    terms = left.size - {TERMS // STEP + 2}
     size = left[terms] * right[terms]
     scale = fn_sqrt(k0) * fn_sqrt(k2)
     c = min(max(k1 / scale, -1.0), 1.0) if scale > 0.0 else 0.0
@@ -203,11 +224,15 @@ def {series.name}(k0, k1, k2, left, rights, column, shift{rules}):
     power = square * square * square * square
     fall = power * power * power * power
     rest, bound, count = size, 1.0, 0
-    while count < terms and rest > {ENOUGH} * size:
+    last = left.size - 1
+    apart = left[last] * right[terms] + left[terms] * right[last]
+    aim = abs(left[0] * right[0]) + abs(c * left[1] * right[1])
+    while count < terms and rest > {ENOUGH} * aim:
         count += {STEP}
         bound *= fall
         place = terms + count // {STEP}
         rest = bound * left[place] * right[place]
+    rest += apart
     if not rest <= {TOLERANCE} * size:
         return {series.quadrature.name}(k0, k1, k2{rules})
     r0 = r1 = r2 = r3 = r4 = r5 = r6 = r7 = 0.0
@@ -219,17 +244,15 @@ def {series.name}(k0, k1, k2, left, rights, column, shift{rules}):
 """
 
 
-def table(
-    features: Callable[..., None], breaks: tuple[float, ...], scales: Array, rule: Resolution
-) -> Array:
-    """Return what the sum of a pair reads of an input: coefficients, then roots of their tails.
+def table(features: Callable[..., None], series: Series, scales: Array, rule: Resolution) -> Array:
+    """Return what the sum of a pair reads of an input.
 
     Parameters
     ----------
     features : callable
         Compiled loop that fills an array with values of the function.
-    breaks : tuple of float
-        Points at which it is not smooth.
+    series : Series
+        Which one: its points of no derivative, and its panels.
     scales : ndarray, shape (n,)
         Standard deviations.
     rule : {"fine", "coarse"}
@@ -237,26 +260,28 @@ def table(
 
     Returns
     -------
-    ndarray, shape (n, terms + TERMS / STEP + 1)
-        The number of terms is the first of `TERMS_TRIED` that suffices for all inputs.
+    ndarray, shape (n, terms + TERMS / STEP + 2)
+        The coefficients, the root of ``<f^2>``, the roots of the tails, and the distance of the two
+        rules. The number of terms is the first of `TERMS_TRIED` that suffices for all inputs.
     """
-    chosen = _Rule(features, breaks, scales, rule)
-    # Only the run whose tails decide must know how far the rules lie apart.
-    compared = _Rule(features, breaks, scales, "coarse") if rule == "fine" else chosen
+    if scales.max(initial=0.0) <= _largest_scale(features, series):
+        chosen = compared = _Rule(features, series.breaks, scales, rule)
+    else:
+        # Both runs know how far the rules lie apart: they leave the same pairs to quadrature.
+        names: tuple[Resolution, ...] = ("fine", "coarse") if rule == "fine" else ("coarse", "fine")
+        chosen, compared = (_PanelRule(features, series.edges, scales, name) for name in names)
     squares = chosen.squares()
-    own = other = np.empty((scales.size, 0))
     for terms in TERMS_TRIED:
-        known = own.shape[1]
-        own = np.concatenate([own, chosen.coefficients(known, terms)], axis=1)
-        other = np.concatenate([other, compared.coefficients(known, terms)], axis=1)
+        own = chosen.coefficients(terms)
+        other = own if compared is chosen else compared.coefficients(terms)
         apart = np.sqrt(np.einsum("pn,pn->p", own - other, own - other))
         ends = np.cumsum(own**2, axis=1)[:, STEP - 1 :: STEP]
         floor = 4 * np.finfo(float).eps * squares[:, None]
-        tails = np.sqrt(np.maximum(squares[:, None] - ends, floor)) + apart[:, None]
+        tails = np.sqrt(np.maximum(squares[:, None] - ends, floor))
         if (tails[:, -1] ** 2 <= ENOUGH * squares).all():
             break
     more = np.repeat(tails[:, -1:], TERMS // STEP - tails.shape[1], axis=1)
-    return np.concatenate([own, np.sqrt(squares)[:, None], tails, more], axis=1)
+    return np.concatenate([own, np.sqrt(squares)[:, None], tails, more, apart[:, None]], axis=1)
 
 
 class _Rule:
@@ -275,15 +300,13 @@ class _Rule:
         self._weighted = self._values * self._weights
         self._shared = (rule, bool(breaks)) if len(self._nodes) == 1 else None
 
-    def coefficients(self, first: int, terms: int) -> Array:
-        """Return the coefficients ``first .. terms - 1``, shape (n, terms - first)."""
+    def coefficients(self, terms: int) -> Array:
+        """Return the first coefficients, shape (n, terms)."""
         if self._shared is not None:
-            functions = _shared_functions(*self._shared, terms)[first:]
-            return block_product(self._weighted, functions.T)
-        found = np.empty((len(self._weighted), terms - first))
+            return block_product(self._weighted, _shared_functions(*self._shared, terms).T)
+        found = np.empty((len(self._weighted), terms))
         for n, hermite in enumerate(hermite_functions(self._nodes, terms)):
-            if n >= first:
-                found[:, n - first] = np.einsum("pi,pi->p", self._weighted, hermite)
+            found[:, n] = np.einsum("pi,pi->p", self._weighted, hermite)
         return found
 
     def squares(self) -> Array:
@@ -292,6 +315,51 @@ class _Rule:
         values = self._values * root_density(self._nodes)
         squares: Array = np.einsum("pi,pi->p", self._weighted, values)
         return squares
+
+
+class _PanelRule(_Rule):
+    """The same on panels that resolve the function."""
+
+    def __init__(
+        self, features: Callable[..., None], edges: Array, scales: Array, rule: Resolution
+    ) -> None:
+        self._nodes, self._weights = _on_panels(edges, scales, rule)
+        self._values = np.empty((scales.size, self._nodes.shape[1]))
+        features(0, scales.size, scales, self._nodes, self._values)
+        self._weighted = self._values * self._weights
+        self._shared = None
+
+
+@lru_cache(maxsize=256)
+def _largest_scale(features: Callable[..., None], series: Series) -> float:
+    """Return the deviation up to which nodes at fixed distances give ``<f^2>`` and ``<f he_n>``.
+
+    The larger the deviation, the narrower are the features of a function beside it.
+    """
+    with np.errstate(all="ignore"):
+        fixed = _Rule(features, series.breaks, SCALES, "coarse")
+        right = _PanelRule(features, series.edges, SCALES, "fine")
+        squares = right.squares()
+        good = np.abs(fixed.squares() - squares) <= ROUGH * squares
+        # The square of a function can be smooth where it is not.
+        apart = np.abs(fixed.coefficients(FIRST) - right.coefficients(FIRST)).max(axis=1)
+        good &= apart <= ROUGH * np.sqrt(squares)
+    bad = np.nonzero(~good)[0]
+    return float(SCALES[bad[0] - 1] if bad.size and bad[0] else SCALES[-1] if not bad.size else 0.0)
+
+
+def _on_panels(edges: Array, scales: Array, rule: Resolution) -> tuple[Array, Array]:
+    """Return nodes and weights as `_nodes` does, on panels of every input."""
+    points, weights = np.polynomial.legendre.leggauss(PANEL_NODES[rule])
+    spread = np.maximum(scales, np.finfo(float).tiny)[:, None]
+    seen = edges[np.abs(edges) < REACH * spread.max(initial=0.0)]
+    with np.errstate(over="ignore"):
+        own = np.clip(seen / spread, -REACH, REACH)
+    bounds = np.sort(np.concatenate([own, np.tile(SHORT, (len(own), 1))], axis=1), axis=1)
+    lengths = np.diff(bounds, axis=1)[:, :, None]
+    nodes = bounds[:, :-1, None] + lengths * ((points + 1) / 2)
+    flat = nodes.reshape(len(bounds), -1)
+    return flat, (lengths * (weights / 2)).reshape(flat.shape) * root_density(flat)
 
 
 def _nodes(breaks: tuple[float, ...], scales: Array, rule: Resolution) -> tuple[Array, Array]:
