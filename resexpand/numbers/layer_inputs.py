@@ -31,6 +31,8 @@ from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.store import load
 from resexpand.codegen.values import QUADRATURE_LIMIT, Values, overflow_problem, relative_difference
+from resexpand.errors import HyperparameterError
+from resexpand.network.inputs import rows_of
 from resexpand.numbers.layer_kernel import (
     RESOLUTIONS,
     evaluate_layer_kernel,
@@ -78,7 +80,22 @@ def evaluate_layers(
     if theory.inputs == 1 and theory.follows != "ntk":
         return evaluate_layer_kernel(theory, target=target, outputs=outputs, **hyperparameters)
     require_host(theory, target)
-    return evaluate_layer_inputs(theory, outputs, hyperparameters)
+    if "others" not in hyperparameters or "inputs" not in hyperparameters:
+        return evaluate_layer_inputs(theory, outputs, hyperparameters)
+    # Between two sets of inputs: a block of the kernel of all.
+    sets = [rows_of(hyperparameters.pop(name), name) for name in ("inputs", "others")]
+    if theory.inputs == 1 or sets[0].shape[-1] != sets[1].shape[-1]:
+        raise HyperparameterError(
+            f"the {theory.title} between two sets of inputs",
+            "two sets of inputs of one kind, and inputs=2, are needed",
+            "use inputs=2 in kernel() or tangent_kernel()",
+        )
+    whole = evaluate_layer_inputs(
+        theory, outputs, {**hyperparameters, "inputs": np.concatenate(sets, axis=-2)}
+    )
+    for name in list(whole):
+        whole[name] = whole[name][..., : len(sets[0]), len(sets[0]) :]
+    return whole
 
 
 def evaluate_layer_inputs(

@@ -17,11 +17,12 @@ from resexpand import (
     compile_routine,
     evaluate,
     kernel,
+    predict,
     sample,
     tangent_kernel,
     to_latex,
 )
-from resexpand.errors import HostMemoryError, UnsupportedError
+from resexpand.errors import HostMemoryError, HyperparameterError, UnsupportedError
 
 K0 = np.array([[1.0, 0.4, -0.2], [0.4, 0.8, 0.1], [-0.2, 0.1, 1.3]])
 PAIR = K0[:2, :2]
@@ -122,6 +123,23 @@ def test_wide_networks(branch: Branch) -> None:
         assert np.abs(z).max() < 3.5, name
         if name == "ntk":
             assert np.abs((2 * wide.mean - narrow.mean - free) / error).max() > 5
+
+
+def test_two_sets_of_inputs_and_predictions() -> None:
+    """Blocks of the kernel of all inputs; sets of equal size are no square kernel."""
+    net = ResNet(
+        RES1, scale=0.3, depth=3, layers=Markov(0.5), read_in=Linear(1, 0.1), read_out=Linear(1, 0)
+    )
+    rng = np.random.default_rng(0)
+    first, second, y = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), np.array([1.0, 0.5, -1])
+    for theory, name in ((kernel(net, inputs=2), "K"), (tangent_kernel(net, inputs=2), "NTK")):
+        whole = evaluate(theory, inputs=np.vstack([first, second]))[name]
+        part = evaluate(theory, inputs=first, others=second)[name]
+        np.testing.assert_allclose(part, whole[..., :3, 3:], rtol=1e-13)
+    found = predict(net, first, y, second, kind="ntk").mean
+    np.testing.assert_allclose(found, whole[3:, :3] @ np.linalg.solve(whole[:3, :3], y), rtol=1e-10)
+    with pytest.raises(HyperparameterError):
+        evaluate(kernel(net, inputs=2), inputs=first, others=second[:, :2])
 
 
 def test_grids_memory_and_latex() -> None:
