@@ -20,10 +20,6 @@
 # %%
 from __future__ import annotations
 
-import argparse
-import sys
-from pathlib import Path
-
 import mpmath
 import numpy as np
 import sympy as sp
@@ -37,16 +33,17 @@ from resexpand import (
     evaluate,
     gradient_moments,
     kernel,
-    to_latex,
 )
 from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.derivation import Derivation
 from resexpand.theory.verification import DIGITS
+from resexpand.workflows.derive.script import output_folder, write_derivation
 
 mpmath.mp.dps = DIGITS + 5
 SIZES = (4, 8, 32)
 
+folder = output_folder(__doc__)
 derivation = Derivation(
     "Batch normalisation biases residual blocks towards the identity",
     tuple(Citation(REFERENCES[key]) for key in ("de2020", "yang2019")),
@@ -300,20 +297,5 @@ derivation.step(
 # %% [markdown]
 # ## The derivation as LaTeX
 
-
 # %%
-def main(arguments=None):
-    """Write the derivation as a LaTeX document."""
-    parser = argparse.ArgumentParser(description="Write the derivation as LaTeX.")
-    parser.add_argument("--out", type=Path, default=Path("resexpand-derivations"))
-    chosen = parser.parse_args(arguments)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    target = chosen.out / "desmith_2020.tex"
-    target.write_text(to_latex([net, derivation], style="document"), encoding="utf-8")
-    print(f"written: {target}")
-    return 0
-
-
-# In a notebook the arguments belong to Jupyter: the document is written to the default folder.
-if __name__ == "__main__":
-    main([] if "ipykernel" in sys.modules else None)
+write_derivation([net, derivation], folder / "desmith_2020.tex")

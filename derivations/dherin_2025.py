@@ -21,16 +21,13 @@
 # %%
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
 from fractions import Fraction
 from math import factorial, prod
-from pathlib import Path
 
 import sympy as sp
 
-from resexpand import Activation, residual_expansion, to_latex
+from resexpand import Activation, residual_expansion
 from resexpand.combinatorics import (
     LabelledTree,
     class_count,
@@ -44,12 +41,14 @@ from resexpand.errors import UnsupportedError
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.derivation import Derivation
 from resexpand.theory.gated_paths import gated_path_sum
+from resexpand.workflows.derive.script import output_folder, write_derivation
 
 x, y, step, lam = sp.symbols("x y t lambda")
 LAMBDAS = sp.symbols("lambda_1:6")
 DEPTH = residual_expansion(1).depth
 ORDER = 4
 
+folder = output_folder(__doc__)
 derivation = Derivation(
     "The Residual Expansion Theorem at every order",
     (Citation(REFERENCES["dherin2025"]),),
@@ -498,20 +497,5 @@ derivation.step(
 # %% [markdown]
 # ## The derivation as LaTeX
 
-
 # %%
-def main(arguments=None):
-    """Write the derivation as a LaTeX document."""
-    parser = argparse.ArgumentParser(description="Write the derivation as LaTeX.")
-    parser.add_argument("--out", type=Path, default=Path("resexpand-derivations"))
-    chosen = parser.parse_args(arguments)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    target = chosen.out / "dherin_2025.tex"
-    target.write_text(to_latex([derivation, symbolic], style="document"), encoding="utf-8")
-    print(f"written: {target}")
-    return 0
-
-
-# In a notebook the arguments belong to Jupyter: the document is written to the default folder.
-if __name__ == "__main__":
-    main([] if "ipykernel" in sys.modules else None)
+write_derivation([derivation, symbolic], folder / "dherin_2025.tex")

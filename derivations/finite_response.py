@@ -20,10 +20,7 @@
 # %%
 from __future__ import annotations
 
-import argparse
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import sympy as sp
@@ -36,18 +33,19 @@ from resexpand import (
     evaluate,
     finite_response,
     one_loop,
-    to_latex,
     two_loop,
 )
 from resexpand.conventions import K0, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.derivation import Derivation
 from resexpand.theory.notation import Written
+from resexpand.workflows.derive.script import output_folder, write_derivation
 
 R, S, B = RHO**2, SIGMA_W2, SIGMA_B2
 ONE, ZERO = sp.Integer(1), sp.Integer(0)
 E, Cov, Var = sp.Function("E"), sp.Function("Cov"), sp.Function("Var")
 
+folder = output_folder(__doc__)
 derivation = Derivation(
     "Responses of residual networks of finite width",
     tuple(Citation(REFERENCES[key]) for key in ("fischer2023", "jacot2018", "price1958")),
@@ -507,20 +505,5 @@ derivation.step(
 # %% [markdown]
 # ## The derivation as LaTeX
 
-
 # %%
-def main(arguments=None):
-    """Write the derivation as a LaTeX document."""
-    parser = argparse.ArgumentParser(description="Write the derivation as LaTeX.")
-    parser.add_argument("--out", type=Path, default=Path("resexpand-derivations"))
-    chosen = parser.parse_args(arguments)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    target = chosen.out / "finite_response.tex"
-    target.write_text(to_latex([net, derivation], style="document"), encoding="utf-8")
-    print(f"written: {target}")
-    return 0
-
-
-# In a notebook the arguments belong to Jupyter: the document is written to the default folder.
-if __name__ == "__main__":
-    main([] if "ipykernel" in sys.modules else None)
+write_derivation([net, derivation], folder / "finite_response.tex")

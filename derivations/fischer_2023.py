@@ -20,10 +20,6 @@
 # %%
 from __future__ import annotations
 
-import argparse
-import sys
-from pathlib import Path
-
 import mpmath
 import sympy as sp
 
@@ -32,27 +28,22 @@ from resexpand import (
     Branch,
     Linear,
     ResNet,
+    derive,
     evaluate,
     kernel,
     optimal_scale,
     response,
-    to_latex,
 )
 from resexpand.conventions import DEPTH, K0, PAIR, RHO, SIGMA_B2, SIGMA_W2, K
-from resexpand.references import REFERENCES, Citation
-from resexpand.theory.derivation import Derivation
 from resexpand.theory.formula import Formula
 from resexpand.theory.optimal_scale import K_STAR
 from resexpand.theory.verification import DIGITS
+from resexpand.workflows.derive.script import output_folder, write_derivation
 
 mpmath.mp.dps = DIGITS + 5
 DEPTHS = (10, 100, 400)
 
-derivation = Derivation(
-    "Optimal signal propagation in residual networks",
-    tuple(Citation(REFERENCES[key]) for key in ("fischer2023", "price1958", "williams1997")),
-    announce=print,
-)
+folder = output_folder(__doc__)
 
 # %% [markdown]
 # ## An independent witness
@@ -87,12 +78,6 @@ def moment(variance):
     return average(lambda x: phi(x) ** 2, variance)
 
 
-def last_kernel(start, scale, depth, weight, bias):
-    for _ in range(depth):
-        start += scale**2 * (weight * moment(start) + bias)
-    return start
-
-
 def at(expression, **values):
     """Put numbers into an expression, exactly."""
     named = {symbol: values[symbol.name] for symbol in expression.free_symbols}
@@ -104,7 +89,6 @@ POINT = {"K0": sp.Rational(3, 10), "rho": sp.Rational(1, 2)} | {
     "sigma_b2": sp.Rational(1, 20),
 }
 NUMBERS = {name: mpmath.mpf(value.p) / value.q for name, value in POINT.items()}
-WITNESS = (NUMBERS["rho"], 2, NUMBERS["sigma_w2"], NUMBERS["sigma_b2"])
 
 # %% [markdown]
 # ## The network and its kernel
@@ -120,51 +104,20 @@ def closed(expression):
     return Formula("", sp.Symbol("y"), expression, laws=recursion.laws).closed()
 
 
-derivation.step(
-    "In a wide network the neurons of a layer are independent Gaussians, because the weights of "
-    "every layer are drawn afresh. Their variance, the covariance kernel $K$, obeys a recursion.",
-    recursion,
-    check={
-        "kernel after two blocks, unrolled, against integrals": lambda: (
-            at(recursion.unroll(2)["K"][-1], **POINT),
-            last_kernel(NUMBERS["K0"], *WITNESS),
-        )
-    },
-)
-
 # %% [markdown]
-# ## Price's theorem and the response functions
+# ## Kernel, response and the condition of the optimum
+#
+# The steps that hold for any network are taken by `derive`, which checks each of them by integrals
+# of its own.
+
+# %%
+derivation = derive(net, "optimal-scale", at=POINT, announce=print)
+derivation.title = "Optimal signal propagation in residual networks"
 
 # %%
 V = sp.expand((B - SIGMA_B2) / SIGMA_W2)
 price = V.diff(K)
-derivation.step(
-    "Price's theorem turns the derivative of a Gaussian average with respect to its variance into "
-    "an average of derivatives: integration by parts.",
-    {"V(K)": V, "V'(K)": price},
-    check={
-        "derivative of the integral against the integral of derivatives": lambda: (
-            mpmath.diff(moment, NUMBERS["K0"]),
-            average(lambda x: phi_slope(x) ** 2 + phi(x) * phi_curvature(x), NUMBERS["K0"]),
-        )
-    },
-)
-
 variance = response(net)
-factor = variance.output("chi").matrix[0, 0]
-derivation.step(
-    "The response of a layer to an earlier one is the derivative of its kernel. By the chain rule "
-    "it is a product over the blocks between them.",
-    variance,
-    check={
-        "factor of one block": (factor, sp.expand(1 + RHO**2 * B.diff(K))),
-        "response over two blocks against a numerical derivative of the loop": lambda: (
-            at(variance.unroll(2)["chi_0"][-1], **POINT),
-            mpmath.diff(lambda start: last_kernel(start, *WITNESS), NUMBERS["K0"]),
-        ),
-    },
-)
-
 covariance, tangent = response(net, kind="covariance"), response(net, kind="tangent")
 growth = covariance.output("chi").matrix[0, 0]
 slopes = tangent.output("chi").matrix[0, 0]
@@ -250,18 +203,6 @@ derivation.step(
 
 # %%
 optimum = optimal_scale(net)
-derivation.step(
-    r"The output responds with $\eta = V'(K) \chi$ at the last layer. Its logarithmic slope with "
-    r"respect to that kernel vanishes where $V'' B + \sigma_w^2 V'^2$ does: at a kernel that "
-    "depends neither on the input nor on the depth.",
-    optimum.condition,
-    check={
-        "slope of $V' B$, which is the response up to a constant": (
-            optimum.condition.lhs,
-            sp.expand((price * B).diff(K)),
-        )
-    },
-)
 
 
 # %%
@@ -324,14 +265,6 @@ with mpmath.workdps(25):
     constant = mpmath.sqrt(mpmath.quad(lambda k: 1 / moment(k), [mpmath.mpf(1) / 20, star]))
 simpson = closed(optimum.simpson.rhs).subs({SIGMA_W2: 1, SIGMA_B2: 0})
 simpson = simpson.subs({K0: start, K_STAR: sp.Float(str(star), DIGITS)})
-derivation.step(
-    r"The time that the kernel needs to reach $K^*$ fixes the scale: $t = c^2$, hence "
-    r"$\rho^* = c / \sqrt{L}$.",
-    optimum.constant,
-    check={
-        "$c$ at $K^0 = 1/20$ without biases, against an integral": (float(values["c"]), constant),
-    },
-)
 derivation.step(
     "Simpson's rule in the logarithm of the kernel makes this a closed form.",
     optimum.simpson,
@@ -461,20 +394,5 @@ derivation.step(
 # %% [markdown]
 # ## The derivation as LaTeX
 
-
 # %%
-def main(arguments=None):
-    """Write the derivation as a LaTeX document."""
-    parser = argparse.ArgumentParser(description="Write the derivation as LaTeX.")
-    parser.add_argument("--out", type=Path, default=Path("resexpand-derivations"))
-    chosen = parser.parse_args(arguments)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    target = chosen.out / "fischer_2023.tex"
-    target.write_text(to_latex([net, derivation], style="document"), encoding="utf-8")
-    print(f"written: {target}")
-    return 0
-
-
-# In a notebook the arguments belong to Jupyter: the document is written to the default folder.
-if __name__ == "__main__":
-    main([] if "ipykernel" in sys.modules else None)
+write_derivation([net, derivation], folder / "fischer_2023.tex")

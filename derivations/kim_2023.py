@@ -21,10 +21,6 @@
 # %%
 from __future__ import annotations
 
-import argparse
-import sys
-from pathlib import Path
-
 import mpmath
 import sympy as sp
 
@@ -38,12 +34,12 @@ from resexpand import (
     evaluate,
     kernel,
     rank_positions,
-    to_latex,
     variance_shift,
 )
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.derivation import Derivation
 from resexpand.theory.verification import DIGITS
+from resexpand.workflows.derive.script import output_folder, write_derivation
 
 mpmath.mp.dps = DIGITS + 5
 KEPT = ("0.5", "0.7", "0.9")
@@ -55,6 +51,7 @@ P = sp.Symbol("p", positive=True)
 W = sp.Symbol("sigma_w2", positive=True)
 STREAM, R = sp.Symbol("K_c", positive=True), sp.Symbol("rho", positive=True)
 
+folder = output_folder(__doc__)
 derivation = Derivation(
     "Where dropout belongs in a residual block with batch normalisation",
     (Citation(REFERENCES["kim2023"]),),
@@ -261,20 +258,5 @@ derivation.step(
 # %% [markdown]
 # ## The derivation as LaTeX
 
-
 # %%
-def main(arguments=None):
-    """Write the derivation as a LaTeX document."""
-    parser = argparse.ArgumentParser(description="Write the derivation as LaTeX.")
-    parser.add_argument("--out", type=Path, default=Path("resexpand-derivations"))
-    chosen = parser.parse_args(arguments)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    target = chosen.out / "kim_2023.tex"
-    target.write_text(to_latex([masked, derivation], style="document"), encoding="utf-8")
-    print(f"written: {target}")
-    return 0
-
-
-# In a notebook the arguments belong to Jupyter: the document is written to the default folder.
-if __name__ == "__main__":
-    main([] if "ipykernel" in sys.modules else None)
+write_derivation([masked, derivation], folder / "kim_2023.tex")

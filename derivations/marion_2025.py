@@ -22,10 +22,7 @@
 # %%
 from __future__ import annotations
 
-import argparse
-import sys
 from math import comb
-from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -42,7 +39,6 @@ from resexpand import (
     depth_limit,
     evaluate,
     kernel,
-    to_latex,
 )
 from resexpand.conventions import DEPTH, K0, RHO, WIDTH, K
 from resexpand.numbers.depth_limit import solve_depth_limit
@@ -51,6 +47,7 @@ from resexpand.references import REFERENCES, Citation
 from resexpand.theory.derivation import Derivation
 from resexpand.theory.formula import Formula
 from resexpand.theory.verification import DIGITS
+from resexpand.workflows.derive.script import output_folder, write_derivation
 
 mpmath.mp.dps = DIGITS + 5
 T, H = sp.Symbol("T", positive=True), sp.Symbol("H", positive=True)
@@ -58,6 +55,7 @@ L = sp.Symbol("L", integer=True, positive=True)
 RELU = Activation("relu")
 SINGLE, DOUBLE = Branch(RELU, Linear(1, 0)), Branch(Linear(1, 0), RELU, Linear(1, 0))
 
+folder = output_folder(__doc__)
 derivation = Derivation(
     "Residual networks of large depth",
     (Citation(REFERENCES["marion2025"]),),
@@ -399,20 +397,5 @@ derivation.step(
 # %% [markdown]
 # ## The derivation as LaTeX
 
-
 # %%
-def main(arguments=None):
-    """Write the derivation as a LaTeX document."""
-    parser = argparse.ArgumentParser(description="Write the derivation as LaTeX.")
-    parser.add_argument("--out", type=Path, default=Path("resexpand-derivations"))
-    chosen = parser.parse_args(arguments)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    target = chosen.out / "marion_2025.tex"
-    target.write_text(to_latex([net, derivation], style="document"), encoding="utf-8")
-    print(f"written: {target}")
-    return 0
-
-
-# In a notebook the arguments belong to Jupyter: the document is written to the default folder.
-if __name__ == "__main__":
-    main([] if "ipykernel" in sys.modules else None)
+write_derivation([net, derivation], folder / "marion_2025.tex")

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from resexpand import Activation, Branch, Linear, ResNet, measure_paths
 from resexpand.export.figures import panels
@@ -205,6 +206,8 @@ def figure(table: Any, found: Any, scale: Scale, out: Path) -> None:
             _points(last, x, [found[depth, n]["after"][:, -1] for n in names], k)
             _points(last, x, [found[depth, n]["before"][:, -1] for n in names], k, dashed=True)
         middle.set_yscale("log")
+        middle.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        middle.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         for axes in drawing.axes:
             axes.minorticks_off()
         keys = [

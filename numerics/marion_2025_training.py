@@ -169,10 +169,11 @@ def figure(table: Any, scale: Scale, out: Path) -> None:
                         ls=look, lw=0.9, color=colour(k) if entry else "#777777",
                     )  # fmt: skip
             panels.count_layers(panel)
+            panel.set_xticks([1, scale.depth // 2, scale.depth])
             panel.set_title(LABELS[kind], fontsize=9)
         axes[0].set_xlabel(r"$\beta$")
         axes[0].set_ylabel("accuracy on test images")
-        axes[0].legend()
+        axes[0].legend(loc="lower right")
         axes[1].set_ylabel("two weights, dashed: before")
     save_figure(drawing, out / "regularity")
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resexpand.agreement.comparison import compare
     from resexpand.codegen.routine import compile_routine
+    from resexpand.export.describe import describe
     from resexpand.export.latex.to_latex import to_latex
+    from resexpand.export.report import report
     from resexpand.export.result_files import load
     from resexpand.expressions import parse_expression
     from resexpand.measure.layer_weights import measure_layers
@@ -108,6 +110,7 @@ _HOMES = {
     "depth_paths": "resexpand.montecarlo.depth_paths",
     "depth_thresholds": "resexpand.theory.depth_thresholds",
     "derive": "resexpand.workflows.derive",
+    "describe": "resexpand.export.describe",
     "doctor": "resexpand.workflows.doctor.examine",
     "evaluate": "resexpand.numbers.evaluation",
     "exact_moments": "resexpand.theory.exact_moments",
@@ -138,6 +141,7 @@ _HOMES = {
     "pooled_dropout": "resexpand.numbers.pooled_dropout",
     "remove_scales": "resexpand.models.scales",
     "remainder_bound": "resexpand.theory.remainder",
+    "report": "resexpand.export.report",
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
@@ -185,6 +189,7 @@ __all__ = [
     "depth_paths",
     "depth_thresholds",
     "derive",
+    "describe",
     "doctor",
     "evaluate",
     "exact_moments",
@@ -215,6 +220,7 @@ __all__ = [
     "rank_positions",
     "remainder_bound",
     "remove_scales",
+    "report",
     "residual_expansion",
     "response",
     "sample",

@@ -109,6 +109,23 @@ def test_a_wrong_coefficient_stops_the_script(
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_help_runs_nothing(script: Path, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0
+    assert "--out" in done.stdout
+    assert "[ok]" not in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_scripts_open_as_notebooks(script: Path):
     text = script.read_text(encoding="utf-8")
     assert "format_name: percent" in text

@@ -17,7 +17,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.rst"))
 BUILT = {"index", "api", "commands"}
 """Pages that only the site builder reads."""
-CHECKED_ELSEWHERE = {"cluster", "gpu", "models", "operations", "sampling"}
+CHECKED_ELSEWHERE = {"cluster", "gpu", "models", "operations", "sampling", "scales"}
 """Pages whose examples have tests of their own."""
 OWN = [p for p in PAGES if p.stem not in BUILT | CHECKED_ELSEWHERE]
 

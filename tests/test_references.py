@@ -29,6 +29,7 @@ ARXIV_NUMBERS = {
     "2510.03470",
     "2305.07715",
     "2206.06929",
+    "2210.00688",
     "1902.08129",
     "2002.10444",
     "2302.06112",
@@ -61,7 +62,7 @@ DOIS = {
 def test_registry_holds_every_paper_the_theory_names():
     assert {r.arxiv for r in REFERENCES.values() if r.arxiv} == ARXIV_NUMBERS
     assert {r.doi for r in REFERENCES.values() if r.doi} == DOIS
-    assert len(REFERENCES) == 29
+    assert len(REFERENCES) == 30
     with pytest.raises(TypeError):
         REFERENCES["new"] = REFERENCES["price1958"]
 

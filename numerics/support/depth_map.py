@@ -89,5 +89,8 @@ def _read(store: Path | None, settings: dict[str, Any]) -> dict[float, dict[str,
 def _append(store: Path | None, row: dict[str, Any]) -> None:
     if store is None:
         return
+    # A line that was cut off by an interrupted run ends here.
+    known = store.read_bytes() if store.exists() else b""
+    start = "\n" if known and not known.endswith(b"\n") else ""
     with store.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(start + json.dumps(row) + "\n")

@@ -1,4 +1,4 @@
-"""The arguments of the commands that write formulas: ``expand`` and ``latex``."""
+"""The arguments of the commands that write results: ``expand``, ``latex`` and ``report``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def add_latex(commands: Any, command: Callable[..., Any]) -> None:
     )
     parser.add_argument(
         "--of",
-        choices=("kernel", "pair-kernel", "response", "optimal-scale"),
+        choices=("kernel", "pair-kernel", "response", "optimal-scale", "one-loop"),
         default="response",
         help="which derivation (default: response)",
     )
@@ -97,4 +97,30 @@ def add_latex(commands: Any, command: Callable[..., Any]) -> None:
     parser.add_argument(
         "--closed", action="store_true", help="averages in closed form, where one is known"
     )
+    parser.add_argument(
+        "--width",
+        choices=("page", "text", "column"),
+        default="page",
+        help="break lines for a page, a text of 5.5 inches or a narrow column (default: page)",
+    )
+    parser.add_argument("--labels", metavar="PREFIX", help="label every equation, such as eq:")
+    parser.add_argument(
+        "--cite-keys", action="store_true", help="cite by BibTeX key instead of in words"
+    )
     parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
+
+
+def add_report(commands: Any, command: Callable[..., Any]) -> None:
+    """Add ``report``; `command` makes its parser."""
+    parser = command(
+        commands,
+        "report",
+        "report_command",
+        "Saved results as one page of HTML that needs nothing else.",
+        network=False,
+    )
+    parser.add_argument("results", metavar="RESULT", nargs="+", help="files that save() wrote")
+    parser.add_argument("--title", metavar="TEXT", help="heading (default: names of the files)")
+    parser.add_argument(
+        "--out", metavar="FILE", default="report.html", help="page to write (default: report.html)"
+    )

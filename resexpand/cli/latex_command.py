@@ -13,6 +13,7 @@ from resexpand.export.files import write_atomically
 from resexpand.export.latex.to_latex import to_latex
 from resexpand.network.resnet import ResNet
 from resexpand.theory.mean_field import kernel
+from resexpand.theory.one_loop import one_loop
 from resexpand.theory.optimal_scale import optimal_scale
 from resexpand.theory.response import response
 
@@ -27,8 +28,15 @@ def run(arguments: argparse.Namespace) -> int:
     net = wanted.net(wanted.depths[0]) if wanted.depths else wanted.net()
     result = _derived(arguments, net)
     style = arguments.style
-    parts = [net, result] if style == "document" else result
-    text = to_latex(parts, style=style, closed=arguments.closed)
+    parts = [net, result] if style == "document" and arguments.of != "one-loop" else result
+    text = to_latex(
+        parts,
+        style=style,
+        closed=arguments.closed,
+        cite="keys" if arguments.cite_keys else True,
+        width=arguments.width,
+        labels=arguments.labels,
+    )
     if arguments.out is not None:
         path = write_atomically(Path(arguments.out), text.encode(), "the formulas")
         (warn if arguments.json else say)(f"written to {path}")
@@ -42,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _derived(arguments: argparse.Namespace, net: ResNet) -> Any:
     if arguments.of == "optimal-scale":
         return optimal_scale(net, kind=arguments.kind)
+    if arguments.of == "one-loop":
+        return one_loop(net)
     if arguments.of == "response":
         return response(net, kind=arguments.kind)
     return kernel(net, inputs=2 if arguments.of == "pair-kernel" else 1)

@@ -11,7 +11,7 @@ import argparse
 from typing import Any, NoReturn
 
 from resexpand.cli.doctor_command import add_doctor
-from resexpand.cli.formula_options import add_expand, add_latex, kind_of_response
+from resexpand.cli.formula_options import add_expand, add_latex, add_report, kind_of_response
 from resexpand.cli.model_options import add_profile
 from resexpand.cli.output import remark, write
 from resexpand.cli.runs_options import OBSERVABLES, add_runs, carrying_out
@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_profile(commands, _command)
     add_runs(commands, _command)
     add_latex(commands, _command)
+    add_report(commands, _command)
     add_doctor(commands, _command)
     _operations(commands)
     return parser

@@ -145,7 +145,7 @@ def _kernel(
     read_in = _read_in_variances(net, symbols)
     if others is not None:
         return _between(given["inputs"], others, read_in, matrix=matrix)
-    kernel = kernel_from_inputs(given["inputs"], read_in)
+    kernel = kernel_from_inputs(given["inputs"], read_in, net.positions)
     if matrix:
         return kernel, (), ()
     if kernel.shape[-1] != 1:

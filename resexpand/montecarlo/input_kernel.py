@@ -34,6 +34,7 @@ def noted_kernel(
     K0: ArrayLike | None,
     inputs: ArrayLike | str | os.PathLike[str] | None,
     read_in: Law | None,
+    positions: tuple[int, ...] = (),
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return the kernel at layer 0 as a (D, D) matrix, and what was rounded about it.
 
@@ -46,6 +47,8 @@ def noted_kernel(
         Exactly one of both must be given.
     read_in : (float, float) or None
         Variances of the read-in.
+    positions : tuple of int, optional
+        Shape of an input, of which data may hold every position: ``(D, P, d)``.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def noted_kernel(
             "sampling", "exactly one of K0 and inputs must be given", "pass K0=1.0, for instance"
         )
     if K0 is None:
-        return kernel_from_inputs(() if inputs is None else inputs, read_in), ()
+        return kernel_from_inputs(() if inputs is None else inputs, read_in, positions), ()
     kernel, notes = validated_kernel(K0, matrix=np.ndim(K0) > 0)
     return kernel if kernel.ndim else kernel.reshape(1, 1), notes
 

@@ -105,7 +105,8 @@ def sample(
     K0 : float or array_like, shape (D, D), optional
         Kernel of the inputs at layer 0: the rows of :math:`h^0` are `N(0, K0)`.
     inputs : array_like, shape (D, d), or path-like, optional
-        Data, or a file that holds them, instead of `K0`, for a network with a read-in.
+        Data, or a file that holds them, instead of `K0`, for a network with a read-in. For one
+        with positions also of shape (D, P, d): the read-in acts on every position.
     method : str
         ``"function-space"`` (exact in law, ``N`` normals per column and layer), ``"dense"`` (draws
         all ``N**2`` weights), or ``"auto"``, the first where it exists; the result's
@@ -186,7 +187,7 @@ def sample(
     if not isinstance(net, ResNet):
         raise HyperparameterError(f"sampling {net!r}", "not a network", "pass a ResNet")
     numbers = concrete(net, hyperparameters)
-    kernel, notes = noted_kernel(K0, inputs, numbers.read_in)
+    kernel, notes = noted_kernel(K0, inputs, numbers.read_in, net.positions)
     if net.positions:
         inputs_of(kernel, math.prod(net.positions))
     _check_batches(net, numbers, kernel)

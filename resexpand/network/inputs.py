@@ -6,6 +6,7 @@ variance ``s_b2`` the kernel is ``K^0 = s_w2 X X^T / d_in + s_b2``.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -178,7 +179,9 @@ def _clipped(
 
 
 def kernel_from_inputs(
-    inputs: ArrayLike | str | os.PathLike[str], read_in: tuple[ArrayLike, ArrayLike] | None
+    inputs: ArrayLike | str | os.PathLike[str],
+    read_in: tuple[ArrayLike, ArrayLike] | None,
+    positions: tuple[int, ...] = (),
 ) -> NDArray[np.float64]:
     """Return the kernel that a read-in gives to data.
 
@@ -188,10 +191,13 @@ def kernel_from_inputs(
         One input per row, or the name of a file that holds them (`resexpand.network.files`).
     read_in : tuple of array_like or None
         Weight variance (times fan-in) and bias variance of the read-in; arrays broadcast.
+    positions : tuple of int, optional
+        Shape of an input: then inputs may have the shape ``(D, P, d_in)`` or ``(D, rows, columns,
+        d_in)``, and the read-in acts on each position.
 
     Returns
     -------
-    ndarray, shape (..., D, D)
+    ndarray, shape (..., D, D), or (..., D P, D P)
 
     Raises
     ------
@@ -203,7 +209,7 @@ def kernel_from_inputs(
         If a file cannot be read.
     """
     weight, bias = _variances(read_in)
-    rows = rows_of(inputs, "inputs")
+    rows = rows_of(inputs, "inputs", positions)
     with np.errstate(over="ignore", invalid="ignore"):
         products = rows @ rows.T
         return _in_range(weight[..., None, None] * products / rows.shape[1] + bias[..., None, None])
@@ -264,8 +270,10 @@ def _variances(
     return np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
 
 
-def rows_of(inputs: ArrayLike | str | os.PathLike[str], name: str) -> NDArray[np.float64]:
-    """Return data, a row per input, as an array: as given, or out of a file.
+def rows_of(
+    inputs: ArrayLike | str | os.PathLike[str], name: str, positions: tuple[int, ...] = ()
+) -> NDArray[np.float64]:
+    """Return data, a row per input or position, as an array: as given, or out of a file.
 
     Raises
     ------
@@ -283,9 +291,17 @@ def rows_of(inputs: ArrayLike | str | os.PathLike[str], name: str) -> NDArray[np
             raise HyperparameterError(
                 name, f"they are not numbers: {error.why}", "give a D x d_in array, or a file"
             ) from None
-    if rows.ndim != 2 or 0 in rows.shape:
+    given = rows.shape
+    if positions and given[1:-1] in (positions, (math.prod(positions),)):
+        rows = rows.reshape(-1, given[-1])
+    if rows.ndim != 2 or 0 in given:
+        count = " x ".join(map(str, positions))
         raise HyperparameterError(
-            f"{name} of shape {rows.shape}", "one row per input is needed", "give D x d_in"
+            f"{name} of shape {given}",
+            f"one row per position, {count} of each input, is needed"
+            if positions
+            else "one row per input is needed",
+            f"give D x {count} x d_in" if positions else "give D x d_in",
         )
     if not np.isfinite(rows).all():
         raise HyperparameterError(name, "they hold NaN or infinity", "give finite numbers")

@@ -18,7 +18,7 @@ from resexpand.network.numbers import whole_number
 from resexpand.numbers.batch import evaluate_batch
 from resexpand.numbers.columns import evaluate_columns
 from resexpand.numbers.finite_optimum import with_width
-from resexpand.numbers.layer_kernel import evaluate_layer_kernel
+from resexpand.numbers.layer_inputs import evaluate_layers
 from resexpand.numbers.one_loop import evaluate_finite_response, evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
 from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
@@ -41,7 +41,7 @@ ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 OF_THEIR_OWN: dict[type, Callable[..., Values]] = {
     BatchRecursion: evaluate_batch,
     ColumnRecursion: evaluate_columns,
-    LayerKernel: evaluate_layer_kernel,
+    LayerKernel: evaluate_layers,
     TwoLoop: evaluate_two_loop,
 }
 """Theories that are evaluated by loops of their own."""

@@ -89,6 +89,13 @@ ARGUMENTS = (
 )
 
 
+PAIR_ARGUMENTS = (
+    "first[l - 1], kernel[l - 1, m - 1], second[m - 1], c[l - 1, l - 1], c[l - 1, m - 1], "
+    "c[m - 1, m - 1]"
+)
+"""Arguments of a pair of inputs, one at layer l, the other at m."""
+
+
 @dataclass(frozen=True)
 class Program:
     """Generated source of a kernel of two layers, and its quadratures."""
@@ -104,13 +111,14 @@ class Program:
 
 
 @lru_cache(maxsize=64)
-def program(theory: LayerKernel, with_slopes: bool) -> Program:
-    """Return the generated text."""
+def program(theory: LayerKernel, with_slopes: bool, further: str = "") -> Program:
+    """Return the generated text; `further` loops stand behind the first."""
     lowering = Lowering(theory.laws)
     parameters = tuple(symbol for symbol, _ in theory.bindings)
     definitions = [(s, lowering.lower(value)) for s, value in theory.definitions]
     branch = lowering.lower(theory.branch)
     slopes = [lowering.lower(e) for e in theory.slopes] if with_slopes else [sp.Integer(0)] * 3
+    own = lowering.lower(theory.added) if further and with_slopes else sp.Integer(0)
     quadratures = tuple(lowering.quadratures.values())
     rules = rule_arguments(quadratures)
     inputs = (*LAYERS, *FACTORS, *parameters, *rules)
@@ -127,8 +135,23 @@ def program(theory: LayerKernel, with_slopes: bool) -> Program:
     )
     names = argument_names(rules)
     passed = [ARGUMENTS, *(f"numbers[{k}]" for k in range(len(parameters))), *names]
-    text = RUN.format(rules="".join(f"{n}, " for n in names), arguments=", ".join(passed))
-    functions = [*quadrature_functions(quadratures), covariance, last, slope, text]
+    given_rules = "".join(f"{n}, " for n in names)
+    texts = [RUN.format(rules=given_rules, arguments=", ".join(passed))]
+    added = []
+    if further:
+        passed[0] = PAIR_ARGUMENTS
+        texts.append(further.format(rules=given_rules, arguments=", ".join(passed)))
+        added = [
+            scalar_function("added", inputs, [with_rules(own, quadratures)], helpers=helpers),
+            scalar_function(
+                "pair_linear",
+                inputs,
+                [with_rules(theory.last[1], quadratures)],
+                helpers=helpers,
+                definitions=given,
+            ),
+        ]
+    functions = [*quadrature_functions(quadratures), covariance, last, slope, *added, *texts]
     return Program(f"# {theory.title}\n" + module_source(functions, "cpu"), quadratures)
 
 
@@ -145,6 +168,16 @@ class History(NamedTuple):
     scales: Array
 
 
+def require_host(theory: LayerKernel, target: str) -> None:
+    """Refuse other targets than the CPU."""
+    if target not in ("cpu", "auto"):
+        raise UnsupportedError(
+            f"the {theory.title} on target {target!r}",
+            "its loop over the history is compiled for the CPU",
+            "use target='cpu'",
+        )
+
+
 def evaluate_layer_kernel(
     theory: LayerKernel,
     *,
@@ -153,12 +186,7 @@ def evaluate_layer_kernel(
     **hyperparameters: Any,
 ) -> Values:
     """Evaluate a kernel of two layers, see `resexpand.evaluate`."""
-    if target not in ("cpu", "auto"):
-        raise UnsupportedError(
-            f"the {theory.title} on target {target!r}",
-            "its loop over the history is compiled for the CPU",
-            "use target='cpu'",
-        )
+    require_host(theory, target)
     names = chosen_names(outputs, OUTPUTS[theory.follows], theory.title)
     law = theory.law
     symbols = {sp.Dummy(p.name): value for p, value in law.pairs}

@@ -19,7 +19,8 @@ The third holds for any number of activations: given the stream, features averag
 ``W phi(h)`` the features remember the stream and there is no closed equation in G.
 
 Source: Marion, Fermanian, Biau & Vert, arXiv:2206.06929, for the scale and the stochastic
-differential equation; the expansion in 1/L and the equations in G are derived here.
+differential equation, and Hayou, arXiv:2210.00688, for that of finite width; the expansion in 1/L
+and the equations in G are derived here.
 """
 
 from __future__ import annotations
@@ -234,6 +235,9 @@ LETTERS = {
 }
 """Left sides, as LaTeX."""
 
+AT_WIDTH = ("drift", "diffusion", "log_mean", "log_variance")
+"""Formulas of finite width."""
+
 REGIMES = (
     Regime("beta > 1/2", "independent blocks add nothing: K_L -> K0", "derived"),
     Regime("beta = 1/2", "the stream has the limit given here", "derived"),
@@ -253,7 +257,8 @@ class _Maker:
         return sp.expand(close_elementary(expression.xreplace(self.values), self.laws))
 
     def formula(self, rhs: sp.Expr, name: str, neglects: str = "O(1/N)") -> Formula:
-        own = (Citation(REFERENCES["marion2025"]), *self.citations)
+        sources = ("marion2025", "hayou2022") if name in AT_WIDTH else ("marion2025",)
+        own = (*(Citation(REFERENCES[key]) for key in sources), *self.citations)
         numbers = rhs.xreplace(self.values)
         return Formula(
             name, Written(LETTERS[name]), numbers, MEANINGS[name], neglects, own, self.laws

@@ -49,7 +49,7 @@ from resexpand.theory.notation import Written
 from resexpand.theory.recursion import Bindings
 from resexpand.theory.signal import Entries, Signal
 
-Follows = Literal["kernel", "variance", "tangent", "gradient"]
+Follows = Literal["kernel", "variance", "tangent", "gradient", "ntk"]
 
 PLACES = ("ll", "lm", "mm")
 """Pairs of layers that the entries of a covariance belong to."""
@@ -59,6 +59,7 @@ TITLES = {
     "variance": "variance response with correlated layers",
     "tangent": "tangent response with correlated layers",
     "gradient": "gradients with correlated layers",
+    "ntk": "tangent kernel with correlated layers",
 }
 
 
@@ -80,18 +81,14 @@ FACTORS = layer_symbols("c")
 BEFORE = tuple(Written(f"K^{{{at}}}") for at in ("l-1,l-1", "l-1,m-1", "m-1,m-1"))
 SHARED = tuple(Written(f"c_{{{at}}}") for at in ("l,l", "l,m", "m,m"))
 ZERO = sp.Integer(0)
-SUM = Written(r"\sum_{a \le l,\, b \le m} \rho_{a} \rho_{b} B^{a,b}")
 PAIRS = r"\sum_{a \le l,\, b \le m} \rho_{a} \rho_{b} "
+SUM = Written(PAIRS + "B^{a,b}")
+BACK = Written("P^{L,L}") + Written(r"\sum_{a > l,\, b > m} \rho_{a} \rho_{b} M^{a,b} P^{a,b}")
 FOLLOWED = {
     "variance": ("X^{l,m}", 1 + Written(PAIRS + r"\mathrm{d}B^{a,b} / \mathrm{d}K^{0}")),
-    "tangent": (
-        "T^{l,m}",
-        1 + Written(r"\sum_{a \le l,\, b \le m} \rho_{a} \rho_{b} M^{a,b} T^{a-1,b-1}"),
-    ),
-    "gradient": (
-        "P^{l,m}",
-        Written("P^{L,L}") + Written(r"\sum_{a > l,\, b > m} \rho_{a} \rho_{b} M^{a,b} P^{a,b}"),
-    ),
+    "tangent": ("T^{l,m}", 1 + Written(PAIRS + "M^{a,b} T^{a-1,b-1}")),
+    "gradient": ("P^{l,m}", BACK),
+    "ntk": ("P^{l,m}", BACK),
 }
 """Left and right sides of what is followed beside the kernel, as LaTeX."""
 
@@ -103,6 +100,7 @@ MEANINGS = {
     "variance": "derivative of the kernel of two layers in that of the input",
     "tangent": "products of a tangent at two layers",
     "gradient": "products of a gradient at two layers",
+    "ntk": "products of a gradient at two layers; the tangent kernel is a sum over those of one",
 }
 
 
@@ -121,7 +119,7 @@ class LayerKernel(Shown):
     net : ResNet
         The network.
     follows : str
-        ``"kernel"``, ``"variance"``, ``"tangent"`` or ``"gradient"``.
+        ``"kernel"``, ``"variance"``, ``"tangent"``, ``"gradient"`` or ``"ntk"``.
     definitions : tuple of (sympy.Symbol, sympy.Expr)
         Covariances behind every `Linear` of blocks l and m, entries ll, lm and mm, in terms of
         `LAYERS`, the kernel in front of the blocks, and `FACTORS`.
@@ -144,6 +142,7 @@ class LayerKernel(Shown):
     bindings: Bindings
     layer_bindings: tuple[tuple[sp.Symbol, tuple[sp.Expr, ...]], ...]
     laws: Laws
+    inputs: int = 1
     neglects: str = "O(1/N)"
     citations: tuple[Citation, ...] = field(default=())
 
@@ -170,6 +169,16 @@ class LayerKernel(Shown):
         """Derivatives of ``B^{lm}`` in the kernel in front of the blocks: ll, lm (M), mm."""
         whole = self.flat(self.branch)
         return tuple(whole.diff(entry) for entry in LAYERS)
+
+    @property
+    def added(self) -> sp.Expr:
+        """What the parameters of a block add to a tangent kernel: derivatives along all Linears."""
+        found, branch = sp.Integer(0), self.branch
+        for symbol, value in reversed(self.definitions):
+            if symbol.name.endswith("_lm"):
+                found += symbol * branch.diff(symbol)
+            branch = branch.xreplace({symbol: value})
+        return self.flat(found)
 
     def __iter__(self) -> Iterator[Formula]:
         """Iterate over the equations of a block pair, as printers take them."""
@@ -210,7 +219,7 @@ class LayerKernel(Shown):
         )
 
 
-def layer_kernel(net: ResNet, follows: Follows = "kernel") -> LayerKernel:
+def layer_kernel(net: ResNet, follows: Follows = "kernel", inputs: int = 1) -> LayerKernel:
     """Derive the kernel of two layers of a network with correlated layers.
 
     Parameters
@@ -219,14 +228,17 @@ def layer_kernel(net: ResNet, follows: Follows = "kernel") -> LayerKernel:
         A network with ``layers=``; any hyperparameter may be symbolic.
     follows : str
         What is followed beside the kernel.
+    inputs : int
+        1, or 2 for pairs, which serve any number of inputs.
 
     Returns
     -------
     LayerKernel
         `evaluate` gives ``K`` (layers ``0 .. L``), ``K_layers``, shape (L + 1, L + 1), and ``C``,
         the covariance of the last `Linear`, layers ``1 .. L + 1``; following a response
-        ``chi_0``, ``eta_layers`` and ``eta``; following gradients ``gradient``. Exact at infinite
-        width.
+        ``chi_0``, ``eta_layers`` and ``eta``; following gradients ``gradient``; following a tangent
+        kernel ``NTK`` and ``NNGP``. For pairs, the two axes of the inputs come last. Exact at
+        infinite width.
 
     Raises
     ------
@@ -257,6 +269,7 @@ def layer_kernel(net: ResNet, follows: Follows = "kernel") -> LayerKernel:
         bindings=tuple(hyper.bindings.items()),
         layer_bindings=tuple(hyper.layer_bindings.items()),
         laws=tuple({s.label: s.op.law for s in steps if s.label is not None}.items()),
+        inputs=inputs,
         citations=(Citation(REFERENCES["marion2025"]), Citation(REFERENCES["fischer2023"])),
     )
 

@@ -210,8 +210,8 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks", "positions"] = 1
             "the recursion closes on pairs",
             "use inputs=2: it serves any number of inputs",
         )
-    if net.layers is not None and inputs == 1:
-        of_layers: Any = layer_kernel(net)
+    if net.layers is not None and isinstance(inputs, int):
+        of_layers: Any = layer_kernel(net, inputs=inputs)
         return cast(Recursion, of_layers)
     return mean_kernel(net, "masks" if inputs == "masks" else "inputs", inputs)
 

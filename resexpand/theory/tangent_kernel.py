@@ -24,17 +24,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import sympy as sp
 
 from resexpand.conventions import K0, PAIR, PAIR0, WIDTH
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
 from resexpand.network.requirements import require_network, require_no_noise
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.layer_kernel import LayerKernel, layer_kernel
 from resexpand.theory.mean_field import Chain, kernel, read_out_moment, stream_of
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import entry_symbols
@@ -103,7 +104,9 @@ def tangent_kernel(
         and of the read-out: the factor of the tangent kernel that is passed on, and what the
         parameters there add. `evaluate` forms of them ``NTK_layers``, ``NTK_weights`` and
         ``NTK_biases``, the shares of read-in (0), blocks and read-out (L + 1) in ``NTK``, and
-        leaves out what has a layer axis where that would be large and no outputs are named.
+        leaves out what has a layer axis where that would be large and no outputs are named. With
+        ``layers=`` it is a `resexpand.theory.layer_kernel.LayerKernel`, for all parameters in the
+        first parametrisation: ``NTK``, ``NNGP`` and ``K``.
 
     Raises
     ------
@@ -134,6 +137,9 @@ def tangent_kernel(
             "use inputs=2: it serves any number of inputs",
         )
     chosen = _chosen(trained)
+    if net.layers is not None:
+        of_layers: Any = _of_layers(net, inputs, chosen, parametrisation)
+        return cast(TangentKernel, of_layers)
     if parametrisation not in get_args(Parametrisation):
         raise HyperparameterError(
             f"the parametrisation {parametrisation!r}",
@@ -143,6 +149,19 @@ def tangent_kernel(
     steps = (*(step for branch in net.kinds for step in branch.steps), *net.head)
     require_no_noise(steps, f"the {TITLE}")
     return _Derivation(net, chosen, parametrisation).recursion(inputs)
+
+
+def _of_layers(
+    net: ResNet, inputs: int, trained: tuple[str, ...], parametrisation: str
+) -> LayerKernel:
+    """Return the tangent kernel of a network whose weights are correlated between layers."""
+    if trained != TRAINABLE or parametrisation != "ntk":
+        raise UnsupportedError(
+            f"the {TITLE} of {', '.join(trained)} ({parametrisation}) with layers={net.layers!r}",
+            "with correlated layers it is derived for all parameters, of unit variance",
+            "take the defaults",
+        )
+    return layer_kernel(net, "ntk", inputs)
 
 
 def _chosen(trained: str | Iterable[str]) -> tuple[str, ...]:

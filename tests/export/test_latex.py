@@ -22,7 +22,7 @@ from resexpand import Activation, Branch, Linear, ResNet, kernel, optimal_scale,
 from resexpand.activations import ACTIVATIONS
 from resexpand.conventions import K0, PAIR, RHO, SIGMA_B2, SIGMA_W2, K
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.export.latex.document import as_document
+from resexpand.export.latex.document import Setting, as_document
 from resexpand.export.latex.layout import Equation, width
 from resexpand.export.latex.optimum import A, B, G, general_slope
 from resexpand.export.latex.printer import FormulaPrinter
@@ -121,14 +121,14 @@ def test_every_activation_fits_the_page(tmp_path: Path):
 @needs_tex
 def test_a_line_that_is_too_long_is_noticed(tmp_path: Path):
     long = Section("Too long", (Equation("y", (" + ".join(["x^{2}"] * 60),)),))
-    assert too_wide(typeset(as_document([long], cite=False), tmp_path))
+    assert too_wide(typeset(as_document([long], Setting(cite=False)), tmp_path))
 
 
 @needs_tex
 def test_references_appear_with_their_accents(tmp_path: Path):
     citations = tuple(reference.at("eq. (1) & sec. 2") for reference in REFERENCES.values())
     section = Section("References", (), citations)
-    document = as_document([section], cite=True)
+    document = as_document([section], Setting())
     typeset(document, tmp_path)
     assert document.count("\\bibitem") == len(REFERENCES)
 

@@ -209,11 +209,13 @@ def table(growth: list[float], responses: list[float]) -> Numbers:
     ("growth", "responses", "first"),
     [
         ([2, 3, 20], [0.5, 0.4, 9], "A (scale 0.1 at depth 8)"),
-        ([2, 3, 4], [0.5, 0.5, 0.5], "C (scale 0.3 at depth 8)"),
+        ([2, 3, 4], [0.5, 0.5, 0.5], "A (scale 0.1 at depth 8), because of the 3 candidates"),
+        ([2, 3, 4], [0.4, 0.5, 0.51], "C (scale 0.3 at depth 8)"),
+        ([2, 3, 4], [0.4, 0.508, 0.51], "B (scale 0.2 at depth 8)"),
         ([2, 30, 0.01], [0.5, 0.6, 0.7], "A (scale 0.1 at depth 8), because it is the only"),
         ([20, 30, np.inf], [1, 1, 1], "none: of candidates"),
         ([2, 2, 2], [0.5, 0.5, 0.5], "none: kernel"),
-        ([2, 3, 4], [np.nan, np.nan, np.nan], "C"),
+        ([2, 3, 4], [np.nan, np.nan, np.nan], "A"),
     ],
 )
 def test_the_rule_of_the_recommendation(

@@ -228,7 +228,6 @@ def test_follow_is_the_double_sum() -> None:
 
 NET = ResNet(BRANCHES["res-1 relu"], scale=0.3, depth=3, layers=Markov(0.5))
 REFUSED = {
-    "pair": lambda: kernel(NET, inputs=2),
     "masks": lambda: kernel(NET, inputs="masks"),
     "batch": lambda: kernel(NET, inputs="batch"),
     "covariance": lambda: response(NET, "covariance"),
@@ -261,16 +260,9 @@ REFUSED = {
     "post": lambda: kernel(
         ResNet(BRANCHES["res-1 erf"], scale=1, depth=2, post_norm=LayerNorm(), layers=Markov(0.5))
     ),
-    "tangent kernel": lambda: tangent_kernel(
-        ResNet(
-            BRANCHES["res-1 relu"],
-            scale=0.3,
-            depth=3,
-            layers=Markov(0.5),
-            read_in=Linear(1, 0),
-            read_out=Linear(1, 0),
-        )
-    ),
+    "read-out alone": lambda: tangent_kernel(NET, trained="read_out"),
+    "parametrisation": lambda: tangent_kernel(NET, parametrisation="standard"),
+    "ntk on a GPU": lambda: evaluate(tangent_kernel(NET), K0=1.0, target="cuda"),
     "routine": lambda: compile_routine(kernel(NET)),
     "cuda": lambda: evaluate(kernel(NET), K0=1.0, target="cuda"),
 }

@@ -16,7 +16,7 @@ from typing import Any
 import sympy as sp
 
 from resexpand.combinatorics import Tree
-from resexpand.export.latex.layout import PAGE, Equation, packed, width
+from resexpand.export.latex.layout import PAGE, Equation, packed, page, width
 from resexpand.export.latex.printer import FormulaPrinter
 from resexpand.export.latex.sections import Section, Text, equation, prose
 from resexpand.theory.expansion import Expansion, NestedSum, Term
@@ -112,7 +112,7 @@ def _order(expansion: Expansion, order: int) -> Equation:
     else:
         pieces = [_summand(term) for term in terms]
     signed = [*pieces[:1], *map(_signed, pieces[1:])] or ["0"]
-    return Equation(left, packed(signed, PAGE - width(left) - 3))
+    return Equation(left, packed(signed, page() - width(left) - 3))
 
 
 def _by_scales(terms: Sequence[Term]) -> list[list[Term]]:
@@ -277,7 +277,7 @@ def paths_section(paths: GatedPathSum, closed: bool) -> Section:
     whole = " + ".join(f"P_{{{length}}}" for length in paths)
     dots = "" if paths.longest == paths.depth else r" + \cdots"
     lengths = [
-        Equation(f"P_{{{length}}}", packed(_split(line), PAGE - 6))
+        Equation(f"P_{{{length}}}", packed(_split(line), page() - 6))
         for length, line in zip(paths, paths.lines(latex=True), strict=True)
     ]
     parts: list[Text | Equation] = [Text(intro), Equation("F(x)", (whole + dots,)), *lengths]

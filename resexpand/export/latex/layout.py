@@ -8,17 +8,45 @@ term; a product whose last factor is a sum breaks inside that sum.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import sympy as sp
 
-from resexpand.export.latex.order import is_negative
+from resexpand.export.latex.order import base_and_exponent, is_negative, ordered_factors
 from resexpand.export.latex.printer import FormulaPrinter
+from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.references import Citation
 
 PAGE = 43.0
 """Width of a displayed formula in the documents, in units of the font size."""
+
+WIDTHS = {"page": PAGE, "text": 33.0, "column": 17.5}
+"""Widths by name, with room for a number: these documents, one column of 5.5 inches, and a column
+of a page that has two."""
+
+LEAST = 9.0
+"""Width to which lines within brackets are broken at least."""
+
+_ROOM: ContextVar[float] = ContextVar("_ROOM", default=PAGE)
+
+
+def page() -> float:
+    """Return the width for which formulas are being broken."""
+    return _ROOM.get()
+
+
+@contextmanager
+def lines_of(room: float) -> Iterator[None]:
+    """Break formulas for a width."""
+    before = _ROOM.set(room)
+    try:
+        yield
+    finally:
+        _ROOM.reset(before)
+
 
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|[{}^_&]|.", re.DOTALL)
 _WIDE = {"+": 1.35, "-": 1.35, "=": 1.4, r"\int": 1.0, r"\quad": 1.0, r"\qquad": 2.0, r"\prod": 1.1}
@@ -139,12 +167,67 @@ def broken(printer: FormulaPrinter, expression: sp.Expr, room: float) -> tuple[s
     tuple of str
         One text per line; all but the first begin with a sign, or lie within brackets.
     """
+    room = max(room, LEAST)
     whole = printer.text(expression)
     if width(whole) <= room:
         return (whole,)
+    expression = _opened(expression)
     if isinstance(expression, sp.Add):
         return packed(_pieces(printer, expression, room), room)
-    return _broken_product(printer, expression, room) or (whole,)
+    return _broken_product(printer, expression, room) or _broken_factors(printer, expression, room)
+
+
+def _opened(expression: sp.Expr) -> sp.Expr:
+    """Return an average of a sum as the sum of averages, which can be broken."""
+    if not isinstance(expression, GaussianExpectation):
+        return expression
+    terms = sp.Add.make_args(expression.integrand)
+    coefficients = (term.as_independent(*expression.variables, as_Add=False) for term in terms)
+    around = (expression.variables, expression.covariance)
+    return sp.Add(*(c * GaussianExpectation(rest, *around) for c, rest in coefficients))
+
+
+def _broken_factors(printer: FormulaPrinter, expression: sp.Expr, room: float) -> tuple[str, ...]:
+    """Break a product in front of factors; the last resort, where no sum can be broken."""
+    _, factors = expression.as_coeff_mul()
+    wide = [f for f in factors if _is_wide(printer, f, room)]
+    front = expression / sp.Mul(*wide)
+    above, below, behind = printer.split_fraction(front)
+    pieces: list[str] = []
+    if front != 1 and width(printer.text(front)) > room and len(behind if below else above) > 1:
+        outside = behind if below else above
+        rest = front / sp.Mul(*outside)
+        parts = ([rest] if rest != 1 else []) + ordered_factors(outside, printer.text)
+        pieces += [f"({printer.text(p)})" if p.is_Add else printer.text(p) for p in parts]
+    elif front != 1:
+        pieces.append(printer.text(front))
+    for factor in ordered_factors(wide, printer.text):
+        pieces += _powered(printer, factor, room)
+    if len(pieces) < 2:
+        return (printer.text(expression),)
+    marked = [pieces[0]]
+    for piece in pieces[1:]:
+        inner = piece.startswith(("+", "-", r"\cdot"))
+        marked.append(piece if inner else rf"\cdot {piece}")
+    return packed(marked, room)
+
+
+def _is_wide(printer: FormulaPrinter, factor: sp.Expr, room: float) -> bool:
+    return (
+        isinstance(base_and_exponent(factor)[0], sp.Add) and width(printer.text(factor)) > room / 3
+    )
+
+
+def _powered(printer: FormulaPrinter, factor: sp.Expr, room: float) -> list[str]:
+    """Return a power of a sum, its bracket broken where it is too wide for a line."""
+    base, exponent = base_and_exponent(factor)
+    whole = f"({printer.text(base)})" if exponent == 1 else printer.text(factor)
+    if width(whole) <= room - 1:
+        return [whole]
+    first, *rest = packed(_pieces(printer, base, room - 3), room - 3)
+    power = "" if exponent == 1 else f"^{{{exponent}}}"
+    lines = [rf"\biggl[ {first}", *rest]
+    return [*lines[:-1], rf"{lines[-1]} \biggr]{power}"]
 
 
 def _pieces(printer: FormulaPrinter, expression: sp.Add, room: float) -> list[str]:

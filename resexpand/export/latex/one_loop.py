@@ -6,6 +6,7 @@ from itertools import groupby
 
 from resexpand.export.latex.layout import Equation
 from resexpand.export.latex.printer import FormulaPrinter
+from resexpand.export.latex.recursion import recursion_bindings
 from resexpand.export.latex.sections import (
     Section,
     Text,
@@ -75,6 +76,7 @@ def one_loop_section(theory: OneLoop, closed: bool) -> Section:
         parts += [e for f in theory.weight_formulas for e in _equations(f, theory, closed)]
     if not closed or theory.inputs > 1:
         parts += law_equations(theory.kernel.laws)
+    parts += _numbers(theory)
     if theory.inputs > 1:
         parts.insert(len(network_section(theory.net).parts), Text(_ENTRIES))
     return Section("Order $1/N$", tuple(parts), theory.citations, "O(1/N^{2})")
@@ -94,6 +96,12 @@ _OTHER_WEIGHTS = (
     r"symmetric about zero, with $\mu_4 = \mathrm{E} w^4 / (\mathrm{E} w^2)^2$, covariances and "
     r"responses are the same, $\omega$ is added to the tadpole, and the kurtosis changes:"
 )
+
+
+def _numbers(theory: OneLoop) -> list[Text | Equation]:
+    """Return what the symbols of the formulas stand for, where the network has numbers."""
+    given = recursion_bindings(theory.kernel)
+    return [Text("with"), *given] if given else []
 
 
 def _equations(formula: Formula, theory: OneLoop, closed: bool) -> tuple[Equation, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import sympy as sp
 
-from resexpand.export.latex.layout import PAGE, Equation, broken, width
+from resexpand.export.latex.layout import Equation, broken, page, width
 from resexpand.export.latex.printer import FormulaPrinter
 from resexpand.export.latex.sections import Section, Text, law_equations, prose
 from resexpand.export.latex.tidy import closed_form, formal
@@ -53,6 +53,11 @@ def recursion_equations(recursion: Recursion, closed: bool) -> tuple[Equation, .
     """Return the equations of a recursion alone, to stand among others."""
     writer = _Writer(recursion, closed)
     return (*writer.constants(), *writer.layers(), *writer.initial(), *writer.outputs())
+
+
+def recursion_bindings(recursion: Recursion) -> list[Equation]:
+    """Return the numbers that the network gives to the hyperparameters of a recursion."""
+    return _Writer(recursion, closed=False).bindings()
 
 
 def _read_off(recursion: Recursion) -> str:
@@ -179,7 +184,7 @@ class _Writer:
         """Write an ordered product of numbers, its factor broken into lines if it is long."""
         printer = self._printer("k-1", "k")
         value = self._shown(factor)
-        room = PAGE - width(left) - 7
+        room = page() - width(left) - 7
         lines = broken(printer, value, room)
         sign = r"\prod_{k=m+1}^{l}"
         if len(lines) == 1:
@@ -218,7 +223,7 @@ class _Writer:
         self, left: str, value: sp.Expr, layer: str, block: str, remark: str = ""
     ) -> Equation:
         printer = self._printer(layer, block)
-        room = PAGE - width(left) - 1.4
+        room = page() - width(left) - 1.4
         lines = broken(printer, self._shown(value), room)
         return Equation(left, lines, remark, self.recursion.citations)
 
@@ -275,7 +280,7 @@ def _rows(pieces: list[str], between: str = r", \quad ") -> list[str]:
     rows = [pieces[0]]
     for piece in pieces[1:]:
         joined = f"{rows[-1]}{between}{piece}"
-        if width(joined) <= PAGE - 2:
+        if width(joined) <= page() - 2:
             rows[-1] = joined
         else:
             rows.append(piece)

@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw
-from resexpand.export.latex.layout import PAGE, Equation, broken, width
+from resexpand.export.latex.layout import Equation, broken, page, width
 from resexpand.export.latex.positions import at_offset, convolution
 from resexpand.export.latex.printer import FormulaPrinter
 from resexpand.export.latex.tidy import closed_form, formal
@@ -114,7 +114,7 @@ def equation(
     citations: tuple[Citation, ...] = (),
 ) -> Equation:
     """Print one equation, its right side on as many lines as it needs."""
-    room = PAGE - (width(left) + 1.4 if left else 0.0)
+    room = page() - (width(left) + 1.4 if left else 0.0)
     lines = broken(printer or FormulaPrinter(), expression, room)
     return Equation(left, lines, remark, citations)
 

@@ -15,15 +15,17 @@ import sympy as sp
 
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.export.latex.derivation import derivation_section, left_side
-from resexpand.export.latex.document import as_aligned, as_document, as_equations
+from resexpand.export.latex.document import Setting, as_aligned, as_document, as_equations
 from resexpand.export.latex.expansion import (
     expansion_section,
     paths_section,
     remainder_section,
     term_section,
 )
+from resexpand.export.latex.layout import WIDTHS, lines_of
 from resexpand.export.latex.one_loop import one_loop_section
 from resexpand.export.latex.optimum import optimum_section
+from resexpand.export.latex.paper import in_own_notation
 from resexpand.export.latex.recursion import recursion_section
 from resexpand.export.latex.sections import (
     Section,
@@ -46,9 +48,12 @@ from resexpand.theory.recursion import Recursion
 from resexpand.theory.remainder import RemainderBound
 from resexpand.theory.smooth_limit import SmoothLimit
 
+NARROWEST = 12
+"""Font sizes below which a line holds no formula."""
+
 Style = Literal["equation", "aligned", "document"]
 
-_STYLES: dict[str, Callable[[Sequence[Section], bool], str]] = {
+_STYLES: dict[str, Callable[[Sequence[Section], Setting], str]] = {
     "equation": as_equations,
     "aligned": as_aligned,
     "document": as_document,
@@ -56,7 +61,14 @@ _STYLES: dict[str, Callable[[Sequence[Section], bool], str]] = {
 
 
 def to_latex(
-    result: Any, style: Style = "equation", *, closed: bool = False, cite: bool = True
+    result: Any,
+    style: Style = "equation",
+    *,
+    closed: bool = False,
+    cite: bool | Literal["keys"] = True,
+    width: Literal["page", "text", "column"] | float = "page",
+    notation: Mapping[Any, str] | None = None,
+    labels: str | None = None,
 ) -> str:
     r"""Write a result as LaTeX.
 
@@ -70,8 +82,17 @@ def to_latex(
         Single equations, one aligned system per result, or a standalone document.
     closed : bool, optional
         Write Gaussian averages in closed form where one is known, instead of ``<phi^2>``.
-    cite : bool, optional
-        Say where each equation stands: as a comment above it, in documents as a reference.
+    cite : bool or "keys", optional
+        Say where each equation stands: as a comment above it, in documents as a reference; with
+        ``"keys"`` by ``\cite`` and the BibTeX keys that `resexpand.cite` prints.
+    width : {"page", "text", "column"} or float, optional
+        Lines are broken for a page of these documents, for a text of 5.5 inches (NeurIPS), for a
+        column of a page that has two (revtex4-2, article), or for a number of font sizes.
+    notation : mapping of str to str, optional
+        LaTeX of symbols, by name: ``{"rho": r"\beta", "K": "Q"}``. A variance is replaced as a
+        whole, with its powers.
+    labels : str, optional
+        Give every equation a label that begins so: ``"eq:"`` makes ``\label{eq:kernel-1}``.
 
     Returns
     -------
@@ -81,7 +102,7 @@ def to_latex(
     Raises
     ------
     HyperparameterError
-        If the style is unknown.
+        If the style or the width is unknown, or a notation is no LaTeX.
     UnsupportedError
         If the result is nothing that has equations, or an average in closed form is infinite.
 
@@ -99,7 +120,20 @@ def to_latex(
         raise HyperparameterError(
             f"LaTeX in the style {style!r}", "it is unknown", f"use one of {get_args(Style)}"
         )
-    return _STYLES[style](list(_merged(sections(result, closed))), cite)
+    with lines_of(_room(width)):
+        written = in_own_notation(_merged(sections(result, closed)), notation or {})
+        return _STYLES[style](written, Setting(bool(cite), cite == "keys", labels))
+
+
+def _room(width: Any) -> float:
+    found = WIDTHS.get(width) if isinstance(width, str) else width
+    if isinstance(found, bool) or not isinstance(found, int | float) or not found >= NARROWEST:
+        raise HyperparameterError(
+            f"LaTeX of the width {width!r}",
+            "it is neither known nor a number of font sizes with room for a formula",
+            f"use one of {tuple(WIDTHS)}, or a number from {NARROWEST}",
+        )
+    return float(found)
 
 
 def sections(result: Any, closed: bool) -> list[Section]:

@@ -165,7 +165,7 @@ class Averaged:
         flat = [a.reshape((count, *a.shape[2:])) for a in (*given, covariance[:, apart])]
         found = directions(site.law, *flat)
         shape = (*given[0].shape[:2], *found.drift.shape[1:])
-        weights = (site.weights[:, later] * site.weights[:, earlier])[..., None, None, None]
+        weights = site.between(later, earlier)[..., :, None, :]
         part = {name: table[:, apart] for name, table in late.items()}
         moved[:, apart, own:, site.entries :, own:] = self._by_averages(
             weights * found.drift.reshape(shape), weights * found.scaled.reshape(shape), part

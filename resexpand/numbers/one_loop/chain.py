@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.numbers.one_loop.tables import Site, entry_index, entry_pairs
+from resexpand.numbers.one_loop.tables import Site, entries_of, entry_index, entry_pairs
 
 Array = NDArray[np.float64]
 
@@ -100,12 +100,6 @@ def slopes_of(site: Site) -> Array:
     return np.asarray(slope[..., a] * slope[..., b])
 
 
-def _upper(matrix: Array) -> Array:
-    """Return the entries of matrices."""
-    a, b = np.array(entry_pairs(matrix.shape[-1])).T
-    return np.asarray(matrix[..., a, b])
-
-
 def _of_averages(site: Site, first: Array, second: Array) -> None:
     """Fill in derivatives of the averages; those of an input depend on it alone."""
     inputs, entries, maps = site.inputs, site.entries, site.maps
@@ -128,7 +122,7 @@ def _of_arguments(site: Site) -> tuple[Array, Array]:
     size = entries + site.averages * inputs
     moved = np.zeros((*site.weights.shape, entries + inputs, size))
     bent = np.zeros((*moved.shape, size))
-    k, by, count = _upper(site.reads), slopes_of(site), counts(inputs)
+    k, by, count = entries_of(site.reads), slopes_of(site), counts(inputs)
     each = np.arange(entries)
     moved[:, :, each, each] = by
     # Logarithmic derivatives of the slopes: d k = k L, d^2 k = k (L L + L').

@@ -114,10 +114,11 @@ def evaluate_one_loop(
             require_averages(draw.law)
         if draw.averages:
             require_directions(draw.law)
-    if theory.process.post is not None and excess:
+    masks = [draw.mask.op for draw in theory.process.draws if draw.mask is not None]
+    if excess and (masks or theory.process.post is not None):
         raise UnsupportedError(
-            f"weight_kurtosis with post_norm={theory.net.post_norm!r}",
-            "the fourth cumulants of its stream are not derived",
+            f"weight_kurtosis with {', '.join(map(repr, masks or [theory.net.post_norm]))}",
+            "the fourth cumulants that such weights give its stream are not derived",
             "leave it out: Gaussian weights",
         )
     names = chosen_names(outputs, _names(theory, width, excess), "the order 1/N here")
@@ -137,7 +138,7 @@ def evaluate_one_loop(
         arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}
         shaped = {k: v.reshape(point.grid + v.shape[1:])[()] for k, v in arrays.items()}
         extra, marks = judged(shaped, width, len(point.grid))
-    alike = theory.inputs == 1 and theory.process.post is None
+    alike = theory.inputs == 1 and theory.process.post is None and not masks
     if width and alike and is_homogeneous(theory.process, batches):
         extra |= log_normal(shaped, width)
     error = max(part.error for part in parts) + mean_field_error

@@ -58,7 +58,9 @@ def distinct_inputs(theory: OneLoop, point: Point) -> Problem:
     places: list[int] = []
     first: list[int] = []
     for i in range(theory.inputs):
-        equal = [n for n, j in enumerate(first) if _are_equal(kernel, i, j)]
+        # Masks of their own make different inputs of equal ones.
+        alike = () if theory.net.parts_equal_inputs else enumerate(first)
+        equal = [n for n, j in alike if _are_equal(kernel, i, j)]
         places.append(equal[0] if equal else len(first))
         if not equal:
             first.append(i)

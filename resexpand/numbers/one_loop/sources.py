@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from resexpand.numbers.one_loop.averaged import Averaged
 from resexpand.numbers.one_loop.chain import slopes_of
 from resexpand.numbers.one_loop.four_point import Cumulants, feature_cumulants
-from resexpand.numbers.one_loop.tables import Site, Tables, rounding
+from resexpand.numbers.one_loop.tables import Masks, Site, Tables, entries_of, rounding
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -52,7 +52,7 @@ def sources(tables: Tables) -> Sources:
     conditioning, error = [], 0.0
     for place, site in enumerate(tables.sites):
         own = tables.variables(place)
-        found, moved, wrong = _of_site(site, across=place == 0)
+        found, moved, wrong = _of_site(site, tables.gram_of(place), across=place == 0)
         covariance[:, :, own, :, own] = found
         conditioning.append(moved)
         error = max(error, wrong)
@@ -61,22 +61,25 @@ def sources(tables: Tables) -> Sources:
     return Sources(covariance, tuple(conditioning), error)
 
 
-def _of_site(site: Site, *, across: bool) -> tuple[Array, Array, float]:
+def _of_site(site: Site, gram: Array, *, across: bool) -> tuple[Array, Array, float]:
     """Return ``S`` and ``P`` of one site and their error; `across` layers or within each."""
     points, blocks = site.weights.shape
     each = np.arange(blocks)
     more = np.tril_indices(blocks, -1) if across else (each[:0], each[:0])
     later, earlier = (np.concatenate([each, part]) for part in more)
     cumulants = _features(site, later, earlier)
-    weights = site.weights[:, later] * site.weights[:, earlier]
+    weights = site.between(later, earlier)
     size, own = site.size, site.averages * site.inputs
     reads = site.entries + own
     shared = np.zeros((points, later.size, size, size))
     moved = np.zeros((points, later.size, size, reads, size))
-    shared[..., own:, own:] = weights[..., None, None] * cumulants.covariance
+    shared[..., own:, own:] = weights * cumulants.covariance
+    if site.masks is not None:
+        alone = cumulants.covariance[:, :blocks]
+        shared[:, :blocks, own:, own:] += _of_masks(site, site.masks, gram, alone)
     # Derivatives by the covariance behind the maps, times that of this one by what is read.
     slope = cumulants.slope * slopes_of(site)[:, later, None, :, None]
-    moved[:, :, own:, : site.entries, own:] = weights[..., None, None, None] * slope
+    moved[:, :, own:, : site.entries, own:] = weights[..., :, None, :] * slope
     error = cumulants.error
     if own:
         averaged = Averaged(site, later, earlier)
@@ -88,6 +91,16 @@ def _of_site(site: Site, *, across: bool) -> tuple[Array, Array, float]:
     conditioning = np.zeros((points, blocks, size, reads, blocks, size))
     conditioning[:, later, :, :, earlier] = moved.swapaxes(0, 1)
     return covariance, conditioning, error
+
+
+def _of_masks(site: Site, masks: Masks, gram: Array, covariance: Array) -> Array:
+    """Return what masks add to ``S`` within a layer, whose features share them."""
+    means = entries_of(gram) - site.biases[..., None]
+    factor = site.weights[..., None] * masks.mean
+    means = np.divide(means, factor, out=np.zeros_like(means), where=factor != 0)
+    products = covariance + means[..., :, None] * means[..., None, :]
+    own = masks.square - masks.mean[..., :, None] * masks.mean[..., None, :]
+    return np.asarray(site.weights[..., None, None] ** 2 * own * products)
 
 
 def _features(site: Site, later: Integers, earlier: Integers) -> Cumulants:

@@ -26,10 +26,12 @@ from resexpand.theory.one_loop.layers import (
     curvature_name,
     drift_name,
     drift_response_name,
+    mask_name,
     reads_name,
     response_name,
     weight_name,
 )
+from resexpand.theory.one_loop.masks import MOST, together
 from resexpand.theory.one_loop.process import LinearLayer, Process
 
 Array = NDArray[np.float64]
@@ -55,9 +57,29 @@ def entry_pairs(inputs: int) -> list[tuple[int, int]]:
     return list(combinations_with_replacement(range(inputs), 2))
 
 
+def entries_of(matrix: Array) -> Array:
+    """Return the entries of symmetric matrices."""
+    a, b = np.array(entry_pairs(matrix.shape[-1])).T
+    return np.asarray(matrix[..., a, b])
+
+
 def input_pairs(inputs: int) -> list[tuple[int, ...]]:
     """Return all pairs of different inputs; a single input is alone."""
     return list(combinations(range(inputs), 2)) or [(0,)]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Averages of masks of the inputs of an entry, and of two entries.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (G, B, p)
+    square : ndarray, shape (G, B, p, p)
+    """
+
+    mean: Array
+    square: Array
 
 
 @dataclass(frozen=True)
@@ -85,6 +107,8 @@ class Site:
     cumulants : callable, optional
         Cumulants of the features of its columns, where these are more than inputs
         (`resexpand.numbers.one_loop.columns`).
+    masks : Masks, optional
+        Averages of the masks behind the activation.
     """
 
     law: ActivationLaw | None
@@ -99,6 +123,12 @@ class Site:
     drift_response: Array
     maps: dict[str, Array]
     cumulants: Callable[..., Any] | None = None
+    masks: Masks | None = None
+
+    def between(self, later: NDArray[np.intp], earlier: NDArray[np.intp]) -> Array:
+        """Return factors of covariances of features at pairs of layers, ``(G, pairs, p, p)``."""
+        factor = self.weights[..., None] * (1.0 if self.masks is None else self.masks.mean)
+        return np.asarray(factor[:, later, :, None] * factor[:, earlier, None, :])
 
     @property
     def inputs(self) -> int:
@@ -236,7 +266,23 @@ def _site(
     own = (response, curvature, table(drift_name, "eq"), table(drift_response_name, "eqe"))
     for array in own:
         array[:, ~exists] = 0.0
-    return Site(draw.law, draw.averages, raw, reads, weights, biases, *own, maps)
+    masks = _masks(values, draw, inputs)
+    return Site(draw.law, draw.averages, raw, reads, weights, biases, *own, maps, masks=masks)
+
+
+def _masks(values: Mapping[str, Array], draw: LinearLayer, inputs: int) -> Masks | None:
+    """Return the averages of the masks in front of a draw."""
+    if draw.mask is None:
+        return None
+    powers = [values[mask_name(draw.position, k)][:, 0] for k in range(1, MOST + 1)]
+    shared, pairs = draw.mask.op.noise[0].shared, entry_pairs(inputs)
+
+    def of(*entries: tuple[int, int]) -> Array:
+        return np.asarray(together([i for e in entries for i in e], powers, shared=shared))
+
+    mean = np.stack([of(a) for a in pairs], axis=-1)
+    square = np.stack([np.stack([of(a, b) for b in pairs], axis=-1) for a in pairs], axis=-2)
+    return Masks(mean, square)
 
 
 def _table(values: Mapping[str, Array], inputs: int, name: Callable[..., str], axes: str) -> Array:

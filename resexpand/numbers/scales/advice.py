@@ -3,7 +3,7 @@
 A candidate is steady if, at every depth, the kernel and the second moment of the gradient change
 by at most a factor `STEADY` from the first layer to the last. Of the steady candidates that do
 not make the network the identity, the one of largest response at the largest depth is
-recommended; of several with the same response the one of largest scale.
+recommended; of several whose responses are within `CLOSE` of it the first in the table.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEADY = 10.0
+CLOSE = 0.01
+"""Relative difference up to which a response is as good as the largest."""
+
 SAME = 1e-6
 """Difference up to which numbers of order one count as equal."""
 
@@ -62,16 +65,25 @@ def advice(table: Table) -> str:
             f"none: kernel, {table.response_kind} response and gradients are the same under all "
             f"{len(steady)} candidates that {within}"
         )
-    best = max(steady, key=lambda k: (_response(table, k), table["scale"][k, -1]))
+    largest = max(_response(table, k) for k in steady)
+    close = [k for k in steady if _response(table, k) >= largest - CLOSE * abs(largest)]
+    best = close[0]
     which = f"of the {len(steady)} candidates that {within}"
     if len(steady) == 1:
         why = f"it is the only one to {within}"
-    elif all(_response(table, k) == _response(table, best) for k in steady):
-        alike = "do not differ" if np.isfinite(table["response"][best, -1]) else "are not known"
-        why = f"{which} it has the largest scale; their {table.response_kind} responses {alike}"
+    elif largest < 0:
+        why = f"{which} it is the first; their {table.response_kind} responses are not known"
+    elif len(close) == len(steady):
+        why = f"{which} it is the first; their {table.response_kind} responses hardly differ"
     else:
-        value = table["response"][best, -1]
-        why = f"{which} it has the largest {table.response_kind} response, {value:.4g}"
+        top = f"the largest {table.response_kind} response"
+        value = f"{table['response'][best, -1]:.4g}"
+        own = _response(table, best)
+        why = f"{which} it has {top}, {value}"
+        if own < largest:
+            why = (
+                f"{which} its {table.response_kind} response, {value}, is within 1 % of the largest"
+            )
     at = f"scale {table['scale'][best, -1]:.4g} at depth {table.depths[-1]}"
     return f"{table.titles[best]} ({at}), because {why}"
 
@@ -93,6 +105,6 @@ def _is_steady(table: Table, k: int) -> bool:
 
 
 def _response(table: Table, k: int) -> float:
-    """Return the response at the largest depth, in units in which rounding does not show."""
-    value = float(table["response"][k, -1])
-    return -np.inf if np.isnan(value) else round(abs(value) / SAME) * SAME
+    """Return the size of the response at the largest depth; -1 if it is not known."""
+    value = abs(float(table["response"][k, -1]))
+    return -1.0 if np.isnan(value) else 0.0 if value < SAME else value

@@ -140,7 +140,7 @@ def _check(net: object, kind: object, share: object) -> None:
         raise DescriptionError(
             f"a comparison of scales for {type(net).__name__}",
             "it is no description of a residual network",
-            "give ResNet(Branch(...), scale=..., depth=...)",
+            "give ResNet(...), or of a PyTorch model from_torch(model, batch).net",
         )
     if net.skip == 0:
         raise UnsupportedError(

@@ -30,8 +30,9 @@ def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:
         The network; any hyperparameter may be symbolic. Its branch must end in a `Linear`, or in
         constant factors behind it. Maps that are linear given averages of ``x`` and ``x^2``
         (`LayerNorm`, `RMSNorm`) may stand in front of any activation or `Linear`, not behind an
-        activation; of such branches there are numbers, and no formulas. Of networks with
-        ``post_norm`` the covariance of what blocks add is known: for eps = 0 and bias = 0.
+        activation; of such branches there are numbers, and no formulas. Masks (`Dropout`) may
+        stand directly in front of a `Linear`. Of networks with ``post_norm`` the covariance of what
+        blocks add is known: for eps = 0 and bias = 0.
     inputs : int
         Number of inputs D, ``>= 1``.
 

@@ -32,6 +32,7 @@ from resexpand.gaussian.expectation import (
 from resexpand.network.operation import X
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.one_loop.affine import Affine
+from resexpand.theory.one_loop.masks import MOST, moments, together
 from resexpand.theory.one_loop.post_norm import switched, unnormalised
 from resexpand.theory.one_loop.process import LinearLayer, Process
 from resexpand.theory.recursion import Output, Recursion
@@ -69,6 +70,11 @@ def drift_response_name(position: int, row: int, place: int, column: int) -> str
 def affine_name(position: int, place: int, number: int) -> str:
     """Name of an entry of the maps in front of a draw, for one of its inputs."""
     return f"affine_{position}_{place}_{number}"
+
+
+def mask_name(position: int, power: int) -> str:
+    """Name of the average of a power of the mask in front of a draw."""
+    return f"mask_{position}_{power}"
 
 
 def weight_name(position: int) -> str:
@@ -146,31 +152,38 @@ def _of_draw(
         for number, entry in enumerate(affine.entries(variance)):
             if entry != 0:
                 yield _layer(affine_name(draw.position, place, number), entry, entry)
-    for name, value in _derivatives(draw, symbols):
+    powers = [sp.Integer(1)] * MOST if draw.mask is None else moments(draw.mask, names.of_step)
+    shared = draw.mask is not None and draw.mask.op.noise[0].shared
+    factors = [together(pair, powers, shared=shared) for pair in places]
+    for power, moment in enumerate(powers if draw.mask else (), start=1):
+        yield _layer(mask_name(draw.position, power), moment, moment)
+    for row, name, entry in _derivatives(draw, symbols):
+        value = factors[row] * entry
         # An average that vanishes identically is no output.
         if value != 0:
             yield _layer(name, own[0] * value.xreplace(at), last[0] * value.xreplace(at))
     if len(argument) == 1 and draw.label is not None:
         # C, K T, K^2 H: parts of one whole.
         (k,), (moment,) = symbols, _moments(draw, symbols)
-        whole = own[0] * moment + own[1]
+        whole = own[0] * factors[0] * moment + own[1]
         parts = tuple((k**n * sp.diff(whole, k, n)).xreplace(at) for n in range(3))
         name = f"{PRECISION}_{draw.position}"
         yield Output(name, "layer", parts, at_end=parts, vector=True)
 
 
-def _derivatives(draw: LinearLayer, symbols: Symbols) -> Iterator[tuple[str, sp.Expr]]:
-    """Yield names and values of derivatives of what a draw makes of covariances."""
+def _derivatives(draw: LinearLayer, symbols: Symbols) -> Iterator[tuple[int, str, sp.Expr]]:
+    """Yield rows, names and values of derivatives of what a draw makes of covariances."""
     position = draw.position
     for row, moment in enumerate(_moments(draw, symbols)):
         for i, first in enumerate(symbols):
-            yield response_name(position, row, i), sp.diff(moment, first)
+            yield row, response_name(position, row, i), sp.diff(moment, first)
         for i, j in combinations_with_replacement(range(len(symbols)), 2):
-            yield curvature_name(position, row, i, j), sp.diff(moment, symbols[i], symbols[j])
+            bent = sp.diff(moment, symbols[i], symbols[j])
+            yield row, curvature_name(position, row, i, j), bent
     for row, place, drift in _drifts(draw, symbols) if draw.averages else ():
-        yield drift_name(position, row, place), drift
+        yield row, drift_name(position, row, place), drift
         for i, first in enumerate(symbols):
-            yield drift_response_name(position, row, place, i), sp.diff(drift, first)
+            yield row, drift_response_name(position, row, place, i), sp.diff(drift, first)
 
 
 def _layer(name: str, value: sp.Expr, at_end: sp.Expr) -> Output:

@@ -26,6 +26,7 @@ from resexpand.network.operation import X
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.theory.one_loop.affine import Affine, require_affine
+from resexpand.theory.one_loop.masks import is_mask
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.signal import PLACES
 
@@ -47,7 +48,7 @@ def require_post_norm(net: ResNet, asked: str) -> None:
     if not net.post:
         return
     (step,) = net.post
-    opening = [step for step in net.branch.opening if step.label is None]
+    opening = [s for s in net.branch.opening if s.label is None and not is_mask(s)]
     said, why, remedy = f"post_norm={step.op!r}", "", ""
     if not _forgets_length(step):
         why = "it is derived for normalisations that neither feel the length of the stream nor "

@@ -26,6 +26,7 @@ from resexpand.network.requirements import require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.theory.one_loop.affine import refuse, require_affine
+from resexpand.theory.one_loop.masks import mask_of, without_masks
 from resexpand.theory.one_loop.post_norm import require_post_norm
 
 
@@ -45,6 +46,8 @@ class LinearLayer:
         That activation.
     maps : tuple of Step
         Linear maps in front of that activation, which may hold averages over the neurons.
+    mask : Step or None
+        Random factor of every neuron behind it (`resexpand.theory.one_loop.masks`).
     """
 
     position: int
@@ -52,6 +55,7 @@ class LinearLayer:
     label: sp.Symbol | None
     law: ActivationLaw | None
     maps: tuple[Step, ...] = ()
+    mask: Step | None = None
 
     @property
     def averages(self) -> int:
@@ -89,7 +93,7 @@ class Process:
     @property
     def is_plain(self) -> bool:
         """Whether draws and their Gram matrices are all there is: no map without a law."""
-        return not self.behind and not any(draw.maps for draw in self.draws)
+        return not self.behind and not any(draw.maps or draw.mask for draw in self.draws)
 
     def mixing(self, depth: int, scales: tuple[sp.Expr, ...] | sp.Expr) -> sp.Matrix:
         """Return the matrix ``M`` of ``u_a = sum_c M_ac g_c`` for a number of blocks.
@@ -137,7 +141,7 @@ def process(net: ResNet) -> Process:
     post = next(iter(net.post), None)
     if net.post:
         net = net.altered(post_norm=None, skip=sp.Integer(1))
-    require_sums(net, asked)
+    require_sums(without_masks(net), asked)
     if net.read_out is not None and net.has_own_head:
         raise UnsupportedError(
             "the order 1/N with a read-out of its own",
@@ -169,6 +173,8 @@ def process(net: ResNet) -> Process:
 
 def _draw(position: int, linear: Linear, before: list[Step], asked: str) -> LinearLayer:
     """Return the draw of a linear operation from the steps in front of it."""
+    mask = mask_of(before)
+    before = before[:-1] if mask else before
     labelled = [k for k, step in enumerate(before) if step.label is not None]
     first = labelled[0] if labelled else len(before)
     maps, last = tuple(before[:first]), before[first] if labelled else None
@@ -176,4 +182,4 @@ def _draw(position: int, linear: Linear, before: list[Step], asked: str) -> Line
     if before[first + 1 :]:
         refuse(before[first + 1], asked)
     label, law = (None, None) if last is None else (last.label, last.op.law)
-    return LinearLayer(position, linear, label, law, maps)
+    return LinearLayer(position, linear, label, law, maps, mask)

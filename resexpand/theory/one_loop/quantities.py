@@ -24,6 +24,7 @@ HEADS = {
     "rho": r"\rho",
     "chi": r"\chi",
     "kappa": r"\gamma_{2}",
+    "weights_kurtosis": r"\gamma_{2,w}",
     "kernel_covariance": r"\mathrm{Cov}K",
     "gram_covariance": r"\mathrm{Cov}C",
     "empirical_covariance": r"\mathrm{Cov}G",

@@ -139,7 +139,7 @@ def weight_formulas(made: Derived) -> list[Formula]:
         *result,
         made.formula(
             "weights_kurtosis",
-            quantity("kappa", end),
+            quantity("weights_kurtosis", end),
             own / quantity("C", end, draw=last) ** 2,
             "excess kurtosis of the output, times N",
         ),

@@ -1,0 +1,22 @@
+"""``report``: saved results as one page of HTML."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from resexpand.cli.show import record, say
+from resexpand.export.report import report
+from resexpand.export.result_files import load
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page."""
+    results = [load(path) for path in arguments.results]
+    title = arguments.title or ", ".join(Path(path).stem for path in arguments.results)
+    path = report(Path(arguments.out), *results, title=title)
+    if arguments.json:
+        record(command="report", results=list(arguments.results), written=str(path))
+    else:
+        say(f"written to {path}")
+    return 0
