@@ -1,4 +1,4 @@
-"""What has to come out the same on both targets: every routine and every observable, by name.
+"""Cases that must agree on both targets: every routine and every observable, by name.
 
 A case is a text, so that another process can build it again:
 

@@ -1,4 +1,4 @@
-"""What normalisation, masks and coins cost: kernels and samplers beside the branch without them.
+"""Cost of normalisation, masks and coins: kernels and samplers beside the branch without them.
 
     python benchmarks/norms.py [--out FILE] [--tangents PYTHON] [--quick]
 

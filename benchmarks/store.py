@@ -1,4 +1,4 @@
-"""What keeping a run costs: processor time of `sample` with and without a store.
+"""Cost of keeping a run: processor time of `sample` with and without a store.
 
     python benchmarks/store.py [--out FILE] [--seconds S] [--rounds R] [--quick]
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,15 @@ from support.ratios import Ratios, extrapolated
 
 LOGITS = 0.02
 """Variance of queries and keys times the width, so that logits are small, as at initialisation."""
+
+RULES = {
+    "ratio of tokens below": "tokens of small ratio",
+    "layers of least median": "layers of least median",
+    "random evaluations": "at random",
+    "random layers": "layers at random",
+    "random evaluations of inner layers": "at random, inner layers",
+}
+"""Labels of rules in the figure."""
 
 SHARES = (0.85, 0.7, 0.5)
 """Of the compute of the sequential network."""
@@ -84,7 +94,7 @@ SETTINGS = {
         windows=6,
         thresholds=(0.15, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.35),
         layers=(1, 2, 3, 5, 8, 12),
-        routing=Sizes(steps=250),
+        routing=Sizes(width=48, context=48, batch=12, steps=200),
     ),
 }
 
@@ -127,7 +137,22 @@ def normal(inputs: int, outputs: int, variance: float) -> nn.Linear:
     return found
 
 
-def measured(kinds: list[Any], scale: Scale) -> tuple[Any, Any]:
+def kept_or(store: Path | None, name: str, settings: Any, work: Callable[[], Any]) -> Any:
+    """Return what is kept in the store under a name for the same settings, or else do the work."""
+    path = None if store is None else store / f"{name}.json"
+    # Tuples are lists in a file.
+    wanted = json.loads(json.dumps(settings))
+    if path is not None and path.is_file():
+        done = json.loads(path.read_text("utf-8"))
+        if done["settings"] == wanted:
+            return done["found"]
+    found = work()
+    if path is not None:
+        path.write_text(json.dumps({"settings": wanted, "found": found}), "utf-8")
+    return found
+
+
+def measured(kinds: list[Any], scale: Scale) -> list[list[float]]:
     """Return mean ratios of every block at infinite width, and their errors."""
     means, errors = [], []
     for width in scale.widths:
@@ -139,7 +164,7 @@ def measured(kinds: list[Any], scale: Scale) -> tuple[Any, Any]:
             rows.append(profile(model, x).mean())
         means.append(np.mean(rows, axis=0))
         errors.append(np.std(rows, axis=0, ddof=1) / np.sqrt(scale.draws))
-    return extrapolated(scale.widths, means, errors)
+    return [list(map(float, values)) for values in extrapolated(scale.widths, means, errors)]
 
 
 def claim(name: str, text: str, found: Any, right: Any, false: Any, wrong: str) -> Claim:
@@ -153,7 +178,7 @@ def claim(name: str, text: str, found: Any, right: Any, false: Any, wrong: str) 
     return Claim(name, text, *sides, wrong)
 
 
-def random_networks(scale: Scale) -> list[Claim]:
+def random_networks(scale: Scale, store: Path | None) -> list[Claim]:
     """Return the claims about random networks."""
     plain = ratio_profile(pre_ln(scale.depth), 1.0)
     kinds = {"positions": scale.tokens, "depth": 2 * scale.depth}
@@ -163,7 +188,14 @@ def random_networks(scale: Scale) -> list[Claim]:
         ).mean(axis=-1)
         for own in (True, False)
     )
-    one, two = measured([Perceptron], scale), measured([Causal, Perceptron], scale)
+    sampled = {n: getattr(scale, n) for n in ("widths", "draws", "depth", "tokens", "inputs")}
+    one, two = (
+        kept_or(store, name, sampled, partial(measured, kinds_of, scale))
+        for name, kinds_of in (
+            ("perceptrons", [Perceptron]),
+            ("transformers", [Causal, Perceptron]),
+        )
+    )
     constant = np.full(len(plain), plain[0])
     return [
         claim(
@@ -193,9 +225,8 @@ def language_model(scale: Scale, store: Path | None) -> dict[str, Any]:
         return {"left_out": f"the language model needs {', '.join(gone)}"}
     kept = None if store is None else store / "smollm_layers.npz"
     model = LanguageModel.load(scale.windows, scale.length)
-    if kept is not None and kept.is_file():
-        found = load(kept)
-    else:
+    found = load(kept) if kept is not None and kept.is_file() else None
+    if found is None or found.evaluations[0] != scale.windows * scale.length:
         batches = ({"input_ids": window, "use_cache": False} for window in model.windows)
         found = profile(model.model, batches, blocks=model.layers)
         if kept is not None:
@@ -220,14 +251,10 @@ def routing(scale: Scale, store: Path | None) -> dict[str, Any]:
     sizes = scale.routing
     text, seeds = Text.of(sizes), []
     for seed in range(sizes.seeds):
-        kept = None if store is None else store / f"radial_{seed}.json"
-        done = json.loads(kept.read_text("utf-8")) if kept is not None and kept.is_file() else {}
-        if done.get("sizes") != asdict(sizes):
-            done = {"sizes": asdict(sizes), "curves": one_seed(sizes, text, seed)}
-            if kept is not None:
-                kept.write_text(json.dumps(done), "utf-8")
+        work = partial(one_seed, sizes, text, seed)
+        curves_of = kept_or(store, f"routing_{seed}", asdict(sizes), work)
         print(f"routing, seed {seed}: done", flush=True)
-        seeds.append(done["curves"])
+        seeds.append(curves_of)
     table: dict[str, Any] = {}
     for method in seeds[0]:
         for share in (1.0, *SHARES):
@@ -268,7 +295,7 @@ def draw_language_model(left: Any, middle: Any, found: dict[str, Any]) -> None:
     for k, rule in enumerate(dict.fromkeys(p["rule"] for p in found["points"][1:])):
         own = [found["points"][0], *(p for p in found["points"] if p["rule"] == rule)]
         shares, losses = [100 * p["skipped"] for p in own], [p["loss"] for p in own]
-        middle.plot(shares, losses, "osD^"[k] + "-", ms=3, color=colour(k), label=rule)
+        middle.plot(shares, losses, "osD^v"[k] + "-", ms=3, color=colour(k), label=RULES[rule])
     middle.set(xlabel="evaluations skipped (%)", ylabel="loss (nats per token)")
     middle.legend()
 
@@ -289,7 +316,7 @@ def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dic
     """Return the claims and the measurements; the figure goes to ``chosen.out``."""
     if chosen.store is not None:
         chosen.store.mkdir(parents=True, exist_ok=True)
-    claims = random_networks(scale)
+    claims = random_networks(scale, chosen.store)
     found = language_model(scale, chosen.store)
     if "left_out" in found:
         print(found["left_out"])

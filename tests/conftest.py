@@ -1,4 +1,4 @@
-"""What holds for every test: how Hypothesis runs, which skips are allowed, what runs by default."""
+"""Settings of every test: how Hypothesis runs, which skips are allowed, what runs by default."""
 
 from __future__ import annotations
 

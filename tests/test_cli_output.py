@@ -103,7 +103,7 @@ def test_an_ascii_terminal(monkeypatch) -> None:
 )
 @needs_full
 def test_a_process_of_its_own(streams: str, expected: int) -> None:
-    """What Python itself does at exit adds no line and changes no code."""
+    """The exit of Python adds no line and changes no code."""
     line = f'"{sys.executable}" -m resexpand --version {streams}'
     found = subprocess.run(["sh", "-c", line], capture_output=True, check=False)
     assert found.returncode == expected

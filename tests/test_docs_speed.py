@@ -1,4 +1,4 @@
-"""What docs/speed.rst says of the samplers is what the record of the benchmark says."""
+"""The claims of docs/speed.rst on the samplers agree with the record of the benchmark."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def page() -> Examination:
-    """What is found where the tests run."""
+    """Return the examination of this machine."""
     return doctor()
 
 

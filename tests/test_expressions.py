@@ -215,7 +215,7 @@ def test_only_text_is_read(thing):
 
 
 def test_limits_are_reached_not_undercut():
-    """What stands right at a limit still is an expression."""
+    """An expression right at a limit is accepted."""
     assert parse_expression("(" * MAX_NESTING + "x" + ")" * MAX_NESTING) == X
     assert parse_expression(f"x**{MAX_EXPONENT}") == X**MAX_EXPONENT
     assert parse_expression("x" + "+x" * (MAX_DEPTH - 2)) == (MAX_DEPTH - 1) * X

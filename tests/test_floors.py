@@ -147,7 +147,7 @@ def cycle(edges: dict[str, set[str]]) -> list[str]:
 
 
 def offences(tree: ast.AST) -> list[str]:
-    """What no file may contain."""
+    """Return the offences of a file: calls and handlers that none may contain."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler) and node.type is None:

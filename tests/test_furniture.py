@@ -1,4 +1,4 @@
-"""What surrounds the code agrees with itself: versions, commands, dependencies, wording."""
+"""The files around the code agree with it: versions, commands, dependencies, wording."""
 
 from __future__ import annotations
 

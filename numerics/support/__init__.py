@@ -1,1 +1,1 @@
-"""What several scripts of this folder share: claims with controls, and theory at finite width."""
+"""Shared parts of the scripts of this folder: claims with controls, and theory at finite width."""

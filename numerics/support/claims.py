@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 class Finding(ABC):
-    """What a claim rests on where it is no comparison of theory and samples."""
+    """Evidence of a claim that is no comparison of theory and samples."""
 
     worst: Any
     """Its `Row`, or another tuple with a `z`."""

@@ -1,4 +1,4 @@
-r"""What a finite width adds, as observables: coefficients of ``1/N``, network by network.
+r"""Observables of the deviations at finite width: coefficients of ``1/N``, network by network.
 
 With ``X_inf`` the value at infinite width, known from the theory, and ``dX = X - X_inf`` of one
 network of width ``N``,

@@ -239,7 +239,7 @@ def straight_widths(widths: Sequence[int], parameter: float) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Coefficients:
-    """What the theory states about a case.
+    """Statements of the theory about a case.
 
     Attributes
     ----------

@@ -147,7 +147,7 @@ def curves(
     thresholds, counts : sequence
         Of ratios, and of layers to be skipped.
     kept : Path or None
-        File with finished points, from which the run goes on.
+        File with finished points, from which the run goes on if it is of the same text.
     """
     depth = len(medians)
     order = [int(k) for k in np.argsort(medians)]
@@ -167,15 +167,21 @@ def curves(
         ("random evaluations of inner layers", n, at_random(n / len(inner), 3, inner))
         for n in counts
     ]
+    text = [len(model.windows), *map(int, model.windows[0].shape)]
     done: list[dict[str, Any]] = []
     if kept is not None and kept.is_file():
-        done = json.loads(kept.read_text("utf-8"))
-    for rule, value, skip in points[len(done) :]:
+        found = json.loads(kept.read_text("utf-8"))
+        done = found["points"] if found["text"] == text else []
+    known = {(point["rule"], point["at"]) for point in done}
+    for rule, value, skip in points:
+        if (rule, value) in known:
+            continue
         found = model.loss(skip)
         mean, count = float(np.mean(found["losses"])), len(found["losses"])
         error = float(np.std(found["losses"], ddof=1) / np.sqrt(count)) if count > 1 else np.nan
         done.append({"rule": rule, "at": value, "loss": mean, "error": error, **found})
         print(f"{rule} {value:g}: {found['skipped']:.1%} skipped, {mean:.3f} nats", flush=True)
         if kept is not None:
-            kept.write_text(json.dumps(done), "utf-8")
-    return done
+            kept.write_text(json.dumps({"text": text, "points": done}), "utf-8")
+    asked = [(rule, value) for rule, value, _ in points]
+    return [point for point in done if (point["rule"], point["at"]) in asked]

@@ -35,6 +35,9 @@ from resexpand import profile
 from support.text import source
 
 BYTES = 256
+AGAIN = 1000
+"""Added to the seed of the batches of a second training."""
+
 NEVER = -20.0
 """Shift of the logit of halting with which no token halts."""
 
@@ -298,13 +301,21 @@ def one_seed(sizes: Sizes, text: Text, seed: int) -> dict[str, Curve]:
 
     train(student, text, seed, distilled)
     with torch.no_grad():
-        return {
+        found = {
             "ratio of tokens": by_ratio(plain, text.held),
             "static layers": by_layers(plain, text.held),
             "early exit": by_exit(exits, text.held),
             "radial, from scratch": by_router(scratch, text.held),
             "radial, distilled": by_router(student, text.held),
         }
+    return found | {"ratio of tokens, trained twice": trained_twice(plain, text, seed)}
+
+
+def trained_twice(plain: Sequential, text: Text, seed: int) -> Curve:
+    """Train once more, as long as a student is trained behind its teacher."""
+    train(plain, text, seed + AGAIN, lambda rows: surprise(plain(rows[:, :-1]), rows))
+    with torch.no_grad():
+        return by_ratio(plain, text.held)
 
 
 def by_ratio(model: Sequential, rows: Any) -> Curve:

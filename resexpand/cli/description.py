@@ -92,7 +92,7 @@ class Request:
 
     @property
     def columns(self) -> Any:
-        """What `kernel` is asked for: inputs, or positions, a batch, or masks."""
+        """Argument `inputs` of `kernel`: a number, positions, a batch, or masks."""
         if self.together:
             return self.together
         return "positions" if self.options["positions"] else 1 + self.pairs

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch,
         blocks=blocks,
         per=arguments.per,
-        net=None if described is None else described.net,
+        net=described,
         seed=integer(arguments.seed, "--seed", minimum=0),
     )
     for note in (*found.notes, *(described.notes if described else ())):

@@ -30,7 +30,7 @@ LAYER_AXES = {"final": 0, "trajectory": 1, "layer": 1, "propagator": 2}
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """What the axes of the arrays of one evaluation mean.
+    """Meaning of the axes of the arrays of one evaluation.
 
     Attributes
     ----------

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resexpand.codegen.schedule import Propagation, Schedule
+from resexpand.codegen.tiles import PAGE
 
 LANES = 32
-PAGE = 8
-"""Layers collected before they are written: eight doubles are a cache line."""
 
 
 def points_per_tile(plan: Schedule) -> int:

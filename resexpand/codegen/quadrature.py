@@ -196,7 +196,7 @@ def _single(quadrature: Quadrature) -> list[str]:
             f"{name}_integrand(scale * z, {rest})",
         ),
     ]
-    return [_function(f"@reduction\ndef {name}({rest}, {_RULE_NAMES}):", lines)]
+    return [_function(f"@average\ndef {name}({rest}, {_RULE_NAMES}):", lines)]
 
 
 def _pair(quadrature: Quadrature, shared: bool) -> list[str]:
@@ -221,7 +221,7 @@ def _pair(quadrature: Quadrature, shared: bool) -> list[str]:
         parameters = "".join(f", {p}" for p in argument_names(quadrature.parameters))
         same = f"{quadrature.diagonal}(k0{parameters}, {_RULE_NAMES})"
         lines = ["if k0 == k1 and k1 == k2:", f"    return {same}", *lines]
-    head = f"@reduction\ndef {name}({rest}, {_RULE_NAMES}):"
+    head = f"@average\ndef {name}({rest}, {_RULE_NAMES}):"
     return [_function(f"@reduction\ndef {row_head}:", row), _function(head, lines)]
 
 

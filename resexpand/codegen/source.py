@@ -9,6 +9,7 @@ name in the text        meaning
 ``@scalar``             compiled, inlined where it is called
 ``@chunk``              compiled, called (a piece of a long expression)
 ``@reduction``          compiled, called; its sums may be taken in any order
+``@average``            the same for a quadrature
 ``@driver``             compiled loop over arrays, kept on disk
 ``fn_<name>``           function of `resexpand.codegen.functions`
 ``tile_<name>``         loop of `resexpand.codegen.tiles`
@@ -57,7 +58,7 @@ CSE_LIMIT = 2000
 CSE_LEVELS = 100
 
 BINDINGS = (
-    *("scalar", "chunk", "reduction", "driver", "real", "nan"),
+    *("scalar", "chunk", "reduction", "average", "driver", "real", "nan"),
     *("share_turns", "share_entry", "share_sum"),
 )
 """Names of a target that a module may use."""

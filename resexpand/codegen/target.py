@@ -70,6 +70,10 @@ class Target(ABC):
     def reduction(self, function: Function) -> Any:
         """Compile a sum of many terms, which may be added in any order."""
 
+    def average(self, function: Function) -> Any:
+        """Compile the quadrature of an average."""
+        return self.reduction(function)
+
     @abstractmethod
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays, kept on disk."""
@@ -184,7 +188,7 @@ class Plain:
         """Return the function as it is."""
         return function
 
-    chunk = reduction = driver = scalar
+    chunk = reduction = average = driver = scalar
 
     @staticmethod
     def function(name: str) -> Callable[..., float]:

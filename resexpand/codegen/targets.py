@@ -79,18 +79,21 @@ class Cpu(Target):
 
     def kept(self, function: Any) -> Any:
         """Return a chunk or reduction whose machine code is kept on disk: one called by address."""
-        function = getattr(function, "inner", function)
         with contextlib.suppress(RuntimeError):  # Numba finds no folder to keep it in
             function._cache = LinkedCallee(function.py_func)
         return function
 
     def reduction(self, function: Function) -> Any:
-        """Compile a sum of many terms, which may be added in any order; it is called by address.
-
-        A quadrature is long: linked into its callers, it would be optimised again with each.
-        """
+        """Compile a sum of many terms, which may be added in any order."""
         options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
-        return outlined(self.kept(callee(function, **options)), foundation())
+        return callee(function, **options)
+
+    def average(self, function: Function) -> Any:
+        """Compile a quadrature, which is called by address.
+
+        It is long: linked into its callers, it would be optimised again with each.
+        """
+        return outlined(self.kept(self.reduction(function)), foundation())
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""

@@ -6,7 +6,8 @@ than its own functions. They copy numbers and multiply them in pairs; nothing is
 place of a loop cannot change a rounding.
 
 A tile has the points ``low .. low + count - 1`` of ``n``; a row has one number per lane, of which
-those beyond ``count`` repeat the last point.
+those beyond ``count`` repeat the last point. A tile of pairs has the first inputs ``low1 ..
+high1 - 1`` and the second inputs ``low .. low + count - 1`` of a point ``g``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from resexpand.codegen.callee import OPTIONS, callee
 from resexpand.codegen.library_cache import LibraryCache
 from resexpand.codegen.outlined import outlined
 from resexpand.codegen.store import foundation
+
+PAGE = 8
+"""Layers collected before they are written: eight doubles are a cache line."""
 
 # The folder of a library is named after the foundation, which holds this file.
 _LIBRARY = LibraryCache(lambda: "tiles")
@@ -63,6 +67,8 @@ def store_layer(out: Any, row: Any, low: int, count: int, layer: int) -> None:
 @_kept
 def store_page(out: Any, page: Any, low: int, count: int, start: int, layers: int) -> None:
     """Write the layers that a page has collected, point by point."""
+    # Neither is negative. Where the compiler knows, no index is checked for counting from the end.
+    low, start = max(low, 0), max(start, 0)
     for i in range(count):
         row = out[low + i]
         for s in range(layers):
@@ -83,3 +89,60 @@ def propagate(out: Any, slopes: Any, low: int, count: int, layer: int) -> None:
         for m in range(layer + 1):
             out[low + i, layer + 1, m] = slopes[i] * out[low + i, layer, m]
         out[low + i, layer + 1, layer + 1] = 1.0
+
+
+@_kept
+def value(values: Any, g: int) -> float:
+    """Return a parameter: one value for all points, or one for each."""
+    return values[g if values.size > 1 else 0]  # type: ignore[no-any-return]
+
+
+@_kept
+def layer_value(values: Any, g: int, block: int) -> float:
+    """Return the value of a block: one for all points, or one for each."""
+    return values[g if values.shape[0] > 1 else 0, block]  # type: ignore[no-any-return]
+
+
+@_kept
+def take(row: Any, values: Any, i: int, j: int, low: int, count: int) -> None:
+    """Read a row of pairs, or of second inputs."""
+    low = max(low, 0)
+    source = values[i, j]
+    for k in range(count):
+        row[k] = source[low + k]
+
+
+@_kept
+def put(out: Any, row: Any, g: int, a: int, low: int, count: int) -> None:
+    """Write the pairs of a first input."""
+    low = max(low, 0)
+    target = out[g, a]
+    for k in range(count):
+        target[low + k] = row[k]
+
+
+@_kept
+def put_layer(out: Any, row: Any, g: int, layer: int, a: int, low: int, count: int) -> None:
+    """Write the pairs of a first input in one layer."""
+    low = max(low, 0)
+    target = out[g, layer, a]
+    for k in range(count):
+        target[low + k] = row[k]
+
+
+@_kept
+def mirror(out: Any, g: int, low1: int, high1: int, low: int, count: int) -> None:
+    """Copy the pairs of a tile on or above the diagonal to the other side of it."""
+    matrix = out[g]
+    for b in range(low, low + count):
+        for a in range(low1, min(high1, b)):
+            matrix[b, a] = matrix[a, b]
+
+
+@_kept
+def mirror_layer(out: Any, g: int, layer: int, low1: int, high1: int, low: int, count: int) -> None:
+    """Copy the pairs of one layer to the other side of the diagonal."""
+    matrix = out[g, layer]
+    for b in range(low, low + count):
+        for a in range(low1, min(high1, b)):
+            matrix[b, a] = matrix[a, b]

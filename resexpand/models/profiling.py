@@ -53,9 +53,9 @@ def profile(
         What one evaluation is. Norms are over the last axis of streams with two or three axes;
         over all axes but the first for ``"sample"``, for streams with more axes (images), and for
         sequences that are convolved.
-    net : ResNet, optional
-        Description of the model, such as ``from_torch(model, batch).net``; its ratios at
-        initialisation stand beside those measured.
+    net : ResNet or ModelDescription, optional
+        What `from_torch` returned, or a description of your own; its ratios at initialisation
+        stand beside those measured. The tokens of a description of your own are uncorrelated.
     autocast : {"bfloat16", "float16"}, optional
         Precision of PyTorch's autocast; by default that of the context in which this is called.
     seed : int or None
@@ -115,7 +115,7 @@ def profile(
     found = gathered.profile(settings, notes)
     if net is None:
         return found
-    return predicted_ratios(found, net)
+    return predicted_ratios(found, getattr(net, "net", net), getattr(net, "K0", None))
 
 
 def _check(per: str, autocast: str | None) -> None:

@@ -191,7 +191,7 @@ class Attention(OverPositions, Map):
 
     @property
     def latex(self) -> str:
-        """What a token reads, in LaTeX; the weights behind it."""
+        """Return the LaTeX of the weighted sum that a token reads."""
         product = r"(W_{Q} x_{t}) \cdot (W_{K} x_{s})"
         if self.tied:
             product = r"(W_{K} x_{t}) \cdot (W_{K} x_{s})"

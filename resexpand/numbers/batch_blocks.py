@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Health:
-    """What the pieces of a network say about their numbers."""
+    """Health of the numbers of all pieces: summed error, and problems once each."""
 
     error: float = 0.0
     problems: list[str] = field(default_factory=list)
@@ -168,7 +168,7 @@ def _stacked(layers: list[Array]) -> Array:
 
 @dataclass(frozen=True)
 class Walk:
-    """What all blocks share: values of symbols, columns of one batch, and the health so far."""
+    """State of all blocks: values of symbols, columns of one batch, and the health so far."""
 
     symbols: Symbols
     size: int

@@ -49,7 +49,7 @@ OUTPUTS = {
     "tangent": ("chi_0", "eta", "eta_layers", "K"),
     "gradient": ("gradient", "K"),
 }
-"""What each quantity gives."""
+"""Outputs of each quantity."""
 
 RUN = '''
 @driver

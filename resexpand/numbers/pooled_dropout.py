@@ -50,7 +50,7 @@ class PooledDropout:
 
     @property
     def ratio(self) -> float:
-        """What is added in front of the pooling, over what is added behind it."""
+        """Return the variance added in front of the pooling, over that added behind it."""
         return self.before / self.behind
 
 

@@ -1,4 +1,4 @@
-"""What an ensemble of trained networks says of test inputs."""
+"""Predictions of an ensemble of trained networks at test inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = {"ntk": "tangent kernel", "nngp": "covariance kernel"}
 
 @dataclass(frozen=True, repr=False)
 class Prediction(Tabled):
-    """What an ensemble of infinitely wide networks says of test inputs.
+    """Prediction of an ensemble of infinitely wide networks at test inputs.
 
     Attributes
     ----------

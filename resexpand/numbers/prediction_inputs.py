@@ -1,4 +1,4 @@
-"""What a prediction is made from: data, targets, times, and the kernels of the data."""
+"""Input of a prediction: data, targets, times, and the kernels of the data."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class LayerKernel(Shown):
 
     @property
     def title(self) -> str:
-        """What it computes."""
+        """Return the name of the quantity."""
         return TITLES[self.follows]
 
     @property

@@ -47,7 +47,7 @@ from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import Entries, Signal, entry_symbols
 
 AnySignal: TypeAlias = Signal | BatchSignal | Normalised | ColumnSignal
-"""What a branch carries from operation to operation."""
+"""State that a branch carries from operation to operation."""
 
 TITLES = {
     1: "covariance kernel",

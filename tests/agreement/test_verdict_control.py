@@ -60,7 +60,7 @@ def test_an_infinite_width_theory_is_not_rejected_for_its_order() -> None:
 
 
 def test_a_theory_of_order_one_over_width_is_not_rejected_for_the_next(single: Estimates) -> None:
-    """What `one_loop` leaves is stated to be of the relative size v/N of its shift."""
+    """The remainder of `one_loop` is stated to be of the relative size v/N of its shift."""
     values = evaluate(one_loop(NET), K0=ONE, width=32)
     found = compare({"kernel": values["K_width"]}, single, neglected="1/N^2")
     assert found.verdict == "agrees"

@@ -342,7 +342,7 @@ def test_what_cannot_be_asked() -> None:
 
 @pytest.mark.slow
 def test_activations_by_expression() -> None:
-    """What is known of a registered activation is found again in an expression."""
+    """An expression is treated as the registered activation that it equals."""
     for name, expression in (
         ("erf", 2 * sp.erf(X)),
         ("relu", 2 * sp.Max(X, 0)),

@@ -24,13 +24,21 @@ from resexpand.codegen.targets import cpu as _t
 from resexpand.montecarlo.jit import outlined
 from resexpand.montecarlo.loops.columns import dot
 
-driver = _t.driver
+average, driver = _t.average, _t.driver
 dot = outlined(dot)
+
+
+@average
+def total(x):
+    value = 0.0
+    for i in range(x.size):
+        value += x[i]
+    return value
 
 
 @driver
 def run(x):
-    return dot(x, x, x.size)
+    return dot(x, x, x.size) + total(x)
 '''
 
 CHILD = f"""
@@ -39,14 +47,14 @@ from resexpand.codegen.store import load
 from resexpand.montecarlo.jit import library
 from resexpand.montecarlo.loops import columns
 library.open()
-run = load({TEXT!r}).run
-print(run(np.arange(5.0)), sum(run.stats.cache_hits.values()),
-      sum(columns.dot.stats.cache_hits.values()))
+module = load({TEXT!r})
+functions = module.run, columns.dot, module.total.inner
+print(module.run(np.arange(5.0)), *(sum(f.stats.cache_hits.values()) for f in functions))
 """
 
 
-def child(cache: Path) -> tuple[float, int, int]:
-    """Return the result, and how often caller and loop were found on the disk."""
+def child(cache: Path) -> tuple[float, ...]:
+    """Return the result, and how often caller, loop and average were found on the disk."""
     done = subprocess.run(
         [sys.executable, "-c", CHILD],
         capture_output=True,
@@ -54,19 +62,19 @@ def child(cache: Path) -> tuple[float, int, int]:
         check=True,
         env={**os.environ, "RESEXPAND_CACHE": str(cache)},
     )
-    result, caller, loop = done.stdout.split()
-    return float(result), int(caller), int(loop)
+    return tuple(map(float, done.stdout.split()))
 
 
 def test_another_process_reads_the_loop_before_its_caller(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    assert child(cache) == (30.0, 0, 0)
-    assert child(cache) == (30.0, 1, 1)
-    kept = list(cache.rglob("columns.dot*.nb[ic]"))
-    assert len(kept) == 2
-    for path in kept:
-        path.unlink()
-    assert child(cache) == (30.0, 1, 0)
+    assert child(cache) == (40, 0, 0, 0)
+    assert child(cache) == (40, 1, 1, 1)
+    for names, hits in (("columns.dot", (1, 0, 1)), ("*.total", (1, 1, 0))):
+        kept = list(cache.rglob(f"{names}*.nb[ic]"))
+        assert len(kept) == 2
+        for path in kept:
+            path.unlink()
+        assert child(cache) == (40, *hits)
 
 
 @pytest.fixture

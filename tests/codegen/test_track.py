@@ -1,4 +1,4 @@
-"""What a long evaluation says on its way: parts of the work that only grow, up to the whole."""
+"""Progress of a long evaluation: parts of the work only grow, up to the whole."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ GUARD = re.compile(r"@!?(%p\d+)\s+")
 OWN = re.compile(r"%(?:tid|laneid|warpid)\b")
 SINKS = re.compile(r"(?:st|bar|bra|ret|exit|trap|red|membar|fence|call)\b")
 RETURNED = "%retval"
-"""What calls return differs if one of their arguments does."""
+"""Name of the values that a call returns: they differ if one of its arguments does."""
 
 SCATTERED = re.compile(r"(?:atom|shfl|ld\.local)\b")
 

@@ -1,4 +1,4 @@
-"""What the tests of the CUDA target ask of the machine, and how they skip where it is not there.
+"""Requirements of the CUDA tests on the machine, and how they skip where one is missing.
 
 Ask for the fixture of what a test needs, and import ``numba.cuda`` inside tests and bodies alone:
 

@@ -28,7 +28,7 @@ _LOCK = RLock()
 
 @dataclass(frozen=True)
 class Usage:
-    """What one kernel takes, in the words of the assembler.
+    """Resources of one kernel, in the words of the assembler.
 
     Attributes
     ----------

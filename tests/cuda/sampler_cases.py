@@ -52,7 +52,7 @@ COPIED = ("ntk_moments", "gradient_moments(1)")
 
 @dataclass(frozen=True)
 class Case:
-    """What is drawn and read off."""
+    """Network and observables of a case."""
 
     branch: str
     names: tuple[str, ...]

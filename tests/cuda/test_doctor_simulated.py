@@ -1,4 +1,4 @@
-"""What the doctor tries where there is a device, tried in the simulator."""
+"""The trials of the doctor on a device, run in the simulator."""
 
 from __future__ import annotations
 

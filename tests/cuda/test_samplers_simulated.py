@@ -22,7 +22,7 @@ REPRESENTATIVE = (
 )
 OTHERS = [name for name in REGISTRY if name not in REPRESENTATIVE]
 RELATIVE = 1e-11
-"""What the order of sums may change, of the largest entry of a result."""
+"""Change that the order of sums may make, relative to the largest entry of a result."""
 
 
 def rows_of(names: str, width: int = WIDTH) -> dict[str, np.ndarray]:

@@ -131,7 +131,7 @@ def test_what_is_for_the_host_says_so(no_gpu):
 
 
 class OnDevice:
-    """What a caller may hold on a device."""
+    """Array interfaces that a caller may hold on a device."""
 
     __cuda_array_interface__: dict = {}  # noqa: RUF012
 

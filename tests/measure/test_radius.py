@@ -115,7 +115,7 @@ def test_one_pair_of_poles_at_any_angle(theta):
 @pytest.mark.filterwarnings("ignore::resexpand.measure.radius.ConvergenceWarning")
 @pytest.mark.parametrize("function", ["tanh", "silu"])
 def test_the_uncertainty_covers_what_high_orders_find(function):
-    """What is said of the estimate at order 8 holds over random networks of any depth."""
+    """The estimate at order 8 holds over random networks of any depth."""
     rng = np.random.default_rng(8)
     scores = []
     for seed in range(80):

@@ -53,9 +53,41 @@ def test_a_perceptron_is_read_as_its_operations():
 
 def test_the_description_predicts_the_profile():
     model, x = perceptrons(4), rows(200, WIDTH)
-    found = profile(model, x, net=from_torch(model, x).net)
+    described = from_torch(model, x)
+    found = profile(model, x, net=described)
+    same = profile(model, x, net=described.net)
+    np.testing.assert_allclose(same.prediction, found.prediction, rtol=0.02)
     assert found.prediction is not None
     np.testing.assert_allclose(found.median(), found.prediction, rtol=0.1)
+
+
+def test_the_kernel_of_the_tokens_is_that_of_the_first_input():
+    torch.manual_seed(5)
+    model = gaussian(nn.Sequential(Averaging(), Residual(WIDTH, WIDTH), Averaging()))
+    common = torch.randn(1, 1, WIDTH)
+    x = common + 0.3 * torch.randn(6, 5, WIDTH)
+    described = from_torch(model, x)
+    want = (x[0] @ x[0].T / WIDTH).numpy()
+    np.testing.assert_allclose(described.K0, want, rtol=1e-5)
+    found = profile(model, x, net=described)
+    np.testing.assert_allclose(found.median(), found.prediction, rtol=0.12)
+    # Control: attention over tokens that are taken as uncorrelated contributes less.
+    apart = profile(model, x, net=described.net)
+    assert apart.prediction[0] < 0.7 * found.median()[0]
+
+
+class Averaging(nn.Module):
+    """Attention whose logits are zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(WIDTH)
+        self.q, self.k, self.v, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+
+    def forward(self, x):
+        y = self.norm(x)
+        q, k, v = 0 * self.q(y), self.k(y), self.v(y)
+        return x + self.out(nn.functional.scaled_dot_product_attention(q, k, v))
 
 
 def test_attention_is_causal_or_not_and_alternates_with_perceptrons():

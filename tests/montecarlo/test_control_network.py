@@ -83,7 +83,7 @@ def test_recursion_is_that_of_the_theory(shape: str, read_out) -> None:
     ],
 )
 def test_fluctuations_have_expectation_zero(shape: str, activation: str, K0, make, z_score) -> None:
-    """What is subtracted averages to zero at a width where 1/N is far from small."""
+    """The subtracted part averages to zero at a width where 1/N is far from small."""
     net = net_of(shape, activation, read_out=Linear(0.7, 0.2))
     K0 = np.atleast_2d(K0)
     rows = make(net, NAMES, 6, K0=K0, control=True).rows(0, 20_000)

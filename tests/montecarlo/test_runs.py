@@ -109,7 +109,7 @@ def test_stored_chunks_are_not_drawn_again(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_failed_transaction_leaves_the_chunks_before_it(tmp_path: Path) -> None:
-    """What a kill between writing and committing leaves behind: the chunk is simply not there."""
+    """A kill between writing and committing: the chunk is simply not there."""
     store = tmp_path / "run.sqlite"
     reference = run(store=store)
     with sqlite3.connect(store, isolation_level=None) as file:

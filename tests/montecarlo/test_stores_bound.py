@@ -1,4 +1,4 @@
-"""What a store says is what its run wrote: flips, copies and neighbours, by random trial.
+"""A store says what its run wrote: flips, copies and neighbours, by random trial.
 
 Laws: (1) no flipped bit of any field of any table is accepted, and each is refused with one
 `StoreError`; (2) a flipped bit anywhere in the file is refused or changes nothing that is read;

@@ -158,8 +158,8 @@ def gram_arguments(plan: GramPlan) -> list[str]:
 def _loop(plan: GramPlan, name: str, function: str, *, last: bool) -> str:
     pair, gram = plan.pair, plan.gram
     states, seconds = len(pair.state), len(gram.second)
-    written = [(f"out_{slot}", "g, layer, {}, {}") for slot in plan.slots]
-    written += [(f"out_{name}", "g, {}, {}") for name in (plan.finals if last else plan.factors)]
+    written = [(f"out_{slot}", "_layer", "g, layer") for slot in plan.slots]
+    written += [(f"out_{name}", "", "g") for name in (plan.finals if last else plan.factors)]
     results = len(written) + (0 if last else states)
     rows = states + seconds + results
     arguments = [f"lane[{k}, i]" for k in range(states)]
@@ -173,39 +173,36 @@ def _loop(plan: GramPlan, name: str, function: str, *, last: bool) -> str:
     arguments += [rule.name for rule in pair.rules]
     names = [f"r{k}" for k in range(results)]
     at = states + seconds
-    loads = [f"lane[{states + k}, i] = second{k}[layer, g, low2 + i]" for k in range(seconds)]
+    taken = "tile_take(lane[{}], {}{}, {}, low2, count)"
+    loads = [taken.format(states + k, "second", k, "layer, g") for k in range(seconds)]
+    carried = [taken.format(k, "state", k, "g, a") for k in range(states)]
     stores = [
-        f"{array}[{place.format('a', 'low2 + i')}] = lane[{at + k}, i]"
-        for k, (array, place) in enumerate(written)
+        f"tile_put{levels}({array}, lane[{at + k}], {place}, a, low2, count)"
+        for k, (array, levels, place) in enumerate(written)
     ]
     if not last:
         stepped = enumerate(range(at + len(written), rows))
-        stores += [f"state{k}[g, a, low2 + i] = lane[{row}, i]" for k, row in stepped]
-    carried = [f"lane[{k}, i] = state{k}[g, a, low2 + i]" for k in range(states)]
+        stores += [f"tile_put(state{k}, lane[{row}], g, a, low2, count)" for k, row in stepped]
     body = [
         "g, low1, high1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]",
         "low2, count = tiles[tile, 3], tiles[tile, 4] - tiles[tile, 3]",
         f"lane = np.empty(({rows}, {BLOCK}))",
         *_scalars(plan),
-        *_for("i", "count", loads),
+        *loads,
         "for a in range(low1, high1):",
         *(f"    u{k} = first{k}[layer, g, a]" for k in range(len(gram.first))),
-        *_indent(_for("i", "count", carried)),
+        *_indent(carried),
         "    for i in range(count):",
         f"        {', '.join(names)} = {function}({', '.join(arguments)})",
         *(f"        lane[{at + k}, i] = r{k}" for k in range(results)),
-        *_indent(_for("i", "count", stores)),
+        *_indent(stores),
     ]
     mirrored = [
-        f"{array}[{p.format('b', 'a')}] = {array}[{p.format('a', 'b')}]" for array, p in written
+        f"tile_mirror{levels}({array}, {place}, low1, high1, low2, count)"
+        for array, levels, place in written
     ]
     if mirrored:
-        body += [
-            "if mirrored:",
-            "    for b in range(low2, low2 + count):",
-            "        for a in range(low1, min(high1, b)):",
-            *_indent(mirrored, 3),
-        ]
+        body += ["if mirrored:", *_indent(mirrored)]
     head = f"@driver\ndef {name}({', '.join(gram_arguments(plan))}):"
     return "\n".join([head, "    for tile in range(first_tile, last_tile):", *_indent(body, 2), ""])
 
@@ -213,16 +210,12 @@ def _loop(plan: GramPlan, name: str, function: str, *, last: bool) -> str:
 def _scalars(plan: GramPlan) -> list[str]:
     """Return the lines that load what is the same for all pairs of a point of the grid."""
     count = len(plan.pair.parameters)
-    lines = [f"v{k} = p{k}[g if p{k}.size > 1 else 0]" for k in range(count)]
+    lines = [f"v{k} = tile_value(p{k}, g)" for k in range(count)]
     lines += [
-        f"v{count + k} = q{k}[g if q{k}.shape[0] > 1 else 0, block]"
+        f"v{count + k} = tile_layer_value(q{k}, g, block)"
         for k in range(len(plan.pair.layer_parameters))
     ]
     return lines
-
-
-def _for(variable: str, count: str, lines: Sequence[str]) -> list[str]:
-    return [f"for {variable} in range({count}):", *_indent(lines)] if lines else []
 
 
 def _indent(lines: Sequence[str], depth: int = 1) -> list[str]:

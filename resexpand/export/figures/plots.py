@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 FIRST = ("eta", "eta_layers", "NTK", "K_width", "rho", "K")
-"""What is drawn of a theory if nothing is named: the first of these that has an axis."""
+"""Default outputs of a figure of a theory: the first of these that has an axis."""
 
 MOST_CURVES = 6
 PALE = 0.22

@@ -41,7 +41,7 @@ OF_THE_STREAM = ("K_", "G_", "log_")
 """Names of what is known of streams alone that blocks add to."""
 
 AT_A_WIDTH = {"K", "C", "K_mean", "C_mean", "G_cov", "C_cov"}
-"""What deviations and means at a width are made of."""
+"""Quantities that deviations and means at a width are made of."""
 
 
 def evaluate_one_loop(

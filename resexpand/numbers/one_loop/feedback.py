@@ -1,4 +1,4 @@
-r"""What enters a stream that is normalised behind every block: averages scale every addition.
+r"""Order 1/N of a stream that is normalised behind every block: averages scale every addition.
 
 In units without normalisation (`resexpand.theory.one_loop.post_norm`) block l adds
 

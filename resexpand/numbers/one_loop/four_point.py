@@ -26,7 +26,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Average:
-    """What is asked for: four-point averages of one kind at many covariances.
+    """Request for four-point averages of one kind at many covariances.
 
     Attributes
     ----------

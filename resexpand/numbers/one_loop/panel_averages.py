@@ -46,7 +46,7 @@ ROWS = 4096
 """Nodes of the earlier pair that are worked on at once."""
 
 SINGULAR = 4e-16
-"""What is left of a variance, relative to it, by rounding alone."""
+"""Relative size of a variance that rounding alone leaves."""
 
 ROUNDING = 64 * float(np.finfo(float).eps)
 """Relative rounding of a term of a sum: four features that grow as fast as their arguments."""

@@ -1,4 +1,4 @@
-"""What the order 1/N is computed from: hyperparameters, and tables in batches of points."""
+"""Input of the order 1/N: hyperparameters, and tables in batches of points."""
 
 from __future__ import annotations
 

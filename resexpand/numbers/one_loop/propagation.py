@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Responses:
-    """What the variables do to a perturbation.
+    """Effect of the variables on a perturbation.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-r"""What weights of another law than the normal one add: the fourth cumulants of the draws.
+r"""Order 1/N of weights that are not normal: the fourth cumulants of the draws.
 
 Given the features it acts on, a draw of independent symmetric weights has the covariance of a
 Gaussian one and the fourth cumulant ``Q_a / N``,

@@ -85,7 +85,7 @@ def derive(
     >>> net = ResNet(Branch(Activation("tanh"), Linear()), scale=0.3, depth=20)
     >>> derivation = derive(net, "kernel")
     >>> print(derivation[1].verified[0])
-    kernel behind 2 blocks, against integrals: 0.34118632 = 0.34118632 (45 of 50 digits)
+    kernel behind 2 blocks, against integrals: 0.35283896 = 0.35283896 (45 of 50 digits)
     """
     if not isinstance(net, ResNet):
         raise DescriptionError(
