@@ -31,7 +31,7 @@ import sympy as sp
 from resexpand.conventions import K0, PAIR, PAIR0, WIDTH
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
-from resexpand.network.requirements import require_no_noise
+from resexpand.network.requirements import require_network, require_no_noise
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.hyperparameters import Hyperparameters
@@ -131,6 +131,7 @@ def tangent_kernel(
     >>> tangent_kernel(net).unroll(2)["NTK"]
     [6*K0]
     """
+    require_network(net, "the tangent kernel")
     if inputs not in (1, 2):
         raise HyperparameterError(
             f"a tangent kernel of {inputs} inputs",
