@@ -85,11 +85,11 @@ class Scale:
 
     activations: tuple[str, ...] = ("erf", "relu", "tanh", "gelu")
     depths: tuple[int, ...] = (3, 2)
-    widths: tuple[int, ...] = (128, 256)
-    scored_widths: tuple[int, ...] = (128, 256, 512)
+    widths: tuple[int, ...] = (96, 192)
+    scored_widths: tuple[int, ...] = (128, 256)
     second: tuple[str, ...] = ("erf", "tanh", "sin")
-    second_widths: tuple[int, ...] = (12, 24)
-    optimum_depths: tuple[int, ...] = (5, 10, 20)
+    second_widths: tuple[int, ...] = (12,)
+    optimum_depths: tuple[int, ...] = (5, 20)
     optimum_widths: tuple[int, ...] = (64, 256)
     resolve: float = 0.2
 

@@ -20,6 +20,7 @@ from resexpand import (
     optimal_scale,
     response,
     sample,
+    tangent_kernel,
 )
 from resexpand.errors import HyperparameterError, UnsupportedError
 
@@ -110,3 +111,15 @@ def test_commands(capsys: pytest.CaptureFixture[str]) -> None:
     (answer,) = json.loads(capsys.readouterr().out)["results"]
     best = evaluate(optimal_scale(UNIT), K0=0.1, width=128)
     assert answer["rho_width"] == pytest.approx(best["rho_width"])
+
+
+def test_the_tangent_kernel_takes_a_width() -> None:
+    values = evaluate(tangent_kernel(NET), K0=K0, width=WIDTH)
+    own = evaluate(finite_response(NET, "parameters"), K0=K0, width=WIDTH)
+    assert values["NTK"] == pytest.approx(own["ntk"], rel=1e-10)
+    assert values["ntk_mean"] == own["ntk_mean"]
+    assert values.width == WIDTH
+    assert {"NTK_layers", "ntk_deviation", "relative_error"} <= set(values)
+    for theory in (tangent_kernel(NET, 2), tangent_kernel(NET, trained="weights")):
+        with pytest.raises(UnsupportedError, match="one input and all parameters"):
+            evaluate(theory, K0=np.eye(2) if theory.inputs == 2 else K0, width=WIDTH)

@@ -31,6 +31,9 @@ def parts_of(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> tuple[Part, ...]
         Points at which it may switch, sorted.
     """
     exact = sp.nsimplify(expression, rational=True)
+    breaks = [_exact(b) for b in breaks]
+    if any(b.has(sp.Float) for b in breaks):
+        return None
     pieces: list[Signals] = []
     for point in between(breaks):
         piece = _signals(resolved(exact, point))
@@ -43,6 +46,21 @@ def parts_of(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> tuple[Part, ...]
         len(polynomial) - 1 <= _most_degree(step) for polynomial, step in parts
     )
     return parts if is_short else None
+
+
+LARGEST_DENOMINATOR, CLOSE = 10**9, sp.Rational(1, 10**24)
+
+
+def _exact(point: sp.Expr) -> sp.Expr:
+    """Return a point that was found numerically as the fraction it is, if it is one.
+
+    A kink whose place is rounded is a small jump, and the slopes at equal inputs are infinite.
+    """
+    if not point.has(sp.Float):
+        return point
+    number = sp.Rational(point.evalf(30))
+    fraction = number.limit_denominator(LARGEST_DENOMINATOR)
+    return fraction if abs(fraction - number) < CLOSE else point
 
 
 def _most_degree(step: Step | None) -> int:

@@ -78,6 +78,12 @@ def compare(
         If nothing can be paired, shapes or widths differ, or an option is out of range.
     """
     _check_options(resolve, level)
+    if not isinstance(estimates, Mapping | list | tuple):
+        raise HyperparameterError(
+            f"comparing a theory with {type(estimates).__name__}",
+            "it is no sample",
+            "pass what sample() returns, or a list of such runs",
+        )
     if not estimates:
         raise HyperparameterError(
             "comparing a theory with no estimates",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from resexpand.cli.show import record, say
+from resexpand.cli.show import record, warn
 from resexpand.export.report import report
 from resexpand.export.result_files import load
 
@@ -18,5 +18,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         record(command="report", results=list(arguments.results), written=str(path))
     else:
-        say(f"written to {path}")
+        warn(f"wrote {path}")
     return 0

@@ -96,6 +96,9 @@ def load(path: str | os.PathLike[str]) -> Result:
     >>> load(path)["K"]
     array([1., 2., 4., 8.])
     """
+    if not isinstance(path, str | os.PathLike):
+        why = f"it is of type {type(path).__name__}"
+        raise StoreError(f"reading {path!r}", why, "name a file that .save() wrote as .npz")
     path = Path(path)
     asked = f"reading {path.name!r}"
     try:

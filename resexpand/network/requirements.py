@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resexpand.errors import UnsupportedError
+from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.network.positions import require_no_coupling
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
+
+
+def require_network(net: object, asked: str) -> None:
+    """Raise the one error of theories of something else than a network.
+
+    Raises
+    ------
+    DescriptionError
+        If it is no `ResNet`.
+    """
+    if not isinstance(net, ResNet):
+        raise DescriptionError(
+            f"{asked} of {net!r}",
+            f"it is of type {type(net).__name__}",
+            "give ResNet(Branch(...), scale=..., depth=...)",
+        )
 
 
 def require_plain(net: ResNet, asked: str) -> None:

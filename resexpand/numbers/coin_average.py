@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.operation import Operation, X
+from resexpand.network.requirements import require_network
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.network.values import read_values, value_of
 from resexpand.numbers.evaluation import evaluate
@@ -76,6 +77,7 @@ def coin_average(net: ResNet, *, K0: Any, **hyperparameters: Any) -> CoinAverage
     >>> coin_average(ResNet(branch, scale=1, depth=2), K0=1.0).K
     array([1., 3., 9.])
     """
+    require_network(net, "the average over coins")
     given = read_values(net, hyperparameters, net.free_symbols)
     if not net.depth.is_Integer:
         raise HyperparameterError(

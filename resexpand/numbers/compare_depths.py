@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array, whole_number
+from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.network.values import read_values, value_of
 from resexpand.numbers.evaluation import evaluate
@@ -103,6 +104,7 @@ def compare_depths(
     >>> compare_depths(net).regime
     'identity'
     """
+    require_network(net, "comparing depths")
     if not isinstance(net.depth, sp.Symbol) or isinstance(net.scale, tuple):
         raise UnsupportedError(
             f"a comparison of depths of a network of depth {net.depth}",

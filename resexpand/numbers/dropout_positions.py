@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from resexpand.errors import DescriptionError
 from resexpand.network.dropout import Dropout
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.numbers.variance_shift import STREAM, Shift, variance_shift
@@ -123,6 +124,12 @@ def rank_positions(
     evaluation has, of the variance in training, 0.653 at stream alone: no normalisation of the \
 block is behind it
     """
+    if not isinstance(branch, Branch):
+        raise DescriptionError(
+            f"ranking positions in {branch!r}",
+            f"it is of type {type(branch).__name__}",
+            "give Branch(...)",
+        )
     found = []
     for place in range(len(branch.ops) + 1):
         with_masks = Branch(*branch.ops[:place], dropout, *branch.ops[place:])

@@ -33,7 +33,7 @@ from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import Response
-from resexpand.theory.tangent_kernel import TangentKernel
+from resexpand.theory.tangent_kernel import TRAINABLE, TangentKernel
 from resexpand.theory.two_loop import TwoLoop
 
 ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
@@ -161,7 +161,13 @@ def _of_recursion(
     outputs: str | Iterable[str] | None,
     given: dict[str, Any],
 ) -> Values:
-    if isinstance(theory, GradientMoments | Response) and _asks_for_width(theory, given):
+    # In the standard parametrisation the width is a hyperparameter.
+    standard = isinstance(theory, TangentKernel) and theory.parametrisation == "standard"
+    if (
+        isinstance(theory, GradientMoments | Response | TangentKernel)
+        and not standard
+        and _asks_for_width(theory, given)
+    ):
         return _at_width(theory, target, outputs, given)
     if isinstance(theory, GradientMoments):
         return _gradients(theory, target, outputs, given)
@@ -197,7 +203,7 @@ def _of_order_one(
 
 
 def _asks_for_width(
-    theory: GradientMoments | Response | OptimalScale, given: Mapping[str, Any]
+    theory: GradientMoments | Recursion | OptimalScale, given: Mapping[str, Any]
 ) -> bool:
     """Whether a width is given that is no hyperparameter of the network itself."""
     net = theory.tangent.net if isinstance(theory, GradientMoments) else theory.net
@@ -205,7 +211,7 @@ def _asks_for_width(
 
 
 def _at_width(
-    theory: Response | GradientMoments,
+    theory: Response | TangentKernel | GradientMoments,
     target: Target,
     outputs: str | Iterable[str] | None,
     given: dict[str, Any],
@@ -213,6 +219,14 @@ def _at_width(
     """Evaluate a response at infinite width and to order 1/N at the width that is given."""
     if isinstance(theory, GradientMoments):
         order = finite_response(theory.tangent.net, "gradient")
+    elif isinstance(theory, TangentKernel):
+        if theory.inputs > 1 or theory.trained != TRAINABLE:
+            raise UnsupportedError(
+                f"the {theory.title} at a width",
+                "its order 1/N is known for one input and all parameters",
+                "use tangent_kernel(net), or leave out width=",
+            )
+        order = finite_response(theory.net, "parameters")
     else:
         order = finite_response(theory.net, theory.kind)
     finite = evaluate_finite_response(order, **given)

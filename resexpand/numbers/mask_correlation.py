@@ -22,6 +22,7 @@ from resexpand.errors import UnsupportedError
 from resexpand.expressions.numeric import value_at
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.network.positions import require_no_coupling
+from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.network.values import read_values, value_of
 from resexpand.theory.closure import close_elementary
@@ -62,6 +63,7 @@ def mask_correlation(net: ResNet, **hyperparameters: object) -> float:
     >>> round(mask_correlation(net), 6)
     0.627146
     """
+    require_network(net, "the correlation between masks")
     ratio = _ratio(net, hyperparameters)
     if abs(ratio(*PROBES[0]) - ratio(*PROBES[1])) > ROUNDING:
         raise UnsupportedError(

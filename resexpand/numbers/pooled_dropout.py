@@ -86,6 +86,12 @@ def pooled_dropout(activation: Activation, dropout: Dropout, K: Any) -> PooledDr
     >>> round(found.ratio, 6), round(np.pi / (49 + np.pi - 1), 6)
     (0.061429, 0.061429)
     """
+    if not isinstance(dropout, Dropout) or not isinstance(activation, Activation):
+        raise UnsupportedError(
+            f"pooling {activation!r} behind {dropout!r}",
+            "it takes an activation and a dropout",
+            'give Activation("relu") and Dropout(0.9)',
+        )
     keep = dropout.values[0]
     if not getattr(keep, "is_number", False):
         raise UnsupportedError(

@@ -28,7 +28,7 @@ from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
 from resexpand.network.activation import Activation
 from resexpand.network.batch_norm import EPS, GHOST
 from resexpand.network.operation import Map, Operation, X
-from resexpand.network.requirements import require_independent_layers
+from resexpand.network.requirements import require_independent_layers, require_network
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step, steps_of, without_noise
 from resexpand.network.values import value_of
@@ -107,6 +107,7 @@ def variance_shift(net: ResNet, **hyperparameters: Any) -> tuple[Shift, ...]:
     >>> [round(s.shift, 5) for s in variance_shift(net, K0=[[1.6, 0.4], [0.4, 1.6]])]
     [1.0, 1.0, 0.65298]
     """
+    require_network(net, "the variance shift")
     require_independent_layers(net, "the variance shift")
     point = bind(net, {}, {}, hyperparameters, matrix=True)
     kernel = point.kernel

@@ -33,7 +33,7 @@ import sympy as sp
 from resexpand.conventions import DEPTH, K0, WIDTH, K
 from resexpand.errors import UnsupportedError
 from resexpand.expressions.shown import Card, Shown
-from resexpand.network.requirements import require_plain
+from resexpand.network.requirements import require_network, require_plain
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import Laws, close_elementary
@@ -157,6 +157,7 @@ def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:
     >>> depth_limit(net).solution.rhs
     K0*exp(T)
     """
+    require_network(net, "the limit of large depth")
     asked = "the limit of infinite depth"
     if net.layers is not None:
         return smooth_limit(net)

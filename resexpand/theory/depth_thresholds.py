@@ -33,6 +33,7 @@ import sympy as sp
 
 from resexpand.activations.activation_law import X
 from resexpand.errors import UnsupportedError
+from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 
 HALF, QUARTER = sp.Rational(1, 2), sp.Rational(1, 4)
@@ -87,6 +88,7 @@ def depth_thresholds(net: ResNet) -> DepthThresholds:
     >>> depth_thresholds(ResNet(branch, scale=1, depth=9, layers=FractionalBrownian())).stream
     Max(1/4, H)
     """
+    require_network(net, "the thresholds of depth")
     asked = "the critical exponent of the residual scale"
     exponent = HALF if net.layers is None else net.layers.exponent
     if exponent is None:

@@ -32,7 +32,7 @@ from typing import ClassVar, Literal, get_args
 
 from resexpand.errors import HyperparameterError
 from resexpand.expressions.shown import Card, Shown
-from resexpand.network.requirements import require_sums
+from resexpand.network.requirements import require_network, require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.one_loop import OneLoop, one_loop
@@ -140,6 +140,7 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
     >>> values["chi_0_mean"], values["chi_0_deviation"].round(3)
     (array([1., 2., 4.]), array([0.141, 0.374, 0.894]))
     """
+    require_network(net, "the response at finite width")
     if kind not in get_args(FiniteKind):
         raise HyperparameterError(
             f"the finite-width response of kind {kind!r}",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.batch_gradients import with_gradients
@@ -71,6 +72,7 @@ def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion | LayerKer
     >>> evaluate(gradient_moments(net), K0=1.0)["gradient"].round(12)
     array([0.5       , 0.25      , 0.16666667])
     """
+    require_network(net, "the gradients")
     ops = (op for branch in net.kinds for op in branch.maps)
     if any(op.over == "batch" for op in ops):
         return with_gradients(kernel(net, inputs="batch"))

@@ -22,7 +22,7 @@ import sympy as sp
 
 from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
-from resexpand.network.requirements import require_independent_layers
+from resexpand.network.requirements import require_independent_layers, require_network
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close_elementary
@@ -108,6 +108,7 @@ def growth(net: ResNet) -> Growth:
     >>> growth(net).kernel.rhs, growth(net).share.rhs
     (K0 + l, 1/(K0 + l))
     """
+    require_network(net, "the growth")
     require_independent_layers(net, "the growth in closed form")
     base = kernel(net)
     if base.layer_bindings or not {*base.state} <= {K, VARIANCE}:
@@ -246,6 +247,7 @@ def implied_scale(net: ResNet) -> Recursion:
     >>> evaluate(implied_scale(net), K0=1.0)["scale"]
     array([1.        , 0.70710678, 0.57735027, 0.5       ])
     """
+    require_network(net, "the implied scale")
     if not any(step.normalises for branch in net.kinds for step in branch.steps):
         raise UnsupportedError(
             f"the implied scale of {net!r}",

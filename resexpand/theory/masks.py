@@ -18,6 +18,7 @@ from dataclasses import replace
 import sympy as sp
 
 from resexpand.conventions import K0, PAIR, K
+from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.theory.mean_field import mean_kernel
 from resexpand.theory.recursion import Output, Recursion
@@ -57,6 +58,7 @@ def weight_scaling(net: ResNet) -> Recursion:
     >>> evaluate(weight_scaling(net), K0=1.0)["K_test"]
     array([1., 2., 4.])
     """
+    require_network(net, "weight scaling")
     masks = mean_kernel(net, "masks", "masks")
     test = mean_kernel(net, "test", "test")
     # The first column of both is the network in training; its mean is the same.

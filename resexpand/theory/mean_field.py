@@ -21,6 +21,7 @@ from resexpand.activations.activation_law import ActivationLaw
 from resexpand.conventions import K0, PAIR, PAIR0, K
 from resexpand.errors import HyperparameterError
 from resexpand.network.operation import Noise
+from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.references import REFERENCES, Citation
@@ -202,6 +203,7 @@ def kernel(net: ResNet, inputs: int | Literal["batch", "masks", "positions"] = 1
     >>> print(kernel(net).definitions[0][1])
     sigma_b2 + sigma_w2*<phi(x)**2>_[K]
     """
+    require_network(net, "the kernel")
     if inputs not in (1, 2, "masks", "batch", "positions"):
         raise HyperparameterError(
             f"a kernel recursion for {inputs} inputs",

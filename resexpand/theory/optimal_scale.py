@@ -30,7 +30,11 @@ from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.network.operation import Map
-from resexpand.network.requirements import require_plain, require_sums
+from resexpand.network.requirements import (
+    require_network,
+    require_plain,
+    require_sums,
+)
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import close, close_elementary
@@ -164,6 +168,7 @@ def optimal_scale(net: ResNet, kind: ResponseKind = "variance") -> OptimalScale:
     ----------
     Fischer, Dahmen & Helias (2023), optimal residual scaling from response functions.
     """
+    require_network(net, "the optimal scale")
     if kind not in get_args(ResponseKind):
         raise HyperparameterError(
             f"the optimal scale for {kind!r}",

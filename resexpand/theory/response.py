@@ -24,7 +24,7 @@ import sympy as sp
 from resexpand.conventions import PAIR, K
 from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
-from resexpand.network.requirements import require_independent_layers
+from resexpand.network.requirements import require_independent_layers, require_network
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.coins import require_constant
@@ -102,6 +102,7 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Response:
     >>> response(net).unroll(2)["eta"]
     [(sigma_w2/2 + 1)**2/2]
     """
+    require_network(net, "the response")
     if kind not in get_args(ResponseKind):
         raise HyperparameterError(
             f"the response of kind {kind!r}",

@@ -31,7 +31,7 @@ import sympy as sp
 from resexpand.conventions import K0, PAIR, PAIR0, WIDTH
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
-from resexpand.network.requirements import require_no_noise
+from resexpand.network.requirements import require_network, require_no_noise
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.hyperparameters import Hyperparameters
@@ -105,8 +105,10 @@ def tangent_kernel(
         parameters there add. `evaluate` forms of them ``NTK_layers``, ``NTK_weights`` and
         ``NTK_biases``, the shares of read-in (0), blocks and read-out (L + 1) in ``NTK``, and
         leaves out what has a layer axis where that would be large and no outputs are named. With
-        ``layers=`` it is a `resexpand.theory.layer_kernel.LayerKernel`, for all parameters in the
-        first parametrisation: ``NTK``, ``NNGP`` and ``K``.
+        ``width``, for one input and all parameters in the parametrisation ``"ntk"``, it adds what
+        `finite_response` has of order 1/N: ``ntk_mean``, ``ntk_deviation``, ``relative_error``.
+        With ``layers=`` it is a `resexpand.theory.layer_kernel.LayerKernel`, for all parameters in
+        the first parametrisation: ``NTK``, ``NNGP`` and ``K``.
 
     Raises
     ------
@@ -129,6 +131,7 @@ def tangent_kernel(
     >>> tangent_kernel(net).unroll(2)["NTK"]
     [6*K0]
     """
+    require_network(net, "the tangent kernel")
     if inputs not in (1, 2):
         raise HyperparameterError(
             f"a tangent kernel of {inputs} inputs",

@@ -21,6 +21,8 @@ from resexpand.activations.collection import normal_form
 from resexpand.activations.singularities import breakpoints
 from resexpand.activations.stepwise_parts import parts_of
 from resexpand.conventions import PAIR, K
+from resexpand.gaussian.expectation import slope_moment
+from resexpand.theory.closure import close
 
 R = sp.Rational
 COVARIANCES = ((1.0, 0.3, 2.0), (0.5, -0.6, 1.5), (3.0, 1.2, 0.8))
@@ -182,3 +184,18 @@ def test_the_bivariate_distribution_function_is_printed() -> None:
     text = to_latex(kernel(net, inputs=2), "aligned", closed=True)
     assert r"\Phi_2\left(- \frac{1}{\sqrt{K_{11}^{l-1}}}" in text
     assert "Orthant" not in text
+
+
+@pytest.mark.parametrize("low", ["1/20", "1/7", "3"])
+def test_a_kink_that_is_found_numerically_is_no_jump(low: str) -> None:
+    ramp = sp.Rational(40) * (X - sp.Rational(1, 3))
+    law = activation_law(sp.Max(-sp.Rational(low), sp.Min(10, ramp)))
+    assert law.pair is not None
+    label = sp.Symbol("phi")
+    slope = close(slope_moment(label, sp.Symbol("K")), ((label, law),))
+    left, right = sp.Rational(1, 3) - sp.Rational(low) / 40, sp.Rational(7, 12)
+    with mp.workdps(30):
+        inside = 1600 * (mp.ncdf(mp.mpf(right.p) / right.q) - mp.ncdf(mp.mpf(left.p) / left.q))
+    value = float(slope.xreplace({sp.Symbol("K"): sp.Integer(1)}).evalf(20))
+    assert value == pytest.approx(float(inside), rel=1e-12)
+    assert value != pytest.approx(1600 * float(right - left), rel=1e-3)

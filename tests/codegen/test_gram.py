@@ -10,6 +10,7 @@ from oracles import reference_average
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, response
 from resexpand import parse_expression as expression
+from resexpand.codegen.gram import evaluation as gram_evaluation
 from resexpand.codegen.gram.evaluation import _planned
 from resexpand.errors import HyperparameterError
 
@@ -190,3 +191,14 @@ def test_numbers_out_of_range_are_said_in_words():
     assert "K is" in values.status
     # The input of length zero stays there.
     np.testing.assert_array_equal(values["K"][:, 0, 0], 0.0)
+
+
+def test_tables_are_shared_by_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One table per layer and rule where all pairs of one set are asked for, two between two."""
+    calls = []
+    table = gram_evaluation.table
+    monkeypatch.setattr(gram_evaluation, "table", lambda *given: calls.append(1) or table(*given))
+    net = ResNet(Branch(Activation("tanh"), Linear(1.5, 0.1)), scale=0.5, depth=3)
+    data = np.random.default_rng(2).standard_normal((6, 3))
+    evaluate(kernel(net, inputs=2), K0=data @ data.T / 3, outputs="K")
+    assert len(calls) == 2 * (3 + 1)  # two rules, blocks and the read-out

@@ -124,6 +124,6 @@ def test_the_command_line_reads_what_was_saved(
     results[0].save("kernel.npz")  # type: ignore[attr-defined]
     results[2].save("verdict.npz")  # type: ignore[attr-defined]
     assert main(["report", "kernel.npz", "verdict.npz", "--out", "page.html"]) == 0
-    assert "written to page.html" in capsys.readouterr().out
+    assert "wrote page.html" in capsys.readouterr().err
     assert "<title>kernel, verdict</title>" in (tmp_path / "page.html").read_text("utf-8")
     assert main(["report", "missing.npz"]) == 2

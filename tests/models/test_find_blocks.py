@@ -98,6 +98,7 @@ def test_scripted_modules_cannot_be_seen():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiled_models_run_as_they_were_written():
     model = nn.Sequential(Residual(), Residual())
     assert names(torch.compile(model), rows()) == ["0", "1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from heavier import left_to_slow
 from scipy import stats
 
 from resexpand import (
@@ -57,7 +58,9 @@ def drawn(make, law, method: str, names, seed: int, K0=1.0, branch=RES1) -> dict
     return make(network(law, branch), names, WIDTH, K0=K0, method=method, seed=seed).rows(0, DRAWS)
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize(
+    "name", left_to_slow(LAWS, {"anticorrelated", "rough", "persistent", "common"})
+)
 def test_every_method_draws_the_dense_networks(name: str, make) -> None:
     law = LAWS[name]
     c, _ = layer_methods.covariance_and_factor(law, DEPTH)
@@ -83,7 +86,7 @@ def test_two_inputs_and_two_linear_operations(method: str, make) -> None:
         assert_same_law(second, first)
 
 
-@pytest.mark.parametrize("name", ["markov", "smooth", "persistent"])
+@pytest.mark.parametrize("name", left_to_slow(["markov", "smooth", "persistent"], {"persistent"}))
 def test_gradients_of_the_basis_are_those_of_the_weights(name: str, make) -> None:
     names = ["gradient", "kernel", "log_gradient"]
     first = drawn(make, LAWS[name], "dense", names, 1, branch=RES3)

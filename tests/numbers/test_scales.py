@@ -157,11 +157,13 @@ def test_a_scale_per_block_and_a_symbol_as_described() -> None:
 
 
 def test_normalised_networks_say_what_does_not_apply() -> None:
-    pre = compare_scales(pre_ln(12), [12], candidates=["inverse_root", "batch_norm", "deep_norm"])
+    names = ["response_optimum", "inverse_root", "batch_norm", "deep_norm"]
+    pre = compare_scales(pre_ln(12), [12], candidates=names)
     assert pre.response_kind == "tangent"
     # A block adds rho^2 <relu'^2> sigma_w^2 sigma_v^2 = 1/L: two at the last layer.
     assert pre.at("inverse_root").gradient_ratio == pytest.approx(2, rel=1e-12)
-    assert set(pre.reasons) == {"batch_norm", "deep_norm"}
+    assert set(pre.reasons) == {"response_optimum", "batch_norm", "deep_norm"}
+    assert "optimal_scale(net, 'tangent')" in pre.reasons["response_optimum"]
     assert np.isnan(pre["tail"]).all()
     assert len(pre.missing) == 1
     post = compare_scales(post_ln(12), [12], candidates=["inverse_root", "inverse", "deep_norm"])

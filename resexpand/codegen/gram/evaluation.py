@@ -237,8 +237,9 @@ def _tables(
     for series in plan.series:
         last = len(series.functions) - 1
         variances = sides[0][series.key[1].name][layer], sides[1][names[series.key[2]].name][layer]
+        alike = last == 0 and np.array_equal(*variances)
         for k, variance in zip((0, last), variances, strict=True):
-            if k == 0 and len(found) % 2 and variance is variances[0]:
+            if alike and len(found) % 2:
                 found.append(found[-1])
                 continue
             features = getattr(module, f"{series.name}_feature{k}s")
