@@ -77,19 +77,23 @@ def axes_of(theory: object, hyperparameters: Mapping[str, Any]) -> Axes:
     hyperparameters : mapping
         By name, as they were given.
     """
-    inputs = getattr(theory, "inputs", 1)
-    trailing = TRAILING | ({"K0": 2} if inputs != 1 else {})
-    sizes = {n: np.ndim(value) - trailing.get(n, 0) for n, value in hyperparameters.items()}
+    sizes = grid_axes(theory, hyperparameters)
     grid = max(0, *sizes.values()) if sizes else 0
     varied = {
-        name: np.asarray(hyperparameters[name], dtype=float)
-        for name, size in sizes.items()
-        if size > 0 and name not in trailing and not is_on_device(hyperparameters[name])
+        name: np.asarray(value, dtype=float)
+        for name, value in hyperparameters.items()
+        if 0 < sizes[name] == np.ndim(value) and not is_on_device(value)
     }
     layers = {}
     if isinstance(theory, Recursion):
         layers = {o.name: LAYER_AXES[o.kind] for o in theory.outputs}
     return Axes(tuple(_grid_name(axis, grid, varied) for axis in range(grid)), varied, layers)
+
+
+def grid_axes(theory: object, hyperparameters: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many axes of every hyperparameter are axes of the grid; not above 0 if none is."""
+    trailing = TRAILING | ({"K0": 2} if getattr(theory, "inputs", 1) != 1 else {})
+    return {n: np.ndim(value) - trailing.get(n, 0) for n, value in hyperparameters.items()}
 
 
 def _grid_name(axis: int, grid: int, varied: Mapping[str, Array]) -> str:

@@ -21,7 +21,7 @@ class Values(Kept, Tabled, dict[str, NDArray[np.float64]]):
     Attributes
     ----------
     depth : int
-        Number of blocks.
+        Number of blocks; the largest if the depth was given as an array.
     problems : tuple of str
         One sentence per problem: overflow, quadrature that did not converge. Empty if none.
     quadrature_error : dict
@@ -75,16 +75,22 @@ class Values(Kept, Tabled, dict[str, NDArray[np.float64]]):
         """Return a name per axis of an array, such as ``("rho", "layer")``."""
         return self.axes.of(name, np.ndim(self[name]))
 
+    @property
+    def depths(self) -> str:
+        """The depth in words, or how many there are up to which."""
+        several = {"depth", "L"} & set(self.axes.varied)
+        return f"depths up to {self.depth}" if several else f"depth {self.depth}"
+
     def card(self) -> Card:
         """Return what they say about themselves: a problem must be seen beside the numbers."""
         state = "see below" if self.problems else "ok"
         width = f", width {self.width}" if self.width else ""
         error = max(self.quadrature_error.values(), default=0.0)
         return Card(
-            f"Values: depth {self.depth}{width}, {self.target}, {state}",
+            f"Values: {self.depths}{width}, {self.target}, {state}",
             (
-                *((name, numbers(array)) for name, array in self.items()),
                 ("error", f"at most {error:.1e} relative, of the quadrature" if error else ""),
+                *((name, numbers(array)) for name, array in self.items()),
             ),
             (*(f"* {text}" for text in self.notes), *(f"! {text}" for text in self.problems)),
         )

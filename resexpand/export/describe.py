@@ -128,7 +128,7 @@ def _values(values: Values) -> list[str]:
     bound = f", with quadratures whose relative error is at most {error:.0e}" if error else ""
     told = [
         f"{_listed(values)} {'were' if len(values) > 1 else 'was'} evaluated in double precision "
-        f"at depth {values.depth}{bound}"
+        f"at {values.depths}{bound}"
     ]
     return told + [f"Of these numbers it must be known: {problem}" for problem in values.problems]
 

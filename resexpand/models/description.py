@@ -15,8 +15,9 @@ from resexpand.models.batches import Batch, batches_of
 from resexpand.models.blocks import named, none_found
 from resexpand.models.laws import WeightLaw, law_of, overlap
 from resexpand.models.library import torch_for
-from resexpand.models.reading import Map, Reading, _number, read_branch
+from resexpand.models.reading import Map, Reading, number, read_branch
 from resexpand.models.recording import Recording
+from resexpand.models.replay import Rows, kept_rows, settle
 from resexpand.models.state import looked_at, run, unwrapped
 from resexpand.models.watching import Place, Sum, watching
 from resexpand.network.branch import Branch
@@ -53,7 +54,7 @@ class ModelDescription(Tabled):
         Of every block, shapes (outputs, inputs) and (outputs,), as `measure_orders` and
         `measure_paths` take them.
     stream : array, shape (N, tokens)
-        In front of the first block, of the first tokens of the batch.
+        In front of the first block and its factor `skip`, of the first tokens of the batch.
     """
 
     net: ResNet
@@ -127,17 +128,20 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
         kept = sum_.stream.clone() if not sums else None
         sums[place] = replace(sum_, stream=kept, branch=sum_.stream.shape)
         energies[place] = [_energy(sum_.stream)]
-        last[:] = [sum_.branch]
+        if sum_.branch.ndim == 3:
+            last[:] = [sum_.branch]
         return lambda output: energies[place].append(_energy(output))
 
-    with looked_at(torch, model, 0), watching(torch, model, measured, Recording) as counts:
+    with looked_at(torch, model, 0):
         given = next(batches_of(torch, batch, model))
-        run(torch, model, given)
-        if not sums:
-            raise none_found(model, counts)
-        first, levels = dict(sums), list(energies.values())
-        # The branch of the last block at the first token does not know the last one, or it does.
-        causal = _is_causal(torch, model, given, last)
+        with watching(torch, model, measured, Recording) as counts:
+            run(torch, model, given)
+            if not sums:
+                raise none_found(model, counts)
+            first, levels = dict(sums), list(energies.values())
+            # The last branch with tokens, at the first one, does not know the last, or it does.
+            causal = _is_causal(torch, model, given, last)
+        rows = kept_rows(torch, model, given)
     names = named(first)
     for place, name in names.items():
         if place.turn:
@@ -146,8 +150,10 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
                 "the block is called more than once, so blocks share their weights",
                 "profile(model, batch) needs no description",
             )
-    readings = [read_branch(torch, model, names[p], sum_, causal) for p, sum_ in first.items()]
-    return _described(torch, model, list(names.values()), list(first.values()), readings, levels)
+    with torch.no_grad():
+        readings = [read_branch(torch, model, names[p], sum_, causal) for p, sum_ in first.items()]
+    own, kept = list(first.values()), [rows[place] for place in first]
+    return _described(torch, model, list(names.values()), own, readings, levels, kept)
 
 
 def _energy(tensor: Any) -> float:
@@ -156,7 +162,7 @@ def _energy(tensor: Any) -> float:
 
 def _is_causal(torch: Any, model: Any, given: Batch, last: list[Any]) -> bool:
     """Whether the first token does not depend on the last; False where there are no tokens."""
-    before = last[0].clone() if last[0].ndim == 3 else None
+    before = last[0].clone() if last else None
     inputs = given.args[0] if given.args else next(iter(given.kwargs.values()))
     if before is None or not isinstance(inputs, torch.Tensor) or inputs.ndim < 2:
         return False
@@ -182,7 +188,13 @@ def _described(
     sums: list[Sum],
     readings: list[Reading],
     levels: list[list[float]],
+    kept: list[Rows],
 ) -> ModelDescription:
+    post = _post_norm(torch, model, sums)
+    skip = _skip(levels, post)
+    with torch.no_grad():
+        for name, reading, rows in zip(names, readings, kept, strict=True):
+            settle(name, reading, rows, skip)
     laws, notes = [], [note for reading in readings for note in reading.notes]
     for name, reading in zip(names, readings, strict=True):
         for position, part in enumerate(reading.maps):
@@ -194,8 +206,6 @@ def _described(
             ]
             known = [abs(score) for score in others if not np.isnan(score)]
             laws.append(replace(found, overlap_score=max(known, default=np.nan)))
-    post = _post_norm(torch, model, sums)
-    skip = _skip(levels, post)
     spreads = [reading.spread for reading in readings if reading.spread is not None]
     if spreads:
         span = f"{min(spreads):.2g} to {max(spreads):.2g}"
@@ -214,8 +224,8 @@ def _described(
         post_norm=post,
         positions=shape[1] if spreads else None,
     )
-    kept = max(KEPT, shape[1]) if spreads else KEPT
-    stream = sums[0].stream.reshape(-1, shape[-1])[:kept].double().cpu().numpy().T
+    count = max(KEPT, shape[1]) if spreads else KEPT
+    stream = sums[0].stream.reshape(-1, shape[-1])[:count].double().cpu().numpy().T / skip
     weights = tuple(tuple(_array(m.weight) for m in reading.maps) for reading in readings)
     biases = tuple(
         tuple(_array(m.bias) if m.bias is not None else np.zeros(len(m.weight)) for m in r.maps)
@@ -257,14 +267,14 @@ def _pooled(parts: list[Any], numbers: Any, notes: list[str]) -> Operation:
                 f"{max(variances):.3g} are pooled"
             )
         biases = [law.bias_variance for law in laws]
-        return Linear(_number(float(np.mean(variances))), _number(float(np.mean(biases))))
+        return Linear(number(float(np.mean(variances))), number(float(np.mean(biases))))
     first: Operation = parts[0]
     if all(part == first for part in parts):
         return first
     values = np.array([[float(v) for v in part.values] for part in parts])
     notes.append(f"{first.kind}: parameters of several blocks are pooled")
     return first.with_values(
-        tuple(type(first)(*map(_number, values.mean(axis=0))).values)
+        tuple(type(first)(*map(number, values.mean(axis=0))).values)
     )  # fmt: skip
 
 
@@ -276,7 +286,7 @@ def _post_norm(torch: Any, model: Any, sums: list[Sum]) -> LayerNorm | None:
     if not readers or len(norms) < len(readers) or len(set(readers)) < len(readers):
         return None
     gains = [1.0 if m.weight is None else _energy(m.weight) ** 0.5 for m in norms]
-    return LayerNorm(_number(norms[0].eps), _number(float(np.mean(gains))), 0)
+    return LayerNorm(number(norms[0].eps), number(float(np.mean(gains))), 0)
 
 
 def _skip(levels: list[list[float]], post: Any) -> float:
@@ -299,7 +309,7 @@ def _skip(levels: list[list[float]], post: Any) -> float:
             f"its size changes between blocks, by {min(found):.3g} to {max(found):.3g}",
             "describe a part of the model in which blocks follow each other",
         )
-    return _number(round(float(np.mean(found)), 4))
+    return number(round(float(np.mean(found)), 4))
 
 
 def _law_notes(laws: list[WeightLaw]) -> list[str]:

@@ -77,6 +77,18 @@ def copied(name: str, args: tuple[Any, ...], kind: Any, weight: Any) -> Any:
     return second if name in PRODUCTS_OF_TWO and scales(first) else None
 
 
+def factor_of(name: str, args: tuple[Any, ...]) -> float | None:
+    """Return the number by which a function multiplies its tensor, None if it does not."""
+    if name == "neg":
+        return -1.0
+    numbers = [value for value in args[:2] if isinstance(value, Number)]
+    if name in PRODUCTS_OF_TWO and numbers:
+        return float(numbers[0])  # type: ignore[arg-type]
+    if name in QUOTIENTS and len(args) > 1 and isinstance(args[1], Number):
+        return 1 / float(args[1])  # type: ignore[arg-type]
+    return None
+
+
 def terms_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: Any) -> Any:
     """Return both terms of a sum of two tensors of one shape and the factor of the second."""
     if name not in SUMS:

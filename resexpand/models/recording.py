@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from resexpand.models.functions import ATTENTIONS, MAPS, tensors_in
+from resexpand.models.functions import ATTENTIONS, MAPS, factor_of, tensors_in
 from resexpand.models.watching import Event, Sum, Watch
 
 RECORDED = MAPS | {
     *("relu", "relu_", "gelu", "silu", "tanh", "erf", "sin", "sigmoid", "leaky_relu", "elu"),
     *("softplus", "softmax", "layer_norm", "rms_norm", "batch_norm", "group_norm", "pow", "abs"),
-    *("exp", "mul", "mul_"),
+    *("exp", "mul", "mul_", "div", "div_", "neg", "dropout"),
 }
 """Functions that change a signal otherwise than by its form."""
 
@@ -41,16 +41,20 @@ class Recording(Watch):
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Carry out a function and note it."""
         name = getattr(function, "__name__", "")
-        if name in RECORDED:
+        result = super().call(function, args, kwargs)
+        # The node of an input that nothing made is noted by the call, and comes before it.
+        if name in RECORDED and not (name == "dropout" and _is_still(*args[1:], **kwargs)):
             given = list(tensors_in((args, kwargs), self._tensor))
             weights = tuple(t for t in given if isinstance(t, self._parameter))
+            if name == "linear":
+                weights = tuple(given[1:])  # parameters, or what is computed from them
             signals = [t for t in given if t.numel() > 1 and not isinstance(t, self._parameter)]
             is_product = name in ("mul", "mul_") and len(signals) > 1
-            # A factor that is a number changes nothing but a scale; it is seen in the norms.
-            if not name.startswith("mul") or is_product or weights:
-                at = self._flow.count + 1
-                self._events.append(Event(name, "", at, weights, is_product))
-        return super().call(function, args, kwargs)
+            factor = factor_of(name, args)
+            if not name.startswith("mul") or is_product or weights or factor is not None:
+                event = Event(name, "", self._flow.count, weights, is_product, factor)
+                self._events.append(event)
+        return result
 
     def _residual(self, first: Any, second: Any, factor: float) -> Any:
         found = super()._residual(first, second, factor)
@@ -59,7 +63,9 @@ class Recording(Watch):
         sum_, stream, branch = found
         # What came before the stream, an embedding or the norm behind the last block, is no part.
         oldest = (stream.stream & -stream.stream).bit_length()
-        events = tuple(event for event in self._events if event.at > oldest)
+        # A factor in front of the stream is none of the branch.
+        own = [e for e in self._events if e.factor is None or not 1 << e.at - 1 & stream.stream]
+        events = tuple(event for event in own if event.at > oldest)
         latest = max((bit for bit in self._sums if bit & stream.stream), default=0)
         noted: Sum = replace(
             sum_,
@@ -70,6 +76,11 @@ class Recording(Watch):
         self._events.clear()
         self._marks = [0] * len(self._marks)
         return noted, stream, branch
+
+
+def _is_still(p: float = 0.5, training: bool = True, *rest: Any, **kwargs: Any) -> bool:
+    """Whether dropout, called with these arguments, leaves out nothing."""
+    return not training or not p
 
 
 def attends(event: Event, kind: str) -> bool:

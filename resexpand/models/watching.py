@@ -57,6 +57,8 @@ class Event:
         Parameters among the arguments of a function.
     products : bool
         Whether it multiplies two activations.
+    factor : float or None
+        The number by which it multiplies.
     at : int
         Number of tensors made before it ended.
     """
@@ -66,6 +68,7 @@ class Event:
     at: int
     weights: tuple[Any, ...] = ()
     products: bool = False
+    factor: float | None = None
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def depth_of(net: ResNet, values: Symbols) -> int:
         raise HyperparameterError(
             f"depth = {value}",
             "it is not a positive integer",
-            "give one depth per call, a whole number",
+            "give one depth per call, a whole number; evaluate takes an array of them",
         )
     return int(value)
 

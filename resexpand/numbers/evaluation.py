@@ -21,6 +21,7 @@ from resexpand.numbers.finite_optimum import with_width
 from resexpand.numbers.layer_inputs import evaluate_layers
 from resexpand.numbers.one_loop import evaluate_finite_response, evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
+from resexpand.numbers.several_depths import over_depths
 from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
 from resexpand.numbers.two_loop import evaluate_two_loop
 from resexpand.progress import Progress
@@ -76,12 +77,13 @@ def evaluate(
         long the search for an optimal scale takes is not known before it ends.
     **hyperparameters
         ``K0`` (the kernel at layer 0) or ``inputs`` (with a `read_in`), ``depth`` unless the
-        network has a number, and every symbol of the network by name. Arrays broadcast. A
-        recursion of two inputs takes any number D of them, as ``K0`` of shape ``(..., D, D)`` or
-        as ``inputs``; with ``others=`` it runs between two sets of data, D1 and D2 rows. On
-        ``"cuda"`` an array may lie on the device (anything with ``__cuda_array_interface__``);
-        then the results stay there, too. ``width``, one integer, adds the order 1/N of responses
-        and gradients (`resexpand.finite_response`), and how optimal scales move with it
+        network has a number, and every symbol of the network by name. Arrays broadcast; of several
+        depths the shallower networks have NaN at the layers they lack. A recursion of two inputs
+        takes any number D of them, as ``K0`` of shape ``(..., D, D)`` or as ``inputs``; with
+        ``others=`` it runs between two sets of data, D1 and D2 rows. On ``"cuda"`` an array may
+        lie on the device (anything with ``__cuda_array_interface__``); then the results stay
+        there, too. ``width``, one integer, adds the order 1/N of responses and gradients
+        (`resexpand.finite_response`), and how optimal scales move with it
         (`resexpand.numbers.finite_optimum`).
 
     Returns
@@ -107,13 +109,21 @@ def evaluate(
 
     Examples
     --------
+    >>> import sympy as sp
     >>> from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
     >>> net = ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=1, depth=3)
     >>> evaluate(kernel(net), K0=1.0)["K"]
     array([1., 2., 4., 8.])
+    >>> depth = sp.Symbol("L")
+    >>> net = ResNet(net.branch, scale=1 / sp.sqrt(depth), depth=depth)
+    >>> evaluate(kernel(net), depth=[1, 3], K0=1.0)["K"].round(3)
+    array([[1.   , 2.   ,   nan,   nan],
+           [1.   , 1.333, 1.778, 2.37 ]])
     """
     with tracked(progress):
-        values = _evaluated(theory, target, outputs, hyperparameters)
+        values = over_depths(
+            theory, hyperparameters, lambda given: _evaluated(theory, target, outputs, given)
+        )
     values.axes = axes_of(theory, hyperparameters)
     return values
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from resexpand.errors import UnsupportedError
-from resexpand.expressions.shown import Card, Shown
+from resexpand.expressions.shown import Card, Tabled
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
 from resexpand.theory.one_loop import OneLoop, one_loop
 
 
 @dataclass(frozen=True, repr=False)
-class TwoLoop(Shown):
+class TwoLoop(Tabled):
     """Means of a network to order 1/N^2, evaluated by `resexpand.evaluate`.
 
     Attributes

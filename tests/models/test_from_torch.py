@@ -16,7 +16,7 @@ from torch_models import (
     torch,
 )
 
-from resexpand import from_torch, measure_orders, measure_paths, profile
+from resexpand import from_torch, measure_orders, measure_paths, profile, set_scales
 from resexpand.errors import UnsupportedError
 from resexpand.models.laws import law_of
 
@@ -235,3 +235,102 @@ def test_models_of_transformers_are_described():
     assert found.net.kinds[0].ops[1].causal
     variance = float(found.net.kinds[1].linears[0].weight_variance)
     assert variance == pytest.approx(64 * 0.02**2, rel=0.05)
+
+
+class Written(nn.Module):
+    """A block of one line of code, with a linear map and what else it uses."""
+
+    def __init__(self, line, other=None):
+        super().__init__()
+        self.line, self.other, self.f = line, other, nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x):
+        return self.line(self, x)
+
+
+def written(line, other=lambda: None, variance=2.0):
+    return gaussian(nn.Sequential(*(Written(line, other()) for _ in range(3))), variance)
+
+
+WHOLE = {
+    "an activation of the input": lambda s, x: x + s.f(x.relu()),
+    "a factor of the argument": lambda s, x: x + s.f(torch.tanh(3 * x)),
+    "a sign": lambda s, x: x - s.f(-torch.tanh(x / 2)),
+    "a factor of the sum": lambda s, x: (x + s.f(x.relu())) * 0.5**0.5,
+    "a factor of both terms": lambda s, x: 0.5 * x + 0.5 * s.f(x.relu()),
+    "a factor of the stream": lambda s, x: 0.5 * x + s.f(torch.tanh(x)),
+}
+
+
+@pytest.mark.parametrize("line", WHOLE.values(), ids=WHOLE.keys())
+def test_a_description_predicts_the_profile_of_blocks_of_all_forms(line):
+    model, x = written(line), rows(200, WIDTH)
+    found = profile(model, x, net=from_torch(model, x))
+    np.testing.assert_allclose(found.median(), found.prediction, rtol=0.07)
+
+
+def test_the_sign_of_a_trained_scale_stays():
+    model = written(
+        lambda s, x: x + s.other * s.f(x.relu()), lambda: nn.Parameter(torch.tensor(-0.3))
+    )
+    assert float(from_torch(model, rows(8, WIDTH)).net.branch.ops[-1].factor) == -0.3
+
+
+PARTIAL = {
+    "clamp": lambda s, x: x + s.f(x.clamp(-0.3, 0.5)),
+    "a shift": lambda s, x: x + s.f(torch.tanh(x + 1)),
+    "a power": lambda s, x: x + s.f(x.relu().square()),
+    "a centre": lambda s, x: x + s.f(x - x[..., :3].mean(-1, keepdim=True)),
+    "a second bias": lambda s, x: x + (s.f(x.relu()) + 1),
+    "a constant": lambda s, x: x + s.f(torch.ones_like(x)),
+    "half of the neurons": lambda s, x: x + s.f(nn.functional.pad(x[..., 9:], (0, 9)).relu()),
+    "hardtanh": lambda s, x: x + s.f(nn.functional.hardtanh(x)),
+    "dropout that stays": lambda s, x: x + s.f(nn.functional.dropout(x, 0.3)),
+    "two signs": lambda s, x: x + s.f(torch.cat([x.relu(), (-x).relu()], -1)[..., ::2]),
+}
+
+
+@pytest.mark.parametrize("line", PARTIAL.values(), ids=PARTIAL.keys())
+def test_what_was_not_read_is_never_left_out(line):
+    with pytest.raises(UnsupportedError, match="a description of"):
+        from_torch(written(line), rows(20, WIDTH))
+
+
+def test_dropout_of_a_model_in_training_is_described():
+    model = written(lambda s, x: x + s.f(s.other(x.relu())), lambda: nn.Dropout(0.3)).train()
+    x = rows(200, WIDTH)
+    described = from_torch(model, x)
+    assert [op.kind for op in described.net.branch.ops] == ["Activation", "Dropout", "Linear"]
+    assert all(module.training for module in model.modules())
+    found = profile(model, x, net=described)
+    np.testing.assert_allclose(found.median(), found.prediction, rtol=0.07)
+    assert [op.kind for op in from_torch(model.eval(), x).net.branch.ops] == [
+        "Activation",
+        "Linear",
+    ]
+
+
+def test_scales_that_were_set_are_described():
+    model, x = written(lambda s, x: x + s.f(x.relu())), rows(200, WIDTH)
+    set_scales(model, 0.25, x)
+    found = profile(model, x, net=from_torch(model, x))
+    np.testing.assert_allclose(found.median(), found.prediction, rtol=0.07)
+
+
+def test_attention_is_causal_where_perceptrons_take_rows():
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.proj, self.f = nn.Linear(16, 48), nn.Linear(16, 16), nn.Linear(16, 16)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x).chunk(3, dim=-1)
+            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + 0.5 * self.proj(y)
+            flat = x.reshape(-1, 16)
+            return (flat + self.f(flat.relu())).view_as(x)
+
+    found = from_torch(gaussian(nn.Sequential(Layer(), Layer())), torch.randn(3, 5, 16))
+    ops = found.net.kinds[0].ops
+    assert ops[0].causal
+    assert float(ops[-1].factor) == 0.5

@@ -213,8 +213,9 @@ def _lines(axes: Axes, drawing: Drawing, array: Array, *, named: bool) -> None:
 
 
 def _name_curves(axes: Axes, curves: list[tuple[Array, str]]) -> None:
-    ends = [float(curve[-1]) for curve, _ in curves]
-    if len(curves) > 1 and np.isfinite(ends).all():
+    # Of several depths the curves of the shallower networks end earlier.
+    ends = [float(curve[np.isfinite(curve)][-1:].sum()) for curve, _ in curves]
+    if len(curves) > 1 and all(np.isfinite(curve).any() for curve, _ in curves):
         tones = [colour(k) for k in range(len(curves))]
         panels.label_ends(axes, ends, [label for _, label in curves], tones)
 
