@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resexpand.errors import HyperparameterError
+from resexpand.expressions.shown import Fielded
 from resexpand.network.layer_registry import LayerMatrix
 from resexpand.network.layers import FractionalBrownian, LayerLaw
 
@@ -42,8 +43,8 @@ RANGE = (0.001, 0.999)
 STEPS = 40
 
 
-@dataclass(frozen=True)
-class MeasuredLayers:
+@dataclass(frozen=True, repr=False)
+class MeasuredLayers(Fielded):
     """The covariance between layers of given weights.
 
     Attributes

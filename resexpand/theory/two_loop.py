@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from resexpand.errors import UnsupportedError
-from resexpand.expressions.shown import Card, Shown
+from resexpand.expressions.shown import Card, Tabled
 from resexpand.network.requirements import require_no_noise
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
@@ -25,7 +25,7 @@ from resexpand.theory.one_loop import OneLoop, one_loop
 
 
 @dataclass(frozen=True, repr=False)
-class TwoLoop(Shown):
+class TwoLoop(Tabled):
     """Means of a network to order 1/N^2, evaluated by `resexpand.evaluate`.
 
     Attributes
