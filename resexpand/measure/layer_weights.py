@@ -23,6 +23,7 @@ from resexpand.errors import HyperparameterError
 from resexpand.expressions.shown import Fielded
 from resexpand.network.layer_registry import LayerMatrix
 from resexpand.network.layers import FractionalBrownian, LayerLaw
+from resexpand.network.numbers import real_array
 
 Array = NDArray[np.float64]
 
@@ -115,7 +116,7 @@ def measure_layers(weights: Iterable[ArrayLike]) -> MeasuredLayers:
     >>> abs(found.H - 0.5) < 4 * found.H_error, found.fits
     (True, True)
     """
-    rows = _rows([np.asarray(block, dtype=np.float64) for block in weights])
+    rows = _rows([real_array(block, "weights of a block", finite=False) for block in weights])
     depth, entries = rows.shape
     products: Array = rows @ rows.T / entries
     scale = float(np.trace(products)) / depth
@@ -136,7 +137,7 @@ def measure_layers(weights: Iterable[ArrayLike]) -> MeasuredLayers:
         roughness,
         H,
         _fit_error(H, depth, entries),
-        float(np.abs(gaps).max()),
+        max(float(np.abs(gaps).max()), float(np.sqrt(((own - 1) ** 2).mean()))),
         _excess(c, exact, entries),
         entries,
     )

@@ -68,3 +68,22 @@ def test_what_is_no_fractional_noise() -> None:
 def test_refusals(wrong) -> None:
     with pytest.raises(HyperparameterError):
         measure_layers(wrong)
+
+
+def test_blocks_of_other_sizes_are_no_fractional_noise():
+    drawn = np.random.default_rng(0).normal(size=(12, 30, 30))
+    assert measure_layers(drawn).fits
+    grown = measure_layers(drawn * np.linspace(1, 9, 12)[:, None, None])
+    assert not grown.fits
+    np.testing.assert_allclose(np.diagonal(grown.covariance)[-1], 81 / 31.73, rtol=0.1)
+
+
+@pytest.mark.parametrize("weights", ["abcd", 1j * np.ones((5, 9, 9))])
+def test_what_is_no_array_of_real_numbers(weights):
+    with pytest.raises(HyperparameterError, match="weights of a block"):
+        measure_layers(weights)
+
+
+def test_tensors_of_a_model():
+    torch = pytest.importorskip("torch")
+    assert measure_layers([torch.randn(30, 30) for _ in range(5)]).entries == 900
