@@ -297,7 +297,15 @@ def _step_text(step: Step) -> str:
     for name, shown in step.equations:
         head = f"{plain(f'${name}$')} = " if name else ""
         lines += [f"     {head}{text}" for text in _texts(shown)]
-    return "\n".join(lines + [f"   [ok] {verified}" for verified in step.verified])
+    for verified in step.verified:
+        lines += wrap(
+            f"[ok] {verified}",
+            WIDTH,
+            initial_indent="   ",
+            subsequent_indent=" " * 8,
+            break_long_words=False,
+        )
+    return "\n".join(lines)
 
 
 def plain(text: str) -> str:
