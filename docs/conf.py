@@ -12,6 +12,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from docutils.utils.math.latex2mathml import tex2mathml
 
 import resexpand
 from resexpand.cli.parser import build_parser
@@ -24,7 +25,6 @@ version = release = resexpand.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
 ]
@@ -32,6 +32,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "resexpand"
 html_static_path: list[str] = []
+html_math_renderer = "mathml"
 html_show_copyright = False
 autosummary_generate = True
 autodoc_typehints = "none"
@@ -65,6 +66,21 @@ def title_of(page: Path) -> str:
     return page.read_text("utf-8").lstrip().splitlines()[0]
 
 
+def inline_math(self: Any, node: nodes.math) -> None:
+    """Write a formula of a line as MathML, which browsers show without a network."""
+    self.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def display_math(self: Any, node: nodes.math_block) -> None:
+    """Write a formula of its own line as MathML; a long one scrolls."""
+    formula = tex2mathml(node.astext(), as_block=True)
+    self.body.append(
+        f'<div class="math" style="overflow: auto hidden; padding: 0.4em 0">{formula}</div>'
+    )
+    raise nodes.SkipNode
+
+
 class Commands(Directive):
     """The help of every command of the command line."""
 
@@ -85,3 +101,4 @@ def setup(app: Any) -> None:
     """Register what this site adds."""
     app.connect("doctree-read", link_pages)
     app.add_directive("resexpand-commands", Commands)
+    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))

@@ -12,6 +12,7 @@ from sympy.ntheory.multinomial import multinomial_coefficients
 from resexpand import (
     Activation,
     Branch,
+    Dropout,
     LayerNorm,
     Linear,
     ResNet,
@@ -163,6 +164,7 @@ def test_what_is_refused() -> None:
         Branch(Activation("relu"), Linear(2, 0)),
         Branch(Linear(1, 0), Activation("erf"), Linear(1, 0)),
         Branch(LayerNorm(), Activation("erf"), Linear(1, 0)),
+        Branch(Activation("erf"), Dropout(0.5), Linear(1, 0)),
     ):
         with pytest.raises(UnsupportedError, match="1/N\\^2"):
             two_loop(ResNet(branch, scale=1, depth=2))

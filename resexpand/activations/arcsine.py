@@ -112,12 +112,22 @@ def elementary(expression: sp.Expr) -> sp.Expr:
     )
 
 
+def of_polynomials(expression: sp.Expr) -> bool:
+    """Return whether the arguments of all areas and arcsines are polynomials in their symbols."""
+    nodes = expression.atoms(Area, ArcCorrelation)
+    return all(arg.is_polynomial(*arg.free_symbols) for node in nodes for arg in node.args)
+
+
 def reduce_area(expression: sp.Expr) -> sp.Expr:
     """Bring an expression rational in `Area` nodes to the normal form ``even + odd / Area``.
 
     ``(b - c^2/a) / Area`` becomes ``Area / a``: the quotient that is 0/0 at coinciding inputs is
-    gone. Expressions without `Area` nodes, or not rational in them, are returned unchanged.
+    gone. Expressions without `Area` nodes, not rational in them, or with quotients in their
+    arguments (behind a normalisation, where the normal form would have a million operations) are
+    returned unchanged.
     """
+    if not of_polynomials(expression):
+        return expression
     areas = expression.atoms(Area)
     if len(areas) < 2:
         return _normal_form(expression, *areas) if areas else expression

@@ -5,19 +5,29 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import numpy as np
 
+import resexpand
 from resexpand.cli.show import record, say, warn
 from resexpand.cli.values import integer, split
-from resexpand.errors import HyperparameterError, StoreError
+from resexpand.errors import HyperparameterError, ResexpandError, StoreError
 from resexpand.export.figures.agreement import save_figure
 from resexpand.export.files import reason_of
 from resexpand.models.description import from_torch
 from resexpand.models.library import torch_for
 from resexpand.models.profiling import profile
+
+LIBRARIES = tuple(
+    str(Path(path).parent)
+    for path in (resexpand.__path__[0] + "/", np.__path__[0], importlib.__path__[0])
+)
+"""Folders whose lines say nothing about the place of an error: this package, and installed ones."""
 
 SUFFIXES = (".npy", ".npz")
 
@@ -29,18 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     model = model_of(arguments.model)
     if hasattr(model, "train"):
         model.train(arguments.train)
-    described = from_torch(model, batch) if arguments.describe else None
     blocks = None
     if arguments.blocks is not None:
         blocks = [part.strip() for part in split(arguments.blocks, ",")]
-    found = profile(
-        model,
-        batch,
-        blocks=blocks,
-        per=arguments.per,
-        net=described,
-        seed=integer(arguments.seed, "--seed", minimum=0),
-    )
+    seed = integer(arguments.seed, "--seed", minimum=0)
+    with code_of_user(f"the model {arguments.model!r} on the batch {arguments.batch!r}"):
+        described = from_torch(model, batch) if arguments.describe else None
+        found = profile(model, batch, blocks=blocks, per=arguments.per, net=described, seed=seed)
     for note in (*found.notes, *(described.notes if described else ())):
         warn(note)
     if arguments.json:
@@ -98,13 +103,41 @@ def model_of(text: str) -> Any:
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        spec.loader.exec_module(module)
+        with code_of_user(asked):
+            spec.loader.exec_module(module)
     finally:
         sys.path.pop(0)
     if not hasattr(module, factory):
         raise HyperparameterError(asked, f"the file defines no {factory}", "name what it defines")
     made = getattr(module, factory)
-    return made if hasattr(made, "named_modules") and not isinstance(made, type) else made()
+    if hasattr(made, "named_modules") and not isinstance(made, type):
+        return made
+    if not callable(made):
+        raise HyperparameterError(asked, f"it is of type {type(made).__name__}", "name a function")
+    with code_of_user(asked):
+        return made()
+
+
+@contextmanager
+def code_of_user(asked: str) -> Iterator[None]:
+    """Turn an error of the user's own code into one line that says where it happened.
+
+    Raises
+    ------
+    HyperparameterError
+        Of what the code raises, errors of this package excepted.
+    """
+    try:
+        yield
+    except (ResexpandError, MemoryError):
+        raise
+    except Exception as error:
+        own = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARIES)]
+        place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+        words = " ".join(str(error).split())
+        raise HyperparameterError(
+            asked, f"its code raised {type(error).__name__}{place}: {words}", "mend it"
+        ) from error
 
 
 def batch_of(path: Path) -> Any:

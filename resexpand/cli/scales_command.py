@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             results=found.to_dict(),
         )
         return 0
-    say(repr(found))
+    say(str(found))
     return 0
 
 

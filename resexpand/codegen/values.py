@@ -89,8 +89,8 @@ class Values(Kept, Tabled, dict[str, NDArray[np.float64]]):
         return Card(
             f"Values: {self.depths}{width}, {self.target}, {state}",
             (
-                *((name, numbers(array)) for name, array in self.items()),
                 ("error", f"at most {error:.1e} relative, of the quadrature" if error else ""),
+                *((name, numbers(array)) for name, array in self.items()),
             ),
             (*(f"* {text}" for text in self.notes), *(f"! {text}" for text in self.problems)),
         )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,8 +25,8 @@ ROWS = 3
 ENDS = 3
 """Numbers shown at either end of a long array."""
 
-MOST = 24
-"""Facts shown of a result that has more."""
+MOST = 10
+"""Facts shown of a result that has more; the others are named."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Card:
     def lines(self) -> list[tuple[str, str]]:
         """The facts that are shown."""
         said = [(name, text) for name, text in self.facts if text]
-        more = len(said) - MOST
-        return [*said[:MOST], ("...", f"{more} more")] if more > 0 else said
+        more = listed(name for name, _ in said[MOST:])
+        return [*said[:MOST], ("...", f"{len(said) - MOST} more: {more}")] if more else said
 
     def __str__(self) -> str:
         width = max((len(name) for name, _ in self.lines), default=0)
@@ -87,6 +87,23 @@ class Tabled(Shown):
 
     def _repr_html_(self) -> str:
         return self.card().page
+
+
+class Fielded(Tabled):
+    """Shows the fields of a dataclass, of long arrays the ends."""
+
+    def card(self) -> Card:
+        """Return what there is to say."""
+        told = ((field.name, getattr(self, field.name)) for field in fields(cast(Any, self)))
+        return Card(type(self).__name__, tuple((name, _told(value)) for name, value in told))
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, np.ndarray | float):
+        return numbers(value)
+    return listed(value) if isinstance(value, tuple) else str(value)
 
 
 def clipped(text: str, room: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from resexpand.expressions.shown import Fielded
 from resexpand.measure.given_network import Array, GivenNetwork
 
 
@@ -33,8 +34,8 @@ def relative_rest(whole: Array, parts: Array) -> Array:
     return np.asarray(np.divide(rest, size, out=rest.copy(), where=size > 0))
 
 
-@dataclass(frozen=True, eq=False)
-class Parts:
+@dataclass(frozen=True, eq=False, repr=False)
+class Parts(Fielded):
     """The parts of a network at given inputs.
 
     Attributes

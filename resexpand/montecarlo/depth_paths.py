@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.store import load
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.expressions.shown import Fielded
 from resexpand.montecarlo.concrete import concrete
 from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.loops.columns import padded
@@ -44,8 +45,8 @@ GROUPS = 20
 """Parts of the draws that are left out in turn for the error of the exponent."""
 
 
-@dataclass(frozen=True)
-class DepthPaths:
+@dataclass(frozen=True, repr=False)
+class DepthPaths(Fielded):
     """Distances of networks from their limit of infinite depth.
 
     Attributes

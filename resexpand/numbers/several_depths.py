@@ -126,7 +126,8 @@ def _joined(done: list[Values], places: list[Index], shape: Shape, varied: bool)
         require_memory(f"{name} at {len(done)} depths", size, "name the outputs you need")
         full = np.full((int(np.prod(shape)), *longest), np.nan)
         for array, where, sizes in zip(own, places, inner, strict=True):
-            full[(where, *(slice(n) for n in sizes))] = array
+            inside: Any = (where, *(slice(n) for n in sizes))
+            full[inside] = array
         arrays[name] = full.reshape(shape + longest)
     keys = dict.fromkeys(key for values in done for key in values.quadrature_error)
     joined = Values(

@@ -32,6 +32,7 @@ import sympy as sp
 
 from resexpand.conventions import DEPTH, K0, WIDTH, K
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown
 from resexpand.network.requirements import require_network, require_plain
 from resexpand.network.resnet import ResNet
@@ -122,11 +123,17 @@ class DepthLimit(Shown):
         )
         return (formula for formula in listed if formula is not None)
 
+    def _repr_latex_(self) -> str:
+        return in_notebook(self)
+
     def card(self) -> Card:
         """Return what it says about itself."""
         lines = tuple((f.name, str(f.rhs)) for f in self)
         said = tuple((r.scale, f"{r.statement} ({r.status})") for r in self.regimes)
-        return Card("DepthLimit", (("network", repr(self.net)), *lines, *said))
+        return Card(
+            "DepthLimit: independent blocks, infinite depth",
+            (("network", repr(self.net)), *lines, *said),
+        )
 
 
 def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:

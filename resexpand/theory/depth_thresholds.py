@@ -33,6 +33,7 @@ import sympy as sp
 
 from resexpand.activations.activation_law import X
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.shown import Fielded
 from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 
@@ -41,8 +42,8 @@ MEAN = 1e-8
 """Mean of an activation of a unit normal below which it counts as zero."""
 
 
-@dataclass(frozen=True)
-class DepthThresholds:
+@dataclass(frozen=True, repr=False)
+class DepthThresholds(Fielded):
     """Critical exponents of the residual scale.
 
     Attributes

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
+from textwrap import wrap
 from typing import Any, TypeAlias
 
 import mpmath
@@ -21,7 +22,7 @@ import sympy as sp
 
 from resexpand.errors import ResexpandError
 from resexpand.expressions.notebook import as_page
-from resexpand.expressions.shown import Card
+from resexpand.expressions.shown import WIDTH, Card
 from resexpand.expressions.shown import Shown as Showing
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
@@ -292,11 +293,19 @@ def _named(
 
 
 def _step_text(step: Step) -> str:
-    lines = [f"{step.number}. {plain(step.text)}"]
+    lines = wrap(f"{step.number}. {plain(step.text)}", WIDTH, subsequent_indent="   ")
     for name, shown in step.equations:
         head = f"{plain(f'${name}$')} = " if name else ""
         lines += [f"     {head}{text}" for text in _texts(shown)]
-    return "\n".join(lines + [f"   [ok] {verified}" for verified in step.verified])
+    for verified in step.verified:
+        lines += wrap(
+            f"[ok] {verified}",
+            WIDTH,
+            initial_indent="   ",
+            subsequent_indent=" " * 8,
+            break_long_words=False,
+        )
+    return "\n".join(lines)
 
 
 def plain(text: str) -> str:

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 from resexpand.errors import HyperparameterError
-from resexpand.expressions.shown import Card, Shown
+from resexpand.expressions.shown import Card, Tabled
 from resexpand.network.requirements import require_network, require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
@@ -41,7 +41,7 @@ FiniteKind = Literal["variance", "covariance", "tangent", "gradient", "parameter
 
 
 @dataclass(frozen=True, repr=False)
-class FiniteResponse(Shown):
+class FiniteResponse(Tabled):
     """A response of a network at finite width, evaluated by `resexpand.evaluate`.
 
     Attributes

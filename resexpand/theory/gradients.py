@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resexpand.expressions.shown import Card, Tabled
 from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.theory.batch import BatchRecursion
@@ -26,8 +27,8 @@ from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import response
 
 
-@dataclass(frozen=True)
-class GradientMoments:
+@dataclass(frozen=True, repr=False)
+class GradientMoments(Tabled):
     """Second moments of the gradients of one output, evaluated by `resexpand.evaluate`.
 
     Attributes
@@ -37,6 +38,12 @@ class GradientMoments:
     """
 
     tangent: Recursion
+
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        facts = [("network", repr(self.tangent.net)), ("outputs", "K, gradient (layers 0 .. L)")]
+        facts += [("neglects", self.tangent.neglects), ("next", "evaluate(..., K0=...)")]
+        return Card("GradientMoments: second moments of gradients", tuple(facts))
 
 
 def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion | LayerKernel:

@@ -22,6 +22,8 @@ import sympy as sp
 
 from resexpand.conventions import K0, K
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.notebook import in_notebook
+from resexpand.expressions.shown import Card, Shown
 from resexpand.network.requirements import require_independent_layers, require_network
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
@@ -47,8 +49,8 @@ LETTERS = {
 }
 
 
-@dataclass(frozen=True)
-class Growth:
+@dataclass(frozen=True, repr=False)
+class Growth(Shown):
     """Closed laws over the layers of a network, functions of ``l``; None where there is none.
 
     Attributes
@@ -79,6 +81,15 @@ class Growth:
     def __iter__(self) -> Iterator[Formula]:
         """Iterate over the laws that there are, as printers take them."""
         return (f for field in fields(self) if (f := getattr(self, field.name)) is not None)
+
+    def card(self) -> Card:
+        """Return what it says about itself."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        laws = tuple((name, str(f.rhs)) for name, f in named.items() if f is not None)
+        return Card("Growth: laws over the layers l", laws)
+
+    def _repr_latex_(self) -> str:
+        return in_notebook(self)
 
 
 def growth(net: ResNet) -> Growth:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from resexpand.activations.arcsine import elementary
+from resexpand.activations.arcsine import elementary, of_polynomials
 
 MOST_FUNCTIONS = 6
 """Exponentials and arcsines of the unknown beyond which no closed solution is looked for."""
@@ -26,6 +26,8 @@ def solve_for(condition: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
     unknown : sympy.Symbol
         The symbol to solve for.
     """
+    if not of_polynomials(condition):
+        return None
     written = elementary(condition)
     transcendental = [f for f in written.atoms(sp.exp, sp.asin) if f.has(unknown)]
     arcsines = [f for f in transcendental if isinstance(f, sp.asin)]

@@ -37,6 +37,7 @@ import sympy as sp
 
 from resexpand.conventions import K0
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown
 from resexpand.network.layers import LayerLaw
 from resexpand.network.requirements import require_independent_layers, require_sums
@@ -203,6 +204,9 @@ class LayerKernel(Shown):
     def _equation(self, name: str, left: str, value: sp.Expr, rest: sp.Expr = ZERO) -> Formula:
         whole, said = value + rest, MEANINGS[name]
         return Formula(name, Written(left), whole, said, self.neglects, self.citations, self.laws)
+
+    def _repr_latex_(self) -> str:
+        return in_notebook(self)
 
     def card(self) -> Card:
         """Return what it says about itself."""

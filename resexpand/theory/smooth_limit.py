@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
@@ -70,10 +71,15 @@ class SmoothLimit(Shown):
         """Iterate over the formulas, as printers take them."""
         return iter((self.stream, self.covariance, self.kernel))
 
+    def _repr_latex_(self) -> str:
+        return in_notebook(self)
+
     def card(self) -> Card:
         """Return what it says about itself."""
-        lines = tuple((str(formula.lhs), str(formula.rhs)) for formula in self)
-        return Card("SmoothLimit", (("network", repr(self.net)), *lines))
+        lines = tuple((formula.name, str(formula.rhs)) for formula in self)
+        return Card(
+            "SmoothLimit: smooth weights, infinite depth", (("network", repr(self.net)), *lines)
+        )
 
 
 def smooth_limit(net: ResNet) -> SmoothLimit:

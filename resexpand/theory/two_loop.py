@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from resexpand.errors import UnsupportedError
-from resexpand.expressions.shown import Card, Shown
+from resexpand.expressions.shown import Card, Tabled
+from resexpand.network.requirements import require_no_noise
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
 from resexpand.theory.one_loop import OneLoop, one_loop
 
 
 @dataclass(frozen=True, repr=False)
-class TwoLoop(Shown):
+class TwoLoop(Tabled):
     """Means of a network to order 1/N^2, evaluated by `resexpand.evaluate`.
 
     Attributes
@@ -85,8 +86,8 @@ def two_loop(net: ResNet) -> TwoLoop:
     Raises
     ------
     UnsupportedError
-        If a block is none of these: of activations with kinks the terms at the kinks are not
-        known.
+        If a block is none of these, or draws masks: of activations with kinks the terms at the
+        kinks are not known.
 
     Examples
     --------
@@ -97,6 +98,7 @@ def two_loop(net: ResNet) -> TwoLoop:
     """
     theory = one_loop(net)
     draws, asked = theory.process.draws, f"the order 1/N^2 of {net!r}"
+    require_no_noise(net.branch.steps, asked)
     if len(draws) != 1 or draws[0].averages or theory.process.post is not None:
         raise UnsupportedError(
             asked,

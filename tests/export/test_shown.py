@@ -12,25 +12,47 @@ from resexpand import (
     Activation,
     Branch,
     Linear,
+    Majorant,
+    Markov,
     ResNet,
+    Smooth,
     compare,
+    compare_scales,
     compile_routine,
+    depth_limit,
+    depth_paths,
+    depth_thresholds,
+    derive,
     evaluate,
+    finite_response,
+    gated_path_sum,
+    gradient_moments,
+    growth,
     kernel,
+    measure_layers,
+    measure_orders,
+    measure_paths,
     one_loop,
     optimal_scale,
     order_profile,
+    predict,
+    remainder_bound,
     residual_expansion,
     response,
     sample,
+    sweep,
+    two_loop,
 )
 from resexpand.codegen.values import Values
 from resexpand.expressions.shown import ENDS, MOST, ROWS, WIDTH, Card, numbers
 from resexpand.theory.derivation import Derivation
+from resexpand.workflows.doctor.page import LIBRARIES, Examination, Finding, TargetHealth
 
 NET = ResNet(Branch(Activation("erf"), Linear()), scale=sp.Symbol("rho"), depth=sp.Symbol("L"))
 FIXED = {"rho": 0.3, "sigma_w2": 1, "sigma_b2": 0, "depth": 4, "K0": 1.0}
 x = sp.Symbol("x", positive=True)
+L = sp.Symbol("L", integer=True, positive=True)
+LINES = 14
 
 
 def results() -> dict[str, tuple[Any, list[str]]]:
@@ -40,6 +62,15 @@ def results() -> dict[str, tuple[Any, list[str]]]:
     derivation = Derivation("A logarithm")
     derivation.step("It is $F$.", {"F": sp.log(x)}, check=(sp.log(x).diff(x), 1 / x))
     optimum = optimal_scale(NET)
+    relu = Branch(Activation("relu"), Linear(2, 0))
+    described = ResNet(relu, scale=0.3, depth=3, read_in=Linear(1, 0))
+    free = ResNet(relu, scale=sp.Symbol("rho"), depth=L)
+    limit = depth_limit(ResNet(relu, scale=1 / sp.sqrt(L), depth=L))
+    smooth = depth_limit(ResNet(relu, scale=1 / L, depth=L, layers=Smooth("rbf", 1)))
+    data = np.random.default_rng(0).normal(size=(6, 5))
+    weights = np.random.default_rng(1).normal(size=(6, 20, 20))
+    measured = ResNet(Branch(Activation("tanh"), Linear(1, 0)), scale=0.3, depth=3)
+    wide = evaluate(response(NET), width=100, **FIXED)
     return {
         "recursion": (kernel(NET), ["covariance kernel", "K (trajectory)", "sigma_w2", "O(1/N)"]),
         "profile": (order_profile(NET, 2), ["order profile", "next kappa_1_1"]),
@@ -54,7 +85,46 @@ def results() -> dict[str, tuple[Any, list[str]]]:
         "agreement": (compare(evaluate(kernel(NET), **FIXED), run), ["5 entries", "p = ", "z = "]),
         "derivation": (derivation, ["A logarithm, 1 steps, 1 checks hold", "It is F."]),
         "step": (derivation.steps[0], ["F = log(x)", "[ok]"]),
+        "derived": (derive(NET, "response"), ["4 steps", "Price"]),
+        "derived step": (derive(NET, "response")[1], ["are independent", "next K"]),
+        "values of many names": (wide, ["width 100", "more: ", "eta_deviation"]),
+        "sweep": (sweep(free, theory=kernel(free), rho=[0.1, 0.2], K0=1, depth=2), ["2 points"]),
+        "scales": (compare_scales(free, [4, 8]), ["9 of 12", "scales at 8", "advice", "fixup"]),
+        "layer kernel": (
+            kernel(ResNet(relu, scale=0.3, depth=3, layers=Markov(sp.Rational(1, 2)))),
+            ["two layers", "C_lm", "r=1/2"],
+        ),
+        "depth limit": (limit, ["infinite depth", "K0*exp(T)", "beta > 1/2"]),
+        "smooth limit": (smooth, ["infinite depth", "smooth weights", "covariance"]),
+        "thresholds": (depth_thresholds(free), ["exponent  1/2", "derived"]),
+        "growth": (growth(free), ["laws over the layers", "K0*(rho**2 + 1)**l"]),
+        "gradients": (gradient_moments(free), ["gradients", "layers 0 .. L", "O(1/N)"]),
+        "finite response": (finite_response(NET), ["order 1/N", "O(1/N^2)"]),
+        "two loop": (two_loop(NET), ["order 1/N^2", "O(1/N^3)"]),
+        "prediction": (
+            predict(described, data[:4], np.arange(4.0), data[4:]),
+            ["Prediction", "mean", "ridge"],
+        ),
+        "orders": (measure_orders(measured, [np.eye(4)] * 3, np.ones(4), 2), ["order 1", "share"]),
+        "paths": (measure_paths(described, [np.eye(4)] * 3, np.ones(4)), ["length 3", "left out"]),
+        "layers": (measure_layers(weights), ["shape (6, 6)", "roughness"]),
+        "depth paths": (
+            depth_paths(limit, K0=1.0, width=8, depths=[4, 8], draws=40),
+            ["depths          4, 8", "exponent"],
+        ),
+        "bound": (remainder_bound(3, majorant=Majorant.analytic(1, 1)), ["after order 3"]),
+        "gated paths": (gated_path_sum("relu", 3), ["depth=3"]),
+        "health": (health(), ["cpu works", "cuda does not work here: driver"]),
     }
+
+
+def health() -> Examination:
+    """Return the page of a machine without a GPU."""
+    findings = (Finding("driver", "failed", "there is <none>", "install one"),)
+    machine = {"resexpand": "0", "python": "3", "system": "s", "machine": "m", "processors": 1}
+    libraries = {"libraries": dict.fromkeys(LIBRARIES, "1")}
+    targets = TargetHealth("cpu", True, ()), TargetHealth("cuda", False, findings)
+    return Examination("auto", machine | libraries, *targets)
 
 
 RESULTS = results()
@@ -64,7 +134,7 @@ RESULTS = results()
 def test_a_result_says_what_it_is_on_one_screen(kind: str) -> None:
     result, words = RESULTS[kind]
     text = repr(result)
-    assert len(text.splitlines()) <= 24
+    assert len(text.splitlines()) <= LINES
     assert all(len(line) <= WIDTH or line[0] in "<!" for line in text.splitlines())
     for word in words:
         assert word in text, word
@@ -73,7 +143,9 @@ def test_a_result_says_what_it_is_on_one_screen(kind: str) -> None:
     assert pages, "a notebook shows no more than a terminal"
     for page in pages:
         shown = page()
-        assert shown.count("<table>") == shown.count("</table>")
+        for tag in ("table", "div", "pre"):
+            assert shown.count(f"<{tag}") == shown.count(f"</{tag}>")
+        assert "<none>" not in shown
         assert shown.count("$") % 2 == 0
 
 
@@ -118,10 +190,10 @@ def test_numbers_show_their_ends(array: np.ndarray, text: str) -> None:
 def test_long_texts_and_many_facts_end() -> None:
     card = Card("many", (("long", "word " * 1000), *((f"f{k}", "1") for k in range(2 * MOST))))
     lines = str(card).splitlines()
-    assert len(lines) == 1 + (MOST + 1) + ROWS - 1
+    assert len(lines) <= 1 + (MOST + 1) + 2 * (ROWS - 1)
     assert max(map(len, lines)) <= WIDTH
     assert lines[ROWS].endswith("...")
-    assert f"{MOST + 1} more" in lines[-1]
+    assert f"{MOST + 1} more: f{MOST - 1}, f{MOST}" in "\n".join(lines)
 
 
 def test_problems_stand_below_the_numbers() -> None:

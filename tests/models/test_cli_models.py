@@ -96,3 +96,22 @@ def test_mistakes_are_one_line(call, files, arguments, message):
     assert out == ""
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("factory = 3", "it is of type int"),
+        ("def factory(): raise KeyError('width')", "raised KeyError at own.py:1: 'width'"),
+        ("def factory(depth): return None", "raised TypeError"),
+        ("def factory(:", "raised SyntaxError"),
+        ("from torch import nn\nfactory = nn.Linear(3, 3)", "raised RuntimeError"),
+        ("import nowhere_at_all", "raised ModuleNotFoundError at own.py:1"),
+    ],
+)
+def test_errors_of_the_users_code_are_one_line_with_a_place(call, files, line, message):
+    (files / "own.py").write_text(line)
+    code, out, err = call("own.py:factory", "--batch", "rows.npy")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1

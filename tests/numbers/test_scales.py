@@ -16,6 +16,7 @@ from resexpand import (
     Activation,
     BatchNorm,
     Branch,
+    LayerNorm,
     Linear,
     ResNet,
     cite,
@@ -27,6 +28,7 @@ from resexpand import (
     pre_ln,
     response,
 )
+from resexpand.conventions import RHO
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.numbers.scales.advice import advice
 from resexpand.numbers.scales.candidate import CANDIDATES, Choice, candidate
@@ -156,6 +158,19 @@ def test_a_scale_per_block_and_a_symbol_as_described() -> None:
     assert "symbol rho" in compare_scales(free, 4).reasons["as_described"]
 
 
+def test_the_optimum_of_a_normalised_network_is_a_number() -> None:
+    """Its condition, brought to one denominator, would have 780,000 operations."""
+    branch = Branch(LayerNorm(0.1), Linear(1, 0.1), Activation("gelu"), Linear(1, 0.1))
+    net = ResNet(branch, scale=1, depth=10)
+    found = compare_scales(net, [10], candidates=["response_optimum"], K0=0.05)
+    best = float(found["scale"][0, -1])
+    scales = best * np.array([0.9, 1.0, 1.1])
+    law = response(net.with_scale(RHO), "tangent")
+    low, top, high = evaluate(law, K0=0.05, rho=scales)["eta"]
+    assert top > max(low, high)
+    assert found["response"][0, -1] == pytest.approx(top, rel=1e-12)
+
+
 def test_normalised_networks_say_what_does_not_apply() -> None:
     names = ["response_optimum", "inverse_root", "batch_norm", "deep_norm"]
     pre = compare_scales(pre_ln(12), [12], candidates=names)
@@ -163,7 +178,7 @@ def test_normalised_networks_say_what_does_not_apply() -> None:
     # A block adds rho^2 <relu'^2> sigma_w^2 sigma_v^2 = 1/L: two at the last layer.
     assert pre.at("inverse_root").gradient_ratio == pytest.approx(2, rel=1e-12)
     assert set(pre.reasons) == {"response_optimum", "batch_norm", "deep_norm"}
-    assert "optimal_scale(net, 'tangent')" in pre.reasons["response_optimum"]
+    assert "is the same at every" in pre.reasons["response_optimum"]
     assert np.isnan(pre["tail"]).all()
     assert len(pre.missing) == 1
     post = compare_scales(post_ln(12), [12], candidates=["inverse_root", "inverse", "deep_norm"])

@@ -77,6 +77,23 @@ def test_there_is_none_where_the_response_does_not_depend_on_the_scale(
     assert (abs(levels[0]) < 1e-14) == (trend == "vanishing")
 
 
+@pytest.mark.parametrize("kind", ["variance", "tangent"])
+def test_a_long_condition_is_searched(kind: str) -> None:
+    """Behind a norm, arcsines of quotients: no closed solution is tried, which takes minutes."""
+    branch = Branch(LayerNorm(0.1), Linear(1, 0.1), Activation("gelu"), Linear(1, 0.1))
+    net = ResNet(branch, scale=sp.Symbol("rho"), depth=10)
+    optimum = optimal_scale(net, kind)
+    assert (optimum.trend, optimum.kernel_star) == ("interior", None)
+    best = float(evaluate(optimum, K0=0.01)["rho"])
+    scales = np.concatenate([[best], np.geomspace(1e-3, 10, 200)])
+    levels = np.abs(evaluate(response(net, kind), K0=0.01, rho=scales)["eta"])
+    assert best > 0
+    assert np.all(levels[0] >= levels * (1 - 1e-10))
+    assert levels[0] > 1.0001 * np.abs(
+        float(evaluate(response(net, kind), K0=0.01, rho=1.2 * best)["eta"])
+    )
+
+
 def test_a_bias_lets_it_fall() -> None:
     found = evaluate(optimal_scale(network(LayerNorm()), "tangent"), K0=0.5)
     assert found["rho"] == 0

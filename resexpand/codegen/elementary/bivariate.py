@@ -28,6 +28,8 @@ SQRT_HALF = 0.7071067811865476
 FAR = 80.0
 # Thresholds below this are at the centre: only the ratio of the two would matter, and it does not.
 CENTRE = 1e-150
+# Relative difference of numbers that are the same up to rounding.
+LAST_DIGITS = 2e-15
 # Largest exponent of the part of Owen's integrand that varies; its exponential is 0 beside 1.
 DEEP = 600.0
 
@@ -159,8 +161,15 @@ def conditional_score(a: float, b: float, c: float, t: float, u: float) -> float
     a, b = not_zero(a), not_zero(b)
     p, q = 1.0 / binary_root(a), 1.0 / binary_root(b)
     a, b, c = a * p * p, b * q * q, c * p * q
-    rise = product_difference(c, bounded_threshold(t * p), a, bounded_threshold(u * q))
-    return rise / not_zero(sqrt(a) * scaled_area(a, b, c))
+    t, u = bounded_threshold(t * p), bounded_threshold(u * q)
+    root, full = scaled_area(a, b, c), sqrt(a) * sqrt(b)
+    # Beyond full correlation, by rounding, there is no deviation that a distance is divided by:
+    # there the distance is that at full correlation, and none where it is rounding as well.
+    beyond = root == 0.0
+    c = (full if c > 0.0 else -full) if beyond and abs(c) > full else c
+    rise = product_difference(c, t, a, u)
+    rise = 0.0 if beyond and abs(rise) <= LAST_DIGITS * a * abs(u) else rise
+    return rise / not_zero(sqrt(a) * root)
 
 
 def conditional_tail(a: float, b: float, c: float, t: float, u: float) -> float:

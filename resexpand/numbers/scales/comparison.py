@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.expressions.kept import Kept
+from resexpand.expressions.shown import Card, Tabled, listed
 from resexpand.numbers.scales.advice import LIMITS, advice
 from resexpand.references import Citation
 
@@ -34,7 +35,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ScaleComparison(Kept, Mapping[str, Array]):
+class ScaleComparison(Kept, Tabled, Mapping[str, Array]):
     """Candidates for the residual scale at several depths, as a mapping from names to arrays.
 
     All arrays have the shape (candidates, depths): ``scale``, ``growth`` (``K^L / K^0``),
@@ -158,7 +159,24 @@ class ScaleComparison(Kept, Mapping[str, Array]):
             "missing": list(self.missing),
         }
 
-    def __repr__(self) -> str:
+    def card(self) -> Card:
+        """Return what it says about itself: the largest depth; `str` gives the whole table."""
+        left = [name for name in self.names if name not in self.reasons]
+        scales = ", ".join(f"{n} {self.at(n).scale:.3g}" for n in left)
+        return Card(
+            f"ScaleComparison: {len(left)} of {len(self.names)} candidates",
+            (
+                ("network", self.network),
+                ("depths", listed(self.depths)),
+                (f"scales at {self.depths[-1]}", scales),
+                ("arrays", listed(self)),
+                ("not for it", listed(self.reasons)),
+                ("advice", self.recommendation),
+                ("next", "print(...), .plot(), .at(name), .limits"),
+            ),
+        )
+
+    def __str__(self) -> str:
         blocks = [
             "\n".join([f"depth {depth}", *_aligned([self._head(), *self._cells(j)])])
             for j, depth in enumerate(self.depths)

@@ -6,7 +6,7 @@ import math
 
 from resexpand.errors import UnsupportedError
 from resexpand.numbers.evaluation import evaluate
-from resexpand.numbers.scales.candidate import Choice, Setting, candidate, forgets_variance
+from resexpand.numbers.scales.candidate import Choice, Setting, candidate
 from resexpand.theory.optimal_scale import optimal_scale
 
 
@@ -18,13 +18,6 @@ from resexpand.theory.optimal_scale import optimal_scale
 )
 def response_optimum(setting: Setting) -> Choice:
     """Return the optimum at this depth; an optimum at zero says that branches only harm it."""
-    if forgets_variance(setting.given):
-        # Behind a normalisation the condition may have a million operations: minutes to derive.
-        raise UnsupportedError(
-            "an optimal residual scale",
-            "this network normalises, and its optimum may take long to derive: ask "
-            "optimal_scale(net, 'tangent') for it",
-        )
     theory = optimal_scale(setting.given.with_scale(1, setting.depth), setting.kind)
     if theory.reason:
         raise UnsupportedError("an optimal residual scale", theory.reason)

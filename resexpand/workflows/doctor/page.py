@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any
 
 LIBRARIES = ("numpy", "numba", "llvmlite", "sympy", "mpmath", "matplotlib")
@@ -39,8 +40,15 @@ class Finding:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class TargetHealth:
+class Page:
+    """Shows in a notebook the text that `print` shows."""
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="font-family: monospace">{escape(str(self))}</pre>'
+
+
+@dataclass(frozen=True, repr=False)
+class TargetHealth(Page):
     """Whether a target works on this machine.
 
     Attributes
@@ -70,6 +78,9 @@ class TargetHealth:
         """Remedies, most fundamental first."""
         return tuple(dict.fromkeys(f.remedy for f in self.findings if f.remedy))
 
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.verdict}>"
+
     def __str__(self) -> str:
         rows = [f"{self.name} {self.verdict}"]
         rows += [f"  {MARKS[f.state]:<3} {f.name:<17} {f.text}" for f in self.findings]
@@ -77,8 +88,8 @@ class TargetHealth:
         return "\n".join(rows)
 
 
-@dataclass(frozen=True)
-class Examination:
+@dataclass(frozen=True, repr=False)
+class Examination(Page):
     """The page that `doctor` fills in; ``print`` shows it.
 
     Attributes
@@ -124,6 +135,10 @@ class Examination:
             "machine": dict(self.machine),
             "targets": targets,
         }
+
+    def __repr__(self) -> str:
+        told = f"{self.cpu.name} {self.cpu.verdict}, {self.cuda.name} {self.cuda.verdict}"
+        return f"<Examination: {told}; print shows the findings>"
 
     def __str__(self) -> str:
         m = self.machine
