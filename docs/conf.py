@@ -75,7 +75,9 @@ def inline_math(self: Any, node: nodes.math) -> None:
 def display_math(self: Any, node: nodes.math_block) -> None:
     """Write a formula of its own line as MathML; a long one scrolls."""
     formula = tex2mathml(node.astext(), as_block=True)
-    self.body.append(f'<div class="math" style="overflow-x: auto">{formula}</div>')
+    self.body.append(
+        f'<div class="math" style="overflow: auto hidden; padding: 0.4em 0">{formula}</div>'
+    )
     raise nodes.SkipNode
 
 

@@ -55,6 +55,18 @@ def test_every_page_is_in_the_contents() -> None:
     assert [p.stem for p in PAGES if p.stem not in {"index", *listed}] == []
 
 
+def test_the_gallery_has_every_figure_and_every_record() -> None:
+    """And the scripts that it names exist."""
+    text = (DOCS / "gallery.rst").read_text("utf-8")
+    root = DOCS.parent
+    assert {p.name for p in (DOCS / "images").iterdir()} == set(re.findall(r"images/(\S+)", text))
+    records = {p.stem for p in (root / "numerics" / "results").glob("*.json")}
+    assert [name for name in records if not re.search(rf"\b{name}\b", text)] == []
+    scripts = re.findall(r"python (numerics/\S+\.py)", text)
+    assert len(scripts) >= 6
+    assert [name for name in scripts if not (root / name).is_file()] == []
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     import resexpand
 
@@ -74,6 +86,10 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert app.statuscode == 0
     assert (tmp_path / "site" / "api" / "resexpand.kernel.html").is_file()
     assert dead_links(tmp_path / "site") == []
+    # Formulas show without a network: no script comes from elsewhere.
+    pages = [p.read_text("utf-8") for p in (tmp_path / "site").rglob("*.html")]
+    assert sum("<math" in page for page in pages) > 2
+    assert not [page for page in pages if re.search(r"<script[^>]*src=.?https?:", page)]
 
 
 def dead_links(site: Path) -> list[str]:

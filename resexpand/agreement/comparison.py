@@ -84,6 +84,14 @@ def compare(
             "it is no sample",
             "pass what sample() returns, or a list of such runs",
         )
+    runs = [estimates] if isinstance(estimates, Mapping) else estimates
+    strange = [type(run).__name__ for run in runs if not isinstance(run, Mapping)]
+    if strange:
+        raise HyperparameterError(
+            f"comparing a theory with a list of {', '.join(dict.fromkeys(strange))}",
+            "each entry must be a run: estimates by the name of their observable",
+            'pass what sample() returns, or {"kernel": estimate}',
+        )
     if not estimates:
         raise HyperparameterError(
             "comparing a theory with no estimates",

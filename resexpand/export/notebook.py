@@ -42,7 +42,8 @@ def _step(step: Step) -> str:
 
 
 def _aligned(parts: Iterable[Section]) -> str:
-    rows = [row for section in parts for row in aligned_rows(section)]
+    # One system: an activation that several sections define is said once.
+    rows = aligned_rows(Section("", tuple(e for section in parts for e in section.equations)))
     if len(rows) == 1:
         return rf"$\displaystyle {rows[0].replace('&', '', 1)}$"
     body = r" \\ ".join(rows)

@@ -252,7 +252,7 @@ class Derivation(Showing):
     ) -> Verified:
         with mpmath.workdps(DIGITS + 5):
             if callable(check):
-                check = check(shown) if signature(check).parameters else check()
+                check = check(shown) if _asks(check) else check()
             holds, how, result = compare_sides(*check)
         if not holds:
             raise DerivationError(
@@ -297,7 +297,15 @@ def _step_text(step: Step) -> str:
     for name, shown in step.equations:
         head = f"{plain(f'${name}$')} = " if name else ""
         lines += [f"     {head}{text}" for text in _texts(shown)]
-    return "\n".join(lines + [f"   [ok] {verified}" for verified in step.verified])
+    for verified in step.verified:
+        lines += wrap(
+            f"[ok] {verified}",
+            WIDTH,
+            initial_indent="   ",
+            subsequent_indent=" " * 8,
+            break_long_words=False,
+        )
+    return "\n".join(lines)
 
 
 def plain(text: str) -> str:
@@ -314,6 +322,11 @@ def _plain_formula(formula: str) -> str:
     formula = formula.replace(r"\ge ", ">= ").replace(r"\le ", "<= ").replace(r"\ne ", "!= ")
     formula = re.sub(r"\\(?:mathrm|langle|rangle|,)|[{}]", "", formula)
     return " ".join(formula.replace("\\", "").split())
+
+
+def _asks(check: Callable[..., Any]) -> bool:
+    """Whether a check must be given the equations; parameters with a default are its own."""
+    return any(p.default is p.empty for p in signature(check).parameters.values())
 
 
 def _texts(shown: Shown) -> list[str]:

@@ -503,3 +503,10 @@ def test_what_only_rounds_is_extrapolated_as_exact():
 def test_nothing_to_compare_with(nothing: object) -> None:
     with pytest.raises(HyperparameterError, match=r"no estimates: .* what sample\(\) returns"):
         compare({"eta": 1.0}, nothing)
+
+
+def test_a_list_of_estimates_is_refused_with_a_way_out() -> None:
+    fake = drawn("kernel", TRUTH, V)
+    assert compare({"kernel": TRUTH}, [{"kernel": fake}]).verdict != "disagrees"
+    with pytest.raises(HyperparameterError, match="a list of Fake: each entry must be a run"):
+        compare({"kernel": TRUTH}, [fake])

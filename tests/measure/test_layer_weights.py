@@ -78,12 +78,17 @@ def test_blocks_of_other_sizes_are_no_fractional_noise():
     np.testing.assert_allclose(np.diagonal(grown.covariance)[-1], 81 / 31.73, rtol=0.1)
 
 
-@pytest.mark.parametrize("weights", ["abcd", 1j * np.ones((5, 9, 9))])
-def test_what_is_no_array_of_real_numbers(weights):
-    with pytest.raises(HyperparameterError, match="weights of a block"):
-        measure_layers(weights)
+@pytest.mark.parametrize("wrong", [5, None, {"a": 1}, "abcd", np.eye, ["a"] * 4, [1j] * 4])
+def test_what_holds_no_arrays_is_named(wrong) -> None:
+    with pytest.raises(HyperparameterError, match=r"no sequence of arrays|not an array of numbers"):
+        measure_layers(wrong)
 
 
-def test_tensors_of_a_model():
+def test_kinds_of_numbers_that_are_arrays() -> None:
+    """Half precision and tensors that are trained are read as they are."""
     torch = pytest.importorskip("torch")
-    assert measure_layers([torch.randn(30, 30) for _ in range(5)]).entries == 900
+    rows = np.random.default_rng(7).standard_normal((5, 30, 30)).astype(np.float16)
+    right = measure_layers(rows.astype(float)).covariance
+    trained = [torch.tensor(block.astype(float), requires_grad=True) for block in rows]
+    for given in (rows, list(rows), trained):
+        np.testing.assert_allclose(measure_layers(given).covariance, right, rtol=1e-14)

@@ -220,6 +220,10 @@ def test_a_check_is_reproducible_and_leaves_the_generator_alone():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"depths": 5}, "two or more, such as"),
+        ({"depths": "48"}, "two or more, such as"),
+        ({"factory": 5}, "a function from a depth"),
+        ({"factory": nn.Linear(2, 2)}, "a function from a depth"),
         ({"depths": [4]}, "two or more"),
         ({"depths": [0, 2]}, "depth"),
         ({"steps": 0}, "steps"),
@@ -232,3 +236,9 @@ def test_bad_checks(given, words):
     arguments = {"factory": scaled(0.5), "depths": [2, 3], "batch": rows(), **given}
     with pytest.raises((HyperparameterError, UnsupportedError), match=words):
         coordinate_check(**arguments)
+
+
+def test_a_factory_that_makes_one_model_is_refused():
+    model = nn.Sequential(Residual())
+    with pytest.raises(HyperparameterError, match="trained before"):
+        coordinate_check(lambda depth: model, (1, 2), rows(), steps=1)

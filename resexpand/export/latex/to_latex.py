@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import sympy as sp
 
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.export.latex.derivation import derivation_section, left_side
+from resexpand.export.latex.derivation import derivation_section, left_side, step_equations
 from resexpand.export.latex.document import Setting, as_aligned, as_document, as_equations
 from resexpand.export.latex.expansion import (
     expansion_section,
@@ -36,7 +36,7 @@ from resexpand.export.latex.sections import (
 )
 from resexpand.network.resnet import ResNet
 from resexpand.theory.depth_limit import DepthLimit
-from resexpand.theory.derivation import Derivation
+from resexpand.theory.derivation import Derivation, Step
 from resexpand.theory.expansion import Expansion, Term
 from resexpand.theory.formula import Formula
 from resexpand.theory.gated_paths import GatedPathSum
@@ -152,6 +152,7 @@ def sections(result: Any, closed: bool) -> list[Section]:
         (OptimalScale, optimum_section),
         (OneLoop, one_loop_section),
         (Derivation, derivation_section),
+        (Step, lambda step, closed: Section("", step_equations(step, closed))),
         (Expansion, expansion_section),
         (Term, term_section),
         (RemainderBound, remainder_section),

@@ -26,7 +26,7 @@ from resexpand.theory.response import response
 
 Found = dict[str, float]
 
-ROOM = 160
+ROOM = 400
 """Characters of a reason why a number does not exist."""
 
 

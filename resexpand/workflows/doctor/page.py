@@ -44,7 +44,7 @@ class Page:
     """Shows in a notebook the text that `print` shows."""
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        return f'<pre style="font-family: monospace">{escape(str(self))}</pre>'
 
 
 @dataclass(frozen=True, repr=False)
