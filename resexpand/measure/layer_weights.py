@@ -13,7 +13,7 @@ one series. Whether such a law fits is another question: `MeasuredLayers.misfit`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +23,11 @@ from resexpand.errors import HyperparameterError
 from resexpand.expressions.shown import Fielded
 from resexpand.network.layer_registry import LayerMatrix
 from resexpand.network.layers import FractionalBrownian, LayerLaw
+from resexpand.network.numbers import real_array
 
 Array = NDArray[np.float64]
+
+ASKED = "the covariance between layers of weights"
 
 LAGS = 5
 """Lags at which a fit is judged."""
@@ -105,7 +108,7 @@ def measure_layers(weights: Iterable[ArrayLike]) -> MeasuredLayers:
     Raises
     ------
     HyperparameterError
-        If there are too few, or they differ in shape or are not finite.
+        If there are too few, or they are no arrays, differ in shape or are not finite.
 
     Examples
     --------
@@ -115,7 +118,15 @@ def measure_layers(weights: Iterable[ArrayLike]) -> MeasuredLayers:
     >>> abs(found.H - 0.5) < 4 * found.H_error, found.fits
     (True, True)
     """
-    rows = _rows([np.asarray(block, dtype=np.float64) for block in weights])
+    if isinstance(weights, Mapping | str) or not hasattr(weights, "__iter__"):
+        raise HyperparameterError(
+            f"{ASKED}, from {type(weights).__name__}",
+            "it is no sequence of arrays",
+            "give one array per block, in the order of the blocks",
+        )
+    rows = _rows(
+        [real_array(block, f"weights of block {k + 1}") for k, block in enumerate(weights)]
+    )
     depth, entries = rows.shape
     products: Array = rows @ rows.T / entries
     scale = float(np.trace(products)) / depth
@@ -144,7 +155,7 @@ def measure_layers(weights: Iterable[ArrayLike]) -> MeasuredLayers:
 
 def _rows(blocks: Sequence[Array]) -> Array:
     """Return the entries of every block, shape (L, n)."""
-    asked, shapes = "the covariance between layers of weights", {block.shape for block in blocks}
+    asked, shapes = ASKED, {block.shape for block in blocks}
     if len(blocks) < 4 or len(shapes) != 1:
         raise HyperparameterError(
             asked,

@@ -189,6 +189,7 @@ def coordinate_check(
     Yang et al. (2024), for depth.
     """
     torch = torch_for(ASKED)
+    _require_factory(factory, depths)
     listed_depths = tuple(dict.fromkeys(whole_number(d, "depth", least=1) for d in depths))
     if len(listed_depths) < 2:
         raise HyperparameterError(
@@ -211,6 +212,22 @@ def coordinate_check(
             size[k, seed] = _rms(streams[0])
             change[k, :, seed] = [_rms(stream - streams[0]) for stream in streams]
     return CoordinateCheck(listed_depths, change, size)
+
+
+def _require_factory(factory: Any, depths: Any) -> None:
+    """Raise unless there is something that makes models, and depths to make them of."""
+    if not callable(factory) or hasattr(factory, "named_parameters"):
+        raise HyperparameterError(
+            f"{ASKED} of {type(factory).__name__}",
+            "one model, or none, has no other depths",
+            "give a function from a depth to a freshly drawn model, such as lambda depth: ...",
+        )
+    if isinstance(depths, str) or not hasattr(depths, "__iter__"):
+        raise HyperparameterError(
+            f"{ASKED} over depths={depths!r}",
+            "a change is compared between depths",
+            "give two or more, such as [4, 8, 16]",
+        )
 
 
 def _trained(

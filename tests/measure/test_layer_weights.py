@@ -68,3 +68,19 @@ def test_what_is_no_fractional_noise() -> None:
 def test_refusals(wrong) -> None:
     with pytest.raises(HyperparameterError):
         measure_layers(wrong)
+
+
+@pytest.mark.parametrize("wrong", [5, None, {"a": 1}, "abcd", np.eye, ["a"] * 4, [1j] * 4])
+def test_what_holds_no_arrays_is_named(wrong) -> None:
+    with pytest.raises(HyperparameterError, match=r"no sequence of arrays|not an array of numbers"):
+        measure_layers(wrong)
+
+
+def test_kinds_of_numbers_that_are_arrays() -> None:
+    """Half precision and tensors that are trained are read as they are."""
+    torch = pytest.importorskip("torch")
+    rows = np.random.default_rng(7).standard_normal((5, 30, 30)).astype(np.float16)
+    right = measure_layers(rows.astype(float)).covariance
+    trained = [torch.tensor(block.astype(float), requires_grad=True) for block in rows]
+    for given in (rows, list(rows), trained):
+        np.testing.assert_allclose(measure_layers(given).covariance, right, rtol=1e-14)

@@ -220,6 +220,10 @@ def test_a_check_is_reproducible_and_leaves_the_generator_alone():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"depths": 5}, "two or more, such as"),
+        ({"depths": "48"}, "two or more, such as"),
+        ({"factory": 5}, "a function from a depth"),
+        ({"factory": nn.Linear(2, 2)}, "a function from a depth"),
         ({"depths": [4]}, "two or more"),
         ({"depths": [0, 2]}, "depth"),
         ({"steps": 0}, "steps"),
