@@ -24,6 +24,7 @@ from resexpand.export.latex.expansion import (
     term_section,
 )
 from resexpand.export.latex.layout import WIDTHS, lines_of
+from resexpand.export.latex.meanings import defined
 from resexpand.export.latex.one_loop import one_loop_section
 from resexpand.export.latex.optimum import optimum_section
 from resexpand.export.latex.paper import in_own_notation
@@ -146,7 +147,7 @@ def _room(width: Any) -> float:
 def sections(result: Any, closed: bool) -> list[Section]:
     """Return what a result says, section by section."""
     writers: tuple[tuple[type, Callable[[Any, bool], Section]], ...] = (
-        (Formula, formula_section),
+        (Formula, lambda formula, closed: defined(formula_section(formula, closed), formula)),
         (Recursion, recursion_section),
         (GradientMoments, lambda moments, closed: recursion_section(moments.tangent, closed)),
         (OptimalScale, optimum_section),
