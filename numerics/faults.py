@@ -58,6 +58,8 @@ KILLS = {"smoke": 3, "full": 50}
 KILLS_PER_STORE = 5
 CHUNKS = 300
 SEED = 5
+PATIENCE = 60.0
+"""Seconds for which a process waits for another one at most."""
 FORK = multiprocessing.get_context("forkserver")
 
 
@@ -139,13 +141,21 @@ def goes_on_when_a_write_fails() -> Iterator[None]:
         yield
 
 
+def met(store: Path) -> Path:
+    """Return the file that says that two processes have met at a store."""
+    return store.with_suffix(".met")
+
+
 @contextlib.contextmanager
 def writes_slowly() -> Iterator[None]:
-    """Write to a store slowly enough for a second process to meet the first."""
-    original = ChunkStore.add
+    """Wait behind the first chunk until a second process has met this one: a file says so."""
+    original, stores = ChunkStore.add, set()
 
     def slow(self: ChunkStore, finished: object) -> None:
-        time.sleep(0.05)
+        until = time.monotonic() + PATIENCE if self.path in stores else 0
+        while time.monotonic() < until and not met(self.path).exists():
+            time.sleep(0.01)
+        stores.add(self.path)
         original(self, finished)  # type: ignore[arg-type]
 
     with mock.patch.object(ChunkStore, "add", slow):
@@ -318,6 +328,7 @@ def two_processes(folder: Path, reference: bytes) -> Claim:
     first = Child(refused, "slow")
     first.begin()
     how, answer = Child(refused).finish()
+    met(refused).touch()
     holds = how == "error" and "another process" in str(answer) and first.finish()[0] == "done"
     holds &= exported(look(refused).estimates, folder) == reference
     both = folder / "both.sqlite"
@@ -338,7 +349,11 @@ def drawn_by_two(store: Path, fault: str | None) -> int:
     """Return the number of networks that two processes drew together."""
     first = Child(store, fault, wait=True)
     first.begin()
-    ends = [run.finish() for run in (Child(store, fault, wait=True), first)]
+    second = Child(store, fault, wait=True)
+    if fault == "unlocked":  # one that waits begins when the first has ended
+        second.begin()
+    met(store).touch()
+    ends = [run.finish() for run in (second, first)]
     return sum(int(str(number)) for how, number in ends if how == "done")
 
 
