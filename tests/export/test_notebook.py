@@ -81,6 +81,18 @@ def test_the_layers_and_biases_of_two_linear_operations() -> None:
     assert "b^l" not in network.replace("b^{l}", "b^l")
 
 
+@pytest.mark.parametrize(
+    ("weight", "bias"), [("a", "b"), ("b", "a"), ("beta", "alpha"), ("v", "c_1")]
+)
+def test_a_bias_stands_behind_the_average_whatever_the_names(weight: str, bias: str) -> None:
+    linear = Linear(sp.Symbol(weight), sp.Symbol(bias))
+    net = ResNet(Branch(Activation("erf"), linear), scale=0.3, depth=2)
+    written = to_latex(kernel(net).definitions[0][1], cite=False)
+    assert re.search(r"\\rangle_\{K\} \+ " + re.escape(name_latex(bias)), written), written
+    # A number still stands in front.
+    assert "1 + " in to_latex(1 + sp.Symbol(weight) * kernel(net).definitions[0][1], cite=False)
+
+
 @pytest.mark.parametrize("name", ["delta", "d", "dd", "chi", "decay", "d_chi", "alpha", "s"])
 def test_a_variance_stands_before_the_average_whatever_its_name(name: str) -> None:
     net = ResNet(Branch(Activation("erf"), Linear(sp.Symbol(name), 0)), scale=0.3, depth=2)

@@ -6,6 +6,7 @@ the expression alone, not of how SymPy stores it. **Terms** of a sum ascend in
     numbers first · power of rho · bias after weights · degree in K* · highest derivative of phi ·
     degree in all symbols · the LaTeX text,
 
+where beside averages a parameter alone counts as a bias, whatever its name,
 so that one reads ``1 + rho^2 ...``, ``K + rho^2 C``, ``sigma_w^2 <phi^2> + sigma_b^2`` and
 ``<phi'^2 + phi phi''>``. A sum begins with its first positive term, if it has one. **Factors** of a
 product follow
@@ -43,7 +44,10 @@ def ordered_terms(expression: sp.Add, text: Text) -> list[sp.Expr]:
     text : callable
         Prints a term; decides between terms that are otherwise equal.
     """
-    terms = sorted(expression.args, key=lambda term: (*_term_key(term), text(abs_term(term))))
+    averaged = expression.has(GaussianExpectation)
+    terms = sorted(
+        expression.args, key=lambda term: (*_term_key(term, averaged), text(abs_term(term)))
+    )
     leading = next((i for i, term in enumerate(terms) if not is_negative(term)), 0)
     return [terms[leading], *terms[:leading], *terms[leading + 1 :]]
 
@@ -63,13 +67,13 @@ def abs_term(term: sp.Expr) -> sp.Expr:
     return -term if is_negative(term) else term
 
 
-def _term_key(term: sp.Expr) -> tuple[int, float, bool, float, int, float]:
+def _term_key(term: sp.Expr, averaged: bool) -> tuple[int, float, bool, float, int, float]:
     powers = dict(map(base_and_exponent, sp.Mul.make_args(term)))
     symbols = {b: e for b, e in powers.items() if isinstance(b, sp.Symbol) and e.is_Rational}
     return (
         0 if term.is_number else 1,
         float(sum(e for b, e in symbols.items() if _is_scale(b))),
-        any(_is_bias(b) for b in symbols),
+        any(map(_is_bias, symbols)) or (averaged and _is_parameter(powers)),
         float(sum(e for b, e in symbols.items() if b.name == "K_star")),
         max((int(f.args[1]) for b in powers for f in _bare(b)), default=0),
         float(sum(symbols.values())),
@@ -114,6 +118,12 @@ def _symbol_rank(symbol: sp.Symbol) -> int:
         return 6
     head = symbol.name.split("_")[0].rstrip("0123456789")
     return 5 if head in _KERNEL_STEMS else 4
+
+
+def _is_parameter(bases: Iterable[sp.Expr]) -> bool:
+    """Whether a product is made of parameters of unknown names, and perhaps a number."""
+    ranks = {factor_rank(base) for base in bases}
+    return 4 in ranks and ranks <= {0, 4}
 
 
 def _is_scale(symbol: sp.Symbol) -> bool:
