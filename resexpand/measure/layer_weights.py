@@ -63,8 +63,8 @@ class MeasuredLayers(Fielded):
     H, H_error : float
         Exponent of the fractional Gaussian noise that fits best, and its standard error.
     misfit, misfit_z : float
-        Largest difference of a correlation at small lags; how far all covariances are from those of
-        the fit, in standard errors.
+        Largest difference of a correlation at small lags, or that of the sizes of blocks; how far
+        all covariances are from those of the fit, in standard errors.
     entries : int
         Number n of entries per block.
     """
@@ -147,7 +147,7 @@ def measure_layers(weights: Iterable[ArrayLike]) -> MeasuredLayers:
         roughness,
         H,
         _fit_error(H, depth, entries),
-        float(np.abs(gaps).max()),
+        max(float(np.abs(gaps).max()), float(np.sqrt(((own - 1) ** 2).mean()))),
         _excess(c, exact, entries),
         entries,
     )

@@ -203,11 +203,19 @@ def coordinate_check(
     size = np.empty((len(listed_depths), seeds))
     judge = loss or (_cross_entropy(torch) if targets is not None else _half_square)
     make = optimizer or (lambda parameters: torch.optim.SGD(parameters, lr=0.1))
+    model = None
     for k, depth in enumerate(listed_depths):
         for seed in range(seeds):
             with torch.random.fork_rng([]):
                 torch.manual_seed(seed)
-                model, _ = unwrapped(torch, factory(depth), ASKED)
+                made, _ = unwrapped(torch, factory(depth), ASKED)
+                if made is model:
+                    raise HyperparameterError(
+                        f"{ASKED} at depth {depth}",
+                        "the factory returned the model that was trained before",
+                        "let it make a new one at every call",
+                    )
+                model = made
                 streams = _trained(torch, model, batch, targets, judge, make, steps)
             size[k, seed] = _rms(streams[0])
             change[k, :, seed] = [_rms(stream - streams[0]) for stream in streams]

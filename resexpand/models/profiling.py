@@ -18,6 +18,8 @@ from resexpand.models.norms import Norms, norms_before
 from resexpand.models.prediction import predicted_ratios
 from resexpand.models.state import looked_at, run, unwrapped
 from resexpand.models.watching import Place, Sum
+from resexpand.network.numbers import whole_number
+from resexpand.network.requirements import require_network
 from resexpand.progress import Progress, percent, reporting
 
 PER = ("token", "sample")
@@ -93,6 +95,10 @@ def profile(
     """
     torch = torch_for("the profile of a model")
     _check(per, autocast)
+    seed = None if seed is None else whole_number(seed, "seed", least=0)
+    described = getattr(net, "net", net)
+    if described is not None:
+        require_network(described, "the prediction of a profile")
     model, taken = unwrapped(torch, model, "the profile")
     gathered = Gathered(torch, per)
     notes = [f"{name} was taken off" for name in taken]
@@ -115,7 +121,7 @@ def profile(
     found = gathered.profile(settings, notes)
     if net is None:
         return found
-    return predicted_ratios(found, getattr(net, "net", net), getattr(net, "K0", None))
+    return predicted_ratios(found, described, getattr(net, "K0", None))
 
 
 def _check(per: str, autocast: str | None) -> None:

@@ -137,7 +137,8 @@ def compare_depths(
     thresholds = _thresholds(net, hyperparameters)
     expected = np.nan if thresholds is None else 2 * (float(thresholds.stream) - beta)
     if len(finite) < 2:
-        regime = "explosion" if np.isposinf(growth[-1]) else "identity"
+        still = REGIMES[0] if abs(growth[-1] - 1) < NEARLY_ONE else "undecided"
+        regime = REGIMES[2] if np.isposinf(growth[-1]) else still
         return DepthComparison(
             listed, growth, np.nan, np.nan, regime, beta, thresholds, float(expected)
         )
@@ -145,6 +146,10 @@ def compare_depths(
     return DepthComparison(
         listed, growth, exponent, error, _regime(exponent, error), beta, thresholds, float(expected)
     )
+
+
+NEARLY_ONE = 1e-6
+"""Distance from one within which a growth without an exponent is that of the identity."""
 
 
 def _regime(exponent: float, error: float) -> str:

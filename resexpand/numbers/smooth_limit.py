@@ -13,7 +13,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array
 from resexpand.numbers.depth_limit import extrapolate_in_depth
 from resexpand.numbers.layer_kernel import evaluate_layer_kernel
@@ -72,9 +72,20 @@ def solve_smooth_limit(theory: SmoothLimit, *, K0: float, **hyperparameters: Any
     Raises
     ------
     HyperparameterError
-        If numbers are missing.
+        If numbers are missing, or K0 is not one positive number.
+    UnsupportedError
+        If the theory is none of smooth weights.
     """
-    start = float(real_array(K0, "K0"))
+    if not isinstance(theory, SmoothLimit):
+        raise UnsupportedError(
+            f"the solution of a {type(theory).__name__}",
+            "it is no limit of weights that are smooth in the depth",
+            "solve_depth_limit() takes the limit of independent layers",
+        )
+    given = real_array(K0, "K0")
+    if given.ndim or not given > 0:
+        raise HyperparameterError(f"K0={K0!r}", "one equation is integrated", "give one K0 > 0")
+    start = float(given)
     found = []
     for depth in DEPTHS:
         whole = sp.Integer(depth)

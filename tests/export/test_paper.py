@@ -181,3 +181,10 @@ def test_the_paragraph_says_what_was_done() -> None:
     assert "fischer2023" in keys
     with pytest.raises(UnsupportedError, match="type dict"):
         describe({})
+
+
+def test_labels_that_tex_would_take_for_commands_are_refused():
+    net = ResNet(Branch(Activation("relu"), Linear(2, 0)), scale=1, depth=3)
+    for labels in ("a}b", "50%", "a b"):
+        with pytest.raises(HyperparameterError, match="labels that begin"):
+            to_latex(kernel(net), labels=labels)

@@ -70,6 +70,14 @@ def test_refusals(wrong) -> None:
         measure_layers(wrong)
 
 
+def test_blocks_of_other_sizes_are_no_fractional_noise():
+    drawn = np.random.default_rng(0).normal(size=(12, 30, 30))
+    assert measure_layers(drawn).fits
+    grown = measure_layers(drawn * np.linspace(1, 9, 12)[:, None, None])
+    assert not grown.fits
+    np.testing.assert_allclose(np.diagonal(grown.covariance)[-1], 81 / 31.73, rtol=0.1)
+
+
 @pytest.mark.parametrize("wrong", [5, None, {"a": 1}, "abcd", np.eye, ["a"] * 4, [1j] * 4])
 def test_what_holds_no_arrays_is_named(wrong) -> None:
     with pytest.raises(HyperparameterError, match=r"no sequence of arrays|not an array of numbers"):

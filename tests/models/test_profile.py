@@ -22,7 +22,7 @@ from torch_models import (
 )
 
 from resexpand import load, pre_ln, profile
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import HyperparameterError, ResexpandError, UnsupportedError
 from resexpand.measure.block_profile import EDGES, BlockCounts, BlockProfile
 from resexpand.models.prediction import ratio_profile
 
@@ -348,3 +348,9 @@ def test_counts_have_quantiles_at_their_ends():
         found.quantile(1.5)
     with pytest.raises(KeyError):
         found.mean("size")
+
+
+@pytest.mark.parametrize("wrong", [{"seed": "a"}, {"seed": -1}, {"net": 3}])
+def test_what_is_no_seed_and_no_network_is_one_message(wrong):
+    with pytest.raises(ResexpandError, match=r"seed|prediction of a profile"):
+        profile(nn.Sequential(Residual()), rows(), **wrong)

@@ -236,3 +236,9 @@ def test_bad_checks(given, words):
     arguments = {"factory": scaled(0.5), "depths": [2, 3], "batch": rows(), **given}
     with pytest.raises((HyperparameterError, UnsupportedError), match=words):
         coordinate_check(**arguments)
+
+
+def test_a_factory_that_makes_one_model_is_refused():
+    model = nn.Sequential(Residual())
+    with pytest.raises(HyperparameterError, match="trained before"):
+        coordinate_check(lambda depth: model, (1, 2), rows(), steps=1)

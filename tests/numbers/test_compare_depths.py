@@ -133,3 +133,9 @@ def test_bad_numbers() -> None:
         with pytest.raises(HyperparameterError):
             compare_depths(family(), **wrong)
     assert LayerMatrix(np.eye(2)).exponent is None
+
+
+def test_a_growth_that_leaves_double_precision_is_no_identity() -> None:
+    net = ResNet(RES1, scale=L**-beta, depth=L, layers=FractionalBrownian(0.8))
+    assert compare_depths(net, beta=-1, depths=(25, 50, 100)).regime != "identity"
+    assert compare_depths(net, beta=5, depths=(25, 50, 100)).regime == "identity"

@@ -274,3 +274,10 @@ def test_a_candidate_is_one_function() -> None:
 def test_bad_input_is_one_clear_error(given: dict, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         compare_scales(**{"net": RELU, "depth": 3, **given})
+
+
+def test_a_scale_that_is_no_number_is_a_reason() -> None:
+    net = ResNet(Branch(Activation("relu"), Linear(2, 0.1)), scale=0.5, depth=4)
+    found = compare_scales(net, 4, candidates=["batch_norm", "inverse"], K0=0)
+    assert "no finite number" in found.reasons["batch_norm"]
+    assert found.at("inverse").scale == 0.25

@@ -112,3 +112,15 @@ def test_numbers_that_are_missing() -> None:
         solve_smooth_limit(limit_of(Smooth("rbf")), K0=1.0)
     with pytest.raises(HyperparameterError):
         solve_smooth_limit(limit_of(Smooth("rbf")), K0=1.0, v=[0.1, 0.2])
+
+
+def test_what_has_no_smooth_limit() -> None:
+    branch = Branch(Linear(1, 0), Activation("relu"), Linear(2, 0))
+    depth = sp.Symbol("L", integer=True, positive=True)
+    plain = depth_limit(ResNet(branch, scale=1 / sp.sqrt(depth), depth=depth))
+    with pytest.raises(UnsupportedError, match="solve_depth_limit"):
+        solve_smooth_limit(plain, K0=1.0)
+    smooth = depth_limit(ResNet(branch, scale=1 / depth, depth=depth, layers=Smooth("rbf", 0.01)))
+    for K0 in (0.0, [1.0, 2.0]):
+        with pytest.raises(HyperparameterError, match="K0"):
+            solve_smooth_limit(smooth, K0=K0)

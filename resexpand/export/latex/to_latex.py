@@ -8,6 +8,7 @@ hash seed, not on the arithmetic library behind SymPy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -103,7 +104,7 @@ def to_latex(
     Raises
     ------
     HyperparameterError
-        If the style or the width is unknown, or a notation is no LaTeX.
+        If the style or the width is unknown, or a notation or what labels begin with is no LaTeX.
     UnsupportedError
         If the result is nothing that has equations, or an average in closed form is infinite.
 
@@ -120,6 +121,12 @@ def to_latex(
     if style not in get_args(Style):
         raise HyperparameterError(
             f"LaTeX in the style {style!r}", "it is unknown", f"use one of {get_args(Style)}"
+        )
+    if labels is not None and not re.fullmatch(r"[A-Za-z0-9:._/+-]*", labels):
+        raise HyperparameterError(
+            f"labels that begin with {labels!r}",
+            "TeX takes some of its characters for commands",
+            "use letters, digits and : . _ / + -",
         )
     with lines_of(_room(width)):
         written = in_own_notation(_merged(sections(result, closed)), notation or {})

@@ -104,6 +104,9 @@ def compare_scales(
             except UnsupportedError as error:
                 reasons[rule.name] = error.why or error.asked
                 continue
+            if not np.isfinite(np.asarray(choice.scale, dtype=float)).all():
+                reasons[rule.name] = f"its scale at depth {blocks} and this K0 is no finite number"
+                continue
             found, absent = measures.of(setting, choice)
             for name, number in {"scale": choice.value, **found}.items():
                 arrays[name][k, j] = number
