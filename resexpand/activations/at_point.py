@@ -8,6 +8,8 @@ function is infinite or zero beyond ``2**LARGEST``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import mpmath
 import sympy as sp
 
@@ -32,7 +34,12 @@ def value_at(expression: sp.Basic, point: sp.Expr) -> sp.Basic:
     sympy.Basic
         A number, which may be complex, infinite or NaN.
     """
-    return _value(expression, {X: point})
+    return value_of(expression, {X: point})
+
+
+def value_of(expression: sp.Basic, point: Mapping[sp.Symbol, sp.Expr]) -> sp.Basic:
+    """Return the value at a number for every symbol, as `value_at`."""
+    return _value(expression, dict(point))
 
 
 def _value(node: sp.Basic, known: dict[sp.Basic, sp.Basic]) -> sp.Basic:

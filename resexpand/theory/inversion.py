@@ -15,6 +15,10 @@ from resexpand.activations.arcsine import elementary, of_polynomials
 MOST_FUNCTIONS = 6
 """Exponentials and arcsines of the unknown beyond which no closed solution is looked for."""
 
+MOST_OPERATIONS = 200
+"""Length beyond which none is: those that are found have some ten, and a common denominator of long
+conditions takes minutes."""
+
 
 def solve_for(condition: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
     """Return the positive solution of ``condition = 0``, or None if it is not found.
@@ -32,7 +36,9 @@ def solve_for(condition: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
     transcendental = [f for f in written.atoms(sp.exp, sp.asin) if f.has(unknown)]
     arcsines = [f for f in transcendental if isinstance(f, sp.asin)]
     # A sum of several kinds has no closed zero; factoring it would take minutes to find that out.
-    if len(arcsines) > 1 or len(transcendental) > MOST_FUNCTIONS:
+    if not transcendental or len(arcsines) > 1 or len(transcendental) > MOST_FUNCTIONS:
+        return None
+    if written.count_ops() > MOST_OPERATIONS:
         return None
     numerator = sp.fraction(sp.together(written))[0]
     try:

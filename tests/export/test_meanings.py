@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet, growth, optimal_scale, to_latex
+from resexpand import Activation, Branch, Linear, ResNet, growth, one_loop, optimal_scale, to_latex
 from resexpand.export.latex.meanings import meaning
 
 RHO, DEPTH = sp.symbols("rho L", positive=True)
@@ -33,6 +33,12 @@ def test_equations_alone_have_no_sentence_and_own_symbols_no_words() -> None:
     said = to_latex(law, "document").partition("Here ")[2]
     assert "layer 0" in said
     assert r"\beta" not in said.split(".")[0]
+
+
+def test_the_order_one_over_the_width_defines_the_symbols_of_the_network() -> None:
+    text = to_latex(one_loop(NET), "document")
+    assert text.index(r"$\rho$ is the residual scale") < text.index("Given the Gram matrices")
+    assert r"$\sigma_{w}^{2}$ is the weight variance" in text
 
 
 @pytest.mark.parametrize(

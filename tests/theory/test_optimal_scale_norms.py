@@ -28,6 +28,7 @@ from resexpand import (
     response,
 )
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.theory.inversion import solve_for
 
 RELU, W, B, EPS = Activation("relu"), 1.5, 0.1, 0.1
 
@@ -131,3 +132,14 @@ def test_noise_and_batches_have_none() -> None:
     for op in (Dropout(0.5), BatchNorm()):
         with pytest.raises(UnsupportedError, match=op.kind):
             optimal_scale(network(op))
+
+
+def test_long_conditions_are_left_to_root_finding() -> None:
+    """The same zero, of a condition that is written short and of one that is written long."""
+    K = sp.Symbol("K", positive=True)
+    short = sp.exp(-2 * K) - sp.Rational(1, 4)
+    found = solve_for(short, K)
+    assert found is not None
+    assert float(found) == pytest.approx(np.log(2))
+    long = short * sp.Add(*(sp.sqrt(1 + n * K) for n in range(1, 60)))
+    assert solve_for(long, K) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+import sympy as sp
+
 from resexpand.conventions import WIDTH
 from resexpand.export.latex.sections import Section, Text
 from resexpand.theory.formula import Formula
@@ -24,15 +26,15 @@ VARIANCES = {"w": "the weight variance times the fan-in", "b": "the bias varianc
 
 def defined(section: Section, formula: Formula) -> Section:
     """Return the section of a formula with a sentence that says what its symbols are."""
-    symbols = formula.lhs.free_symbols | formula.rhs.free_symbols
-    said = [
-        f"${symbol_latex(s.name)}$ is {words}"
-        for s in sorted(symbols, key=lambda s: s.name)
-        if (words := meaning(s.name))
-    ]
-    if not said:
-        return section
-    return replace(section, parts=(*section.parts, Text(f"Here {_listed(said)}.")))
+    said = meanings(formula.lhs.free_symbols | formula.rhs.free_symbols)
+    return replace(section, parts=(*section.parts, *said))
+
+
+def meanings(symbols: Iterable[sp.Basic]) -> tuple[Text, ...]:
+    """Return a sentence on the symbols that are those of the theory; nothing if none is."""
+    names = sorted(str(symbol) for symbol in symbols)
+    said = [f"${symbol_latex(name)}$ is {words}" for name in names if (words := meaning(name))]
+    return (Text(f"Here {_listed(said)}."),) if said else ()
 
 
 def meaning(name: str) -> str:

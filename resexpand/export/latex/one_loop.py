@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from resexpand.export.latex.layout import Equation
+from resexpand.export.latex.meanings import meanings
 from resexpand.export.latex.printer import FormulaPrinter
 from resexpand.export.latex.recursion import recursion_bindings
 from resexpand.export.latex.sections import (
@@ -66,7 +67,8 @@ _GROUPS = (
 
 def one_loop_section(theory: OneLoop, closed: bool) -> Section:
     """Return the order 1/N of a network as text and equations."""
-    parts: list[Text | Equation] = [*network_section(theory.net).parts]
+    said = meanings(theory.net.free_symbols)
+    parts: list[Text | Equation] = [*network_section(theory.net).parts, *said]
     for number, same in groupby(theory.formulas, key=_group):
         parts.append(Text(prose(_GROUPS[number][1].replace("\\\\", "\\"))))
         for formula in same:
