@@ -61,8 +61,8 @@ if TYPE_CHECKING:
     from resexpand.theory.gated_paths import gated_path_sum
     from resexpand.theory.gradients import gradient_moments
     from resexpand.theory.growth import growth, implied_scale
+    from resexpand.theory.kernel import kernel
     from resexpand.theory.masks import weight_scaling
-    from resexpand.theory.mean_field import kernel
     from resexpand.theory.one_loop import one_loop
     from resexpand.theory.optimal_scale import optimal_scale
     from resexpand.theory.order_profile import order_profile
@@ -120,7 +120,7 @@ _HOMES = {
     "gradient_moments": "resexpand.theory.gradients",
     "growth": "resexpand.theory.growth",
     "implied_scale": "resexpand.theory.growth",
-    "kernel": "resexpand.theory.mean_field",
+    "kernel": "resexpand.theory.kernel",
     "load": "resexpand.export.result_files",
     "majorant_of": "resexpand.theory.remainder",
     "mask_correlation": "resexpand.numbers.mask_correlation",

@@ -32,7 +32,7 @@ from resexpand.montecarlo.sample import sample
 from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.network.resnet import ResNet
 from resexpand.numbers.evaluation import evaluate
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 
 Array = NDArray[np.float64]
 

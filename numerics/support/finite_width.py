@@ -30,7 +30,7 @@ from resexpand.network.activation import Activation
 from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.numbers.evaluation import evaluate
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.one_loop import one_loop
 from support.deviations import sample_deviations, upper
 from support.reduced_theory import reply, sums, unshared

@@ -12,7 +12,7 @@ from resexpand.errors import HyperparameterError
 from resexpand.export.files import write_atomically
 from resexpand.export.latex.to_latex import to_latex
 from resexpand.network.resnet import ResNet
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.one_loop import one_loop
 from resexpand.theory.optimal_scale import optimal_scale
 from resexpand.theory.response import response

@@ -17,8 +17,8 @@ from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.closure import close_elementary
+from resexpand.theory.kernel import kernel
 from resexpand.theory.layer_kernel import LayerKernel
-from resexpand.theory.mean_field import kernel
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import response

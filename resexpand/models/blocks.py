@@ -1,9 +1,9 @@
 """The residual blocks of a model: found on a batch, or those that are named.
 
 A block adds something to a stream: ``x + f(x)``. It is found where that sum is computed
-(`resexpand.models.flow` says which sums count), so attention and multilayer perceptron of a layer
-are two blocks. A named block is a module whose output is its input plus something, whatever happens
-within.
+(`resexpand.models.tensor_tracing` says which sums count), so attention and multilayer perceptron of
+a layer are two blocks. A named block is a module whose output is its input plus something, whatever
+happens within.
 """
 
 from __future__ import annotations

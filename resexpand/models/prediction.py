@@ -19,7 +19,7 @@ from resexpand.errors import UnsupportedError
 from resexpand.measure.block_profile import Array, BlockProfile
 from resexpand.network.resnet import ResNet
 from resexpand.numbers.evaluation import evaluate
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 
 
 def ratio_profile(net: ResNet, K0: Any) -> Array:

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from resexpand.models.flow import Flow, Node, is_residual
 from resexpand.models.functions import (
     ATTENTIONS,
     CONVOLUTIONS,
@@ -22,6 +21,7 @@ from resexpand.models.functions import (
     tensors_in,
     terms_of,
 )
+from resexpand.models.tensor_tracing import Flow, Node, is_residual
 
 
 @dataclass(frozen=True)

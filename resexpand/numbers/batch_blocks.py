@@ -28,7 +28,7 @@ from resexpand.network.resnet import Branch, ResNet
 from resexpand.network.values import Symbols, value_of
 from resexpand.numbers.batch_moments import Psi, moments_of
 from resexpand.theory.differentiation import jacobian
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.noise import images
 from resexpand.theory.recursion import Output
 

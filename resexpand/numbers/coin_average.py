@@ -22,7 +22,7 @@ from resexpand.network.requirements import require_network
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.network.values import read_values, value_of
 from resexpand.numbers.evaluation import evaluate
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.noise import outcomes
 
 Array = NDArray[np.float64]

@@ -22,7 +22,7 @@ from resexpand.network.resnet import ResNet
 from resexpand.network.values import read_values, value_of
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.depth_thresholds import DepthThresholds, depth_thresholds
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 
 Array = NDArray[np.float64]
 

@@ -39,8 +39,8 @@ from resexpand.numbers.layer_kernel import (
     program,
     require_host,
 )
+from resexpand.theory.kernel import kernel as kernel_of
 from resexpand.theory.layer_kernel import LayerKernel
-from resexpand.theory.mean_field import kernel as kernel_of
 from resexpand.theory.tangent_kernel import tangent_kernel
 
 Array = NDArray[np.float64]

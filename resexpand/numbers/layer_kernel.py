@@ -35,8 +35,8 @@ from resexpand.codegen.track import done
 from resexpand.codegen.values import QUADRATURE_LIMIT, Values, overflow_problem, relative_difference
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.quadrature import Resolution, panel_rule
+from resexpand.theory.kernel import kernel as kernel_of
 from resexpand.theory.layer_kernel import FACTORS, LAYERS, LayerKernel
-from resexpand.theory.mean_field import kernel as kernel_of
 from resexpand.theory.response import ResponseKind, response
 
 Array = NDArray[np.float64]

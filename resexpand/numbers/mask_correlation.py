@@ -26,7 +26,7 @@ from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.network.values import read_values, value_of
 from resexpand.theory.closure import close_elementary
-from resexpand.theory.mean_field import conditional_kernel
+from resexpand.theory.kernel import conditional_kernel
 from resexpand.theory.noise import averaged
 
 PROBES = ((0.3, 0.5), (0.3, 3.0))

@@ -27,7 +27,7 @@ from resexpand.network.inputs import validated_kernel
 from resexpand.network.linear import Linear
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.numbers.evaluation import evaluate
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 
 
 @dataclass(frozen=True)

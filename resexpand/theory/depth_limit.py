@@ -39,7 +39,7 @@ from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import Laws, close_elementary
 from resexpand.theory.formula import Formula
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.notation import Written
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import response

@@ -21,8 +21,8 @@ from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.batch_gradients import with_gradients
+from resexpand.theory.kernel import kernel
 from resexpand.theory.layer_kernel import LayerKernel, layer_kernel
-from resexpand.theory.mean_field import kernel
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import response
 

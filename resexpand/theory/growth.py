@@ -31,7 +31,7 @@ from resexpand.theory.closure import close_elementary
 from resexpand.theory.coins import VARIANCE
 from resexpand.theory.formula import Formula
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import Chain, kernel, stream_of
+from resexpand.theory.kernel import Chain, kernel, stream_of
 from resexpand.theory.noise import averaged
 from resexpand.theory.notation import Written
 from resexpand.theory.recursion import Output, Recursion

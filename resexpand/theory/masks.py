@@ -20,7 +20,7 @@ import sympy as sp
 from resexpand.conventions import K0, PAIR, K
 from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
-from resexpand.theory.mean_field import mean_kernel
+from resexpand.theory.kernel import mean_kernel
 from resexpand.theory.recursion import Output, Recursion
 
 CROSS, TEST = sp.Symbol("K_cross", real=True), sp.Symbol("K_test", positive=True)

@@ -43,7 +43,7 @@ from resexpand.theory.differentiation import differentiate, total_derivative
 from resexpand.theory.formula import Formula
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.inversion import integral_of, solve_for
-from resexpand.theory.mean_field import kernel, read_out_moment, stream_of
+from resexpand.theory.kernel import kernel, read_out_moment, stream_of
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.response import ResponseKind, coincide
 

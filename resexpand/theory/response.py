@@ -35,14 +35,14 @@ from resexpand.theory.differentiation import (
     vanishing_tangents,
 )
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.layer_kernel import layer_kernel
-from resexpand.theory.mean_field import (
+from resexpand.theory.kernel import (
     conditional_kernel,
     kernel,
     mean_symbols,
     read_out_moment,
     stream_of,
 )
+from resexpand.theory.layer_kernel import layer_kernel
 from resexpand.theory.noise import averaged
 from resexpand.theory.recursion import Output, Recursion
 

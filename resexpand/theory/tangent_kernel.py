@@ -35,8 +35,8 @@ from resexpand.network.requirements import require_network, require_no_noise
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.kernel import Chain, kernel, read_out_moment, stream_of
 from resexpand.theory.layer_kernel import LayerKernel, layer_kernel
-from resexpand.theory.mean_field import Chain, kernel, read_out_moment, stream_of
 from resexpand.theory.recursion import Output, Recursion
 from resexpand.theory.signal import entry_symbols
 

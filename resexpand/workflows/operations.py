@@ -29,7 +29,7 @@ from resexpand.theory.exact_moments import exact_moments
 from resexpand.theory.gated_paths import gated_path_sum
 from resexpand.theory.gradients import gradient_moments
 from resexpand.theory.growth import growth, implied_scale
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.one_loop import one_loop
 from resexpand.theory.optimal_scale import optimal_scale
 from resexpand.theory.order_profile import order_profile

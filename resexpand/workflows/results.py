@@ -15,7 +15,7 @@ from resexpand.export.files import write_atomically
 from resexpand.export.latex.to_latex import to_latex
 from resexpand.export.record import environment, write_record
 from resexpand.references import cite
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.workflows.validate import Validation
 
 if TYPE_CHECKING:

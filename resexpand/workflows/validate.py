@@ -22,7 +22,7 @@ from resexpand.codegen.values import Values
 from resexpand.montecarlo.sample import sample
 from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.numbers.evaluation import evaluate
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import response

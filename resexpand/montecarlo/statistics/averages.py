@@ -24,7 +24,7 @@ from resexpand.gaussian.expectation import GaussianExpectation, pair_moment, sec
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch, ResNet
-from resexpand.theory.mean_field import activation_labels, kernel
+from resexpand.theory.kernel import activation_labels, kernel
 from resexpand.theory.recursion import Output
 
 Floats = NDArray[np.float64]

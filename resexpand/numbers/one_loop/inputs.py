@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point
-from resexpand.theory.mean_field import kernel as mean_field_kernel
+from resexpand.theory.kernel import kernel as mean_field_kernel
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.one_loop.layers import layers
 from resexpand.theory.recursion import Recursion

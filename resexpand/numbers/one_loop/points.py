@@ -15,7 +15,7 @@ from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.numbers.one_loop.inputs import Problem
 from resexpand.numbers.one_loop.tables import Tables, gather, input_pairs
 from resexpand.numbers.one_loop.validity import require_moments
-from resexpand.theory.mean_field import kernel as mean_field_kernel
+from resexpand.theory.kernel import kernel as mean_field_kernel
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.one_loop.layers import PRECISION, layers
 

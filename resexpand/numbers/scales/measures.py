@@ -21,7 +21,7 @@ from resexpand.numbers.evaluation import evaluate
 from resexpand.numbers.scales.candidate import Choice, Setting
 from resexpand.numbers.scales.shares import profile_of
 from resexpand.theory.gradients import gradient_moments
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.response import response
 
 Found = dict[str, float]

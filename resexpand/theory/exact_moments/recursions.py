@@ -32,7 +32,7 @@ from resexpand.theory.exact_moments.chain import (
     step_moments,
 )
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import activation_labels, laws_of
+from resexpand.theory.kernel import activation_labels, laws_of
 from resexpand.theory.recursion import Bindings, Output, Recursion
 
 G = sp.Symbol("G", positive=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.one_loop.layers import layers
 from resexpand.theory.one_loop.process import LinearLayer, Process, process
 from resexpand.theory.one_loop.result import OneLoop

@@ -15,7 +15,7 @@ import sympy as sp
 from resexpand.conventions import DEPTH
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.one_loop.derived import ANOTHER, EARLIER, LAYER, OTHER, Derived
 from resexpand.theory.one_loop.entries import EntryQuantity, entry_quantity
 from resexpand.theory.one_loop.entry_averages import covariance, derivatives, name_of, sources

@@ -13,7 +13,7 @@ from resexpand.expressions.shown import Card, Shown, listed
 from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.one_loop.derived import Derived
 from resexpand.theory.one_loop.entry_formulas import entry_formulas
 from resexpand.theory.one_loop.formulas import formulas

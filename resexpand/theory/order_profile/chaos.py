@@ -26,7 +26,7 @@ from resexpand.conventions import K0, K
 from resexpand.network.resnet import ResNet
 from resexpand.series.truncated import Truncated
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.order_profile.averages import Averages
 from resexpand.theory.order_profile.profile import (
     diagonal_output,

@@ -25,7 +25,7 @@ from resexpand.errors import UnsupportedError
 from resexpand.gaussian.expectation import slope_moment
 from resexpand.network.resnet import ResNet
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.order_profile.averages import Averages
 from resexpand.theory.order_profile.profile import (
     diagonal_output,

@@ -28,7 +28,7 @@ from resexpand.conventions import K0, K
 from resexpand.network.resnet import ResNet
 from resexpand.series.truncated import Truncated
 from resexpand.theory.hyperparameters import Hyperparameters
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.order_profile.averages import Averages
 from resexpand.theory.order_profile.profile import is_linear, profile_recursion, remainder_output
 from resexpand.theory.order_profile.replicas import (

@@ -16,7 +16,7 @@ from resexpand.montecarlo.sample import sample
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.derivation import Check, Derivation
-from resexpand.theory.mean_field import kernel
+from resexpand.theory.kernel import kernel
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import ResponseKind, response
 from resexpand.workflows.derive.witness import Witness, slope

@@ -142,7 +142,7 @@ def _network() -> Any:
 def routine(target: Literal["cpu", "cuda"]) -> Found:
     """Derive, compile and run a routine."""
     from resexpand.numbers.evaluation import evaluate
-    from resexpand.theory.mean_field import kernel
+    from resexpand.theory.kernel import kernel
 
     found = evaluate(kernel(_network()), K0=1.0, target=target)["K"]
     exact = [(1.0 + SCALE**2) ** layer for layer in range(DEPTH + 1)]
