@@ -11,7 +11,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -196,22 +196,21 @@ def _figure(result: Any) -> str:
 
 
 def _methods(results: Any) -> str:
-    told = []
-    for result in results:
-        try:
-            describe(result)
-        except UnsupportedError:
-            continue
-        told.append(result)
+    told = _taken(describe, UnsupportedError, results)
     return describe(*told) if told else ""
 
 
 def _bibliography(results: Any) -> str:
-    found = []
+    return cite(*_taken(cite, CitationError, results))
+
+
+def _taken(function: Callable[..., str], refusal: type[ResexpandError], results: Any) -> list[Any]:
+    """Return the results that a function takes; it refuses some kinds."""
+    taken = []
     for result in results:
         try:
-            cite(result)
-        except CitationError:
+            function(result)
+        except refusal:
             continue
-        found.append(result)
-    return cite(*found)
+        taken.append(result)
+    return taken

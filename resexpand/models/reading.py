@@ -93,6 +93,11 @@ class Reading:
         """The linear maps."""
         return [part for part in self.parts if isinstance(part, Map)]
 
+    @property
+    def operations(self) -> list[Any]:
+        """The other operations, as the package describes them."""
+        return [part for part in self.parts if isinstance(part, Operation)]
+
 
 def read_branch(torch: Any, model: Any, name: str, sum_: Sum, causal: bool) -> Reading:
     """Read the branch of a residual sum.
@@ -228,7 +233,7 @@ def _scaled(factor: float) -> tuple[Scale, Step]:
 
 def _settle_attention(reading: Reading, name: str, causal: bool) -> None:
     """Put the maps of values and output behind the attention; queries and keys are left out."""
-    if any(isinstance(part, Dropout) for part in reading.parts):
+    if any(op.noise for op in reading.operations):
         raise unknown(name, "dropout in training beside attention")
     parts = [part for k, part in enumerate(reading.parts) if part not in reading.parts[:k]]
     place = parts.index("attention")

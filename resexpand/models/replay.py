@@ -14,7 +14,6 @@ from resexpand.errors import UnsupportedError
 from resexpand.models.reading import Reading, number
 from resexpand.models.state import run
 from resexpand.models.watching import Place, Sum, watching
-from resexpand.network.attention import Attention
 from resexpand.network.scale import Scale
 
 ROWS = 64
@@ -65,7 +64,7 @@ def settle(name: str, reading: Reading, rows: Rows, skip: float) -> None:
     UnsupportedError
         If something lies between them that was not read.
     """
-    if any(isinstance(part, Attention) for part in reading.parts):
+    if any(op.attends for op in reading.operations):
         return
     if _misses(reading, rows.stream / skip, rows) <= rows.bound:
         return
