@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cache, reduce
 from math import comb, factorial
 
 import numpy as np
@@ -26,9 +26,6 @@ from numpy.typing import NDArray
 from resexpand.numbers.two_loop.jets import Factor, Polynomial, Product, closure, kept
 
 Array = NDArray[np.float64]
-
-MOST = max(power for known in closure().values() for _, factor in known for power in factor.normals)
-"""Largest power of a normal of one path."""
 
 STEP = 0.08
 """Distance of the points of averages, in deviations and in units of the activation."""
@@ -112,17 +109,24 @@ def layer_of(
     return Layer(weight / gram, scale * gram, mean, features, values), float(gram)
 
 
+@cache
+def largest_power() -> int:
+    """Return the largest power of a normal of one path."""
+    polynomials = closure().values()
+    return max(power for known in polynomials for _, factor in known for power in factor.normals)
+
+
 def moves(count: int, cosine: float) -> list[Array]:
-    """Return the matrices of ``g -> E[xi^k g(z) | z']`` on coefficients, k = 0 .. MOST."""
-    sine = np.sqrt(max(1 - cosine**2, 0.0))
-    nodes, weights = hermegauss(count + MOST)
+    """Return the matrices of ``g -> E[xi^k g(z) | z']`` on coefficients, k up to the largest."""
+    sine, most = np.sqrt(max(1 - cosine**2, 0.0)), largest_power()
+    nodes, weights = hermegauss(count + most)
     known = np.empty((count, nodes.size))
     known[0] = np.sqrt(weights / weights.sum())
     for n in range(1, count):
         before = np.sqrt(n - 1) * known[n - 2] if n > 1 else 0.0
         known[n] = (nodes * known[n - 1] - before) / np.sqrt(n)
     hermite = []
-    for k in range(MOST + 1):
+    for k in range(most + 1):
         images = np.zeros_like(known)
         for j in range(k + 1):
             orders = np.arange(j, count)
@@ -133,7 +137,7 @@ def moves(count: int, cosine: float) -> list[Array]:
             images[orders] += (factor * np.sqrt(falling))[:, None] * known[orders - j] * polynomial
         hermite.append(known @ images.T)
     powers = []
-    for k in range(MOST + 1):
+    for k in range(most + 1):
         parts = (
             factorial(k) / (2**m * factorial(m) * factorial(k - 2 * m)) * hermite[k - 2 * m]
             for m in range(k // 2 + 1)

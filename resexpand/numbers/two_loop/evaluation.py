@@ -22,7 +22,7 @@ from resexpand.numbers.one_loop.inputs import distinct_inputs
 from resexpand.numbers.one_loop.points import batches_of, bound, require_room
 from resexpand.numbers.one_loop.tables import Tables
 from resexpand.numbers.two_loop.closure import Means, layer_of
-from resexpand.numbers.two_loop.jets import WANTED
+from resexpand.numbers.two_loop.jets import wanted
 from resexpand.theory.two_loop import TwoLoop
 
 Array = NDArray[np.float64]
@@ -123,7 +123,7 @@ def _orders(tables: Tables, number: int, law: ActivationLaw | None, count: int) 
         weight, bias = float(site.weights[number, block]), float(site.biases[number, block])
         scale = float(tables.scales[number, block])
         layer, gram = layer_of(partial(_scaled, law, slope), count, read, weight, bias, scale)
-        first, alone, both = (gram * means.average(w, layer) for w in WANTED.values())
+        first, alone, both = (gram * means.average(w, layer) for w in wanted())
         found[:4, block] = read, gram, first, alone + both / 2
         if block + 1 < found.shape[1]:
             found[4:, block + 1] = found[4:, block] + scale * found[2:4, block]

@@ -176,8 +176,12 @@ def renewed(jet: Jet) -> Polynomial:
     return _added([old, _scaled(_root(i, j), 1, Factor(normals=normals, numbers=(0, 1)))])
 
 
-WANTED = {"1": gram(2, 0), "2, one path": gram(3, 0), "2, two paths": gram(2, 2)}
-"""Coefficients of ``C/C_0`` whose means are wanted."""
+def wanted() -> tuple[Polynomial, Polynomial, Polynomial]:
+    """Return the coefficients of ``C/C_0`` whose means are wanted.
+
+    That of ``1/N``, and those of ``1/N^2`` with one path and with two.
+    """
+    return gram(2, 0), gram(3, 0), gram(2, 2)
 
 
 @cache
@@ -187,7 +191,7 @@ def closure() -> dict[Product, Polynomial]:
     Of two products that differ by an exchange of the paths one is kept (`kept`).
     """
     found: dict[Product, Polynomial] = {}
-    left = {kept(jets) for polynomial in WANTED.values() for jets, _ in polynomial}
+    left = {kept(jets) for polynomial in wanted() for jets, _ in polynomial}
     while left:
         jets = left.pop()
         if not jets:
