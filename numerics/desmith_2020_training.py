@@ -33,8 +33,9 @@ from resexpand.export.figures import panels
 from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.style import colour, house_style
 from support.claims import Claim, run_script
+from support.depth_scale import DepthScale
 from support.direction import direction_claim
-from support.training import Plan, Runs, Setup, Trained
+from support.training import Runs, Setup, Trained
 
 DEEP = 50
 PLAIN = ("relu", "linear")
@@ -49,27 +50,13 @@ LABELS = {
     "layer_scale": "LayerScale, 0.1",
 }
 
-VERY_DEEP = 1000
-
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(DepthScale):
     """Networks, depths and steps of training."""
 
-    depths: tuple[int, ...]
-    steps: int
-    seeds: int
-    ways: tuple[str, ...] = tuple(LABELS)
-    width: int = 24
-    batch: int = 50
-    rates: tuple[float, ...] = (0.01, 0.03, 0.1)
     deepest: tuple[float, ...] = (0.001, 0.01)
-
-    def plan(self, depth: int) -> Plan:
-        """Return how a depth is trained: `VERY_DEEP` networks with fewer rates and steps."""
-        if depth < VERY_DEEP:
-            return Plan(self.steps, self.seeds, self.rates, self.batch)
-        return Plan(self.steps * 5 // 8, self.seeds, self.deepest, self.batch)
+    ways: tuple[str, ...] = tuple(LABELS)
 
 
 SETTINGS = {

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,9 @@ from resexpand.export.figures import panels
 from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.style import colour, house_style
 from support.claims import Claim, run_script
+from support.depth_scale import DepthScale
 from support.direction import Direction, direction_claim
-from support.training import Networks, Plan, Runs, Setup, Trained, digits
+from support.training import Networks, Runs, Setup, Trained, digits
 
 FACTORS = (0.5, 1.0, 2.0)
 """c of ``c/sqrt(n)``."""
@@ -50,31 +50,10 @@ ORDER = 3
 DEEP = 50
 """Depth from which the claims are about deep networks."""
 
-VERY_DEEP = 1000
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Networks, depths and steps of training."""
-
-    depths: tuple[int, ...]
-    steps: int
-    seeds: int
-    width: int = 24
-    batch: int = 50
-    rates: tuple[float, ...] = (0.01, 0.03, 0.1)
-    deepest: tuple[float, ...] = (0.03, 0.1)
-
-    def plan(self, depth: int) -> Plan:
-        """Return how a depth is trained: `VERY_DEEP` networks with fewer rates and steps."""
-        if depth < VERY_DEEP:
-            return Plan(self.steps, self.seeds, self.rates, self.batch)
-        return Plan(self.steps * 5 // 8, self.seeds, self.deepest, self.batch)
-
 
 SETTINGS = {
-    "smoke": Scale((10, 60), steps=40, seeds=3),
-    "full": Scale((10, 100, 1000), steps=80, seeds=5, rates=(0.001, 0.01, 0.03, 0.1)),
+    "smoke": DepthScale((10, 60), steps=40, seeds=3),
+    "full": DepthScale((10, 100, 1000), steps=80, seeds=5, rates=(0.001, 0.01, 0.03, 0.1)),
 }
 
 
@@ -110,7 +89,7 @@ def last_state(h: np.ndarray, weights: np.ndarray, scale: float) -> np.ndarray:
     return h
 
 
-def claims_of(table: dict[tuple[int, str], Trained], found: Any, scale: Scale) -> list[Claim]:
+def claims_of(table: dict[tuple[int, str], Trained], found: Any, scale: DepthScale) -> list[Claim]:
     """Return the three claims."""
     deep = [depth for depth in scale.depths if depth >= DEEP]
     explosion = {f"depth {d}": table[d, "1/sqrt(n)"].test - table[d, "1"].test for d in deep}
@@ -131,7 +110,7 @@ def claims_of(table: dict[tuple[int, str], Trained], found: Any, scale: Scale) -
     return [direction_claim(*each, "the opposite direction") for each in listed]
 
 
-def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
+def examined(chosen: argparse.Namespace, scale: DepthScale) -> tuple[list[Claim], dict[str, Any]]:
     """Train, measure and judge."""
     cases = [(d, name) for d in scale.depths for name in scalings(d)]
     runs = Runs(chosen.store, len(cases))
@@ -160,7 +139,7 @@ def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dic
     }
 
 
-def questions(table: Any, found: Any, scale: Scale) -> dict[str, Any]:
+def questions(table: Any, found: Any, scale: DepthScale) -> dict[str, Any]:
     """Return, per depth, the chosen scale and whether mean complexity has one peak in lambda."""
     said = {}
     for depth in scale.depths:
@@ -184,7 +163,7 @@ def grown(measured: Any) -> dict[str, Any] | None:
     return Direction({"change": change}, 0.3).to_dict() if np.isfinite(change).all() else None
 
 
-def figure(table: Any, found: Any, scale: Scale, out: Path) -> None:
+def figure(table: Any, found: Any, scale: DepthScale, out: Path) -> None:
     """Draw accuracy, complexity and the part of long paths against the scale."""
     with house_style():
         drawing = panels.canvas((8.4, 3.0))
