@@ -6,7 +6,7 @@ against each other; the kernel at layer 0 is `K0`, or is computed from `inputs` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,22 +101,43 @@ def bind(
     ]
     own = {s for s, value in bound.items() if s == value}
     symbols = read_values(net, given, needed, own, () if kernel_given else ("K0",))
-    _common_shape([value.shape for value in symbols.values()], keywords)
+    common_shape([value.shape for value in symbols.values()], _shapes(keywords))
     depth = depth_of(net, symbols)
     values = {s: value_of(expression, symbols) for s, expression in bound.items()}
     layers = {s: _stacked(expressions, symbols) for s, expressions in layer_bindings.items()}
     kernel, notes, variances = _kernel(net, kernel_given, symbols, matrix=matrix)
     trimmed = [kernel.shape[:-2] if matrix else kernel.shape]
     shapes = [v.shape for v in values.values()] + [v.shape[:-1] for v in layers.values()] + trimmed
-    grid = _common_shape(shapes, keywords)
+    grid = common_shape(shapes, _shapes(keywords))
     return Point(depth, grid, values, layers, kernel, symbols, notes, variances)
 
 
-def _common_shape(shapes: list[tuple[int, ...]], keywords: Mapping[str, Any]) -> tuple[int, ...]:
+def _shapes(keywords: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the shapes as they were given; they are read only where something is wrong."""
+    return ((name, np.shape(value)) for name, value in keywords.items())
+
+
+def common_shape(
+    shapes: Iterable[tuple[int, ...]], given: Iterable[tuple[str, tuple[int, ...]]]
+) -> tuple[int, ...]:
+    """Return the shape to which shapes broadcast.
+
+    Parameters
+    ----------
+    shapes : iterable of tuple of int
+        What must broadcast.
+    given : iterable of (str, tuple of int)
+        Names and shapes for the error.
+
+    Raises
+    ------
+    HyperparameterError
+        If they do not broadcast.
+    """
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
-        named = ", ".join(f"{k} {np.shape(v)}" for k, v in keywords.items())
+        named = ", ".join(f"{name} {shape}" for name, shape in given)
         raise HyperparameterError(
             f"hyperparameters of shapes {named}",
             "they do not broadcast against each other",

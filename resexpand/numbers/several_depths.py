@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.codegen.axes import grid_axes
+from resexpand.codegen.binding import common_shape
 from resexpand.codegen.memory import require_memory
 from resexpand.codegen.track import stages
 from resexpand.codegen.values import Values
@@ -80,15 +81,7 @@ def _common(given: Mapping[str, Any], axes: Mapping[str, int]) -> Shape:
             "give one depth per call, or arrays on the host",
         )
     shapes = {name: np.shape(given[name])[:n] for name, n in axes.items()}
-    try:
-        return np.broadcast_shapes(*shapes.values())
-    except ValueError:
-        named = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise HyperparameterError(
-            f"hyperparameters of shapes {named}",
-            "they do not broadcast against each other",
-            "give arrays of one common shape, or numbers",
-        ) from None
+    return common_shape(shapes.values(), shapes.items())
 
 
 def _parts(
