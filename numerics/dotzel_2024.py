@@ -94,7 +94,7 @@ SETTINGS = {
         windows=6,
         thresholds=(0.15, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.35),
         layers=(1, 2, 3, 5, 8, 12),
-        routing=Sizes(width=48, context=48, batch=12, steps=200),
+        routing=Sizes(width=128, depth=6, steps=1200, held_out=120),
     ),
 }
 
@@ -251,7 +251,7 @@ def routing(scale: Scale, store: Path | None) -> dict[str, Any]:
     sizes = scale.routing
     text, seeds = Text.of(sizes), []
     for seed in range(sizes.seeds):
-        work = partial(one_seed, sizes, text, seed)
+        work = partial(one_seed, sizes, text, seed, store)
         curves_of = kept_or(store, f"routing_{seed}", asdict(sizes), work)
         print(f"routing, seed {seed}: done", flush=True)
         seeds.append(curves_of)

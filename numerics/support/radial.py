@@ -22,8 +22,11 @@ that of the sequential network. The data are bytes of Python source.
 from __future__ import annotations
 
 import itertools
+import json
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,21 +78,21 @@ class Layer(nn.Module):
         )
 
     def attend(self, h: Any) -> Any:
-        """Return the branch of attention."""
+        """Return the average of values, in front of the projection."""
         batch, length, width = h.shape
         parts = self.qkv(self.ln_1(h)).view(batch, length, 3, self.heads, -1)
         q, k, v = parts.permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.proj(y.transpose(1, 2).reshape(batch, length, width))
+        return y.transpose(1, 2).reshape(batch, length, width)
 
     def forward(self, h: Any) -> Any:
         """Return the stream behind the layer."""
-        h = h + self.attend(h)
+        h = h + self.proj(self.attend(h))
         return h + self.mlp(self.ln_2(h))
 
     def on(self, h: Any, chosen: Any) -> Any:
         """Return the whole branch at the chosen tokens, shape (chosen, width)."""
-        middle = (h + self.attend(h))[chosen]
+        middle = h[chosen] + self.proj(self.attend(h)[chosen])
         return middle + self.mlp(self.ln_2(middle)) - h[chosen]
 
 
@@ -261,19 +264,52 @@ Curve = list[tuple[float, float]]
 """Compute, as a share of that of the sequential network, and loss."""
 
 
-def one_seed(sizes: Sizes, text: Text, seed: int) -> dict[str, Curve]:
+@dataclass(frozen=True)
+class Training:
+    """Trains the networks of one seed; those that are done are kept in the store, if there is one.
+
+    Every network draws its weights and its noise from the seed alone, so that a run that goes on
+    from the store makes the same networks as one that was never interrupted.
+    """
+
+    sizes: Sizes
+    text: Text
+    seed: int
+    store: Path | None = None
+
+    def __call__(
+        self, name: str, model: Any, loss: Callable[[Any, int], Any], batches: int = 0
+    ) -> None:
+        """Train a model by the loss of a batch and the number of its step."""
+        settings = json.dumps(asdict(self.sizes), sort_keys=True).encode()
+        key = f"routing_{self.seed}_{name}_{zlib.crc32(settings):08x}.npz"
+        path = None if self.store is None else self.store / key.replace(" ", "_")
+        if path is not None and path.is_file():
+            with np.load(path) as arrays:
+                model.load_state_dict({n: torch.from_numpy(arrays[n]) for n in arrays.files})
+            model.eval()
+            return
+        torch.manual_seed(self.seed)
+        steps = itertools.count()
+        train(model, self.text, self.seed + batches, lambda rows: loss(rows, next(steps)))
+        if path is not None:
+            np.savez(path, **{n: value.numpy() for n, value in model.state_dict().items()})
+        print(f"routing, seed {self.seed}: {name} is trained", flush=True)
+
+
+def one_seed(sizes: Sizes, text: Text, seed: int, store: Path | None = None) -> dict[str, Curve]:
     """Train the networks of one seed and return the curve of every method."""
     torch.manual_seed(seed)
     plain, exits, scratch, student = (
         Sequential(sizes), Sequential(sizes), Radial(sizes), Radial(sizes)
     )  # fmt: skip
-    train(plain, text, seed, lambda rows: surprise(plain(rows[:, :-1]), rows))
-    train(
-        exits,
-        text,
-        seed,
-        lambda rows: sum(surprise(x, rows) for x in exits.exits(rows[:, :-1])) / sizes.depth,
-    )
+    trained = Training(sizes, text, seed, store)
+
+    def sequential(rows: Any, step: int) -> Any:
+        return surprise(plain(rows[:, :-1]), rows)
+
+    def at_all_exits(rows: Any, step: int) -> Any:
+        return sum(surprise(x, rows) for x in exits.exits(rows[:, :-1])) / sizes.depth
 
     def spent(expected: Any) -> Any:
         return sizes.penalty * F.relu(expected - sizes.target * sizes.depth)
@@ -281,25 +317,22 @@ def one_seed(sizes: Sizes, text: Text, seed: int) -> dict[str, Curve]:
     def halting(step: int) -> float:
         return NEVER if 3 * step < sizes.steps else 0.0
 
-    steps = itertools.count()
-
-    def from_scratch(rows: Any) -> Any:
-        logits, expected, _, uneven = scratch(rows[:, :-1], halting(next(steps)))
+    def from_scratch(rows: Any, step: int) -> Any:
+        logits, expected, _, uneven = scratch(rows[:, :-1], halting(step))
         return surprise(logits, rows) + spent(expected) + sizes.balance * uneven
 
-    train(scratch, text, seed, from_scratch)
-    student.follow(plain)
-
-    turns = itertools.count()
-
-    def distilled(rows: Any) -> Any:
+    def distilled(rows: Any, step: int) -> Any:
         with torch.no_grad():
             target = plain(rows[:, :-1]).log_softmax(-1)
-        logits, expected, _, _ = student(rows[:, :-1], halting(next(turns)))
+        logits, expected, _, _ = student(rows[:, :-1], halting(step))
         found = F.kl_div(logits.log_softmax(-1), target, log_target=True, reduction="none")
         return found.sum(-1).mean() + spent(expected)
 
-    train(student, text, seed, distilled)
+    trained("sequential", plain, sequential)
+    student.follow(plain)
+    trained("distilled", student, distilled)
+    trained("from scratch", scratch, from_scratch)
+    trained("early exit", exits, at_all_exits)
     with torch.no_grad():
         found = {
             "ratio of tokens": by_ratio(plain, text.held),
@@ -308,14 +341,10 @@ def one_seed(sizes: Sizes, text: Text, seed: int) -> dict[str, Curve]:
             "radial, from scratch": by_router(scratch, text.held),
             "radial, distilled": by_router(student, text.held),
         }
-    return found | {"ratio of tokens, trained twice": trained_twice(plain, text, seed)}
-
-
-def trained_twice(plain: Sequential, text: Text, seed: int) -> Curve:
-    """Train once more, as long as a student is trained behind its teacher."""
-    train(plain, text, seed + AGAIN, lambda rows: surprise(plain(rows[:, :-1]), rows))
+    # As long as a student is trained behind its teacher.
+    trained("sequential twice", plain, sequential, batches=AGAIN)
     with torch.no_grad():
-        return by_ratio(plain, text.held)
+        return found | {"ratio of tokens, trained twice": by_ratio(plain, text.held)}
 
 
 def by_ratio(model: Sequential, rows: Any) -> Curve:
