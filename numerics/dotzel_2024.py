@@ -94,7 +94,7 @@ SETTINGS = {
         windows=6,
         thresholds=(0.15, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.35),
         layers=(1, 2, 3, 5, 8, 12),
-        routing=Sizes(width=128, depth=6, steps=1200, held_out=120),
+        routing=Sizes(width=128, depth=6, steps=500, held_out=120),
     ),
 }
 

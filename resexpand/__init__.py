@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from resexpand.network.batch_norm import BatchNorm
     from resexpand.network.conv import Conv
     from resexpand.network.dropout import Dropout, SharedDropout
+    from resexpand.network.gate import Gate
     from resexpand.network.global_avg_pool import GlobalAvgPool
     from resexpand.network.layer_norm import LayerNorm
     from resexpand.network.layer_registry import LayerMatrix
@@ -84,6 +85,7 @@ _HOMES = {
     "Conv": "resexpand.network.conv",
     "FractionalBrownian": "resexpand.network.layers",
     "LayerMatrix": "resexpand.network.layer_registry",
+    "Gate": "resexpand.network.gate",
     "GlobalAvgPool": "resexpand.network.global_avg_pool",
     "LayerNorm": "resexpand.network.layer_norm",
     "DropPath": "resexpand.network.stochastic_depth",
@@ -163,6 +165,7 @@ __all__ = [
     "DropPath",
     "Dropout",
     "FractionalBrownian",
+    "Gate",
     "GlobalAvgPool",
     "LayerMatrix",
     "LayerNorm",

@@ -44,6 +44,7 @@ ARXIV_NUMBERS = {
     "2001.07301",
     "1607.06450",
     "1910.07467",
+    "2002.05202",
     "2002.04745",
     "1901.09321",
     "2203.00555",
@@ -62,7 +63,7 @@ DOIS = {
 def test_registry_holds_every_paper_the_theory_names():
     assert {r.arxiv for r in REFERENCES.values() if r.arxiv} == ARXIV_NUMBERS
     assert {r.doi for r in REFERENCES.values() if r.doi} == DOIS
-    assert len(REFERENCES) == 30
+    assert len(REFERENCES) == 31
     with pytest.raises(TypeError):
         REFERENCES["new"] = REFERENCES["price1958"]
 

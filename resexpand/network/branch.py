@@ -124,7 +124,24 @@ def _check_order(ops: tuple[Operation, ...]) -> None:
             "it has no random weights, so there is no law to derive",
             "add a Linear()",
         )
+    _check_gates(ops)
     _check_gaussian(ops, curved)
+
+
+def _check_gates(ops: tuple[Operation, ...]) -> None:
+    """Raise if a gate has no Linear of its own, or the branch ends in a product."""
+    last = max(j for j, op in enumerate(ops) if op.contracts)
+    for j, op in enumerate(ops):
+        if getattr(op, "gates", None) is None:
+            continue
+        before = ops[j - 1] if j else None
+        if before is None or not before.contracts or before.over != "neurons" or j > last:
+            raise UnsupportedError(
+                f"{op!r} behind {before!r}" if j < last else f"a branch that ends in {op!r}",
+                "its copy is a second draw of the Linear in front of it, and the product is not "
+                "Gaussian",
+                "write Linear(), Gate(), Linear()",
+            )
 
 
 def _check_gaussian(ops: tuple[Operation, ...], curved: list[bool]) -> None:

@@ -61,10 +61,10 @@ def check_layers(net: Any) -> None:
             "give one Branch, with one value per parameter",
         )
     for op in net.kinds[0].ops:
-        if op.over == "positions":
+        if op.over == "positions" or getattr(op, "gates", None) is not None:
             raise UnsupportedError(
                 f"layers={net.layers!r} with {op!r}",
-                "weights that couple positions are drawn independently",
+                "weights that couple positions, or make a copy, are drawn independently",
                 "use Linear()",
             )
 

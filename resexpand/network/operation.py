@@ -267,6 +267,8 @@ class Map(Operation):
         Closed Gaussian averages of a function of `X` alone, the ground of the orders in 1/N.
     attends : bool
         Whether its average runs over positions with weights made of products of queries.
+    gates : ActivationLaw or None
+        An activation that is multiplied by an independent copy of the signal.
     is_limit : bool
         Whether it is known in a limit alone, so that no network of finite width has it.
     sources : tuple of str
@@ -282,6 +284,7 @@ class Map(Operation):
     unbiased: ClassVar[frozenset[sp.Symbol]] = frozenset()
     law: ActivationLaw | None = None
     attends: ClassVar[bool] = False
+    gates: ActivationLaw | None = None
     is_limit: bool = False
     sources: ClassVar[tuple[str, ...]] = ()
     variable: ClassVar[sp.Symbol] = X

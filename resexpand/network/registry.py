@@ -15,6 +15,7 @@ from resexpand.network.attention import Attention
 from resexpand.network.batch_norm import BatchNorm
 from resexpand.network.conv import Conv
 from resexpand.network.dropout import Dropout, SharedDropout
+from resexpand.network.gate import Gate
 from resexpand.network.global_avg_pool import GlobalAvgPool
 from resexpand.network.layer_norm import LayerNorm
 from resexpand.network.linear import Linear
@@ -32,6 +33,7 @@ OPERATIONS: dict[str, type[Operation]] = {
     Attention.kind: Attention,
     LayerNorm.kind: LayerNorm,
     RMSNorm.kind: RMSNorm,
+    Gate.kind: Gate,
     Scale.kind: Scale,
     Dropout.kind: Dropout,
     SharedDropout.kind: SharedDropout,

@@ -47,6 +47,11 @@ class Step:
         return bool(self.op.contracts)
 
     @property
+    def gate(self) -> sp.Symbol:
+        """Name in formulas of the activation of a gate."""
+        return sp.Symbol(f"psi{self.suffix}")
+
+    @property
     def normalises(self) -> bool:
         """Whether it is linear given averages over the neurons, as `LayerNorm` is."""
         return not self.contracts and bool(self.op.averages) and bool(self.op.is_linear)
@@ -117,7 +122,7 @@ def without_noise(ops: Sequence[Operation]) -> tuple[Operation, ...]:
     """
     kept = []
     for op in ops:
-        if not (isinstance(op, Map) and op.noise):
+        if not (isinstance(op, Map) and op.noise) or op.gates is not None:
             kept.append(op)
         elif sp.simplify(op.mean_expression - X) != 0:
             raise UnsupportedError(

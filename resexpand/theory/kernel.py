@@ -352,6 +352,7 @@ def laws_of(net: ResNet) -> tuple[tuple[sp.Symbol, ActivationLaw], ...]:
     """Return the activation law behind every label."""
     steps = (*(step for shape in net.shapes.steps for step in shape), *net.head)
     found = {step.label: step.op.law for step in steps if step.label is not None}
+    found |= {s.gate: s.op.gates for s in steps if not s.contracts and s.op.gates is not None}
     return tuple(found.items())
 
 

@@ -114,6 +114,8 @@ class Signal:
         if step.label is not None:
             self._require_no_coin(repr(step.op))
             return self._activated(step)
+        if step.op.gates is not None:
+            return self._gated(step, values)
         if step.op.is_identity:
             return self
         noise = fresh(step.op.random, values)
@@ -232,6 +234,17 @@ class Signal:
             return mean(p, first) * mean(q, second)
 
         return self._over_outcomes(mixture.noise, mean, product)
+
+    def _gated(self, step: Step, values: Values) -> Signal:
+        """Return an activation times an independent Gaussian of the same covariance."""
+        (gain,) = (values[parameter.symbol] for parameter in step.op.parameters)
+        averages = (
+            second_moment(step.gate, moment) if p == q else pair_moment(step.gate, self.moments)
+            for moment, (p, q) in zip(self.moments, self._places(), strict=True)
+        )
+        moments = (gain**2 * m * own for m, own in zip(self.moments, averages, strict=True))
+        zeros = (ZERO,) * len(self.means)
+        return Signal(tuple(moments), zeros, is_gaussian=False, columns=self.columns)
 
     def _averaged(self, op: Map, inputs: list[sp.Expr], noise: tuple[Noise, ...]) -> Signal:
         mixture = self._mixture_at(op)

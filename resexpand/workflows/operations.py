@@ -171,6 +171,8 @@ def _branches(kind: type[Operation]) -> list[Branch]:
     asked = (p for p in kind.parameters if p.default is None and None not in dict(p.words))
     given = {p.name: EXAMPLE for p in asked}
     op = kind(**given)
+    if getattr(op, "gates", None) is not None:
+        return [Branch(Linear(1, 0), op, Linear(1, 0))]
     if not (op.contracts or op.is_linear):  # type: ignore[attr-defined]
         return [Branch(op, Linear(1, 0))]
     return [Branch(op, *PLAIN.ops), Branch(*PLAIN.ops, op)]

@@ -194,7 +194,7 @@ def network_section(net: ResNet) -> Section:
     blocks = (step for shape in net.shapes.steps for step in shape)
     steps = (*blocks, *net.post, *(net.head if own else ()))
     named = {_head(step): step for step in steps if not step.contracts}
-    laws = tuple(_definition(step) for step in named.values())
+    laws = tuple(each for step in named.values() for each in _definitions(step))
     end = (Equation("y", (_read_out(net),)),) if own else ()
     return Section("Network", (Text("A block of the network is"), *layers, *end, *laws, *weights))
 
@@ -219,6 +219,17 @@ def _head(step: Step) -> str:
     index = r"\mathrm{post}" if step.suffix == "_post" else step.number
     number = f"_{{{index}}}" if step.suffix else ""
     return rf"\operatorname{{{step.op.kind}}}{number}"
+
+
+def _definitions(step: Step) -> Iterable[Equation]:
+    """Yield what a map does; a gate is a product of its activation and of a copy."""
+    if step.op.gates is None:
+        yield _definition(step)
+        return
+    name, gain = symbol_latex(step.gate.name), _value(step.op.values[0])
+    yield equation(f"{name}(x)", law_expression(step.op.gates))
+    product = rf"{'' if gain == '1' else gain} {name}(x_i) \, x'_i".strip()
+    yield Equation(f"{_head(step)}(x)_{{i}}", (product,), step.op.latex)
 
 
 def _definition(step: Step) -> Equation:

@@ -10,6 +10,7 @@ import numpy as np
 from resexpand.montecarlo.groups.group import ColumnGroup, Floats, phi_call
 from resexpand.montecarlo.groups.maps import batch_loop
 from resexpand.montecarlo.source.attention import forward_call, forward_text
+from resexpand.network.activation import Activation
 from resexpand.network.differentials import forward
 from resexpand.network.operation import Map
 
@@ -22,6 +23,18 @@ def inputs_{j}(source, target, count{phi.parameters}):
 {drawn}{phi.averages}        for turn in range(lane_share(h.size)):
             i = lane_entry(turn)
             new[i] = {phi.value}
+    barrier()
+'''
+
+GATED = '''
+@chunk
+def inputs_{j}(source, copy, target, count, width, law):
+    """Write gain phi(h) times the copy for the inputs."""
+    for c in range(count):
+        h, other, new = source[c], copy[c], target[c]
+        for turn in range(lane_share(h.size)):
+            i = lane_entry(turn)
+            new[i] = law[0] * {phi.value} * other[i]
     barrier()
 '''
 
@@ -54,6 +67,9 @@ class Inputs(ColumnGroup):
             read, written = "source[c, i]", "target[c, i]"
             given = (f"inputs_{j}", "source, target, count", "count", f"phi_{j}", forward(op), op)
             return batch_loop(*given, written, read)
+        if op.gates is not None:
+            phi = phi_call(j, Activation(op.gates.expression), "h")
+            return [*phi.functions, GATED.format(j=j, phi=phi)]
         phi = phi_call(j, op, "h")
         return [*phi.functions, LOOP.format(j=j, phi=phi, drawn=phi.drawn("c"))]
 
@@ -61,4 +77,6 @@ class Inputs(ColumnGroup):
         """Return the call of the loop."""
         if op.attends:
             return forward_call(j, source, target)
+        if op.gates is not None:
+            return f"inputs_{j}({source}, copy, {target}, inputs, width, laws[{j}])"
         return f"inputs_{j}({source}, {target}, inputs{phi_call(j, op, 'h').given})"

@@ -22,12 +22,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.montecarlo.groups.group import ColumnGroup, Floats, refuse_batches
+from resexpand.montecarlo.groups.group import ColumnGroup, Floats, refuse, refuse_batches
 from resexpand.montecarlo.groups.inputs import Inputs
 from resexpand.montecarlo.groups.tangents import Tangents
 from resexpand.montecarlo.input_kernel import triangular_root
 from resexpand.network.resnet import Branch
 
+GATED = "these columns do not follow the product of an activation and a second linear map"
+REMEDY = 'ask for "kernel", "C" or "outputs"'
 ALONE = "it couples the positions of an input, and these columns follow one of them alone"
 
 
@@ -141,4 +143,6 @@ class Layout:
             asked = names.get(type(group), "sampling")
             if not group.follows_positions:
                 refuse_batches(branch, asked, ALONE, over=("positions",))
+            if group is not self.groups[0] and group.carried:
+                refuse(branch, asked, lambda op: GATED if op.gates is not None else "", REMEDY)
             group.require(branch, asked)

@@ -64,7 +64,7 @@ class PowerOfTwoRescaling(ColumnGroup):
 
 def is_rescalable(branch: Branch) -> bool:
     """Whether networks with this branch can be rescaled by powers of two."""
-    return not any(op.averages for op in branch.maps) and all(
+    return not any(op.averages or op.gates is not None for op in branch.maps) and all(
         is_homogeneous(op.expression) for op in branch.maps
     )
 

@@ -36,6 +36,7 @@ from resexpand.montecarlo.source.attention import attends, buffers_of
 from resexpand.montecarlo.source.blocks import Blocks
 from resexpand.montecarlo.source.correlated import memories_of, with_mixing
 from resexpand.montecarlo.source.division import SamplerText
+from resexpand.montecarlo.source.gate import copied, copy_buffer
 from resexpand.montecarlo.source.imports import imports_of
 from resexpand.montecarlo.source.single_column import is_single, single_text
 from resexpand.montecarlo.source.wide import (
@@ -269,7 +270,7 @@ def _driver(blocks: Blocks, layout: Layout, fused: bool, memories: Mapping[str, 
         buffers["y"] = "(np.int64(0), length)"
     backward = layout.of_kind(Gradients) is not None
     buffers = with_wide(buffers, blocks.steps) | buffers_of(blocks.steps, backward)
-    buffers |= memories
+    buffers |= {**memories, **copy_buffer(blocks.steps)}
     if noise := blocks.most_noise:
         buffers["noise"] = f"(np.int64({noise + 1}), length)"  # and scratch
     return DRIVER.format(
@@ -338,7 +339,7 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
     """Return the lines of one block behind its opening, up to the addition to the stream."""
     opening = opening_of(steps)
     source = through_maps(layout, opening)[1]
-    lines, shrink = [], _shrink(layout)
+    lines, shrink, read = [], _shrink(layout), source
     for step in steps[len(opening) :]:
         j, target = step.position, _other(source)
         if step.contracts:
@@ -353,8 +354,9 @@ def _block(blocks: Blocks, steps: tuple[Step, ...], layout: Layout, fused: bool)
             lines.append(template.format(source=act, target=target, j=j, k=k, shrink=shrink))
             lines += layout.behind_linear(j, source, target, "1.0")
         else:
+            lines += copied(step, read, shrink)
             lines.append(_activation(layout.groups, step, source, target))
-        source = target
+        read, source = source, target
     lines += [
         READING.format(site=site, line=line)
         for group in layout.groups
