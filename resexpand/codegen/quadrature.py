@@ -1,12 +1,12 @@
 """Source text of the quadrature functions that generated routines call.
 
 An average is a sum over Gauss-Legendre panels in standard normal variables, of one or two nested
-integrals. Panels end at the edges of the integrand (`resexpand.codegen.resolution`) and are never
-longer than `LONGEST`, which resolves the density. For two inputs, ``x = a z``, ``y = b z + c w``,
-the inner sum uses the edges of ``y``. The outer sum uses those of ``x``, and those of ``y``
-smoothed by the inner average over the width ``c``: one panel covers a few ``c``, and panels around
-a singular point grow from that width by a constant factor. Sums end where the integrand times the
-density is negligible.
+integrals. Panels end at the edges of the integrand (`resexpand.codegen.resolution`), and are short
+enough to resolve the density. For two inputs, ``x = a z``, ``y = b z + c w``, the inner sum uses
+the edges of ``y``. The outer sum uses those of ``x``, and those of ``y`` smoothed by the inner
+average over the width ``c``: one panel covers a few ``c``, and panels around a singular point grow
+from that width by a constant factor. Sums end where the integrand times the density is negligible.
+`resexpand.codegen.panels` finds the ends.
 
 Nodes, weights and edges are arguments, so that one compiled routine serves both resolutions.
 """
@@ -26,21 +26,6 @@ RULES = tuple(
 )
 """Arguments of every quadrature: rule, edges and singular points of the integrands, and logarithms
 of their sizes at some places."""
-
-LONGEST = 3.5
-"""Longest panel, in standard deviations."""
-
-SMOOTHED = 3.0
-"""Width of a panel that resolves a function smoothed over one unit."""
-
-NEAREST, FARTHEST = 9.0, 38.0
-"""Between these the range of integration ends; the normal density beyond is no double."""
-
-NEGLIGIBLE, LOST = -39.0, -32.0
-"""Logarithm of integrand times density, relative to its largest value, at which the range may end,
-and above which it must not end at `FARTHEST`."""
-
-HUGE = 1e30
 
 DENSITY = "0.3989422804014327 * fn_exp(-0.5 * {z} * {z})"
 
@@ -71,7 +56,7 @@ def quadrature_functions(quadratures: Sequence[Quadrature], *, shared: bool = Fa
         Whether several threads share the nodes of the outer sum: each takes its own nodes, and
         their sums are added before the function returns.
     """
-    functions = [_STOPS, _SMOOTHED_STOP, _REACH, _RESIDUAL] if quadratures else []
+    functions: list[str] = []
     for quadrature in quadratures:
         inputs = (*quadrature.variables, *quadrature.covariance, *quadrature.parameters)
         name = f"{quadrature.name}_integrand"
@@ -91,108 +76,17 @@ def _among_threads(text: str) -> str:
     return loops.replace("return total", "return share_sum(total)")
 
 
-_STOPS = f"""@chunk
-def first_beyond(at, edges):
-    low = 0
-    high = edges.size - 1
-    while low < high:
-        middle = (low + high) // 2
-        if edges[middle] > at:
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
-@chunk
-def line_stop(start, reach, shift, scale, edges):
-    stop = reach
-    if scale > 0.0:
-        at = shift + scale * start
-        close = 1e-15 * (abs(shift) + scale * abs(start))
-        stop = min(reach, (edges[first_beyond(at + close, edges)] - shift) / scale)
-    return panel_end(start, stop, reach)
-
-
-@chunk
-def panel_end(start, stop, reach):
-    end = stop if stop > start else reach
-    pieces = int((end - start) / {LONGEST}) + 1
-    # An edge is met to its last digit: those around it may be far closer than one rounding.
-    return end if pieces == 1 else start + (end - start) / real(pieces)
-"""
-
-# Edges and points are symmetric around zero, so that a negative slope b needs no other list.
-_SMOOTHED_STOP = f"""@chunk
-def smoothed_stop(start, reach, a, b, c, edges, points):
-    stop = line_stop(start, reach, 0.0, a, edges)
-    slope = abs(b)
-    if slope == 0.0:
-        return stop
-    at = slope * start
-    width = {SMOOTHED} * c
-    close = 1e-15 * abs(at)
-    first = first_beyond(at + close, edges)
-    last = first_beyond(at + max(width, close), edges)
-    end = edges[max(first, last - 1)]
-    if c > 0.0:
-        after = first_beyond(at + close, points)
-        ahead = points[after] - at
-        if ahead > 1.5 * width:
-            end = min(end, at + min(ahead - width, ahead * {2 / 3}))
-        if after > 0:
-            end = min(end, at + max(width, 2.0 * (at - points[after - 1])))
-    # Beyond the last edges the function looks like a jump or a kink at zero.
-    if edges.size > 2 and width > edges[edges.size - 2]:
-        if -at > 1.5 * width:
-            end = min(end, at + min(-at - width, -at * {2 / 3}))
-        elif at >= -close:
-            end = min(end, at + max(width, 2.0 * at))
-    if end > at:
-        stop = min(stop, end / slope)
-    return panel_end(start, stop, reach)
-"""
-
-# Two standard normal variables at a distance r from the origin reach r times the two deviations.
-_REACH = f"""@chunk
-def reach_of(first, second, places, sizes):
-    best = {-HUGE}
-    ring = 0.0
-    r = 0.0
-    while r < {FARTHEST} and (r <= {NEAREST} or ring > best + {NEGLIGIBLE}):
-        size = sizes[first_beyond(first * r, places)] + sizes[first_beyond(second * r, places)]
-        ring = 0.5 * (size - r * r)
-        best = max(best, ring)
-        r += 1.0
-    return r if r < {FARTHEST} or ring <= best + {LOST} else nan
-"""
-
-
-# Of the Cholesky factor. If one variance vanishes, only the other input is integrated. For equal
-# variances, k0 - k1 is formed first, which keeps the digits of nearly parallel inputs; a residual
-# at the level of rounding counts as zero. A function of its own: in a sum the compiler may change
-# the order of factors, and the product of two kernels leaves double precision at 1e154.
-_RESIDUAL = """@chunk
-def residual_variance(k0, k1, k2, b):
-    if k0 == k2 and k0 > 0.0:
-        left = (k0 - k1) * ((k0 + k1) / k0)
-        return left if left > 0.0 else 0.0
-    left = k2 - b * b
-    return left if left > 4e-16 * k2 else 0.0
-"""
-
-
 def _single(quadrature: Quadrature) -> list[str]:
     name = quadrature.name
     rest = ", ".join(argument_names((*quadrature.covariance, *quadrature.parameters)))
     lines = [
         "scale = fn_sqrt(k0)",
-        "reach = reach_of(scale, scale, places, sizes)",
+        "reach = panel_reach_of(scale, scale, places, sizes)",
         "excess = 0.0",
         *_infinite(quadrature),
         *_sum(
             "z",
-            "line_stop(start, reach, 0.0, scale, edges)",
+            "panel_line_stop(start, reach, 0.0, scale, edges)",
             f"{name}_integrand(scale * z, {rest})",
         ),
     ]
@@ -206,15 +100,15 @@ def _pair(quadrature: Quadrature, shared: bool) -> list[str]:
     row = ["excess = 0.0"]
     row += _sum(
         "y",
-        "line_stop(start, reach, b * z, c, edges)",
+        "panel_line_stop(start, reach, b * z, c, edges)",
         f"{name}_integrand(a * z, b * z + c * y, {rest})",
     )
     lines = [
         *_TRIANGLE,
-        "reach = reach_of(a, fn_sqrt(k2), places, sizes)",
+        "reach = panel_reach_of(a, fn_sqrt(k2), places, sizes)",
         "excess = 0.0",
         *_infinite(quadrature),
-        *_sum("z", "smoothed_stop(start, reach, a, b, c, edges, points)", row_head),
+        *_sum("z", "panel_smoothed_stop(start, reach, a, b, c, edges, points)", row_head),
     ]
     # An early return is left out where threads share a sum: all must reach the addition.
     if quadrature.diagonal is not None and not shared:
@@ -230,7 +124,7 @@ _RULE_NAMES = ", ".join(rule.name for rule in RULES)
 _TRIANGLE = [
     "a = fn_sqrt(k0)",
     "b = k1 / a if a > 0.0 else 0.0",
-    "c = fn_sqrt(residual_variance(k0, k1, k2, b))",
+    "c = fn_sqrt(panel_residual_variance(k0, k1, k2, b))",
 ]
 
 

@@ -13,6 +13,7 @@ name in the text        meaning
 ``@driver``             compiled loop over arrays, kept on disk
 ``fn_<name>``           function of `resexpand.codegen.functions`
 ``tile_<name>``         loop of `resexpand.codegen.tiles`
+``panel_<name>``        function of `resexpand.codegen.panels`
 ``real``                turns a whole number into a number of the target's precision
 ``nan``                 not a number, of the target's precision
 ``share_<part>``        on a GPU: the threads of one point share a loop (``turns``, ``entry``)
@@ -158,7 +159,7 @@ def module_source(functions: Iterable[str], target: str = "cpu") -> str:
     for binding in BINDINGS:
         if re.search(rf"\b{binding}\b", body):
             lines.append(f"{binding} = _t.{binding}")
-    for prefix, source in (("fn", "function"), ("tile", "tile")):
+    for prefix, source in (("fn", "function"), ("tile", "tile"), ("panel", "panel")):
         for name in sorted(set(re.findall(rf"\b{prefix}_(\w+)\(", body))):
             lines.append(f'{prefix}_{name} = _t.{source}("{name}")')
     return "\n".join([*lines, "", "", body])

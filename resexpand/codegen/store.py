@@ -130,6 +130,7 @@ def foundation() -> str:
     names = [
         "callee",
         "outlined",
+        "panels",
         "slots",
         "target",
         "targets",

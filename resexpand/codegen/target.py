@@ -15,6 +15,7 @@ from types import CellType, FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from resexpand.codegen import panels
 from resexpand.codegen.elementary import (
     bivariate,
     error_function,
@@ -161,6 +162,10 @@ class Target(ABC):
             named.update(self.bound(module))
         return named
 
+    def panel(self, name: str) -> Any:
+        """Return a function of the panels of a quadrature, compiled for this target."""
+        return self.bind(vars(panels)[name], self.chunk)
+
     def _scope(self, module: str, namespace: dict[str, Any]) -> dict[str, Any]:
         """Return this target's copy of the namespace of a module."""
         if module not in self._scopes:
@@ -189,6 +194,11 @@ class Plain:
         return function
 
     chunk = reduction = average = driver = scalar
+
+    @staticmethod
+    def panel(name: str) -> Any:
+        """Return a function of the panels of a quadrature."""
+        return vars(panels)[name]
 
     @staticmethod
     def function(name: str) -> Callable[..., float]:

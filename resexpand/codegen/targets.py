@@ -28,6 +28,7 @@ from resexpand.codegen.callee import OPTIONS, callee, uncollected
 from resexpand.codegen.elementary import bits
 from resexpand.codegen.library_cache import LibraryCache
 from resexpand.codegen.outlined import Linked, LinkedCallee, outlined
+from resexpand.codegen.panels import panel
 from resexpand.codegen.store import foundation, warn_unkept
 from resexpand.codegen.target import Function, Plain, Target
 from resexpand.codegen.tiles import tile
@@ -72,6 +73,10 @@ class Cpu(Target):
     def tile(self, name: str) -> Any:
         """Return a loop of a tile, which is called by its address."""
         return tile(name)
+
+    def panel(self, name: str) -> Any:
+        """Return a function of the panels of a quadrature, which is called by its address."""
+        return panel(name)
 
     def chunk(self, function: Function) -> Any:
         """Compile a piece of a long expression: called, never inlined."""

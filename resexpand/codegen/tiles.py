@@ -27,17 +27,23 @@ PAGE = 8
 _LIBRARY = LibraryCache(lambda: "tiles")
 
 
-def _kept(function: Any) -> Any:
+def kept(function: Any) -> Any:
+    """Compile a function of a library for those that call it."""
     return _LIBRARY.add(callee(function, **OPTIONS))
+
+
+def outline(function: Any) -> Any:
+    """Return what stands for a function of a library in a routine."""
+    _LIBRARY.open()
+    return outlined(function, foundation())
 
 
 def tile(name: str) -> Any:
     """Return what stands for a function of this module in a routine."""
-    _LIBRARY.open()
-    return outlined(globals()[name], foundation())
+    return outline(globals()[name])
 
 
-@_kept
+@kept
 def load(row: Any, values: Any, low: int, n: int) -> None:
     """Read a parameter: one value for all points, or one for each."""
     for i in range(row.size):
@@ -45,7 +51,7 @@ def load(row: Any, values: Any, low: int, n: int) -> None:
         row[i] = values[at if values.size > 1 else 0]
 
 
-@_kept
+@kept
 def load_layer(row: Any, values: Any, low: int, n: int, layer: int) -> None:
     """Read the value of a block: one for all points, or one for each."""
     for i in range(row.size):
@@ -53,21 +59,21 @@ def load_layer(row: Any, values: Any, low: int, n: int, layer: int) -> None:
         row[i] = values[at if values.shape[0] > 1 else 0, layer]
 
 
-@_kept
+@kept
 def store(out: Any, row: Any, low: int, count: int) -> None:
     """Write one number per point."""
     for i in range(count):
         out[low + i] = row[i]
 
 
-@_kept
+@kept
 def store_layer(out: Any, row: Any, low: int, count: int, layer: int) -> None:
     """Write the numbers of one layer."""
     for i in range(count):
         out[low + i, layer] = row[i]
 
 
-@_kept
+@kept
 def store_page(out: Any, page: Any, low: int, count: int, start: int, layers: int) -> None:
     """Write the layers that a page has collected, point by point."""
     # Neither is negative. Where the compiler knows, no index is checked for counting from the end.
@@ -78,14 +84,14 @@ def store_page(out: Any, page: Any, low: int, count: int, start: int, layers: in
             row[start + s] = page[s, i]
 
 
-@_kept
+@kept
 def start_propagator(out: Any, low: int, count: int) -> None:
     """Write the propagator from the input layer to itself."""
     for i in range(count):
         out[low + i, 0, 0] = 1.0
 
 
-@_kept
+@kept
 def propagate(out: Any, slopes: Any, low: int, count: int, layer: int) -> None:
     """Multiply the propagators to a layer by the slope of the next block."""
     for i in range(count):
@@ -94,19 +100,19 @@ def propagate(out: Any, slopes: Any, low: int, count: int, layer: int) -> None:
         out[low + i, layer + 1, layer + 1] = 1.0
 
 
-@_kept
+@kept
 def value(values: Any, g: int) -> float:
     """Return a parameter: one value for all points, or one for each."""
     return values[g if values.size > 1 else 0]  # type: ignore[no-any-return]
 
 
-@_kept
+@kept
 def layer_value(values: Any, g: int, block: int) -> float:
     """Return the value of a block: one for all points, or one for each."""
     return values[g if values.shape[0] > 1 else 0, block]  # type: ignore[no-any-return]
 
 
-@_kept
+@kept
 def take(row: Any, values: Any, i: int, j: int, low: int, count: int) -> None:
     """Read a row of pairs, or of second inputs."""
     low = low if low > 0 else 0
@@ -115,7 +121,7 @@ def take(row: Any, values: Any, i: int, j: int, low: int, count: int) -> None:
         row[k] = source[low + k]
 
 
-@_kept
+@kept
 def put(out: Any, row: Any, g: int, a: int, low: int, count: int) -> None:
     """Write the pairs of a first input."""
     low = low if low > 0 else 0
@@ -124,7 +130,7 @@ def put(out: Any, row: Any, g: int, a: int, low: int, count: int) -> None:
         target[low + k] = row[k]
 
 
-@_kept
+@kept
 def put_layer(out: Any, row: Any, g: int, layer: int, a: int, low: int, count: int) -> None:
     """Write the pairs of a first input in one layer."""
     low = low if low > 0 else 0
@@ -133,7 +139,7 @@ def put_layer(out: Any, row: Any, g: int, layer: int, a: int, low: int, count: i
         target[low + k] = row[k]
 
 
-@_kept
+@kept
 def mirror(out: Any, g: int, low1: int, high1: int, low: int, count: int) -> None:
     """Copy the pairs of a tile on or above the diagonal to the other side of it."""
     matrix = out[g]
@@ -142,7 +148,7 @@ def mirror(out: Any, g: int, low1: int, high1: int, low: int, count: int) -> Non
             matrix[b, a] = matrix[a, b]
 
 
-@_kept
+@kept
 def mirror_layer(out: Any, g: int, layer: int, low1: int, high1: int, low: int, count: int) -> None:
     """Copy the pairs of one layer to the other side of the diagonal."""
     matrix = out[g, layer]

@@ -16,25 +16,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.codegen.panels import FARTHEST, LONGEST, LOST, NEAREST, NEGLIGIBLE, SMOOTHED
 from resexpand.codegen.source import module_source
 from resexpand.codegen.store import load
 from resexpand.gaussian.panels import Resolved
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
-
-LONGEST = 3.5
-"""Longest panel, in standard deviations: it resolves the density."""
-
-SMOOTHED = 3.0
-"""Width of a panel that resolves what is smoothed over one unit."""
-
-NEAREST, FARTHEST = 9.0, 38.0
-"""Between these the range of integration ends; the normal density beyond is no double."""
-
-NEGLIGIBLE, LOST = -39.0, -32.0
-"""Logarithm of integrand times density, relative to its largest value, at which the range may end,
-and above which it must not end at `FARTHEST`."""
 
 GUESS = 12
 """Panels of a row for which there is room at first."""
