@@ -149,7 +149,7 @@ scale=3/10, depth=20)
         """The kinds of blocks that repeat in a cycle: those given, or one per block."""
         own = {len(v) for b in self.branches for op in b.ops for v in op.values if is_many(v)}
         if not own:
-            return self.branches
+            return _shortest(self.branches)
         if own != {self.depth}:
             raise DescriptionError(
                 f"{', '.join(map(str, sorted(own)))} values of a parameter at depth {self.depth}",
@@ -157,7 +157,7 @@ scale=3/10, depth=20)
                 "give as many values as blocks, or one for all",
             )
         cycle = [self.branches[k % len(self.branches)] for k in range(int(self.depth))]
-        return tuple(branch.at_block(k) for k, branch in enumerate(cycle))
+        return _shortest(tuple(branch.at_block(k) for k, branch in enumerate(cycle)))
 
     @property
     def branch(self) -> Branch:
@@ -325,3 +325,8 @@ scale=3/10, depth=20)
 
     def _repr_latex_(self) -> str:
         return in_notebook(self)
+
+
+def _shortest(cycle: tuple[Branch, ...]) -> tuple[Branch, ...]:
+    """Return one branch where a cycle repeats it."""
+    return cycle[:1] if len(set(cycle)) == 1 else cycle

@@ -32,8 +32,8 @@ no independent increments."""
 class Means(Protocol):
     """Averages of atoms at one layer."""
 
-    def mean(self, key: Key, variances: Array) -> Array:
-        """Return the mean of an atom at variances."""
+    def mean(self, key: Key, variances: Array, side: int = 0) -> Array:
+        """Return the mean of an atom at variances; 0 is the later side, 1 the earlier one."""
 
 
 class Atoms(Means, Protocol):
@@ -47,28 +47,48 @@ class Atoms(Means, Protocol):
         """Return the covariance of two atoms, for all pairs of layers."""
 
 
-def atoms(law: ActivationLaw | None, late: Array, early: Array, cross: Array) -> Atoms:
-    """Return the averages of an activation at pairs of layers.
+Laws = tuple[ActivationLaw | None, ActivationLaw | None]
+"""Activations at a later layer and at an earlier one; None stands for none."""
+
+
+def atoms(laws: Laws, late: Array, early: Array, cross: Array) -> Atoms:
+    """Return the averages of activations at pairs of layers.
 
     Parameters
     ----------
-    law : ActivationLaw or None
-        The activation; None stands for none.
+    laws : (ActivationLaw or None, ActivationLaw or None)
+        The activations.
     late, early, cross : ndarray, shape (n,)
-        Variances and the covariance of what it acts on.
+        Variances and the covariance of what they act on.
 
     Raises
     ------
     UnsupportedError
-        If the activation has jumps, or kinks and is not linear on either side of zero.
+        If one has jumps, or kinks and is not linear on either side of zero; or if one has kinks and
+        the other one curves.
     """
-    require_derivatives(law)
-    if law is None:
-        return Kinked(late, early, cross, 1.0, 0.0)
-    if law.ends is not None:
-        right, left = (float(end) ** 2 for end in law.ends)
-        return Kinked(late, early, cross, (right + left) / 2, (right - left) / 2)
-    return Smooth(law, late, early, cross)
+    for law in laws:
+        require_derivatives(law)
+    ends = [_ends(law) for law in laws]
+    curved = [law for law in laws if law is not None and law.ends is None]
+    if not curved:
+        squares = np.array(ends) ** 2
+        parts = squares @ np.array([[0.5, 0.5], [0.5, -0.5]])
+        return Kinked(late, early, cross, *parts.T)
+    if len(curved) == 2 or None in laws:
+        return Smooth(laws, late, early, cross)
+    names = " and ".join(law.name for law in laws if law is not None)
+    raise UnsupportedError(
+        f"the order 1/N of operations with {names} that read one stream",
+        "averages of a function with kinks beside one that curves are not known",
+        "use functions that are linear on either side of zero, or smooth ones, in all of them",
+    )
+
+
+def _ends(law: ActivationLaw | None) -> tuple[float, float]:
+    """Return the slopes on the right and on the left of zero; no activation has slope one."""
+    right, left = (1, 1) if law is None or law.ends is None else law.ends
+    return float(right), float(left)
 
 
 def require_derivatives(law: ActivationLaw | None) -> None:
@@ -91,49 +111,54 @@ def require_derivatives(law: ActivationLaw | None) -> None:
 
 
 class Smooth:
-    """Averages of a smooth activation."""
+    """Averages of smooth activations."""
 
-    def __init__(self, law: ActivationLaw, late: Array, early: Array, cross: Array) -> None:
+    def __init__(self, laws: Laws, late: Array, early: Array, cross: Array) -> None:
         # Several points of a grid may have the same kernels.
         distinct, self._places = np.unique(late + 1j * early, return_inverse=True)
         pair = np.ascontiguousarray(distinct.real), np.ascontiguousarray(distinct.imag)
         self._pair = pair
+        curved = [law for law in laws if law is not None]
         if np.any(np.abs(cross - early) > UNEQUAL * early):
             raise UnsupportedError(
                 f"the order 1/N of tangents of blocks that read the stream by different factors "
-                f"({law.name})",
+                f"({', '.join(law.name for law in curved)})",
                 "what they read is no process with independent increments",
                 "give all blocks the same factor in front of the activation",
             )
-        edges = np.diff(resolved_features(law).edges)
-        step = float(edges[edges > 0].min()) / 4 if edges.size else 1.0
+        edges = [np.diff(resolved_features(law).edges) for law in curved]
+        steps = [float(e[e > 0].min()) / 4 if e.size else 1.0 for e in edges]
         variances = np.concatenate(pair)
 
         def known(x: Array) -> dict[Key, Array]:
-            g, s, b = features(law, x)
-            return {
-                ("f", 0): g * g,
-                ("f", 1): 2 * g * s,
-                ("f", 2): 2 * s * s + 4 * g * b,
-                ("g", 0): s * s,
-                ("g", 1): 4 * s * b,
-            }
+            found: dict[Key, Array] = {}
+            for mark, law in zip(self._marks, laws, strict=True):
+                g, s, b = features(law, x) if law else (x, np.ones_like(x), np.zeros_like(x))
+                found |= {
+                    (f"f{mark}", 0): g * g,
+                    (f"f{mark}", 1): 2 * g * s,
+                    (f"f{mark}", 2): 2 * s * s + 4 * g * b,
+                    (f"g{mark}", 0): s * s,
+                    (f"g{mark}", 1): 4 * s * b,
+                }
+            return found
 
+        self._marks = ("", "") if laws[0] == laws[1] else ("", "'")
         self._fine, self._coarse = (
-            Increments(Lattice.of(known, variances, step, fineness), *pair)
+            Increments(Lattice.of(known, variances, min(steps), fineness), *pair)
             for fineness in (FINENESS, 1.0)
         )
-        self._sizes: dict[tuple[Key, str], Array] = {}
         self.error = 0.0
 
-    def mean(self, key: Key, variances: Array) -> Array:
+    def mean(self, key: Key, variances: Array, side: int = 0) -> Array:
         """Return the mean of an atom at variances."""
-        return self._fine.mean(key, variances)
+        return self._fine.mean((f"{key[0]}{self._marks[side]}", key[1]), variances)
 
     def covariance(self, late: Key, early: Key) -> Array:
         """Return the covariance of two atoms, for all pairs of layers."""
-        fine, coarse = (found.covariance(late, early) for found in (self._fine, self._coarse))
-        size = self._size(late, 0) * self._size(early, 1)
+        keys = (late, (f"{early[0]}{self._marks[1]}", early[1]))
+        fine, coarse = (found.covariance(*keys) for found in (self._fine, self._coarse))
+        size = self._size(keys[0], 0) * self._size(keys[1], 1)
         if fine.size:
             self.error = max(self.error, float(np.max(np.abs(fine - coarse) / size)))
         found: Array = fine[self._places]
@@ -151,32 +176,33 @@ class Smooth:
 
 @dataclass(frozen=True)
 class Kinked:
-    """Averages of a function that is linear on either side of zero."""
+    """Averages of functions ``f = even x^2 + odd x|x|`` at the later layer and the earlier one."""
 
     late: Array
     early: Array
     cross: Array
-    even: float
-    odd: float
+    evens: Array
+    odds: Array
     error: float = field(default=0.0, init=False)
 
-    def mean(self, key: Key, variances: Array) -> Array:
+    def mean(self, key: Key, variances: Array, side: int = 0) -> Array:
         """Return the mean of an atom at variances."""
         factor, (name, order) = _reduced(key)
+        own, other = float(self.evens[side]), float(self.odds[side])
         root = np.sqrt(np.where(variances > 0, variances, np.nan))
         per_order: dict[Key, Callable[[], Array]] = {
-            ("f", 0): lambda: self.even * variances,
-            ("f", 1): lambda: 2 * self.odd * np.sqrt(2 / np.pi * variances),
-            ("g", 0): lambda: np.full(variances.shape, self.even),
+            ("f", 0): lambda: own * variances,
+            ("f", 1): lambda: 2 * other * np.sqrt(2 / np.pi * variances),
+            ("g", 0): lambda: np.full(variances.shape, own),
         }
         if (name, order) in per_order:
             return np.asarray(factor * per_order[name, order]())
         # The step has no mean derivative of even order.
-        if order % 2 == 0 or self.odd == 0:
+        if order % 2 == 0 or other == 0:
             return np.zeros(variances.shape)
         if order > 1:
             raise ValueError(f"the mean of derivative {order} of a step is not needed")
-        return np.asarray(factor * 2 * self.odd / (np.sqrt(2 * np.pi) * root))
+        return np.asarray(factor * 2 * other / (np.sqrt(2 * np.pi) * root))
 
     def covariance(self, late: Key, early: Key) -> Array:
         """Return the covariance of two atoms, for all pairs of layers."""
@@ -191,7 +217,7 @@ class Kinked:
         cosine = np.clip(x / np.sqrt(product), -1.0, 1.0)
         sine = np.sqrt(np.maximum((product - x * x) / product, 0.0))
         even, odd = CLOSED[own, other](safe_a, safe_b, sine, cosine)
-        return np.asarray(first * second * (self.even**2 * even + self.odd**2 * odd))
+        return np.asarray(first * second * (np.prod(self.evens) * even + np.prod(self.odds) * odd))
 
 
 def _reduced(key: Key) -> tuple[float, Key]:

@@ -22,8 +22,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.activations.activation_law import ActivationLaw
-from resexpand.numbers.one_loop.atoms import Atoms, Means, atoms
+from resexpand.numbers.one_loop.atoms import Atoms, Laws, Means, atoms
 from resexpand.numbers.one_loop.four_point import Cumulants
 from resexpand.numbers.one_loop.tables import entry_pairs
 
@@ -141,7 +140,7 @@ class Joint:
             if not linked:
                 return found
             means = [
-                self.known.mean(key, self.parts[side][:, 0, 0])
+                self.known.mean(key, self.parts[side][:, 0, 0], side)
                 for side, key in enumerate((late, early))
             ]
             return np.asarray(found + means[0] * means[1])
@@ -219,14 +218,14 @@ class Columns:
         return sum((column > 0) + (column >= self.moved) for column in entry)
 
     def cumulants(
-        self, law: ActivationLaw | None, late: Array, early: Array, cross: Array, *, one_layer: bool
+        self, laws: Laws, late: Array, early: Array, cross: Array, *, one_layer: bool
     ) -> Cumulants:
         """Return covariances and slopes of the features at pairs of layers.
 
         An entry moves those with as many tangents or more, so that no other slopes are needed.
         """
         size = len(entry_pairs(self.count))
-        known = atoms(law, *(part[:, 0, 0] for part in (late, early, cross)))
+        known = atoms(laws, *(part[:, 0, 0] for part in (late, early, cross)))
         joint = Joint(known, (late, early, cross))
         covariance = np.zeros((late.shape[0], size, size))
         slope = np.zeros((late.shape[0], size, size, size))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.numbers.one_loop.chain import derivatives
-from resexpand.numbers.one_loop.feedback import feedback
+from resexpand.numbers.one_loop.feedback import additions, feedback
 from resexpand.numbers.one_loop.propagation import Covariances, Responses, covariances
 from resexpand.numbers.one_loop.sources import Sources, sources
 from resexpand.numbers.one_loop.tables import Tables, entry_pairs
@@ -68,7 +68,7 @@ def expansion(
     """
     found = sources(tables)
     direct, second = _derivatives(tables)
-    felt, curved = feedback(tables) if tables.is_normalised else (None, None)
+    felt, curved = feedback(tables) if tables.is_normalised else (additions(tables), None)
     responses = Responses.of(direct, tables.scales, felt)
     spread = covariances(responses, found.covariance)
     named = _grams(tables, tables.last if places is None else places)
@@ -131,10 +131,11 @@ def _conditioning(tables: Tables, responses: Responses, found: Sources) -> Array
     both = np.concatenate([streams, changes], axis=2)
     both = both.reshape((points, blocks, both.shape[2], blocks, n))
     total = np.zeros((points, blocks, n))
-    for place, moved in enumerate(found.conditioning):
-        own = tables.variables(place)
-        local = both[:, :, tables.read(place), :, own]
-        total[:, :, own] = np.einsum("gbpqkr,gbqkr->gbp", moved, local, optimize=True)
+    for (late, early), moved in found.conditioning.items():
+        local = both[:, :, tables.read(late), :, tables.variables(early)]
+        total[:, :, tables.variables(late)] += np.einsum(
+            "gbpqkr,gbqkr->gbp", moved, local, optimize=True
+        )
     return total
 
 

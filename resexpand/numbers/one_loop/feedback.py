@@ -55,3 +55,18 @@ def feedback(tables: Tables) -> tuple[Array, Array]:
             cross = rate[:, :, r, :, None] * rate[:, :, other, None, :]
             second[..., entry, at, own[other]] += added[..., None] * cross
     return first, second
+
+
+def additions(tables: Tables) -> Array | None:
+    """Return what blocks add to the stream, ``(G, B, p, n)``; None if it is their last variables.
+
+    Blocks of different shapes end at different sites.
+    """
+    ends = tables.last[:-1]
+    if (ends == len(tables.sites) - 1).all():
+        return None
+    added = np.zeros((*tables.scales.shape, tables.entries, tables.size))
+    for block, place in enumerate(ends):
+        at = np.arange(tables.size)[tables.grams(place)]
+        added[:, block, np.arange(tables.entries), at] = tables.scales[:, block, None]
+    return added

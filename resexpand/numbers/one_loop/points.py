@@ -103,7 +103,7 @@ def batches_of(theory: OneLoop, problem: Problem, point: Point) -> tuple[list[Ta
         for s in range(0, max(points, 1), step)
     ]
     for tables in batches:
-        require_moments([site.reads for site in tables.sites], theory.process)
+        require_moments(tables.sites)
     return batches, error
 
 

@@ -201,10 +201,10 @@ def _of_read_outs(
     found: Expansion, tables: Tables, columns: Columns, pair: tuple[int, int], read_out: bool
 ) -> Expanded:
     """Return an entry of the Gram matrix of a read-out after each layer."""
-    entry, first = entry_index(columns.count)[pair], tables.sites[0]
-    out = first.weights[:, -1:] if read_out else np.ones((1, 1))
-    factor = out / first.weights
-    value = tables.gram_of(0)[..., pair[0], pair[1]]
+    entry = entry_index(columns.count)[pair]
+    weights = tables.sites[tables.probe].weights
+    factor = (weights[:, -1:] if read_out else 1.0) / weights
+    value = tables.gram_of(tables.probe)[..., pair[0], pair[1]]
     spread = np.diagonal(found.arrays["C_cov"][:, :, entry, :, entry], axis1=1, axis2=2)
     return Expanded(factor * value, factor * found.arrays["C_mean"][..., entry], factor**2 * spread)
 
@@ -219,7 +219,7 @@ def _variance(tables: Tables, read_out: bool) -> Found:
     start[:, 0, 1] = start[:, 1, 0] = 0.5
     start[:, 1, 1] = 0.25 / tables.stream[:, 0, 0, 0]
     own = _started(tables, columns, start)
-    found = expansion(own, places=np.zeros_like(tables.last))
+    found = expansion(own, places=own.read_outs)
     kernel = _of_stream(found, own, 0, (0, 0))
     chi = _scaled(_of_stream(found, own, 1, (0, 1)), 2.0)
     eta = _scaled(_of_read_outs(found, own, columns, (0, 1), read_out), 2.0)
@@ -233,7 +233,7 @@ def _tangent(tables: Tables, read_out: bool) -> Found:
     columns, start = Columns(2), np.zeros((tables.scales.shape[0], 2, 2))
     start[:, 1, 1] = 1.0
     own = _started(tables, columns, start)
-    found = expansion(own, places=np.zeros_like(tables.last))
+    found = expansion(own, places=own.read_outs)
     kernel, square = _of_stream(found, own, 0, (0, 0)), _of_stream(found, own, 2, (1, 1))
     spread = found.arrays["G_cov"][:, :, 2, :, 2]
     # The quotient by |v^0|^2, which is independent of it and has the relative variance 2/N.
@@ -258,7 +258,7 @@ def _gradient(tables: Tables, read_out: bool) -> Found:
         many = repeated(tables, layers.size)
         begun = np.tile(np.stack([0 * layers, layers], axis=1), (points, 1))
         own = with_tangents(many, columns, np.repeat(start, begun.shape[0], axis=0), begun)
-        found = expansion(own, places=np.zeros_like(tables.last))
+        found = expansion(own, places=own.read_outs)
         error = max(error, found.error)
         end = _of_read_outs(found, own, columns, (1, 1), read_out).last()
         parts.append(end.mapped(lambda array: array.reshape((points, -1))))
@@ -280,9 +280,10 @@ def _ratio_of_ends(tables: Tables) -> tuple[Expanded, float]:
     columns, index = Columns(3), entry_index(3)
     start = np.repeat(np.diag([0.0, 1.0, 1.0])[None], points, axis=0)
     begun = np.tile([0, 0, blocks - 1], (points, 1))
-    found = expansion(own := with_tangents(tables, columns, start, begun))
+    own = with_tangents(tables, columns, start, begun)
+    found = expansion(own, places=own.read_outs)
     entries = [index[1, 1], index[2, 2]]
-    value = own.gram[:, -1, [1, 2], [1, 2]]
+    value = own.gram_of(own.probe)[:, -1, [1, 2], [1, 2]]
     shift = found.arrays["C_mean"][:, -1, entries] / value
     spread = found.arrays["C_cov"][:, -1, :, -1]
     variance = spread[:, entries, entries] / value**2
@@ -299,12 +300,12 @@ def _parameters(tables: Tables, read_out: bool) -> Found:
     start = np.zeros((tables.scales.shape[0], 2, 2))
     start[:, 1, 1] = tables.stream[:, 0, 0, 0]
     own = _started(tables, columns, start)
-    found = expansion(own, places=np.zeros_like(tables.last))
+    found = expansion(own, places=own.read_outs)
     kernel = _of_stream(found, own, 0, (0, 0))
     ntk = _of_read_outs(found, own, columns, (1, 1), read_out).last()
     if not read_out:
         # The next block stands in for it, whose bias it does not have.
-        first = tables.sites[0]
+        first = tables.sites[tables.probe]
         ntk = replace(ntk, value=ntk.value - first.biases[:, -1] / first.weights[:, -1])
     validity = np.maximum(kernel.relative, ntk.relative[:, None])
     return {"ntk": ntk}, {}, validity, found.error
@@ -321,15 +322,14 @@ def _step(tables: Tables, read_out: bool) -> Found:
         E |q|^2 = N Cov(C_ww', G_ww'),            E h.(d^2h along q) = N Cov(C_ww', G_hx).
     """
     columns = Columns(4, trained=True, bent=True)
-    weights = tables.sites[0].weights[:, -1]
+    weights = tables.sites[tables.probe].weights[:, -1]
     factor = np.ones_like(weights) if read_out else 1 / weights
     others: dict[str, Array] = {}
     for suffix, begun in (("", tables.stream[:, 0, 0, 0]), ("_blocks", 0.0)):
         start = np.zeros((tables.scales.shape[0], 4, 4))
         start[:, 1, 1] = start[:, 2, 2] = begun
-        found = expansion(
-            _started(tables, columns, start), places=np.zeros_like(tables.last), means=False
-        )
+        own = _started(tables, columns, start)
+        found = expansion(own, places=own.read_outs, means=False)
         met = factor[:, None, None, None] * found.arrays["CG_cov"][:, -1]
         for name, times, output, stream in STEPS:
             entries = entry_index(columns.count)

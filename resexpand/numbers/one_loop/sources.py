@@ -12,14 +12,15 @@ depends on, with Price's theorem for the covariance it reads.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.numbers.one_loop.averaged import Averaged
 from resexpand.numbers.one_loop.chain import slopes_of
-from resexpand.numbers.one_loop.four_point import Cumulants, feature_cumulants
+from resexpand.numbers.one_loop.four_point import Cumulants
+from resexpand.numbers.one_loop.mixed import between, cumulants_of
 from resexpand.numbers.one_loop.tables import Masks, Site, Tables, entries_of, rounding
 
 Array = NDArray[np.float64]
@@ -34,14 +35,14 @@ class Sources:
     ----------
     covariance : ndarray, shape (G, B, n, B, n)
         ``S``.
-    conditioning : tuple of ndarray, shape (G, B, n_s, m_s, B, n_s)
-        ``P`` of each site: block, variable, what it depends on; earlier block, variable.
+    conditioning : dict of ndarray, shape (G, B, n_s, m_s, B, n_t)
+        ``P`` of sites s, t: block, variable, what it depends on; earlier block, variable.
     error : float
         Relative error of the averages.
     """
 
     covariance: Array
-    conditioning: tuple[Array, ...]
+    conditioning: dict[tuple[int, int], Array]
     error: float
 
 
@@ -49,23 +50,50 @@ def sources(tables: Tables) -> Sources:
     """Compute the sources of a network."""
     points, blocks = tables.gram.shape[:2]
     covariance = np.zeros((points, blocks, tables.size, blocks, tables.size))
-    conditioning, error = [], 0.0
+    conditioning: dict[tuple[int, int], Array] = {}
+    error = 0.0
     for place, site in enumerate(tables.sites):
         own = tables.variables(place)
-        found, moved, wrong = _of_site(site, tables.gram_of(place), across=place == 0)
+        found, moved, wrong = _of_site(site, tables.gram_of(place))
         covariance[:, :, own, :, own] = found
-        conditioning.append(moved)
+        conditioning[place, place] = moved
         error = max(error, wrong)
         if site.law is not None and not site.law.is_smooth and site.cumulants is None:
             error = max(error, rounding(site.reads))
-    return Sources(covariance, tuple(conditioning), error)
+    streams = [place for place, site in enumerate(tables.sites) if site.reads_stream]
+    for late, early in permutations(streams, 2):
+        found, moved, wrong = _of_two(tables.sites[late], tables.sites[early], same=late > early)
+        own, other = tables.variables(late), tables.variables(early)
+        covariance[:, :, own, :, other] += found
+        covariance[:, :, other, :, own] += found.transpose(0, 3, 4, 1, 2)
+        conditioning[late, early] = moved
+        error = max(error, wrong)
+    return Sources(covariance, conditioning, error)
 
 
-def _of_site(site: Site, gram: Array, *, across: bool) -> tuple[Array, Array, float]:
-    """Return ``S`` and ``P`` of one site and their error; `across` layers or within each."""
+def _of_two(site: Site, other: Site, *, same: bool) -> tuple[Array, Array, float]:
+    """Return ``S`` and ``P`` of one site with another one at earlier layers, and at the `same`."""
+    points, blocks = site.weights.shape
+    stands = np.outer(site.exists, other.exists)
+    later, earlier = np.nonzero(np.tril(stands, 0 if same else -1))
+    size, entries = site.size, other.size
+    covariance = np.zeros((points, blocks, size, blocks, entries))
+    conditioning = np.zeros((points, blocks, size, size, blocks, entries))
+    if not later.size:
+        return covariance, conditioning, 0.0
+    found = between(site, other, later, earlier)
+    covariance[:, later, :, earlier] = found.covariance.swapaxes(0, 1)
+    slope = found.slope * slopes_of(site)[:, later, None, :, None]
+    conditioning[:, later, :, :, earlier] = slope.swapaxes(0, 1)
+    return covariance, conditioning, found.error
+
+
+def _of_site(site: Site, gram: Array) -> tuple[Array, Array, float]:
+    """Return ``S`` and ``P`` of one site and their error, across layers if it reads the stream."""
     points, blocks = site.weights.shape
     each = np.arange(blocks)
-    more = np.tril_indices(blocks, -1) if across else (each[:0], each[:0])
+    stands = np.outer(site.exists, site.exists) & site.reads_stream
+    more = np.nonzero(np.tril(stands, -1))
     later, earlier = (np.concatenate([each, part]) for part in more)
     cumulants = _features(site, later, earlier)
     weights = site.between(later, earlier)
@@ -110,7 +138,7 @@ def _features(site: Site, later: Integers, earlier: Integers) -> Cumulants:
     # In this order it is the covariance of one layer, to the last bit, where both are the same.
     cross = site.raw[:, earlier] * slope[:, later, :, None] * slope[:, earlier, None, :]
     given = site.reads[:, later], site.reads[:, earlier], cross
-    parts, cumulants = [], site.cumulants or partial(feature_cumulants, site.law)
+    parts, cumulants = [], cumulants_of(site)
     for one_layer, part in ((True, slice(blocks)), (False, slice(blocks, None))):
         late, early, cross = (
             a[:, part].reshape((points * len(later[part]), *a.shape[2:])) for a in given

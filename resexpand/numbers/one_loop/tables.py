@@ -109,6 +109,10 @@ class Site:
         (`resexpand.numbers.one_loop.columns`).
     masks : Masks, optional
         Averages of the masks behind the activation.
+    reads_stream : bool
+        Whether it reads the stream, and not the site before it.
+    exists : tuple of bool
+        In which blocks it stands; all if empty.
     """
 
     law: ActivationLaw | None
@@ -124,6 +128,8 @@ class Site:
     maps: dict[str, Array]
     cumulants: Callable[..., Any] | None = None
     masks: Masks | None = None
+    reads_stream: bool = True
+    exists: tuple[bool, ...] = ()
 
     def between(self, later: NDArray[np.intp], earlier: NDArray[np.intp]) -> Array:
         """Return factors of covariances of features at pairs of layers, ``(G, pairs, p, p)``."""
@@ -163,6 +169,9 @@ class Tables:
     is_normalised : bool
         Whether the stream is normalised behind every block; then `stream` is what it would be
         without, and the first site holds the normalisation.
+    probe : int
+        The site that a read-out behind every layer is, up to its variances; the last one if nothing
+        reads it.
     """
 
     sites: tuple[Site, ...]
@@ -170,6 +179,7 @@ class Tables:
     scales: Array
     last: NDArray[np.intp]
     is_normalised: bool = False
+    probe: int = 0
 
     @property
     def stream(self) -> Array:
@@ -180,6 +190,11 @@ class Tables:
     def kernel(self) -> Array:
         """Covariance kernel of the stream as the network has it, ``(G, B, D, D)``."""
         return self.sites[0].reads if self.is_normalised else self.stream
+
+    @property
+    def read_outs(self) -> NDArray[np.intp]:
+        """The site of each block that stands for a read-out behind the layer it reads."""
+        return np.full_like(self.last, self.probe)
 
     @property
     def inputs(self) -> int:
@@ -198,8 +213,10 @@ class Tables:
 
     def gram_of(self, place: int) -> Array:
         """Return C of a site, ``(G, B, D, D)``: what the draw behind it reads, if there is one."""
-        after = self.sites[min(place + 1, len(self.sites) - 1)].raw
-        return np.where((self.last == place)[None, :, None, None], self.gram, after)
+        after = self.sites[min(place + 1, len(self.sites) - 1)]
+        if after.reads_stream and place < len(self.sites) - 1:
+            return self.gram
+        return np.where((self.last == place)[None, :, None, None], self.gram, after.raw)
 
     def variables(self, place: int) -> slice:
         """Return where those of a site stand in its block."""
@@ -214,10 +231,10 @@ class Tables:
     def read(self, place: int) -> NDArray[np.intp]:
         """Return on what the variables of a site depend: places in (stream, block)."""
         p = self.entries
-        before = slice(0, p) if place == 0 else self.grams(place - 1)
+        first = 0 if self.sites[place].reads_stream else p + self.grams(place - 1).start
         own = self.variables(place)
         averages = np.arange(own.start, self.grams(place).start) + p
-        return np.concatenate([np.arange(p) + before.start + (p if place else 0), averages])
+        return np.concatenate([np.arange(p) + first, averages])
 
 
 def gather(values: Mapping[str, Array], process: Process, inputs: int) -> Tables:
@@ -234,21 +251,32 @@ def gather(values: Mapping[str, Array], process: Process, inputs: int) -> Tables
         Number of inputs.
     """
     scales = values[SCALE][:, 0]
-    last = np.full(scales.shape[1], len(process.draws) - 1)
-    if process.read_out is not None:
-        last[-1] = 0
-    sites = []
-    for draw in process.draws:
-        sites.append(_site(values, draw, inputs, last >= draw.position - 1))
+    stands = _standing(process, scales.shape[1])
+    sites = [_site(values, *pair, inputs) for pair in zip(process.draws, stands, strict=True)]
     gram = _square(_table(values, inputs, partial(reads_name, 0), "e"), inputs)
-    return Tables(tuple(sites), gram, scales, last, process.post is not None)
+    probe = 0 if process.probe is None else len(sites) - 1
+    blocks = stands[: probe or None]
+    last = len(blocks) - 1 - np.argmax(blocks[::-1], axis=0)
+    if probe and process.read_out is not None:
+        last[-1] = probe
+    return Tables(tuple(sites), gram, scales, last, process.post is not None, probe)
+
+
+def _standing(process: Process, blocks: int) -> NDArray[np.bool_]:
+    """Return which draw stands in which block, ``(draws, B)``."""
+    shapes = np.array(process.shapes or (0,) * blocks)
+    stands = np.array([(shapes == draw.shape) | (draw.position == 0) for draw in process.draws])
+    if process.read_out is not None:
+        only = 0 if process.probe else 1
+        stands[:, -1] = [draw.position == only for draw in process.draws]
+    return stands
 
 
 def _site(
-    values: Mapping[str, Array], draw: LinearLayer, inputs: int, exists: NDArray[np.bool_]
+    values: Mapping[str, Array], draw: LinearLayer, exists: NDArray[np.bool_], inputs: int
 ) -> Site:
     """Return one linear operation; `exists` says in which blocks it does."""
-    position = draw.position
+    position = draw.number
 
     def table(name: Callable[..., str], axes: str) -> Array:
         return _table(values, inputs, partial(name, position), axes)
@@ -259,7 +287,7 @@ def _site(
     slope = maps["slope"]
     reads = raw * slope[..., :, None] * slope[..., None, :]
     _regular(response, curvature, reads, draw.law is None or draw.law.is_smooth)
-    if position == 1 and not draw.averages:
+    if draw.reads_stream and not draw.averages:
         # The kernel of the input is given: nothing moves there.
         curvature[:, 0] = 0.0
         response[:, 0] = np.where(np.isfinite(response[:, 0]), response[:, 0], 0.0)
@@ -267,14 +295,15 @@ def _site(
     for array in own:
         array[:, ~exists] = 0.0
     masks = _masks(values, draw, inputs)
-    return Site(draw.law, draw.averages, raw, reads, weights, biases, *own, maps, masks=masks)
+    given = (draw.law, draw.averages, raw, reads, weights, biases, *own, maps)
+    return Site(*given, None, masks, draw.reads_stream, tuple(map(bool, exists)))
 
 
 def _masks(values: Mapping[str, Array], draw: LinearLayer, inputs: int) -> Masks | None:
     """Return the averages of the masks in front of a draw."""
     if draw.mask is None:
         return None
-    powers = [values[mask_name(draw.position, k)][:, 0] for k in range(1, MOST + 1)]
+    powers = [values[mask_name(draw.number, k)][:, 0] for k in range(1, MOST + 1)]
     shared, pairs = draw.mask.op.noise[0].shared, entry_pairs(inputs)
 
     def of(*entries: tuple[int, int]) -> Array:
@@ -316,7 +345,7 @@ def _maps(values: Mapping[str, Array], draw: LinearLayer, inputs: int) -> dict[s
     sizes = [prod(shape) for shape in wanted.values()]
     flat = np.stack(
         [
-            _table(values, inputs, lambda q, k=k: affine_name(draw.position, q, k), "q")
+            _table(values, inputs, lambda q, k=k: affine_name(draw.number, q, k), "q")
             for k in range(sum(sizes))
         ],
         axis=-1,

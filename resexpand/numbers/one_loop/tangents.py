@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,21 +38,27 @@ def with_tangents(tables: Tables, columns: Columns, start: Array, layers: Array)
     shape = (points, blocks, columns.count, columns.count)
     known = [AtLayers(site) for site in tables.sites]
     raw = [np.zeros(shape) for _ in tables.sites]
+    for site, own in zip(tables.sites, raw, strict=True):
+        own[..., 0, 0] = site.raw[..., 0, 0]
     gram = np.zeros(shape)
     stream = np.zeros((points, *shape[2:]))
     for block in range(blocks):
         stream = np.where(begins == block, start, stream)
         stream[:, 0, 0] = tables.stream[:, block, 0, 0]
         argument = stream
-        for place, site in enumerate(tables.sites[: tables.last[block] + 1]):
+        for place, site in enumerate(tables.sites):
+            if not site.exists[block]:
+                continue
+            argument = stream if site.reads_stream else argument
             raw[place][:, block] = argument
             slope = site.maps["slope"][:, block, :, None] ** 2
             mean = columns.means(known[place].at(block), slope * argument)
             argument = site.weights[:, block, None, None] * mean[:, square]
             for column in range(columns.moved if columns.trained else 1):
                 argument[:, column, column] += site.biases[:, block]
-        gram[:, block] = argument
-        stream = stream + tables.scales[:, block, None, None] * argument
+            if place == tables.last[block]:
+                gram[:, block] = argument
+        stream = stream + tables.scales[:, block, None, None] * gram[:, block]
     parts = zip(tables.sites, raw, known, strict=True)
     return replace(tables, sites=tuple(_site(*part, columns) for part in parts), gram=gram)
 
@@ -64,7 +69,7 @@ class AtLayers:
     def __init__(self, site: Site) -> None:
         self._variances = site.reads[..., 0, 0]
         flat = self._variances.ravel()
-        self._known = atoms(site.law, flat, flat, flat)
+        self._known = atoms((site.law, site.law), flat, flat, flat)
         self._means: dict[Key, Array] = {}
         self._block: int | slice = slice(None)
 
@@ -74,7 +79,7 @@ class AtLayers:
         found._block = block
         return found
 
-    def mean(self, key: Key, variances: Array) -> Array:
+    def mean(self, key: Key, variances: Array, side: int = 0) -> Array:
         """Return the mean of an atom; the variances are those of the site."""
         if key not in self._means:
             found = self._known.mean(key, self._variances.ravel())
@@ -100,5 +105,5 @@ def _site(site: Site, raw: Array, known: AtLayers, columns: Columns) -> Site:
         reads=reads,
         response=response,
         curvature=curvature,
-        cumulants=partial(columns.cumulants, site.law),
+        cumulants=columns.cumulants,
     )

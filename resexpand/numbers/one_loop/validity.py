@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from resexpand.activations.growth import growth
 from resexpand.codegen.values import QUADRATURE_LIMIT, overflow_problem
 from resexpand.errors import UnsupportedError
+from resexpand.numbers.one_loop.tables import Site
 from resexpand.theory.one_loop.process import Process
 
 Array = NDArray[np.float64]
@@ -138,34 +139,32 @@ def unhealthy(arrays: Mapping[str, Array], error: float, process: Process) -> li
     return found
 
 
-def require_moments(reads: Sequence[Array], process: Process) -> None:
+def require_moments(sites: Sequence[Site]) -> None:
     """Refuse variances at which an average of the order 1/N does not exist.
 
     Parameters
     ----------
-    reads : sequence of ndarray, shape (G, B, D, D)
-        Covariances of what the activation in front of each draw acts on.
-    process : Process
-        The draws.
+    sites : sequence of Site
+        Activations, and covariances of what they act on.
 
     Raises
     ------
     UnsupportedError
         If ``<phi^4>`` does not exist at one of them.
     """
-    for covariance, draw in zip(reads, process.draws, strict=True):
-        if draw.law is None or growth(draw.law).rate == 0:
+    for site in sites:
+        if site.law is None or growth(site.law).rate == 0:
             continue
-        rate, largest = growth(draw.law).rate, growth(draw.law).largest_variance(4)
-        met = np.diagonal(covariance, axis1=-2, axis2=-1)
-        over = ~(met < largest).all(axis=(0, 2))
+        rate, largest = growth(site.law).rate, growth(site.law).largest_variance(4)
+        met = np.diagonal(site.reads, axis1=-2, axis2=-1)
+        over = ~(met < largest).all(axis=(0, 2)) & np.array(site.exists)
         if not over.any():
             continue
         block = int(np.argmax(over))
         limit = "for no variance" if largest == 0 else f"for variances below {largest:.4g} alone"
         speed = f"like exp({rate:.4g} x^2)" if np.isfinite(rate) else "faster than any exp(c x^2)"
         raise UnsupportedError(
-            f"the order 1/N with the activation {draw.law.name}",
+            f"the order 1/N with the activation {site.law.name}",
             f"it grows {speed}, so that the Gaussian average <phi^4> exists {limit}, and block "
             f"{block + 1} reads one of {float(met[:, block].max()):.4g}",
             "use smaller K0, scales, variances or depth, or an activation that grows less",

@@ -50,7 +50,9 @@ def cumulants_read(tables: Tables, fourth: list[Array]) -> Array:
     entries = tables.entries
     width = entries + tables.size
     read = np.zeros((*tables.scales.shape, width, width))
-    added = tables.scales[:, :, None, None] ** 2 * fourth[-1]
+    each = np.arange(tables.last.size)
+    last = np.moveaxis(np.stack(fourth)[tables.last, :, each], 0, 1)
+    added = tables.scales[:, :, None, None] ** 2 * last
     read[:, 1:, :entries, :entries] = np.cumsum(added, axis=1)[:, :-1]
     for place, own in enumerate(fourth):
         at = tables.grams(place)

@@ -17,7 +17,7 @@ the recursion gives their slopes and averages as well; means of single inputs en
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
 import sympy as sp
@@ -31,6 +31,7 @@ from resexpand.gaussian.expectation import (
 )
 from resexpand.network.operation import X
 from resexpand.theory.hyperparameters import Hyperparameters
+from resexpand.theory.kernel import Chain, stream_of
 from resexpand.theory.one_loop.affine import Affine
 from resexpand.theory.one_loop.masks import MOST, moments, together
 from resexpand.theory.one_loop.post_norm import switched, unnormalised
@@ -113,67 +114,143 @@ def layers(base: Recursion, process: Process) -> Recursion:
     outputs = [base.output("K"), last]
     for i, (entry, end) in enumerate(zip(last.entries, last.at_end, strict=True)):
         outputs.append(_layer(reads_name(0, i), entry, end))
-    argument: Entries = base.state[:size]
+    stream: Entries = base.state[:size]
     if process.post is not None:
-        base, argument = unnormalised(base, square)
+        base, stream = unnormalised(base, square)
+    ends = _of_next_block(base, process, names)
     for draw in process.draws:
-        outputs += _of_draw(draw, argument, names, process)
-        start = (draw.position - 1) * size
-        argument = tuple(s for s, _ in base.definitions[start : start + size])
+        start = (draw.number - 2) * size
+        inside = tuple(s for s, _ in base.definitions[start : start + size])
+        argument = stream if draw.reads_stream else inside
+        outputs += _of_draw(draw, argument, ends.get(draw.number), names, process)
     outputs.append(Output(SCALE, "layer", (square,), at_end=(sp.Integer(0),)))
-    return replace(base, title="response and curvature of every draw", outputs=tuple(outputs))
+    return replace(
+        base,
+        title="response and curvature of every draw",
+        outputs=tuple(outputs),
+        bindings=tuple(names.bindings.items()),
+        layer_bindings=tuple(names.layer_bindings.items()),
+    )
+
+
+def _of_next_block(
+    base: Recursion, process: Process, names: Hyperparameters
+) -> dict[int, tuple[LinearLayer, Entries]]:
+    """Return draws of block ``L + 1`` and what they read, where it has parameters of its own."""
+    if not process.next:
+        return {}
+    stream, chain = stream_of(base), Chain(base.net, names)
+    chain.through_branch(stream, base.net.next_steps, "0")
+    size, at = len(stream.moments), dict[sp.Symbol, sp.Expr]()
+    for symbol, value in chain.definitions:
+        at[symbol] = value.xreplace(at)
+    flat = tuple(at.values())
+    found = {}
+    for draw in process.next:
+        start = (draw.position - 2) * size
+        inside = flat[start : start + size]
+        found[draw.number] = draw, stream.moments if draw.reads_stream else inside
+    return found
 
 
 def _of_draw(
-    draw: LinearLayer, argument: Entries, names: Hyperparameters, process: Process
+    draw: LinearLayer,
+    argument: Entries,
+    end: tuple[LinearLayer, Entries] | None,
+    names: Hyperparameters,
+    process: Process,
 ) -> Iterator[Output]:
-    suffix = f"_{draw.position}" if len(process.draws) > 1 else ""
-    own = names.variances(draw.linear, suffix)
-    last = own
-    if process.read_out is not None and draw.position == 1:
+    """Yield what the order 1/N needs of a draw; `end` is that of the next block, if it differs."""
+    own = names.variances(draw.linear, draw.suffix)
+    last = own if end is None else names.variances(end[0].linear, end[0].suffix)
+    read_out = process.read_out
+    if read_out is not None and process.probe is None and draw.position == 1:
         # The read-out stands in for the first draw of a block that would come next.
-        last = names.variances(process.read_out.linear, "_out")
-    for name_of, value, end in zip((weight_name, bias_name), own, last, strict=True):
-        yield _layer(name_of(draw.position), value, end)
+        last = names.variances(read_out.linear, "_out")
+    inside = _values(draw, argument, own, names, process)
+    at_end = _values(*(end or (draw, argument)), last, names, process)
+    for name, value in inside.items():
+        yield _layer(name, value, at_end[name])
+    if len(argument) == 1 and draw.label is not None:
+        # C, K T, K^2 H: parts of one whole.
+        parts = _parts(draw, argument, own, names, process)
+        at = _parts(*(end or (draw, argument)), own if end is None else last, names, process)
+        yield Output(f"{PRECISION}_{draw.number}", "layer", parts, at_end=at, vector=True)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a draw makes of covariances ``symbols``, which are `at` those of a layer."""
+
+    symbols: Symbols
+    at: dict[sp.Symbol, sp.Expr]
+    affine: Affine
+    powers: list[sp.Expr]
+    factors: list[sp.Expr]
+
+
+def _read(draw: LinearLayer, argument: Entries, names: Hyperparameters, process: Process) -> _Read:
     affine = Affine.of(draw.maps, names.of_step)
     if process.post is not None and draw.reads_stream:
         affine = switched(affine)
-    variances = argument[:: len(argument) - 1 or 1]
-    slopes = [affine.slope(variance) for variance in variances]
+    slopes = [affine.slope(variance) for variance in _variances(argument)]
     symbols = tuple(sp.Symbol(f"_k{i}", positive=True) for i in range(len(argument)))
     places = PLACES[len(argument)]
     at = {
         symbol: slopes[p] * slopes[q] * k
         for symbol, k, (p, q) in zip(symbols, argument, places, strict=True)
     }
-    for i, entry in enumerate(argument):
-        yield _layer(reads_name(draw.position, i), entry, entry)
-    for place, variance in enumerate(variances) if draw.maps else ():
-        for number, entry in enumerate(affine.entries(variance)):
-            if entry != 0:
-                yield _layer(affine_name(draw.position, place, number), entry, entry)
     powers = [sp.Integer(1)] * MOST if draw.mask is None else moments(draw.mask, names.of_step)
     shared = draw.mask is not None and draw.mask.op.noise[0].shared
     factors = [together(pair, powers, shared=shared) for pair in places]
-    for power, moment in enumerate(powers if draw.mask else (), start=1):
-        yield _layer(mask_name(draw.position, power), moment, moment)
-    for row, name, entry in _derivatives(draw, symbols):
-        value = factors[row] * entry
+    return _Read(symbols, at, affine, powers, factors)
+
+
+def _variances(argument: Entries) -> Entries:
+    return argument[:: len(argument) - 1 or 1]
+
+
+def _values(
+    draw: LinearLayer,
+    argument: Entries,
+    variances: tuple[sp.Expr, sp.Expr],
+    names: Hyperparameters,
+    process: Process,
+) -> dict[str, sp.Expr]:
+    """Return everything that the order 1/N needs of a draw at a layer, by name."""
+    number, read = draw.number, _read(draw, argument, names, process)
+    found = dict(zip((weight_name(number), bias_name(number)), variances, strict=True))
+    found |= {reads_name(number, i): entry for i, entry in enumerate(argument)}
+    for place, variance in enumerate(_variances(argument)) if draw.maps else ():
+        entries = enumerate(read.affine.entries(variance))
+        found |= {affine_name(number, place, k): entry for k, entry in entries if entry != 0}
+    for power, moment in enumerate(read.powers if draw.mask else (), start=1):
+        found[mask_name(number, power)] = moment
+    for row, name, entry in _derivatives(draw, read.symbols):
+        value = read.factors[row] * entry
         # An average that vanishes identically is no output.
         if value != 0:
-            yield _layer(name, own[0] * value.xreplace(at), last[0] * value.xreplace(at))
-    if len(argument) == 1 and draw.label is not None:
-        # C, K T, K^2 H: parts of one whole.
-        (k,), (moment,) = symbols, _moments(draw, symbols)
-        whole = own[0] * factors[0] * moment + own[1]
-        parts = tuple((k**n * sp.diff(whole, k, n)).xreplace(at) for n in range(3))
-        name = f"{PRECISION}_{draw.position}"
-        yield Output(name, "layer", parts, at_end=parts, vector=True)
+            found[name] = variances[0] * value.xreplace(read.at)
+    return found
+
+
+def _parts(
+    draw: LinearLayer,
+    argument: Entries,
+    variances: tuple[sp.Expr, sp.Expr],
+    names: Hyperparameters,
+    process: Process,
+) -> Entries:
+    """Return ``C, K T, K^2 H`` of a draw that reads one covariance."""
+    read = _read(draw, argument, names, process)
+    (k,), (moment,) = read.symbols, _moments(draw, read.symbols)
+    whole = variances[0] * read.factors[0] * moment + variances[1]
+    return tuple((k**n * sp.diff(whole, k, n)).xreplace(read.at) for n in range(3))
 
 
 def _derivatives(draw: LinearLayer, symbols: Symbols) -> Iterator[tuple[int, str, sp.Expr]]:
     """Yield rows, names and values of derivatives of what a draw makes of covariances."""
-    position = draw.position
+    position = draw.number
     for row, moment in enumerate(_moments(draw, symbols)):
         for i, first in enumerate(symbols):
             yield row, response_name(position, row, i), sp.diff(moment, first)

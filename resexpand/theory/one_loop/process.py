@@ -15,6 +15,7 @@ front of an activation make ``phi_a`` a function of averages over the neurons as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
@@ -38,6 +39,12 @@ class LinearLayer:
     ----------
     position : int
         Place among the linear operations of its block, from 1; 0 for the read-out.
+    number : int
+        Place among all draws of a network, from 1.
+    shape : int
+        Shape of the blocks that it stands in, from 0 (`resexpand.network.shapes`).
+    suffix : str
+        Suffix of its hyperparameters.
     linear : Linear
         The operation.
     label : sympy.Symbol or None
@@ -56,6 +63,9 @@ class LinearLayer:
     law: ActivationLaw | None
     maps: tuple[Step, ...] = ()
     mask: Step | None = None
+    number: int = 1
+    shape: int = 0
+    suffix: str = ""
 
     @property
     def averages(self) -> int:
@@ -70,30 +80,43 @@ class LinearLayer:
 
 @dataclass(frozen=True)
 class Process:
-    """The draws of one block, in order, and the read-out.
+    """The draws of one block of every shape, in order, and the read-out.
 
     Attributes
     ----------
-    draws : tuple of Draw
-        Of every block.
-    read_out : Draw or None
+    draws : tuple of LinearLayer
+        Of every block; of one shape after the other. A read-out that does not read what a next
+        block would is the last of them: it stands behind every layer, and nothing reads it.
+    read_out : LinearLayer or None
         It takes the place of block ``L + 1``.
     behind : tuple of Step
         Factors behind the last draw.
     post : Step or None
         Normalisation of the stream behind every block, which the first draw of a block reads
         (`resexpand.theory.one_loop.post_norm`).
+    shapes : tuple of int
+        Shape of the blocks ``1 .. L + 1``; empty if all have the same.
+    next : tuple of LinearLayer
+        Draws of block ``L + 1``, where its parameters are not those of every block.
     """
 
     draws: tuple[LinearLayer, ...]
     read_out: LinearLayer | None
     behind: tuple[Step, ...] = ()
     post: Step | None = None
+    shapes: tuple[int, ...] = ()
+    next: tuple[LinearLayer, ...] = ()
 
     @property
     def is_plain(self) -> bool:
-        """Whether draws and their Gram matrices are all there is: no map without a law."""
-        return not self.behind and not any(draw.maps or draw.mask for draw in self.draws)
+        """Whether the draws of one block are all there is: no other block, no map without a law."""
+        mapped = any(draw.maps or draw.mask for draw in self.draws)
+        return not (self.behind or mapped or self.next or self.probe)
+
+    @property
+    def probe(self) -> LinearLayer | None:
+        """The draw that stands behind every layer, if there is one."""
+        return None if self.draws[-1].position else self.draws[-1]
 
     def mixing(self, depth: int, scales: tuple[sp.Expr, ...] | sp.Expr) -> sp.Matrix:
         """Return the matrix ``M`` of ``u_a = sum_c M_ac g_c`` for a number of blocks.
@@ -132,43 +155,92 @@ def process(net: ResNet) -> Process:
     Raises
     ------
     UnsupportedError
-        If the branch ends in an activation: its stream is not Gaussian given the Gram matrices; or
-        if an operation states no law of its averages.
+        If the branch ends in an activation: its stream is not Gaussian given the Gram matrices; if
+        an operation states no law of its averages; or if operations that differ read a stream
+        through normalisations.
     """
     asked = "the order 1/N"
-    steps = net.branch.steps
     require_post_norm(net, asked)
     post = next(iter(net.post), None)
     if net.post:
         net = net.altered(post_norm=None, skip=sp.Integer(1))
     require_sums(without_masks(net), asked)
-    if net.read_out is not None and net.has_own_head:
-        raise UnsupportedError(
-            "the order 1/N with a read-out of its own",
-            "its equations let the read-out read what the first Linear of a block does",
-            f"give read_out={[*(step.op for step in net.branch.opening), net.read_out]!r}",
-        )
     draws: list[LinearLayer] = []
-    before: list[Step] = []
-    for step in steps:
-        if step.contracts:
-            draws.append(_draw(step.number, step.op, before, asked))
-            before = []
-        else:
-            before.append(step)
-    require_affine([step for step in before if step.label is None], asked, averages=False)
-    if not net.branch.is_gaussian:
+    behind: set[tuple[Step, ...]] = set()
+    for shape, steps in enumerate(net.shapes.steps):
+        own, left = _draws(steps, shape, len(draws), asked)
+        draws += own
+        behind.add(left)
+    if not net.is_gaussian:
         raise UnsupportedError(
             "the order 1/N of a branch that ends in an activation",
             "its stream is not Gaussian given the Gram matrices of the linear operations",
             "end the branch with a Linear(); kernel() and sample() take it as it is",
         )
+    if len(behind) > 1:
+        raise UnsupportedError(
+            f"{asked} of blocks with different factors behind their last Linear()",
+            "one factor of all blocks is derived",
+            "put the factor into the residual scale of each block",
+        )
+    after: tuple[LinearLayer, ...] = ()
+    shapes: tuple[int, ...] = ()
+    if len(net.kinds) > 1:
+        last = net.next_block.ops
+        key = [(op.kind, op.text) for op in last]
+        keys = [[(step.op.kind, step.op.text) for step in steps] for steps in net.shapes.steps]
+        shape = keys.index(key)
+        first = next(k for k, draw in enumerate(draws) if draw.shape == shape)
+        after = _draws(net.next_steps, shape, first, asked)[0]
+        shapes = (*net.shapes.of_block, shape) if net.shapes.of_block else ()
     read_out = None
     if net.read_out is not None:
         read_out = _draw(0, net.read_out, list(net.head), asked)
     if post is not None:
         draws[0] = replace(draws[0], maps=(post,))
-    return Process(tuple(draws), read_out, tuple(before), post)
+    if net.has_own_head or len(net.shapes.steps) > 1:
+        draws.append(_probe(net, len(draws) + 1, asked))
+        _require_no_averages(draws, post, asked)
+    (left,) = behind
+    return Process(tuple(draws), read_out, left, post, shapes, after)
+
+
+def _draws(
+    steps: Sequence[Step], shape: int, before: int, asked: str
+) -> tuple[tuple[LinearLayer, ...], tuple[Step, ...]]:
+    """Return the draws of a branch, and the maps behind the last of them."""
+    draws: list[LinearLayer] = []
+    waiting: list[Step] = []
+    for step in steps:
+        if step.contracts:
+            own = _draw(step.number, step.op, waiting, asked)
+            number = before + len(draws) + 1
+            draws.append(replace(own, number=number, shape=shape, suffix=step.suffix))
+            waiting = []
+        else:
+            waiting.append(step)
+    require_affine([step for step in waiting if step.label is None], asked, averages=False)
+    return tuple(draws), tuple(step for step in waiting if step.label is None)
+
+
+def _probe(net: ResNet, number: int, asked: str) -> LinearLayer:
+    """Return the read-out, or one of unit weights, as a draw behind every layer."""
+    linear = Linear(1, 0) if net.read_out is None else net.read_out
+    return replace(_draw(0, linear, list(net.head), asked), number=number, suffix="_out")
+
+
+def _require_no_averages(draws: Sequence[LinearLayer], post: Step | None, asked: str) -> None:
+    """Refuse operations that differ and read a stream through averages over the neurons."""
+    for draw in draws:
+        if draw.reads_stream and (draw.averages or post is not None):
+            op = draw.maps[0].op if draw.maps else post and post.op
+            raise UnsupportedError(
+                f"{asked} of a network with {op!r} whose stream is read in different ways",
+                "how the averages of a normalisation fluctuate with what another operation reads "
+                "is not derived",
+                "use one kind of block, and a read-out that reads what the first Linear() of a "
+                "block does; kernel(), response() and sample() take it as it is",
+            )
 
 
 def _draw(position: int, linear: Linear, before: list[Step], asked: str) -> LinearLayer:

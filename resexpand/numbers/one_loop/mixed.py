@@ -1,0 +1,128 @@
+r"""Covariances of features: of one operation at two layers, or of two that read one stream.
+
+Blocks of different shapes, and a read-out of its own, act on one stream by different functions.
+Of a linear one the features are products ``u_i u_j``, and by Stein's identity
+
+    Cov(F(z), u_k u_l) = sum_qs < d_q d_s F > X_qk X_sl,
+
+derivatives that the tables hold already. One input, and its tangents, have averages of any two
+functions that are both smooth or both linear on either side of zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.errors import UnsupportedError
+from resexpand.numbers.one_loop.chain import spelled
+from resexpand.numbers.one_loop.columns import Columns
+from resexpand.numbers.one_loop.four_point import Cumulants, feature_cumulants
+from resexpand.numbers.one_loop.tables import Site, entry_pairs
+from resexpand.numbers.one_loop.two_point import closed_form
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.intp]
+
+KNOWN = 1e-12
+"""Relative error of sums over a lattice up to which they serve one input; panels take over."""
+
+
+def cumulants_of(site: Site) -> Callable[..., Cumulants]:
+    """Return what gives the cumulants of the features of a site."""
+    if site.cumulants is not None:
+        return partial(site.cumulants, (site.law, site.law))
+    return partial(_of_inputs, site)
+
+
+def _of_inputs(
+    site: Site, late: Array, early: Array, cross: Array, *, one_layer: bool
+) -> Cumulants:
+    """Return cumulants of inputs: of one of a smooth activation from sums over a lattice."""
+    law = site.law
+    if late.shape[-1] == 1 and law is not None and law.is_smooth and closed_form(law) is None:
+        try:
+            found = Columns(1).cumulants((law, law), late, early, cross, one_layer=one_layer)
+        except UnsupportedError:
+            # Factors in front of the activation that differ between layers: no such sums.
+            found = None
+        if found is not None and found.error <= KNOWN:
+            return found
+    return feature_cumulants(law, late, early, cross, one_layer=one_layer)
+
+
+def between(site: Site, other: Site, later: Integers, earlier: Integers) -> Cumulants:
+    """Return cumulants of features of one site with those of another one at earlier layers.
+
+    Parameters
+    ----------
+    site, other : Site
+        Sites that read the stream.
+    later, earlier : ndarray of int, shape (n,)
+        Blocks.
+
+    Returns
+    -------
+    Cumulants
+        Of shape ``(G, n, ...)``, times the variances of the weights.
+
+    Raises
+    ------
+    UnsupportedError
+        If their averages are not known.
+    """
+    cross = site.raw[:, earlier]
+    cross = cross * site.maps["slope"][:, later, :, None]
+    cross = cross * other.maps["slope"][:, earlier, None, :]
+    if site.cumulants is None and None in (site.law, other.law):
+        return _with_products(site, other, later, earlier, cross)
+    if site.cumulants is None and site.inputs > 1 and site.law != other.law:
+        names = " and ".join(law.name for law in (site.law, other.law) if law)
+        raise UnsupportedError(
+            f"the order 1/N of several inputs of operations with {names} that read one stream",
+            "averages of four variables under two functions are not known",
+            "use one activation, or take one input",
+        )
+    give = partial(site.cumulants or Columns(1).cumulants, (site.law, other.law))
+    if site.cumulants is None and site.law == other.law:
+        give = partial(_of_inputs, site)
+    given = site.reads[:, later], other.reads[:, earlier], cross
+    shape = given[0].shape[:2]
+    flat = (part.reshape((-1, *part.shape[2:])) for part in given)
+    found = give(*flat, one_layer=False)
+    covariance, slope = (a.reshape((*shape, *a.shape[1:])) for a in (found.covariance, found.slope))
+    weights = _factors(site, later)[..., :, None] * _factors(other, earlier)[..., None, :]
+    return Cumulants(weights * covariance, weights[..., :, None, :] * slope, found.error)
+
+
+def _factors(site: Site, blocks: Integers) -> Array:
+    """Return the factors of features, ``(G, n, p)``."""
+    factor = site.weights[..., None] * (1.0 if site.masks is None else site.masks.mean)
+    return np.broadcast_to(factor, (*site.weights.shape, site.entries))[:, blocks]
+
+
+def _with_products(
+    site: Site, other: Site, later: Integers, earlier: Integers, cross: Array
+) -> Cumulants:
+    """Return cumulants where one of two sites reads products of inputs."""
+    inputs, first, second = site.inputs, *np.array(entry_pairs(site.inputs)).T
+    if other.law is None:
+        seen = [spelled(table[:, later], inputs) for table in (site.response, site.curvature)]
+        turned = cross
+        factor = _factors(other, earlier)
+    else:
+        seen = [spelled(other.response[:, earlier], inputs)]
+        turned = cross.swapaxes(-1, -2)
+        factor = _factors(site, later)
+    parts = [
+        np.einsum("gn...qs,gnqr,gnsr->gn...r", part, turned[..., first], turned[..., second])
+        * factor.reshape((*factor.shape[:2], *(1,) * (part.ndim - 4), factor.shape[-1]))
+        for part in seen
+    ]
+    if other.law is None:
+        return Cumulants(parts[0], parts[1], 0.0)
+    covariance = parts[0].swapaxes(-1, -2)
+    return Cumulants(covariance, np.zeros((*covariance.shape, covariance.shape[-1])), 0.0)
