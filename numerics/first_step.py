@@ -1,4 +1,4 @@
-"""The first step of training at finite width: what depth-muP and CompleteP assert, derived.
+"""The first step at finite width: what depth-muP and CompleteP rest on, derived.
 
 One step ``theta -> theta - eta e dy/dtheta`` of one output on one input, ``e = y - y*``, changes
 the squared norm of the stream behind block l, to leading order in the width, by
@@ -15,9 +15,12 @@ dense networks that take the step. Five claims:
 - drift: the change to first order. Control: features of wide networks do not move.
 - depth: the step of the blocks at residual scale ``L**-beta`` over the depth L. Control: one rate
   serves all depths at every beta.
-- half: at ``1/sqrt(L)`` one rate serves all depths (depth-muP), up to ``1/L``. Control: beta = 1.
+- half: at ``1/sqrt(L)`` one rate serves all depths, up to ``1/L``: the rule of depth-muP for blocks
+  of one Linear (Yang et al. 2024). Control: beta = 1.
 - rates: at ``L**-beta`` the rate of the blocks must grow like ``L**(2 beta - 1)``, at beta = 1 like
-  L (CompleteP). Control: it does not grow.
+  L. CompleteP (Dey et al. 2025) is beta = 1 and states its rates for AdamW, whose steps do not
+  scale with the gradient: a gradient of size ``L**-beta`` makes ``L**(beta - 1)`` of them, a
+  constant at beta = 1. Control: it does not grow.
 
 Settings were fixed before the first run, by power: the squared norm that is averaged has about its
 mean as standard deviation, so that n networks at widths N and 2 N, extrapolated, see ``sqrt(5/n)``:

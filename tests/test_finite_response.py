@@ -99,6 +99,45 @@ def test_variance_of_the_response_is_that_of_a_difference_of_two_inputs(name: st
         np.testing.assert_allclose(found, factor**2 * var / change**2, rtol=3e-3)
 
 
+def test_responses_between_layers() -> None:
+    """Without biases ``chi^{l,m} = G^l/K^m`` of relu, exactly; at m = 0 they are ``chi_0``."""
+    net = ResNet(Branch(Activation("relu"), Linear(S, 0)), scale=[0.5, 0.3, 0.4], depth=3)
+    values, kernel = (evaluate(t, K0=K0) for t in (finite_response(net, "layers"), one_loop(net)))
+    below, limit = np.tril(np.ones((4, 4))), kernel["K"]
+    shift, spread = kernel["K_mean"][:, None], np.diag(kernel["G_cov"])[:, None]
+    np.testing.assert_allclose(values["chi_shift"], below * shift / limit, atol=1e-13)
+    np.testing.assert_allclose(values["chi_var"], below * spread / limit**2, rtol=1e-12)
+    net = plain("erf")
+    layers = evaluate(response(net), K0=K0, width=100, outputs=["chi", "chi_mean", "chi_deviation"])
+    first = evaluate(response(net), K0=K0, width=100)
+    for name in ("", "_mean", "_deviation"):
+        chi = layers[f"chi{name}"]
+        np.testing.assert_allclose(chi[:, 0], first[f"chi_0{name}"], rtol=1e-12)
+
+
+def test_responses_between_layers_against_dense_networks() -> None:
+    """Mean and deviation of ``2 h.v/N`` of tangents that begin inside, N = 60."""
+    width, count, rng = 60, 4000, np.random.default_rng(3)
+    values = evaluate(finite_response(plain("erf"), "layers"), K0=K0, width=width)
+    limit = evaluate(response(plain("erf")), K0=K0)["K"]
+    h = rng.standard_normal((count, width, 1)) * np.sqrt(K0)
+    columns = [h]
+    for layer in range(1, 4):
+        v = [2 / np.sqrt(np.pi) * np.exp(-(h**2)) * c for c in columns[1:]]
+        read = np.concatenate([special.erf(h), *v], axis=2)
+        drawn = np.sqrt(S / width) * rng.standard_normal((count, width, width)) @ read
+        drawn[..., 0] += np.sqrt(B) * rng.standard_normal((count, width))
+        h, *tangents = (RHO * np.split(drawn, layer, axis=2)[k] + c for k, c in enumerate(columns))
+        columns = [h, *tangents, h / (2 * limit[layer])]
+    for start in (1, 2):
+        drawn = 2 * (h * columns[start]).sum(axis=(1, 2)) / width
+        mean, deviation = (values[f"chi_{n}"][3, start] for n in ("mean", "deviation"))
+        assert abs(drawn.mean() - mean) < 4 * deviation / np.sqrt(count)
+        assert abs(drawn.std() / deviation - 1) < 0.06
+        # With the input's kernel apart from the tangent before it begins, it would be sqrt(2/N).
+        assert abs(np.sqrt(2 / width) / drawn.std() - 1) > 0.06
+
+
 def test_shift_of_a_tangent_is_that_of_the_distance_of_two_inputs() -> None:
     net = plain("erf")
     found = evaluate(finite_response(net, "tangent"), K0=K0)["tangent_shift"]

@@ -47,6 +47,9 @@ OF_THEIR_OWN: dict[type, Callable[..., Values]] = {
 }
 """Theories that are evaluated by loops of their own."""
 
+BETWEEN_LAYERS = {f"chi_{name}" for name in ("shift", "var", "mean", "deviation")}
+"""Order 1/N of the response between all layers, which takes one expansion per layer."""
+
 
 def evaluate(
     theory: Recursion | OptimalScale | OneLoop | FiniteResponse | GradientMoments | LayerKernel,
@@ -83,7 +86,8 @@ def evaluate(
         ``others=`` it runs between two sets of data, D1 and D2 rows. On ``"cuda"`` an array may
         lie on the device (anything with ``__cuda_array_interface__``); then the results stay
         there, too. ``width``, one integer, adds the order 1/N of responses and gradients
-        (`resexpand.finite_response`), and how optimal scales move with it
+        (`resexpand.finite_response`), between all layers if `outputs` names ``chi_mean``,
+        ``chi_deviation``, ``chi_shift`` or ``chi_var``, and how optimal scales move with it
         (`resexpand.numbers.finite_optimum`).
 
     Returns
@@ -238,7 +242,9 @@ def _at_width(
             )
         order = finite_response(theory.net, "parameters")
     else:
-        order = finite_response(theory.net, theory.kind)
+        asked = {outputs} if isinstance(outputs, str) else set(outputs or ())
+        between = theory.kind == "variance" and asked & BETWEEN_LAYERS
+        order = finite_response(theory.net, "layers" if between else theory.kind)
     finite = evaluate_finite_response(order, **given)
     limit = {name: value for name, value in given.items() if name != "width"}
     values = _evaluated(theory, target, None, limit)

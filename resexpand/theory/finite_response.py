@@ -5,6 +5,8 @@ At finite width a response is a random variable of each network, a derivative at
 - ``variance``: ``chi^l = dG^l/dK^0``, ``G^l = |h^l|^2/N``, along ``h^0 = sqrt(K^0) z`` at fixed
   normals z, that is ``2 h^l . v^l / N`` of the tangent ``v^0 = h^0/(2 K^0)``; and the output
   response ``eta^l = d (sigma_out^2 |phi(h^l)|^2/N) / dK^0``;
+- ``layers``: the same from layer m on, ``chi^{l,m} = 2 h^l . v^l / N`` of the tangent that begins
+  at layer m as ``h^m/(2 K^m)``, ``K^m`` the kernel at infinite width;
 - ``covariance``: ``dG_12^l/dK_12^0`` of two inputs, the first at rest, along ``h^0 = z F^T`` at
   fixed normals, F the Cholesky factor of ``K^0``;
 - ``tangent``: ``|J^l v|^2/|v|^2``, the squared norm of a tangent, ``J^l = dh^l/dh^0``, along a
@@ -37,7 +39,9 @@ from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.one_loop import OneLoop, one_loop
 
-FiniteKind = Literal["variance", "covariance", "tangent", "gradient", "parameters", "step"]
+FiniteKind = Literal[
+    "variance", "layers", "covariance", "tangent", "gradient", "parameters", "step"
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,11 +95,11 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
     net : ResNet
         The network; any hyperparameter may be symbolic. Its branch must end in a `Linear` and hold
         `Linear`, `Activation` and `Scale` operations. Weights are Gaussian.
-    kind : {"variance", "covariance", "tangent", "gradient", "parameters", "step"}
-        Which response: of ``G^l`` to the variance of the input, of ``G_12^l`` to the covariance of
-        two inputs (``K0`` is 2 x 2), of a random tangent vector, of one
-        output to the stream at every layer, to all parameters (the tangent kernel, in the
-        parametrisation of the observable ``ntk``), or the first step of training in it.
+    kind : {"variance", "layers", "covariance", "tangent", "gradient", "parameters", "step"}
+        Which response: of ``G^l`` to the variance of the input, or to its own at every earlier
+        layer, of ``G_12^l`` to the covariance of two inputs (``K0`` is 2 x 2), of a random tangent
+        vector, of one output to the stream at every layer, to all parameters (the tangent kernel,
+        in the parametrisation of the observable ``ntk``), or the first step of training in it.
 
     Returns
     -------
@@ -105,6 +109,8 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
         - of ``variance``: ``chi_0``, ``eta_layers`` and ``eta`` at infinite width, as `response`
           has them; of each the shift ``.._shift``, ``lim N (E chi^l - chi^l_infinity)``, and
           ``.._var``, ``lim N Var chi^l``; ``chi_0_cov`` (L + 1, L + 1);
+        - of ``layers``: ``chi`` with ``_shift`` and ``_var``, shape (L + 1, L + 1), entries ``[l,
+          m]``, zero for ``m > l``;
         - of ``covariance``: ``covariance_response`` with ``_shift`` and ``_var``, by differences of
           columns (`resexpand.numbers.one_loop.pair_response`), whose error is stated as that of a
           quadrature;

@@ -95,7 +95,28 @@ def between(site: Site, other: Site, later: Integers, earlier: Integers) -> Cumu
     found = give(*flat, one_layer=False)
     covariance, slope = (a.reshape((*shape, *a.shape[1:])) for a in (found.covariance, found.slope))
     weights = _factors(site, later)[..., :, None] * _factors(other, earlier)[..., None, :]
-    return Cumulants(weights * covariance, weights[..., :, None, :] * slope, found.error)
+    whole = Cumulants(weights * covariance, weights[..., :, None, :] * slope, found.error)
+    return carried(whole, site, other, later, earlier)
+
+
+def carried(
+    found: Cumulants, site: Site, other: Site, later: Integers, earlier: Integers
+) -> Cumulants:
+    """Return cumulants where columns are multiples of the first in some blocks."""
+    if site.multiples is None or other.multiples is None:
+        return found
+    covariance, slope = found.covariance, found.slope
+    late = site.multiples[:, later, :, None]
+    old = late[..., :1, :] != 0
+    covariance = np.where(old, late * covariance[..., :1, :], covariance)
+    alone = np.zeros_like(slope)
+    alone[..., 0, :] = late * slope[..., 0, :1, :]
+    slope = np.where(old[..., None], alone, slope)
+    early = other.multiples[:, earlier, None]
+    old = early[..., :1] != 0
+    covariance = np.where(old, early * covariance[..., :1], covariance)
+    slope = np.where(old[..., None], early[..., None, :] * slope[..., :1], slope)
+    return Cumulants(covariance, slope, found.error)
 
 
 def _factors(site: Site, blocks: Integers) -> Array:

@@ -95,7 +95,7 @@ def evaluate_finite_response(
         require_derivatives(draw.law)
         if draw.averages:
             raise UnsupportedError(
-                f"the order 1/N of tangents of {theory.net.branch!r}",
+                f"the order 1/N of tangents of {theory.net!r}",
                 "a tangent through the averages of a normalisation has features of another kind",
                 "take a branch of Linear, Activation and Scale; one_loop() has the order 1/N of "
                 "its kernel",
@@ -177,7 +177,8 @@ def _at_width(
     found = {"relative_error": error}
     for name in [name.removesuffix("_var") for name in arrays if name.endswith("_var")]:
         value = np.asarray(arrays[name])
-        lost = beyond if value.ndim == beyond.ndim else beyond[..., -1]
+        lost = beyond if value.ndim >= beyond.ndim else beyond[..., -1]
+        lost = lost if value.ndim <= beyond.ndim else lost[..., None]
         mean = value + np.asarray(arrays[f"{name}_shift"]) / width
         deviation = np.sqrt(np.asarray(arrays[f"{name}_var"]) / width)
         found[f"{name}_mean"] = np.where(lost, np.nan, mean)[()]
@@ -245,30 +246,66 @@ def _tangent(tables: Tables, read_out: bool) -> Found:
     return responses, {"K": kernel.value, "tangent_cov": spread}, validity, found.error
 
 
-def _gradient(tables: Tables, read_out: bool) -> Found:
-    """Return ``|p^l|^2`` from tangents that begin at layer l, and the ratio of its ends."""
+def _by_layer(
+    tables: Tables, of: Callable[[Tables, NDArray[np.intp]], tuple[Expanded, Tables, Expansion]]
+) -> tuple[Expanded, Array, float]:
+    """Return responses to every layer, ``(G, L + 1, ...)``, the validity of the kernel, the error.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of one input.
+    of : callable
+        Takes tables of repeated points, and the layer at which the tangent of each begins.
+    """
     points, blocks = tables.scales.shape
-    columns, start = Columns(2), np.zeros((1, 2, 2))
-    start[:, 1, 1] = 1.0
     step = max(1, MEMORY // (8 * (blocks * 3 * len(tables.sites)) ** 2 * points))
     parts: list[Expanded] = []
     error, validity = 0.0, np.zeros((points, blocks))
     for first in range(0, blocks, step):
         layers = np.arange(first, min(first + step, blocks))
-        many = repeated(tables, layers.size)
-        begun = np.tile(np.stack([0 * layers, layers], axis=1), (points, 1))
-        own = with_tangents(many, columns, np.repeat(start, begun.shape[0], axis=0), begun)
-        found = expansion(own, places=own.read_outs)
+        response, own, found = of(repeated(tables, layers.size), np.tile(layers, points))
         error = max(error, found.error)
-        end = _of_read_outs(found, own, columns, (1, 1), read_out).last()
-        parts.append(end.mapped(lambda array: array.reshape((points, -1))))
+        parts.append(response.mapped(lambda a: a.reshape((points, -1, *a.shape[1:]))))
         validity = _of_stream(found, own, 0, (0, 0)).relative[:: layers.size]
-    gradient = Expanded(
-        *(np.concatenate([getattr(p, f.name) for p in parts], axis=1) for f in fields(Expanded))
-    )
+    names = [f.name for f in fields(Expanded)]
+    whole = Expanded(*(np.concatenate([getattr(p, n) for p in parts], axis=1) for n in names))
+    return whole, validity, error
+
+
+def _gradient(tables: Tables, read_out: bool) -> Found:
+    """Return ``|p^l|^2`` from tangents that begin at layer l, and the ratio of its ends."""
+    columns = Columns(2)
+
+    def of(many: Tables, layers: NDArray[np.intp]) -> tuple[Expanded, Tables, Expansion]:
+        start = np.zeros((layers.size, 2, 2))
+        start[:, 1, 1] = 1.0
+        own = with_tangents(many, columns, start, np.stack([0 * layers, layers], axis=1))
+        found = expansion(own, places=own.read_outs)
+        return _of_read_outs(found, own, columns, (1, 1), read_out).last(), own, found
+
+    gradient, validity, error = _by_layer(tables, of)
     ratio, wrong = _ratio_of_ends(tables)
     validity = np.maximum(validity, gradient.relative)
     return {"gradient": gradient, "ratio": ratio}, {}, validity, max(error, wrong)
+
+
+def _layers(tables: Tables, read_out: bool) -> Found:
+    """Return ``chi^{l,m}``: ``2 h^l.v^l/N`` of the tangent ``h^m/(2 K^m)`` that begins at m."""
+    columns = Columns(2, 1)
+
+    def of(many: Tables, layers: NDArray[np.intp]) -> tuple[Expanded, Tables, Expansion]:
+        factor = 0.5 / many.stream[np.arange(layers.size), layers, 0, 0]
+        begun = np.stack([0 * layers, layers], axis=1)
+        own = with_tangents(many, columns, np.zeros((layers.size, 2, 2)), begun, factor)
+        found = expansion(own, places=own.read_outs)
+        after = np.arange(many.last.size) >= layers[:, None]
+        chi = _scaled(_of_stream(found, own, 1, (0, 1)), 2.0)
+        return chi.mapped(lambda array: np.where(after, array, 0.0)), own, found
+
+    chi, validity, error = _by_layer(tables, of)
+    chi = chi.mapped(lambda array: array.swapaxes(1, 2))
+    return {"chi": chi}, {}, np.maximum(validity, chi.relative.max(axis=2)), error
 
 
 def _ratio_of_ends(tables: Tables) -> tuple[Expanded, float]:
@@ -347,6 +384,7 @@ STEPS = (
 
 KINDS: Mapping[str, Callable[[Tables, bool], Found]] = {
     "variance": _variance,
+    "layers": _layers,
     "tangent": _tangent,
     "gradient": _gradient,
     "parameters": _parameters,

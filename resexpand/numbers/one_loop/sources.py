@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from resexpand.numbers.one_loop.averaged import Averaged
 from resexpand.numbers.one_loop.chain import slopes_of
 from resexpand.numbers.one_loop.four_point import Cumulants
-from resexpand.numbers.one_loop.mixed import between, cumulants_of
+from resexpand.numbers.one_loop.mixed import between, carried, cumulants_of
 from resexpand.numbers.one_loop.tables import Masks, Site, Tables, entries_of, rounding
 
 Array = NDArray[np.float64]
@@ -95,7 +95,7 @@ def _of_site(site: Site, gram: Array) -> tuple[Array, Array, float]:
     stands = np.outer(site.exists, site.exists) & site.reads_stream
     more = np.nonzero(np.tril(stands, -1))
     later, earlier = (np.concatenate([each, part]) for part in more)
-    cumulants = _features(site, later, earlier)
+    cumulants = carried(_features(site, later, earlier), site, site, later, earlier)
     weights = site.between(later, earlier)
     size, own = site.size, site.averages * site.inputs
     reads = site.entries + own

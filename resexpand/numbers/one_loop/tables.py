@@ -112,7 +112,9 @@ class Site:
     reads_stream : bool
         Whether it reads the stream, and not the site before it.
     exists : tuple of bool
-        In which blocks it stands; all if empty.
+        In which blocks it stands.
+    multiples : ndarray, (p,), optional
+        Factors of entries in blocks where every column is a multiple of the first; 0 elsewhere.
     """
 
     law: ActivationLaw | None
@@ -130,6 +132,7 @@ class Site:
     masks: Masks | None = None
     reads_stream: bool = True
     exists: tuple[bool, ...] = ()
+    multiples: Array | None = None
 
     def between(self, later: NDArray[np.intp], earlier: NDArray[np.intp]) -> Array:
         """Return factors of covariances of features at pairs of layers, ``(G, pairs, p, p)``."""
@@ -172,6 +175,8 @@ class Tables:
     probe : int
         The site that a read-out behind every layer is, up to its variances; the last one if nothing
         reads it.
+    probed : ndarray, shape (G, B, D, D), optional
+        C of that site behind every layer, where it is its own.
     """
 
     sites: tuple[Site, ...]
@@ -180,6 +185,7 @@ class Tables:
     last: NDArray[np.intp]
     is_normalised: bool = False
     probe: int = 0
+    probed: Array | None = None
 
     @property
     def stream(self) -> Array:
@@ -213,6 +219,8 @@ class Tables:
 
     def gram_of(self, place: int) -> Array:
         """Return C of a site, ``(G, B, D, D)``: what the draw behind it reads, if there is one."""
+        if place == self.probe and self.probed is not None:
+            return self.probed
         after = self.sites[min(place + 1, len(self.sites) - 1)]
         if after.reads_stream and place < len(self.sites) - 1:
             return self.gram

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from resexpand.gaussian.increments import Key
 from resexpand.numbers.one_loop.atoms import atoms
 from resexpand.numbers.one_loop.columns import Columns
-from resexpand.numbers.one_loop.tables import Site, Tables, entry_index
+from resexpand.numbers.one_loop.tables import Site, Tables, entries_of, entry_index
 
 Array = NDArray[np.float64]
 
 
-def with_tangents(tables: Tables, columns: Columns, start: Array, layers: Array) -> Tables:
+def with_tangents(
+    tables: Tables, columns: Columns, start: Array, layers: Array, factor: Array | None = None
+) -> Tables:
     """Return the tables of one input and its tangents.
 
     Parameters
@@ -30,6 +32,9 @@ def with_tangents(tables: Tables, columns: Columns, start: Array, layers: Array)
         other; the entry of the input with itself is not read.
     layers : ndarray of int, shape (G, D)
         Layer where each column begins, 0 for the input; before it a tangent is zero.
+    factor : ndarray, shape (G,), optional
+        Of one tangent that is this multiple of the input up to the layer where it begins, in place
+        of `start`.
     """
     points, blocks = tables.scales.shape
     index = entry_index(columns.count)
@@ -37,30 +42,69 @@ def with_tangents(tables: Tables, columns: Columns, start: Array, layers: Array)
     begins = np.maximum(layers[:, :, None], layers[:, None, :])
     shape = (points, blocks, columns.count, columns.count)
     known = [AtLayers(site) for site in tables.sites]
+    multiple, old = _multiples(columns, layers, factor, blocks)
     raw = [np.zeros(shape) for _ in tables.sites]
     for site, own in zip(tables.sites, raw, strict=True):
         own[..., 0, 0] = site.raw[..., 0, 0]
-    gram = np.zeros(shape)
+    gram, probed = np.zeros(shape), np.zeros(shape)
     stream = np.zeros((points, *shape[2:]))
     for block in range(blocks):
-        stream = np.where(begins == block, start, stream)
-        stream[:, 0, 0] = tables.stream[:, block, 0, 0]
+        variance = tables.stream[:, block, :1, :1]
+        if factor is None:
+            stream = np.where(begins == block, start, stream)
+        else:
+            stream = np.where(begins >= block, multiple * variance, stream)
+        stream[:, 0, 0] = variance[:, 0, 0]
         argument = stream
         for place, site in enumerate(tables.sites):
+            if site.reads_stream:
+                raw[place][:, block] = argument = stream
             if not site.exists[block]:
                 continue
-            argument = stream if site.reads_stream else argument
             raw[place][:, block] = argument
             slope = site.maps["slope"][:, block, :, None] ** 2
             mean = columns.means(known[place].at(block), slope * argument)
             argument = site.weights[:, block, None, None] * mean[:, square]
             for column in range(columns.moved if columns.trained else 1):
                 argument[:, column, column] += site.biases[:, block]
+            if factor is not None:
+                alike = multiple * argument[:, :1, :1]
+                argument = np.where(old[:, block, None, None], alike, argument)
             if place == tables.last[block]:
                 gram[:, block] = argument
+            if place == tables.probe:
+                probed[:, block] = argument
         stream = stream + tables.scales[:, block, None, None] * gram[:, block]
     parts = zip(tables.sites, raw, known, strict=True)
-    return replace(tables, sites=tuple(_site(*part, columns) for part in parts), gram=gram)
+    sites = tuple(_site(*part, columns) for part in parts)
+    if factor is not None:
+        entries = np.where(old[..., None], entries_of(multiple)[:, None], 0.0)
+        sites = tuple(_carried(site, entries) for site in sites)
+    return replace(tables, sites=sites, gram=gram, probed=probed)
+
+
+def _multiples(
+    columns: Columns, layers: Array, factor: Array | None, blocks: int
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Return products of the factors of columns ``(G, D, D)``, and where they hold ``(G, B)``."""
+    if factor is None:
+        return np.zeros(0), np.zeros((layers.shape[0], blocks), dtype=bool)
+    vector = np.stack([np.ones_like(factor), factor], axis=-1)
+    return vector[:, :, None] * vector[:, None, :], np.arange(blocks) < layers[:, 1:]
+
+
+def _carried(site: Site, entries: Array) -> Site:
+    """Return a site whose derivatives are those of multiples where `entries` are not zero."""
+    old = entries[..., :1] != 0
+    response, curvature = np.zeros_like(site.response), np.zeros_like(site.curvature)
+    response[..., 0] = entries * site.response[..., :1, 0]
+    curvature[..., 0, 0] = entries * site.curvature[..., :1, 0, 0]
+    return replace(
+        site,
+        response=np.where(old[..., None], response, site.response),
+        curvature=np.where(old[..., None, None], curvature, site.curvature),
+        multiples=entries,
+    )
 
 
 class AtLayers:

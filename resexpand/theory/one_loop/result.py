@@ -114,8 +114,9 @@ class OneLoop(Shown):
     def _require_plain(self) -> None:
         if not self.process.is_plain:
             raise UnsupportedError(
-                f"the formulas of the order 1/N of {self.net.branch!r}",
-                "they are written for Gram matrices alone, without the averages of normalisations",
+                f"the formulas of the order 1/N of {self.net!r}",
+                "they are written for the Gram matrices of one kind of block, without averages of "
+                "normalisations, masks, and read-outs that read something else",
                 "evaluate() gives the numbers",
             )
 
