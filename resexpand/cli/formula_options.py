@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-def kind_of_response(parser: Any) -> None:
-    """Add the option that chooses a response."""
+def kind_of_response(parser: Any, *more: str) -> None:
+    """Add the option that chooses a response, among the three of infinite width and `more`."""
     parser.add_argument(
         "--kind",
-        choices=("variance", "covariance", "tangent"),
+        choices=("variance", "covariance", "tangent", *more),
         default="variance",
         help="which response (default: variance)",
     )
@@ -83,11 +83,18 @@ def add_latex(commands: Any, command: Callable[..., Any]) -> None:
     )
     parser.add_argument(
         "--of",
-        choices=("kernel", "pair-kernel", "response", "optimal-scale", "one-loop"),
+        choices=(
+            "kernel",
+            "pair-kernel",
+            "response",
+            "optimal-scale",
+            "one-loop",
+            "finite-response",
+        ),
         default="response",
         help="which derivation (default: response)",
     )
-    kind_of_response(parser)
+    kind_of_response(parser, "gradient", "parameters")
     parser.add_argument(
         "--style",
         choices=("equation", "aligned", "document"),

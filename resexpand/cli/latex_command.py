@@ -12,10 +12,14 @@ from resexpand.errors import HyperparameterError
 from resexpand.export.files import write_atomically
 from resexpand.export.latex.to_latex import to_latex
 from resexpand.network.resnet import ResNet
+from resexpand.theory.finite_response import finite_response
 from resexpand.theory.kernel import kernel
 from resexpand.theory.one_loop import one_loop
 from resexpand.theory.optimal_scale import optimal_scale
 from resexpand.theory.response import response
+
+WHOLE = ("one-loop", "finite-response")
+"""Results whose document begins with the network anyway."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     net = wanted.net(wanted.depths[0]) if wanted.depths else wanted.net()
     result = _derived(arguments, net)
     style = arguments.style
-    parts = [net, result] if style == "document" and arguments.of != "one-loop" else result
+    parts = [net, result] if style == "document" and arguments.of not in WHOLE else result
     text = to_latex(
         parts,
         style=style,
@@ -52,6 +56,8 @@ def _derived(arguments: argparse.Namespace, net: ResNet) -> Any:
         return optimal_scale(net, kind=arguments.kind)
     if arguments.of == "one-loop":
         return one_loop(net)
+    if arguments.of == "finite-response":
+        return finite_response(net, kind=arguments.kind)
     if arguments.of == "response":
         return response(net, kind=arguments.kind)
     return kernel(net, inputs=2 if arguments.of == "pair-kernel" else 1)

@@ -32,12 +32,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from resexpand.errors import HyperparameterError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.shown import Card, Tabled
 from resexpand.network.requirements import require_network, require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.formula import Formula
 from resexpand.theory.one_loop import OneLoop, one_loop
+from resexpand.theory.one_loop.column_formulas import MOST, column_formulas
 
 FiniteKind = Literal[
     "variance", "layers", "covariance", "tangent", "gradient", "parameters", "step"
@@ -74,6 +76,24 @@ class FiniteResponse(Tabled):
     def inputs(self) -> int:
         """Number of inputs: the covariance response is that of two."""
         return 2 if self.kind == "covariance" else 1
+
+    @property
+    def formulas(self) -> tuple[Formula, ...]:
+        """All formulas, each after those it needs; entries hh, hv, vv of input and tangent.
+
+        Raises
+        ------
+        UnsupportedError
+            If the kind has none, or blocks differ.
+        """
+        if self.kind not in MOST or not self.one_loop.process.is_plain:
+            raise UnsupportedError(
+                f"the formulas of the finite-width response of kind {self.kind!r} of {self.net!r}",
+                f"they are written for one kind of block, and for responses of kind {(*MOST,)}",
+                "evaluate() gives the numbers",
+            )
+        process, base = self.one_loop.process, self.one_loop.kernel
+        return tuple(column_formulas(base, process, self.kind, self.citations))
 
     def card(self) -> Card:
         """Return what it says about itself."""

@@ -19,6 +19,7 @@ from resexpand.export.latex.sections import (
 )
 from resexpand.export.latex.tidy import formal
 from resexpand.gaussian.expectation import GaussianExpectation
+from resexpand.theory.finite_response import FiniteResponse
 from resexpand.theory.formula import Formula
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.one_loop.quantities import quantity
@@ -62,6 +63,33 @@ _GROUPS = (
         "The output is Gaussian given its Gram matrix, so that its excess kurtosis is a variance. "
         "The expansion holds as long as the last quantity is small against N:",
     ),
+    (("finite",), ""),
+)
+
+
+def finite_response_section(theory: FiniteResponse, closed: bool) -> Section:
+    """Return a response at finite width as text and equations."""
+    network = network_section(theory.net).parts
+    parts: list[Text | Equation] = [*network, *meanings(theory.net.free_symbols), Text(_COLUMNS)]
+    for number, same in groupby(theory.formulas, key=_group):
+        formulas = list(same)
+        last = formulas[0].name == "finite"
+        words = formulas[0].meaning.split(" ", 4)[-1] if last else _GROUPS[number][1]
+        head = "These give the response, its shift and its variance times N, " if last else ""
+        parts.append(Text(prose(f"{head}{words}".replace("\\\\", "\\"))))
+        parts += [e for formula in formulas for e in _of_entries(formula)]
+    kernel = theory.one_loop.kernel
+    parts += [*law_equations(kernel.laws), *_numbers(theory.one_loop)]
+    return Section("Response at finite width", tuple(parts), theory.citations, "O(1/N^{2})")
+
+
+_COLUMNS = (
+    "A tangent $v$ of the input $h$ is one more column of the network: given the past, the rows of "
+    "what a linear operation makes of $\\phi(h)$ and $\\phi'(h) v$ are independent and normal. So "
+    "Gram matrices have the entries $hh$, $hv$, $vv$. Averages are over the components $x_h, x_v$ "
+    "of one neuron at the later of two layers, and $y_h, y_v$ at the earlier one: their "
+    "covariances are $K^{l-1}$, $K^{m-1}$ within the layers, and $K^{m-1}$ between them. Letters "
+    "$p, q, r, s$ run over the entries, $a, b, c, d$ over the columns."
 )
 
 
@@ -109,6 +137,10 @@ def _numbers(theory: OneLoop) -> list[Text | Equation]:
 def _equations(formula: Formula, theory: OneLoop, closed: bool) -> tuple[Equation, ...]:
     if theory.inputs == 1:
         return formula_section(formula, closed).equations[:1]
+    return _of_entries(formula)
+
+
+def _of_entries(formula: Formula) -> tuple[Equation, ...]:
     nodes = formula.rhs.atoms(GaussianExpectation)
     printer = FormulaPrinter(None, {n.covariance: _layers_of(n) for n in nodes})
     left = printer.text(formula.lhs)

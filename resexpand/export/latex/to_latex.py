@@ -25,7 +25,7 @@ from resexpand.export.latex.expansion import (
 )
 from resexpand.export.latex.layout import WIDTHS, lines_of
 from resexpand.export.latex.meanings import defined
-from resexpand.export.latex.one_loop import one_loop_section
+from resexpand.export.latex.one_loop import finite_response_section, one_loop_section
 from resexpand.export.latex.optimum import optimum_section
 from resexpand.export.latex.paper import in_own_notation
 from resexpand.export.latex.recursion import recursion_section
@@ -39,6 +39,7 @@ from resexpand.network.resnet import ResNet
 from resexpand.theory.depth_limit import DepthLimit
 from resexpand.theory.derivation import Derivation, Step
 from resexpand.theory.expansion import Expansion, Term
+from resexpand.theory.finite_response import FiniteResponse
 from resexpand.theory.formula import Formula
 from resexpand.theory.gated_paths import GatedPathSum
 from resexpand.theory.gradients import GradientMoments
@@ -77,7 +78,7 @@ def to_latex(
     Parameters
     ----------
     result : Formula, Recursion, OptimalScale, Expansion, ResNet, sympy.Basic, or several
-        A result of `kernel`, `response`, `optimal_scale` or `one_loop`, one of
+        A result of `kernel`, `response`, `optimal_scale`, `one_loop` or `finite_response`, one of
         their formulas, an expansion, remainder bound or path sum, a derivation, a network, an
         expression or equation; a sequence of these; or a mapping of left sides to expressions.
     style : {"equation", "aligned", "document"}
@@ -152,6 +153,7 @@ def sections(result: Any, closed: bool) -> list[Section]:
         (GradientMoments, lambda moments, closed: recursion_section(moments.tangent, closed)),
         (OptimalScale, optimum_section),
         (OneLoop, one_loop_section),
+        (FiniteResponse, finite_response_section),
         (Derivation, derivation_section),
         (Step, lambda step, closed: Section("", step_equations(step, closed))),
         (Expansion, expansion_section),

@@ -84,9 +84,8 @@ class Chain:
 
     def mean_field(self) -> Iterator[Formula]:
         """Yield infinite width, responses, curvatures, and responses of whole blocks."""
-        pairs = kernel(self.made.base.net, inputs=2)
-        for draw in self.made.process.draws:
-            yield covariance(self.made, pairs, draw)
+        found = list(self.averages())
+        yield from (formula for formula in found if formula.name.startswith("covariance"))
         which = (sp.Symbol("ab"),)
         last = entry_quantity("C", which, LAYER, draw=self.made.place(self.last))
         yield self.made.formula(
@@ -95,8 +94,7 @@ class Chain:
             entry_quantity("K", which, LAYER - 1) + self.made.scale(LAYER) ** 2 * last,
             "the stream adds up what the last linear operation of every block draws",
         )
-        for draw in self.made.process.draws:
-            yield from derivatives(self.made, pairs, draw)
+        yield from (formula for formula in found if not formula.name.startswith("covariance"))
         for draw in reversed(self.made.process.draws[:-1]):
             place = draw.position - 1
             follows = self._behind(draw, P, R, LAYER)
@@ -108,6 +106,14 @@ class Chain:
                 "response of the last linear operation of a block to an earlier one, 0 for the "
                 "stream",
             )
+
+    def averages(self) -> Iterator[Formula]:
+        """Yield what knows the activation at one layer: covariances, responses, curvatures."""
+        pairs = kernel(self.made.base.net, inputs=2)
+        for draw in self.made.process.draws:
+            yield covariance(self.made, pairs, draw)
+        for draw in self.made.process.draws:
+            yield from derivatives(self.made, pairs, draw)
 
     def propagators(self) -> Iterator[Formula]:
         """Yield the responses across blocks."""

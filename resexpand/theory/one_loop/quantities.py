@@ -37,6 +37,9 @@ HEADS = {
     "Omega": r"\Omega",
     "four": r"\Gamma",
     "weights": r"\omega",
+    "finite": r"\eta",
+    "finite_shift": r"\delta\eta",
+    "finite_variance": r"\Sigma",
 }
 """How the head of each quantity is written. Covariances are times N, corrections ``delta``."""
 
