@@ -99,6 +99,15 @@ def test_variance_of_the_response_is_that_of_a_difference_of_two_inputs(name: st
         np.testing.assert_allclose(found, factor**2 * var / change**2, rtol=3e-3)
 
 
+def test_ratio_of_gradients_is_that_of_tangents() -> None:
+    """Read out from ``h^L`` itself, a is independent of J, as a tangent is."""
+    ops = (Linear(1.2, 0.1), Activation("tanh"), Linear(1.3, 0.1))
+    net = net_of(*ops)
+    one, other = (evaluate(finite_response(net, k), K0=K0) for k in ("gradient", "tangent"))
+    for name in ("", "_shift", "_var"):
+        np.testing.assert_allclose(one[f"ratio{name}"], other[f"tangent{name}"][-1], rtol=1e-10)
+
+
 def test_responses_between_layers() -> None:
     """Without biases ``chi^{l,m} = G^l/K^m`` of relu, exactly; at m = 0 they are ``chi_0``."""
     net = ResNet(Branch(Activation("relu"), Linear(S, 0)), scale=[0.5, 0.3, 0.4], depth=3)

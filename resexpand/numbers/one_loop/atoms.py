@@ -21,8 +21,8 @@ from resexpand.errors import UnsupportedError
 from resexpand.gaussian.increments import Array, Increments, Key, Lattice
 from resexpand.numbers.one_loop.features import features, resolved_features
 
-FINENESS = 1.5
-"""Ratio of the two lattices of which the finer one counts."""
+FINENESS = (1.5, 1.25)
+"""How much finer than their steps need the two lattices are; the finer one counts."""
 
 UNEQUAL = 1e-9
 """Relative difference of an earlier variance and the covariance with it above which a process has
@@ -146,7 +146,7 @@ class Smooth:
         self._marks = ("", "") if laws[0] == laws[1] else ("", "'")
         self._fine, self._coarse = (
             Increments(Lattice.of(known, variances, min(steps), fineness), *pair)
-            for fineness in (FINENESS, 1.0)
+            for fineness in FINENESS
         )
         self.error = 0.0
 

@@ -27,7 +27,7 @@ from resexpand.numbers.one_loop.two_point import closed_form
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
-KNOWN = 1e-12
+KNOWN = 1e-11
 """Relative error of sums over a lattice up to which they serve one input; panels take over."""
 
 
