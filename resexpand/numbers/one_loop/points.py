@@ -12,8 +12,9 @@ from resexpand.codegen.memory import require_memory
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.numbers.one_loop.gathering import gather
 from resexpand.numbers.one_loop.inputs import Problem
-from resexpand.numbers.one_loop.tables import Tables, gather, input_pairs
+from resexpand.numbers.one_loop.tables import Tables, input_pairs
 from resexpand.numbers.one_loop.validity import require_moments
 from resexpand.theory.kernel import kernel as mean_field_kernel
 from resexpand.theory.one_loop import OneLoop
