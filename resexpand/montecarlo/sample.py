@@ -190,7 +190,7 @@ def sample(
     kernel, notes = noted_kernel(K0, inputs, numbers.read_in, net.positions)
     if net.positions:
         inputs_of(kernel, math.prod(net.positions))
-    _check_batches(net, numbers, kernel)
+    _check_operations(net, numbers, kernel, width)
     _require_variance(net, numbers, kernel)
     chosen = with_histograms(select(observables, len(kernel)), histograms)
     rule = checked_until(until, (observable.name for observable in chosen), shard)
@@ -240,18 +240,16 @@ def sample(
     return estimates_of(sums, {**settings, **count, "method_reason": reason, **said, **rounded})
 
 
-def _check_batches(net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64]) -> None:
-    """Refuse batches without statistics, and statistics that no sampled batch has."""
+def _check_operations(
+    net: ResNet, numbers: ConcreteNet, kernel: NDArray[np.float64], width: int
+) -> None:
+    """Refuse widths that an operation cannot take, and batches without statistics."""
     rows = len(numbers.laws) // len(net.kinds)
     ending = [step.op for step in (*(net.head if net.has_own_head else ()), *net.post)]
     for k, branch in enumerate(net.kinds):
         for j, op in enumerate((*branch.ops, *ending)):
-            if not op.contracts and op.is_limit:
-                raise UnsupportedError(
-                    f"sampling {op!r}",
-                    "it is known in the limit of infinite width alone",
-                    "use tied logits 1/d, or kernel(net, inputs='positions')",
-                )
+            if not op.contracts:
+                op.require_width(width)
             if op.contracts or op.over != "batch":
                 continue
             require_batch(op, numbers.laws[k * rows + j], kernel)

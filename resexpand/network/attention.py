@@ -1,21 +1,22 @@
 r"""Self-attention over the positions (tokens) of every input: which columns a column reads.
 
-    y_t = sum_s A_ts x_s,        A_t = softmax_s(L_ts),        L_ts = (W_Q x_t) . (W_K x_s) / d,
+    y_ti = sum_s A^h_ts x_si,   A^h_t = softmax_s(L^h_ts),   L^h_ts = sum_{j in h} q_tj k_sj / d,
 
-without values and output: these are the `Linear` behind, as ``Branch(LayerNorm(), Attention(1),
-Linear(1, 0), Linear(1, 0))``. Entries of the query and key matrices have the variance ``s/N``.
-At infinite width, K the second moments of x,
+with queries and keys ``q = W_Q x``, ``k = W_K x`` (``W_K = W_Q``: tied) and h the head of neuron
+i: ``H`` heads take ``d = N/H`` neurons each, in their order. Values and output are the `Linear`
+behind, as ``Branch(LayerNorm(), Attention(1), Linear(1, 0), Linear(1, 0))``. Entries of the query
+and key matrices have the variance ``s/N``. At infinite width, K the second moments of x,
 
     logits        tied  weights           second moments behind it
     L = qk/d      yes   L -> s K_ts       A K A^T with this deterministic A: any number of heads
     L = qk/d      no    L -> 0            the same with uniform A = 1/T (softmax alone)
-    L = qk/d^1/2  no    Gaussian L        heads -> infinity, without softmax (A = L):
-                                          s^2 K_{at,bt'} sum_{uv} K_{au,bv}^2, from Cov(L, L) =
-                                          s^2 K_{at,bt'} K_{au,bv}
+    L = qk/d^1/2  no    Cov(L, L) =       heads -> infinity, without softmax (A = L):
+                        s^2 K_{at,bt'}    s^2 K_{at,bt'} sum_{uv} K_{au,bv}^2, over the u <= t and
+                        K_{au,bv}         v <= t' that a causal head reads; exact for any d
 
-The first two are limits of one head. In the third a finite number of heads H leaves the kernel
-random, with a variance of order 1/H; and with a softmax it has no closed form. Tied weights
-let logits ``qk/d^1/2`` diverge with N. What has no such limit is refused.
+In the third a finite number of heads H leaves the kernel random, with a variance of order 1/H; and
+with a softmax it has no closed form. Tied weights let logits ``qk/d^1/2`` diverge with N. These
+are sampled, and their theory is refused.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ LOGITS = ("1/d", "1/sqrt(d)")
 WORDS = ("identity", "causal", "independent", "sqrt")
 """Words of a structure for what is not the default."""
 
+HEADS = "heads="
+"""Opens the word for the number of heads."""
+
 
 class Attention(OverPositions, Map):
     """Self-attention over the positions of every input; `Linear` behind it are values and output.
@@ -53,22 +57,21 @@ class Attention(OverPositions, Map):
     causal : bool, optional
         Whether a token reads itself and those before it alone.
     heads : int or sympy.oo, optional
-        Number of heads. With ``logits="1/d"`` all heads agree at infinite width, and 1 is sampled.
-        ``"1/sqrt(d)"`` is known for infinitely many.
+        Number of heads, a divisor of the width; 1 by default. Infinitely many, the default of
+        independent logits ``"1/sqrt(d)"`` without softmax, are sampled as one head per neuron.
 
     Raises
     ------
     DescriptionError
-        If a parameter has no such value.
-    UnsupportedError
-        If the combination has no deterministic limit, or none in closed form: a softmax of logits
-        ``"1/sqrt(d)"`` or a finite number of their heads, tied ones of them, causal ones of them,
-        and independent logits ``"1/d"`` without softmax, which vanish.
+        If a parameter has no such value, or infinitely many heads are asked of other logits: the
+        limits of the width and of the heads differ for them.
 
     Notes
     -----
-    `sample` draws tied logits ``"1/d"`` with one head of N neurons, exactly at every width; the
-    theory is the limit of infinite width.
+    `sample` draws every one of them, with both samplers, exactly at every width. The theory is the
+    limit of infinite width; `kernel` refuses what has none, or none in closed form: a finite number
+    of heads with logits ``"1/sqrt(d)"``, their softmax, tied ones of them, and independent logits
+    ``"1/d"`` without softmax, which vanish.
 
     References
     ----------
@@ -95,6 +98,7 @@ class Attention(OverPositions, Map):
     causal: bool
     tied: bool
     logits: str
+    heads: Any
 
     def __init__(
         self,
@@ -112,25 +116,93 @@ class Attention(OverPositions, Map):
         for name, value in (("tied", own), ("softmax", softmax), ("causal", causal)):
             if not isinstance(value, bool | np.bool_):
                 raise DescriptionError(f"{name} = {value!r}", "it is no truth value", "use True")
-        _check_heads(heads, logits)
-        _check_limit(logits, bool(own), bool(softmax), bool(causal))
         self.__dict__.update(
             logits=logits, tied=bool(own), softmax=bool(softmax), causal=bool(causal)
         )
-        self.__dict__["is_limit"] = not own
         super().__init__(weight_variance)
+        self.__dict__["heads"] = self._usual_heads if heads is None else self._checked(heads)
+
+    @property
+    def is_linear_process(self) -> bool:
+        """Whether weights are the logits of independent queries and keys, over ``d^1/2``."""
+        return self.logits != "1/d" and not (self.tied or self.softmax)
+
+    @property
+    def _usual_heads(self) -> Any:
+        return sp.oo if self.is_linear_process else 1
+
+    def _checked(self, heads: Any) -> Any:
+        """Return a number of heads."""
+        if heads in (sp.oo, float("inf")):
+            if self.is_linear_process:
+                return sp.oo
+            raise DescriptionError(
+                f"infinitely many heads in {self!r}",
+                "the limit is taken of logits 1/sqrt(d) of independent queries and keys, without "
+                "softmax",
+                "give a whole number of heads",
+            )
+        whole = isinstance(heads, int | np.integer) and not isinstance(heads, bool)
+        if not whole or heads < 1:
+            raise DescriptionError(
+                f"heads = {heads!r}", "it is no number of heads", "give a whole number, or sympy.oo"
+            )
+        return int(heads)
+
+    def require_width(self, width: int) -> None:
+        """Refuse heads that do not share the neurons.
+
+        Raises
+        ------
+        DescriptionError
+            If the number of heads does not divide that of the neurons.
+        """
+        if self.heads != sp.oo and width % self.heads:
+            raise DescriptionError(
+                f"{self.heads} heads of {width} neurons",
+                "every head takes as many neurons",
+                f"give a width that is a multiple of {self.heads}",
+            )
+
+    def require_limit(self) -> None:
+        """Refuse what has no deterministic limit of infinite width, or none in closed form.
+
+        Raises
+        ------
+        UnsupportedError
+            If it has none.
+        """
+        asked, advice = f"the theory of {self!r}", "sample() takes it"
+        if self.logits == "1/d":
+            if not self.tied and not self.softmax:
+                why = "the logits, hence the weights, vanish at infinite width"
+                raise UnsupportedError(asked, why, f"use tied=True, or a softmax; {advice}")
+        elif self.tied:
+            why = "the logits of a token with itself grow as the square root of d"
+            raise UnsupportedError(asked, why, f'use logits="1/d", or tied=False; {advice}')
+        elif self.softmax:
+            why = "the mean of a softmax of Gaussian logits has no closed form here"
+            raise UnsupportedError(asked, why, f'use softmax=False, or logits="1/d"; {advice}')
+        elif self.heads != sp.oo:
+            why = "a finite number of heads leaves the kernel random at infinite width"
+            raise UnsupportedError(asked, why, f"use heads=sympy.oo; {advice}")
 
     @property
     def structure(self) -> str:  # type: ignore[override]
         """The words for what is not the default, and the positions: ``causal on 16``."""
         said = (not self.softmax, self.causal, not self.tied, self.logits != "1/d")
         words = [word for word, applies in zip(WORDS, said, strict=True) if applies]
+        words += [] if self.heads == self._usual_heads else [f"{HEADS}{self.heads}"]
         return " ".join([*words, *filter(None, [super().structure])])
 
     @classmethod
     def of_structure(cls, structure: str, values: tuple[Any, ...], **named: Any) -> Self:
         """Return the attention of a structure and its parameter."""
         words, positions = read_positions(structure)
+        counts = [word.removeprefix(HEADS) for word in words if word.startswith(HEADS)]
+        words = [word for word in words if not word.startswith(HEADS)]
+        if len(counts) > 1 or not all(count.isdecimal() for count in counts):
+            raise DescriptionError(f"{cls.kind}[{structure}]", "heads is a number", "give it once")
         if unknown := [word for word in words if word not in WORDS]:
             raise DescriptionError(
                 f"Attention[{structure}]", f"{unknown[0]} says nothing", f"use {', '.join(WORDS)}"
@@ -142,6 +214,7 @@ class Attention(OverPositions, Map):
             tied=not said["independent"],
             softmax=not said["identity"],
             causal=said["causal"],
+            heads=int(counts[0]) if counts else None,
             **named,
         )
         return op.placed(positions) if positions else op
@@ -150,8 +223,7 @@ class Attention(OverPositions, Map):
         """Return the second moments behind the attention."""
         blocks = _blocks(before, self.count)
         if self.logits != "1/d":
-            squares = (blocks**2).sum(axis=(-3, -1), keepdims=True)
-            return np.asarray(_spread(at[0]) ** 2 * _whole(blocks * squares))
+            return np.asarray(_spread(at[0]) ** 2 * _whole(blocks * self._summed(blocks**2)))
         weights = self._weights(blocks, at)
         return _whole(_sandwiched(weights, blocks, weights))
 
@@ -159,9 +231,8 @@ class Attention(OverPositions, Map):
         """Return the derivative of `gram` along a change of the second moments."""
         blocks, steps = _blocks(before, self.count), _blocks(moved, self.count)
         if self.logits != "1/d":
-            squares = (blocks**2).sum(axis=(-3, -1), keepdims=True)
-            changes = 2 * (blocks * steps).sum(axis=(-3, -1), keepdims=True)
-            total = steps * squares + blocks * changes
+            changes = 2 * self._summed(blocks * steps)
+            total = steps * self._summed(blocks**2) + blocks * changes
             return np.asarray(_spread(at[0]) ** 2 * _whole(total))
         weights, change = self._weights(blocks, at), self._weights_moved(blocks, steps, at)
         return _whole(
@@ -169,6 +240,12 @@ class Attention(OverPositions, Map):
             + _sandwiched(weights, steps, weights)
             + _sandwiched(weights, blocks, change)
         )
+
+    def _summed(self, blocks: Array) -> Array:
+        """Return sums over the tokens that two tokens read."""
+        if self.causal:
+            return np.asarray(blocks.cumsum(axis=-3).cumsum(axis=-1))
+        return np.asarray(blocks.sum(axis=(-3, -1), keepdims=True))
 
     def _weights(self, blocks: Array, at: Sequence[Array]) -> Array:
         """Return the weights of every input, shape (..., D, T, T)."""
@@ -207,47 +284,9 @@ class Attention(OverPositions, Map):
         text += "" if self.tied == (self.logits == "1/d") else f", tied={self.tied}"
         text += "" if self.softmax else ", softmax=False"
         text += ", causal=True" if self.causal else ""
+        heads = self.__dict__.get("heads", self._usual_heads)
+        text += "" if heads == self._usual_heads else f", heads={heads}"
         return f"{text})"
-
-
-def _check_heads(heads: Any, logits: str) -> None:
-    infinite = heads in (sp.oo, float("inf"))
-    whole = isinstance(heads, int | np.integer) and not isinstance(heads, bool) and heads > 0
-    if heads is not None and not (infinite or whole):
-        raise DescriptionError(
-            f"heads = {heads!r}", "it is no number of heads", "give a whole number, or sympy.oo"
-        )
-    if logits != "1/d" and whole:
-        raise UnsupportedError(
-            f"{heads} heads with logits 1/sqrt(d)",
-            "a finite number of them leaves the kernel random at infinite width",
-            'use heads=sympy.oo, or logits="1/d"',
-        )
-    if logits == "1/d" and whole and heads > 1:
-        raise UnsupportedError(
-            f"{heads} heads with logits 1/d",
-            "at infinite width all heads agree, and finite networks are known with one",
-            "leave heads out",
-        )
-
-
-def _check_limit(logits: str, tied: bool, softmax: bool, causal: bool) -> None:
-    asked = f"attention with {'tied' if tied else 'independent'} logits {logits}"
-    if logits == "1/d":
-        if not tied and not softmax:
-            why = "without a softmax: the logits, hence the weights, vanish at infinite width"
-            raise UnsupportedError(asked, why, "use tied=True, or a softmax")
-        return
-    if tied:
-        why = "the logits of a token with itself grow as the square root of d"
-        raise UnsupportedError(asked, why, 'use logits="1/d", or tied=False')
-    if softmax or causal:
-        why = "what a softmax makes of Gaussian logits" if softmax else "the causal sum"
-        raise UnsupportedError(
-            asked,
-            f"{why} has no closed form here",
-            'use softmax=False, causal=False, or logits="1/d"',
-        )
 
 
 def _spread(value: Array) -> Array:

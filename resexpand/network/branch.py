@@ -54,9 +54,8 @@ class Branch:
 
     def placed(self, positions: tuple[int, ...]) -> Branch:
         """Return the branch of a network with these positions."""
-        if not any(op.over == "positions" for op in self.ops):
-            return self
-        return Branch(*(op.placed(positions) for op in self.ops))
+        ops = tuple(op.placed(positions) for op in self.ops)
+        return self if all(a is b for a, b in zip(ops, self.ops, strict=True)) else Branch(*ops)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:

@@ -29,8 +29,9 @@ class Noise:
     over : {"neurons", "block"}
         Whether every neuron has its own, or all neurons of the block one.
     shared : bool
-        Whether the columns of all inputs share it. Otherwise every input has its own; derivatives
-        of a column always share that of the column.
+        Whether the columns of all inputs share it. Otherwise every input has its own: neurons one
+        at every position, a block one for all of them. Derivatives of a column always share that
+        of the column.
     """
 
     symbol: sp.Symbol

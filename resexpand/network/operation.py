@@ -269,8 +269,6 @@ class Map(Operation):
         Whether its average runs over positions with weights made of products of queries.
     gates : ActivationLaw or None
         An activation that is multiplied by an independent copy of the signal.
-    is_limit : bool
-        Whether it is known in a limit alone, so that no network of finite width has it.
     sources : tuple of str
         Keys of the papers in `resexpand.references` that it is taken from.
     """
@@ -285,9 +283,11 @@ class Map(Operation):
     law: ActivationLaw | None = None
     attends: ClassVar[bool] = False
     gates: ActivationLaw | None = None
-    is_limit: bool = False
     sources: ClassVar[tuple[str, ...]] = ()
     variable: ClassVar[sp.Symbol] = X
+
+    def require_width(self, width: int) -> None:
+        """Refuse a number of neurons that the operation cannot act on, by a `DescriptionError`."""
 
     @property
     def name(self) -> str:

@@ -26,28 +26,13 @@ Array = NDArray[np.float64]
 Offset = tuple[int, ...]
 
 
-class OverPositions(Operation):
-    """An operation that couples the positions of every input.
-
-    A network places it on its positions, of shape ``(P,)`` or ``(rows, columns)``.
-    """
-
-    over: ClassVar[Literal["neurons", "batch", "positions"]] = "positions"
+class Placed(Operation):
+    """An operation that knows the positions of a network, of shape ``(P,)`` or ``(rows, columns)``."""
 
     def placed(self, positions: tuple[int, ...]) -> Self:
-        """Return the operation on the positions of a network.
-
-        Raises
-        ------
-        DescriptionError
-            If the network has none, or they do not fit the operation.
-        """
-        if not positions:
-            raise DescriptionError(
-                f"{self!r} in a network without positions",
-                "it couples the positions of every input",
-                "give positions=16, or (rows, columns), to the ResNet",
-            )
+        """Return the operation on the positions of a network, which may be none."""
+        if positions == self.positions:
+            return self
         other = copy(self)
         other.__dict__["positions"] = positions
         return other
@@ -72,6 +57,31 @@ class OverPositions(Operation):
             )
         op = cls(*values[: len(cls.parameters)], **named)
         return op.placed(positions) if positions else op
+
+
+class OverPositions(Placed):
+    """An operation that couples the positions of every input."""
+
+    over: ClassVar[Literal["neurons", "batch", "positions"]] = "positions"
+
+    def placed(self, positions: tuple[int, ...]) -> Self:
+        """Return the operation on the positions of a network.
+
+        Raises
+        ------
+        DescriptionError
+            If the network has none, or they do not fit the operation.
+        """
+        if not positions:
+            raise DescriptionError(
+                f"{self!r} in a network without positions",
+                "it couples the positions of every input",
+                "give positions=16, or (rows, columns), to the ResNet",
+            )
+        return super().placed(positions)
+
+    def require_limit(self) -> None:
+        """Refuse an operation without a limit of infinite width, by an `UnsupportedError`."""
 
     def gram(self, before: Array, at: Sequence[Array]) -> Array:
         """Return the second moments behind the operation, at infinite width.

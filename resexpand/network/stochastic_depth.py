@@ -11,6 +11,7 @@ from typing import ClassVar
 import sympy as sp
 
 from resexpand.network.operation import Map, Noise, Parameter, X, bernoulli
+from resexpand.network.positions import Placed
 
 SURVIVAL = sp.Symbol("q", positive=True)
 COIN = sp.Symbol("b", nonnegative=True)
@@ -53,8 +54,10 @@ class StochasticDepth(Map):
     expression = COIN * X / SURVIVAL
 
 
-class DropPath(StochasticDepth):
+class DropPath(Placed, StochasticDepth):
     """Stochastic depth with a coin of its own for every input; for one input `StochasticDepth`.
+
+    All positions of an input share its coin.
 
     Parameters
     ----------

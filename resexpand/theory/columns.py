@@ -117,6 +117,7 @@ def coupled(step: Step, moment: sp.Expr) -> sp.Expr:
     """Return an entry of the Gram matrix that a step makes of one; formal if it couples columns."""
     if step.op.over == "neurons":
         return moment
+    step.op.require_limit()
     return sp.Function(step.op.kind, real=True)(moment)
 
 

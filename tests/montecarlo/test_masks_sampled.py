@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,12 @@ from resexpand import (
 )
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.engine import make_sampler
-from resexpand.montecarlo.random.noise import write_in_quarters, write_uniform, write_uniforms
+from resexpand.montecarlo.random.noise import (
+    TURNS,
+    write_in_quarters,
+    write_uniform,
+    write_uniforms,
+)
 from resexpand.montecarlo.random.philox import philox4x32
 from resexpand.montecarlo.runs.settings import spec_of
 from resexpand.network.operation import Map, X
@@ -196,10 +203,50 @@ def test_the_kernel_of_wide_networks() -> None:
         assert np.abs((found.mean - wrong) / found.stderr).max() > 2 * LIMIT
 
 
-def halves(counter: int, vector: int) -> list[int]:
-    """Return the eight halves of the words of a counter, upper ones first."""
-    words = philox4x32(*map(np.uint64, (counter, vector, 3 * 256 + 5, 5, 7, 9)))
-    return [int(word) >> shift & 0xFFFF for word in words for shift in (16, 0)]
+def turned(word: Any, byte: int) -> Any:
+    return (word << 8 * byte | word >> (32 - 8 * byte)) & 0xFFFFFFFF if byte else word
+
+
+def numbers_of(words: Sequence[Any]) -> list[Any]:
+    """Return the sixteen numbers of the words of a counter, word by word."""
+    found = []
+    for word in words:
+        for p, turns in enumerate(TURNS):
+            shared = 0
+            for other, byte in zip(words, turns, strict=True):
+                shared ^= turned(other, byte)
+            found.append(turned(word, p) ^ (shared & 0xFFFFFF))
+    return found
+
+
+def rank(forms: Sequence[int]) -> int:
+    """Return the rank of linear forms modulo two, each an integer."""
+    pivots: dict[int, int] = {}
+    for form in forms:
+        rest = form
+        while rest and rest.bit_length() in pivots:
+            rest ^= pivots[rest.bit_length()]
+        if rest:
+            pivots[rest.bit_length()] = rest
+    return len(pivots)
+
+
+def test_pairs_of_numbers_are_independent() -> None:
+    """A call that gives bit k of its 128 alone gives the column k of the linear forms."""
+    calls = [[(1 << k) >> 32 * w & 0xFFFFFFFF for w in range(4)] for k in range(128)]
+    columns = [numbers_of(words) for words in calls]
+
+    def forms(s: int, lowest: int = 0) -> list[int]:
+        bits = range(lowest, 32)
+        return [sum((column[s] >> b & 1) << k for k, column in enumerate(columns)) for b in bits]
+
+    def dependent(size: int) -> int:
+        sets = combinations([forms(s) for s in range(16)], size)
+        return sum(rank([f for s in chosen for f in s]) < 32 * size for chosen in sets)
+
+    assert dependent(2) == 0
+    assert dependent(3) == 14
+    assert rank([f for s in range(16) for f in forms(s, 24)]) == 128  # all upper bytes
 
 
 def drawn_uniforms(width: int, vector: int = 2**24, column: int = 1) -> np.ndarray:
@@ -219,12 +266,10 @@ def test_noise_is_a_function_of_its_place(width: int) -> None:
         first = whole if i >= whole else i // 1024 * 1024
         size = 32 if i >= whole else min(1024, whole - first)
         k, p = divmod(i - first, 4)
-        half, j = divmod(k, size // 8)
-        own = halves(first // 8 + j, 2**24 + 1)
-        number, lower = own.pop(2 * p + half), 0
-        for other in own:
-            lower ^= other
-        assert found[i] == (number * 2**16 + lower + 0.5) / 2**32
+        byte, j = divmod(k, size // 16)
+        counter = (first // 16 + j, 2**24 + 1, 3 * 256 + 5, 5, 7, 9)
+        words = [int(word) for word in philox4x32(*map(np.uint64, counter))]
+        assert found[i] == (numbers_of(words)[4 * p + byte] + 0.5) / 2**32
     # The order of a column by itself: quarter by quarter within a block.
     quarters = np.zeros(min(whole, 1024))
     write_in_quarters(PLACE, 2**24, 1, 0, quarters)
@@ -248,17 +293,17 @@ def test_numbers_are_uniform_and_their_outcomes_independent(keep: float) -> None
     assert ((frequency - many.size / 20) ** 2 / (many.size / 20)).sum() < 50
     kept = many < keep
     assert abs(kept.mean() - keep) < 4 * np.sqrt(keep * (1 - keep) / kept.size)
-    # The eight numbers of a counter: all pairs, and the number of them that are kept.
-    own = kept.reshape(600, 2, 128, 4).transpose(0, 2, 1, 3).reshape(-1, 8)
-    pairs = np.corrcoef(own.T)[*np.triu_indices(8, 1)]
+    # The sixteen numbers of a counter: all pairs, and the number of them that are kept.
+    own = kept.reshape(600, 4, 64, 4).transpose(0, 2, 1, 3).reshape(-1, 16)
+    pairs = np.corrcoef(own.T)[*np.triu_indices(16, 1)]
     assert np.abs(pairs).max() < 4.5 / np.sqrt(len(own))
     expected = len(own) * np.array(
-        [math.comb(8, n) * keep**n * (1 - keep) ** (8 - n) for n in range(9)]
+        [math.comb(16, n) * keep**n * (1 - keep) ** (16 - n) for n in range(17)]
     )
-    found = np.bincount(own.sum(axis=1), minlength=9)
-    assert ((found - expected) ** 2 / expected)[expected > 20].sum() < 30
+    found = np.bincount(own.sum(axis=1), minlength=17)
+    assert ((found - expected) ** 2 / expected)[expected > 20].sum() < 45
     # The control: numbers of one counter that share their coins.
-    shared = np.bincount(4 * own[:, :2].sum(axis=1), minlength=9)
+    shared = np.bincount(8 * own[:, :2].sum(axis=1), minlength=17)
     assert ((shared - expected) ** 2 / expected)[expected > 20].sum() > 1000
 
 

@@ -40,7 +40,9 @@ LIMITS = [
     {"tied": False},
     {"tied": False, "causal": True},
     {"logits": "1/sqrt(d)", "softmax": False, "heads": sp.oo},
+    {"logits": "1/sqrt(d)", "softmax": False, "causal": True},
 ]
+UNTIED = {"tied": False, "heads": 2, "logits": "1/sqrt(d)"}
 
 
 def given(columns: int) -> Array:
@@ -66,7 +68,8 @@ def behind(gram: Array, s: float, setting: dict[str, Any]) -> Array:
         out = np.empty_like(gram)
         for i, j in np.ndindex(*gram.shape):
             a, b = i // TOKENS * TOKENS, j // TOKENS * TOKENS
-            out[i, j] = s**2 * gram[i, j] * (gram[a : a + TOKENS, b : b + TOKENS] ** 2).sum()
+            first, last = (i + 1, j + 1) if setting.get("causal") else (a + TOKENS, b + TOKENS)
+            out[i, j] = s**2 * gram[i, j] * (gram[a:first, b:last] ** 2).sum()
         return out
     both = [weights(gram[a : a + TOKENS, a : a + TOKENS], s, setting) for a in (0, TOKENS)]
     mix = np.block([[both[0], np.zeros((3, 3))], [np.zeros((3, 3)), both[1]]])
@@ -124,11 +127,13 @@ def test_linear_attention_with_many_literal_heads(heads: int) -> None:
     assert np.abs(z).max() < 4
 
 
-def literal(width: int, draws: int, start: Array, causal: bool) -> Array:
-    """Kernels of networks of two kinds of blocks, one head, tied weights, in NumPy."""
+def literal(width: int, draws: int, start: Array, setting: dict[str, Any]) -> Array:
+    """Kernels of networks of two kinds of blocks in NumPy, head by head."""
     rng, size = np.random.default_rng(4), len(start)
     root, out = np.linalg.cholesky(start), np.empty((draws, 3, size, size))
-    seen = np.tri(TOKENS) if causal else np.ones((TOKENS, TOKENS))
+    seen = np.tri(TOKENS) if setting.get("causal") else np.ones((TOKENS, TOKENS))
+    each = width // setting.get("heads", 1)
+    power = 0.5 if "logits" in setting else 1.0
 
     def matrix(variance: float) -> Array:
         return rng.normal(size=(width, width)) * np.sqrt(variance / width)
@@ -136,11 +141,16 @@ def literal(width: int, draws: int, start: Array, causal: bool) -> Array:
     for n in range(draws):
         h = rng.normal(size=(width, size)) @ root.T
         out[n, 0] = h.T @ h / width
-        keys, y = matrix(1.5) @ h, np.empty_like(h)
+        queries = keys = matrix(1.5) @ h
+        if not setting.get("tied", True):
+            keys = matrix(1.5) @ h
+        y = np.empty_like(h)
         for a in range(0, size, TOKENS):
-            own = slice(a, a + TOKENS)
-            powers = np.exp(keys[:, own].T @ keys[:, own] / width) * seen
-            y[:, own] = h[:, own] @ (powers / powers.sum(axis=1, keepdims=True)).T
+            for k in range(0, width, each):
+                head, own = slice(k, k + each), slice(a, a + TOKENS)
+                logits = queries[head, own].T @ keys[head, own] / each**power
+                powers = np.exp(logits) * seen
+                y[head, own] = h[head, own] @ (powers / powers.sum(axis=1, keepdims=True)).T
         h = h + 0.7 * (matrix(1.2) @ y + np.sqrt(0.1) * rng.normal(size=(width, 1)))
         out[n, 1] = h.T @ h / width
         h = h + 0.7 * matrix(2.0) @ np.tanh(h)
@@ -148,28 +158,48 @@ def literal(width: int, draws: int, start: Array, causal: bool) -> Array:
     return out
 
 
-@pytest.mark.parametrize(("method", "causal"), [("function-space", True), ("dense", False)])
-def test_networks_in_numpy(method: str, causal: bool) -> None:
+@pytest.mark.parametrize(
+    ("method", "setting"),
+    [("function-space", {"causal": True}), ("dense", UNTIED), ("function-space", UNTIED)],
+    ids=str,
+)
+def test_networks_in_numpy(method: str, setting: dict[str, Any]) -> None:
     start = given(2 * TOKENS)
-    branches = [
-        Branch(Attention(1.5, causal=causal), Linear(1.2, 0.1)),
-        Branch(Activation("tanh"), Linear(2, 0)),
-    ]
-    net = ResNet(branches, scale=0.7, depth=2, positions=TOKENS)
-    rows = literal(8, 4000, start, causal)
-    run = sample(net, "kernel", width=8, draws=4000, K0=start, seed=5, method=method)["kernel"]
-    z = (run.mean - rows.mean(axis=0)) / np.hypot(run.stderr, rows.std(axis=0) / 4000**0.5)
-    assert np.abs(z).max() < 4.5
-    # Control: uniform attention.
-    flat = ResNet(
-        [Branch(Attention(0, causal=causal), Linear(1.2, 0.1)), branches[1]],
-        scale=0.7,
-        depth=2,
-        positions=TOKENS,
+    behind = Branch(Activation("tanh"), Linear(2, 0))
+
+    def network(s: float) -> ResNet:
+        first = Branch(Attention(s, **setting), Linear(1.2, 0.1))
+        return ResNet([first, behind], scale=0.7, depth=2, positions=TOKENS)
+
+    rows = literal(8, 4000, start, setting)
+
+    def scores(s: float) -> Array:
+        options = {"width": 8, "draws": 4000, "K0": start, "seed": 5, "method": method}
+        run = sample(network(s), "kernel", **options)["kernel"]
+        return (run.mean - rows.mean(axis=0)) / np.hypot(run.stderr, rows.std(axis=0) / 4000**0.5)
+
+    assert np.abs(scores(1.5)).max() < 4.5
+    assert np.abs(scores(0.0)).max() > 8  # control: uniform attention
+
+
+def test_the_verdict_of_linear_attention() -> None:
+    """Logits 1/sqrt(d) of infinitely many heads are sampled as one head per neuron."""
+    net, other = (
+        ResNet(
+            Branch(Attention(s, logits="1/sqrt(d)", softmax=False), Linear(1.2, 0.1)),
+            scale=0.5,
+            depth=2,
+            positions=TOKENS,
+        )
+        for s in (0.6, 0.9)
     )
-    other = sample(flat, "kernel", width=8, draws=4000, K0=start, seed=5, method=method)["kernel"]
-    z = (other.mean - rows.mean(axis=0)) / np.hypot(other.stderr, rows.std(axis=0) / 4000**0.5)
-    assert np.abs(z).max() > 8
+    start = given(2 * TOKENS)
+    runs = [sample(net, "kernel", width, 3000, K0=start, seed=width) for width in (64, 128)]
+    resolved = {"names": {"K": "kernel"}, "resolve": 0.5}
+    theory = evaluate(kernel(net, "positions"), K0=start)
+    assert compare(theory, runs, **resolved).verdict != "disagrees"
+    wrong = evaluate(kernel(other, "positions"), K0=start)
+    assert compare(wrong, runs, **resolved).verdict == "disagrees"
 
 
 @pytest.mark.slow
@@ -177,7 +207,7 @@ def test_networks_in_numpy(method: str, causal: bool) -> None:
 def test_the_chain_rule(method: str) -> None:
     branch = Branch(
         Attention(1.5, causal=True), Linear(1, 0), Activation("tanh"),
-        Attention(0.5, softmax=False), Linear(1, 0.1),
+        Attention(0.5, softmax=False), Linear(1, 0.1), Attention(0.4, **UNTIED), Linear(1, 0),
     )  # fmt: skip
     net = ResNet(branch, scale=0.7, depth=2, positions=TOKENS)
     name = "directional_derivative"
@@ -211,8 +241,8 @@ def test_ready_made_transformers() -> None:
 
 
 def test_stores_text_and_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    for setting in LIMITS:
-        (placed,) = (Attention(0.5, **setting).placed((4,)),)
+    for setting in (*LIMITS, UNTIED, {"heads": 4, "causal": True}):
+        placed = Attention(0.5, **setting).placed((4,))
         assert operation_of(placed.text, (0.5, 0.0)) == placed
     command = ["--branch", "Attention[causal](1); Linear(1, 0)", "--positions", "2"]
     assert main(["kernel", *command, "--K0", "1,0;0,1", "--rho", "1", "--depth", "1"]) == 0
@@ -226,17 +256,16 @@ def test_stores_text_and_the_command_line(capsys: pytest.CaptureFixture[str]) ->
     "setting",
     [
         {"logits": "1/sqrt(d)"},
-        {"logits": "1/sqrt(d)", "softmax": False, "causal": True},
         {"logits": "1/sqrt(d)", "softmax": False, "tied": True},
         {"logits": "1/sqrt(d)", "softmax": False, "heads": 8},
         {"tied": False, "softmax": False},
-        {"heads": 8},
     ],
     ids=str,
 )
 def test_what_has_no_limit(setting: dict[str, Any]) -> None:
-    with pytest.raises(UnsupportedError):
-        Attention(1, **setting)
+    net = ResNet(Branch(Attention(1, **setting), Linear(1, 0)), scale=1, depth=1, positions=2)
+    with pytest.raises(UnsupportedError, match=r"the theory of Attention.*sample\(\) takes it"):
+        kernel(net, inputs="positions")
 
 
 @pytest.mark.parametrize(
@@ -248,6 +277,8 @@ def test_what_has_no_limit(setting: dict[str, Any]) -> None:
         {"heads": 0},
         {"heads": 1.5},
         {"causal": None},
+        {"heads": sp.oo},
+        {"heads": True},
     ],
     ids=str,
 )
@@ -267,8 +298,8 @@ def test_what_it_refuses() -> None:
             ask(net)
     with pytest.raises(UnsupportedError):
         ResNet(Branch(Linear(1, 0)), scale=1, depth=1, positions=2, post_norm=Attention(1))
-    untied = ResNet(Branch(Attention(1, tied=False), Linear(1, 0)), scale=1, depth=2, positions=2)
-    with pytest.raises(UnsupportedError, match="limit of infinite width"):
-        sample(untied, "kernel", width=8, draws=2, K0=np.eye(2))
+    three = ResNet(Branch(Attention(1, heads=3), Linear(1, 0)), scale=1, depth=2, positions=2)
+    with pytest.raises(DescriptionError, match="3 heads of 8 neurons"):
+        sample(three, "kernel", width=8, draws=2, K0=np.eye(2))
     with pytest.raises(UnsupportedError, match="Attention"):
         sample(net, "ntk", width=8, draws=2, K0=np.eye(2))

@@ -203,7 +203,7 @@ class Gradients(ColumnGroup):
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the line that keeps the argument of the activation."""
         if op.attends:
-            return keeping(j, source)
+            return keeping(j, op, source)
         return f"keep({source}, met[layer - 1, {j}])"
 
     def before_linear(self, site: str, k: int, source: str) -> str:
@@ -304,5 +304,5 @@ def _back_line(step: Step, layer: str, columns: str) -> str:
     """Return the line that takes gradients back through a map."""
     j = step.position
     if step.op.attends:
-        return backward_call(j, layer, columns)
+        return backward_call(j, step.op, layer, columns)
     return f"gradients_{j}(met[{layer}, {j}], {columns}{_turned_back(j, step.op).given})"

@@ -76,7 +76,7 @@ class Inputs(ColumnGroup):
     def call(self, j: int, op: Map, source: str, target: str) -> str:
         """Return the call of the loop."""
         if op.attends:
-            return forward_call(j, source, target)
+            return forward_call(j, op, source, target)
         if op.gates is not None:
             return f"inputs_{j}({source}, copy, {target}, inputs, width, laws[{j}])"
         return f"inputs_{j}({source}, {target}, inputs{phi_call(j, op, 'h').given})"

@@ -176,7 +176,7 @@ def map_call(
         arguments=tuple(scalars[-1].fixed.split(", ")[1:]),
         noise=tuple(noise),
         uniforms=tuple(uniforms),
-        fills=tuple(_fill(each, j, k) for k, each in enumerate(op.noise)),
+        fills=tuple(_fill(op, each, j, k) for k, each in enumerate(op.noise)),
     )
 
 
@@ -185,10 +185,12 @@ def noise_vector(j: int, k: int) -> int:
     return (MOST_NOISE * j + k) * NOISE_COLUMNS
 
 
-def _fill(noise: Noise, j: int, k: int) -> str:
+def _fill(op: Map, noise: Noise, j: int, k: int) -> str:
     """Return the call that draws a noise of operation j; ``{column}`` stands for its column."""
     one, vector = noise.over == "block", noise_vector(j, k)
     column = "0" if noise.shared else "{column}"
+    if one and not noise.shared and op.positions:
+        column += f" // {math.prod(op.positions)}"
     sort, many = ("", "") if one else ("s", "width, ")
     return f"write_uniform{sort}(place, {vector}, {column}, {many}noise, {k})"
 

@@ -1,18 +1,24 @@
 """Uniform numbers for the noise of maps: masks of neurons, coins of blocks.
 
-Eight numbers come out of one Philox call, which has 128 bits. Let ``h_1 ... h_8`` be the halves,
-of 16 bits, of its four words. Number s is ``u_s = (2^16 h_s + l_s + 1/2) / 2^32`` with the lower
-half ``l_s = h_1 ^ ... ^ h_8 ^ h_s``, the exclusive sum of the seven others. So each is uniform on
-the lattice of 32 bits, and ``u < keep`` has the probability `keep` to 2^-33. Two of them are
-independent unless both upper halves equal that of a threshold: their outcomes have a covariance
-below 2^-34 = 6e-11. Of three to seven the same holds. The outcomes of a map are few, so
-that lower halves matter once in 2^16 numbers; as finely resolved uniform numbers they are no good.
+Sixteen numbers come out of one Philox call, which has 128 bits. Let ``w_k`` be its four words and
+``w_k <<< 8 p`` word k turned left by p bytes, p = 0 ... 3. Number (k, p) is
+
+    u = (v + 1/2) / 2^32,      v = (w_k <<< 8 p) ^ (t_p mod 2^24),
+
+with the exclusive sum t_p of the four words, turned by `TURNS`. Its upper byte is a byte of the
+call, and the sixteen upper bytes are independent; the 24 lower bits matter if the upper byte equals
+that of a threshold, once in 256 numbers. Any two numbers are independent on the lattice of 32 bits,
+since the 64 linear forms of the 128 bits that they are have full rank; so are 546 of the 560 sets
+of three (`test_masks_sampled`). Outcomes ``u < keep`` have the probability `keep` to 2^-33, and are
+independent unless the upper bytes of three of the other sets, or of five numbers, equal that of
+the threshold: joint probabilities are off by less than 2^-24 = 6e-8 of three, 2^-40 of five
+outcomes. As finely resolved uniform numbers they are no good.
 
 Neurons are taken in blocks of 1024, and what is left behind the last multiple of 32 in a block of
-32. In a block of n, counter j of the block has the numbers of the neurons ``4 (j + b n/8) + p``,
-``s = 2 p + b``, p = 0 ... 3, b = 0, 1. With the neurons in the order in which normals are made
-(`add_in_quarters`: quarter p holds the neurons ``4 k + p``), they lie in memory in the order in
-which neighbouring counters leave the vector units.
+32. In a block of n, counter j of the block has the numbers (k, p) of the neurons
+``4 (j + p n/16) + k``. With the neurons in the order in which normals are made (`add_in_quarters`:
+quarter k holds the neurons ``4 j + k``), they lie in memory in the order in which neighbouring
+counters leave the vector units.
 """
 
 from __future__ import annotations
@@ -23,16 +29,20 @@ from numpy.typing import NDArray
 from resexpand.montecarlo.jit import inlined, loop
 from resexpand.montecarlo.lanes import barrier, lane_entry, lane_share
 from resexpand.montecarlo.random.normals import BLOCK, float_of
-from resexpand.montecarlo.random.philox import WORD_MASK, philox4x32
+from resexpand.montecarlo.random.philox import philox4x32
 from resexpand.montecarlo.random.streams import NOISE, stream_word
 
 Place = tuple[np.uint64, np.uint64, int, np.uint64]
-UNIT_BITS = np.uint64(0x4130000000000000)
-UNIT_SHIFT = 2.0**20 - 2.0**-33
-HALF = np.uint64(16)
-HALF_MASK = np.uint64(0xFFFF)
-NUMBERS = 8
+UNIT_BITS = np.uint64(0x40F0000000000000)
+UNIT_SHIFT = 2.0**16 - 2.0**-33
+# A word is held 16-fold: a mask that cuts through a half costs no operation of its own.
+HELD, NUMBER_MASK, LOWER_MASK = np.uint64(4), np.uint64(0xFFFFFFFF0), np.uint64(0xFFFFFF0)
+WORD, BY_1, BY_2, BY_3 = (np.uint64(bits) for bits in (32, 20, 12, 4))
+NUMBERS = 16
 """Numbers of a Philox call."""
+
+TURNS = (2, 3, 3, 1), (0, 2, 2, 0), (0, 0, 1, 1), (2, 1, 0, 0)
+"""Bytes by which the words are turned in t_p."""
 
 MASKED = 1024
 REST = 32
@@ -40,25 +50,22 @@ REST = 32
 
 
 @inlined
-def uniform(word: np.uint64) -> float:
-    """Return (word + 1/2) / 2^32: the word is written into the mantissa of 2^20."""
-    return float_of(word ^ UNIT_BITS) - UNIT_SHIFT
+def turned(word: np.uint64) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """Return a word turned left by no, one, two and three bytes; bits beyond it mean nothing."""
+    twice = word | (word << WORD)
+    return word << HELD, twice >> BY_1, twice >> BY_2, twice >> BY_3
 
 
 @inlined
-def sum_of_halves(a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64) -> np.uint64:
-    """Return the exclusive sum of the halves of four words, in the lower of two halves."""
-    both = a ^ b ^ c ^ d
-    return (both >> HALF) ^ both
+def lower(a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64) -> np.uint64:
+    """Return the lower bits that numbers share, with the exponent of 2^16 in front of them."""
+    return ((a ^ b ^ c ^ d) & LOWER_MASK) ^ UNIT_BITS
 
 
 @inlined
-def two_of(word: np.uint64, halves: np.uint64) -> tuple[float, float]:
-    """Return the numbers of the upper and of the lower half of a word."""
-    upper = word >> HALF
-    change = (word ^ upper ^ halves) & HALF_MASK
-    turned = ((word << HALF) | upper) & WORD_MASK
-    return uniform(word ^ change), uniform(turned ^ change)
+def uniform(word: np.uint64, shared: np.uint64) -> float:
+    """Return (v + 1/2) / 2^32: v is written into the mantissa of 2^16."""
+    return float_of((word & NUMBER_MASK) ^ shared) - UNIT_SHIFT
 
 
 @loop
@@ -85,15 +92,33 @@ def write_in_quarters(
         n, at = min(MASKED, out.size - start) // NUMBERS, (first + start) // NUMBERS
         o = out[start // BLOCK :]
         p, q, r = o[quarter:], o[2 * quarter :], o[3 * quarter :]
-        oo, pp, qq, rr = o[n:], p[n:], q[n:], r[n:]
         for turn in range(lane_share(n)):
             k = lane_entry(turn)
-            a, b, c, d = philox4x32(np.uint64(at + k), index, word, draw, key0, key1)
-            halves = sum_of_halves(a, b, c, d)
-            o[k], oo[k] = two_of(a, halves)
-            p[k], pp[k] = two_of(b, halves)
-            q[k], qq[k] = two_of(c, halves)
-            r[k], rr[k] = two_of(d, halves)
+            words = philox4x32(np.uint64(at + k), index, word, draw, key0, key1)
+            a = turned(words[0])
+            b = turned(words[1])
+            c = turned(words[2])
+            d = turned(words[3])
+            low_0 = lower(a[2], b[3], c[3], d[1])
+            low_1 = lower(a[0], b[2], c[2], d[0])
+            low_2 = lower(a[0], b[0], c[1], d[1])
+            low_3 = lower(a[2], b[1], c[0], d[0])
+            o[k] = uniform(a[0], low_0)
+            o[k + n] = uniform(a[1], low_1)
+            o[k + 2 * n] = uniform(a[2], low_2)
+            o[k + 3 * n] = uniform(a[3], low_3)
+            p[k] = uniform(b[0], low_0)
+            p[k + n] = uniform(b[1], low_1)
+            p[k + 2 * n] = uniform(b[2], low_2)
+            p[k + 3 * n] = uniform(b[3], low_3)
+            q[k] = uniform(c[0], low_0)
+            q[k + n] = uniform(c[1], low_1)
+            q[k + 2 * n] = uniform(c[2], low_2)
+            q[k + 3 * n] = uniform(c[3], low_3)
+            r[k] = uniform(d[0], low_0)
+            r[k + n] = uniform(d[1], low_1)
+            r[k + 2 * n] = uniform(d[2], low_2)
+            r[k + 3 * n] = uniform(d[3], low_3)
     barrier()
 
 
@@ -140,7 +165,8 @@ def uniform_of(place: Place, vector: int, column: int) -> float:
     key0, key1, layer, draw = place
     word, index = stream_word(layer, NOISE), np.uint64(vector + column)
     a, b, c, d = philox4x32(np.uint64(0), index, word, draw, key0, key1)
-    return two_of(a, sum_of_halves(a, b, c, d))[0]
+    first = turned(a)
+    return uniform(first[0], lower(first[2], turned(b)[3], turned(c)[3], turned(d)[1]))
 
 
 @loop
