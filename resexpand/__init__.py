@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from resexpand.network.scale import Scale
     from resexpand.network.stochastic_depth import DropPath, StochasticDepth
     from resexpand.numbers.class_codes import class_codes
-    from resexpand.numbers.coin_average import coin_average
     from resexpand.numbers.compare_depths import compare_depths
     from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
+    from resexpand.numbers.noise_average import coin_average, noise_average
     from resexpand.numbers.pooled_dropout import pooled_dropout
     from resexpand.numbers.predict import predict
     from resexpand.numbers.scales import compare_scales
@@ -102,7 +102,8 @@ _HOMES = {
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
     "class_codes": "resexpand.numbers.class_codes",
-    "coin_average": "resexpand.numbers.coin_average",
+    "coin_average": "resexpand.numbers.noise_average",
+    "noise_average": "resexpand.numbers.noise_average",
     "compare": "resexpand.agreement.comparison",
     "compare_depths": "resexpand.numbers.compare_depths",
     "compare_scales": "resexpand.numbers.scales",
@@ -210,6 +211,7 @@ __all__ = [
     "measure_orders",
     "measure_paths",
     "mlp",
+    "noise_average",
     "one_loop",
     "optimal_scale",
     "order_profile",

@@ -32,5 +32,5 @@ def test_examples_were_found() -> None:
     documented = {test.name.rpartition(".")[2] for test in EXAMPLES}
     new = {"LayerNorm", "RMSNorm", "Scale", "BatchNorm", "Dropout", "SharedDropout"}
     new |= {"StochasticDepth", "mlp", "pre_ln", "post_ln", "growth", "implied_scale"}
-    new |= {"gradient_moments", "mask_correlation", "coin_average", "weight_scaling"}
+    new |= {"gradient_moments", "mask_correlation", "noise_average", "weight_scaling"}
     assert new <= documented

@@ -73,3 +73,7 @@ class SharedDropout(Dropout):
 
     kind = "SharedDropout"
     noise = (Noise(MASK, bernoulli(KEEP), shared=True),)
+
+    def apart(self) -> Dropout:
+        """Return the dropout of columns that share no mask."""
+        return Dropout(*self.values)

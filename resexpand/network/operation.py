@@ -286,6 +286,10 @@ class Map(Operation):
     sources: ClassVar[tuple[str, ...]] = ()
     variable: ClassVar[sp.Symbol] = X
 
+    def apart(self) -> Map:
+        """Return the map of columns that share no noise; itself if they never do."""
+        return self
+
     def require_width(self, width: int) -> None:
         """Refuse a number of neurons that the operation cannot act on, by a `DescriptionError`."""
 

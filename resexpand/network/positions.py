@@ -27,7 +27,7 @@ Offset = tuple[int, ...]
 
 
 class Placed(Operation):
-    """An operation that knows the positions of a network, of shape ``(P,)`` or ``(rows, columns)``."""
+    """An operation that knows the positions of a network, ``(P,)`` or ``(rows, columns)``."""
 
     def placed(self, positions: tuple[int, ...]) -> Self:
         """Return the operation on the positions of a network, which may be none."""

@@ -33,7 +33,7 @@ class StochasticDepth(Map):
     Notes
     -----
     The kernel of such a network is random at infinite width. `kernel` gives its mean over the coins
-    where the recursion of the mean closes, `coin_average` by enumeration elsewhere.
+    where the recursion of the mean closes, `noise_average` by enumeration elsewhere.
 
     References
     ----------
@@ -52,6 +52,10 @@ class StochasticDepth(Map):
     parameters = (Parameter(SURVIVAL, "survival", above=0, maximum=1),)
     noise: ClassVar[tuple[Noise, ...]] = (Noise(COIN, bernoulli(SURVIVAL), "block", shared=True),)
     expression = COIN * X / SURVIVAL
+
+    def apart(self) -> StochasticDepth:
+        """Return the stochastic depth of columns that share no coin."""
+        return DropPath(*self.values)
 
 
 class DropPath(Placed, StochasticDepth):

@@ -7,7 +7,7 @@ normalised branch (C constant) and for homogeneous activations (C proportional t
     E K^l = E[alpha_b] E K^{l-1} + E beta_b,
     Var K^l = E[alpha_b^2] Var K^{l-1} + Var_b[alpha_b E K^{l-1} + beta_b].
 
-Elsewhere the mean obeys no recursion of its own; `resexpand.numbers.coin_average` enumerates.
+Elsewhere the mean obeys no recursion of its own; `resexpand.numbers.noise_average` enumerates.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def require_constant(factors: sp.Expr | sp.Matrix, recursion: Recursion) -> None
                 f"the {recursion.title} of a network with stochastic depth",
                 "the kernel is random at infinite width and enters a block in a nonlinear way, so "
                 "its mean obeys no recursion of its own",
-                "use coin_average(net, K0=...), which enumerates the coins, or sample()",
+                "use noise_average(net, K0=...), which enumerates the coins, or sample()",
             )
 
 

@@ -337,7 +337,8 @@ def _not_gaussian(op: Map) -> UnsupportedError:
     return UnsupportedError(
         f"the theory of {op!r} at this place of the branch",
         "it averages a function of what is not a centred Gaussian at infinite width",
-        "put a Linear() in front of it, or average x and x**2 alone; sample() takes it",
+        "put a Linear() in front of it, or average x and x**2 alone; noise_average(net, K0=...) "
+        "takes masks at the end of a branch, sample() takes it",
     )
 
 

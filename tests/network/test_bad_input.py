@@ -22,10 +22,10 @@ from resexpand import (
     RMSNorm,
     SharedDropout,
     StochasticDepth,
-    coin_average,
     evaluate,
     gradient_moments,
     kernel,
+    noise_average,
     one_loop,
     optimal_scale,
     order_profile,
@@ -150,7 +150,7 @@ CASES: dict[str, tuple[type[ResexpandError], str, Callable[[], object]]] = {
     "too many coins": (
         ResexpandError,
         "coin",
-        lambda: coin_average(net(StochasticDepth(0.5)).with_scale(1, depth=40), K0=1.0),
+        lambda: noise_average(net(StochasticDepth(0.5)).with_scale(1, depth=40), K0=1.0),
     ),
     "shift of one input": (
         HyperparameterError,

@@ -30,11 +30,11 @@ from resexpand import (
     Scale,
     SharedDropout,
     StochasticDepth,
-    coin_average,
     compare,
     evaluate,
     gradient_moments,
     kernel,
+    noise_average,
     response,
     sample,
 )
@@ -104,7 +104,7 @@ def theories(kind: str, net: ResNet, start: Any) -> dict[str, Any]:
     add(lambda: kernel(net, columns), kernel="K", layer_covariance="C")
     if not found:
         # The coins of the blocks are enumerated where the recursion of their mean does not close.
-        found = {"kernel": coin_average(net, K0=start).K}
+        found = {"kernel": noise_average(net, K0=start).K}
     if np.ndim(start) == 0:
         add(lambda: response(net), chi="chi_0", response="eta_layers")
         add(lambda: response(net, "tangent"), tangent="chi_0")

@@ -15,9 +15,9 @@ from resexpand import (
     Linear,
     ResNet,
     StochasticDepth,
-    coin_average,
     evaluate,
     kernel,
+    noise_average,
     response,
 )
 from resexpand.errors import HyperparameterError, UnsupportedError
@@ -44,7 +44,7 @@ def test_coins_of_homogeneous_branches() -> None:
     np.testing.assert_allclose(values["K"], mean, rtol=1e-13)
     np.testing.assert_allclose(values["K_var"], square - mean**2, rtol=1e-10, atol=1e-14)
     assert not np.allclose(values["K_var"][1:], 0, atol=1e-3)
-    found = coin_average(net, K0=START)
+    found = noise_average(net, K0=START)
     np.testing.assert_allclose(found.K, mean, rtol=1e-12)
     np.testing.assert_allclose(found.K_var, square - mean**2, rtol=1e-10, atol=1e-14)
     assert found.strings == 8  # the last block always acts
@@ -62,7 +62,7 @@ def test_coins_of_other_branches() -> None:
             feature = erf_pair(layers[-1])
             layers.append(layers[-1] + (RHO * b / 0.7) ** 2 * (W * feature + B))
         moments += chance * np.array([layers, np.square(layers)])
-    found = coin_average(net, K0=PAIR)
+    found = noise_average(net, K0=PAIR)
     np.testing.assert_allclose(found.K, moments[0], rtol=1e-12)
     np.testing.assert_allclose(found.K_var, moments[1] - moments[0] ** 2, atol=1e-12)
     for ask in (kernel, lambda n: kernel(n, 2), response, lambda n: response(n, "tangent")):
@@ -72,17 +72,16 @@ def test_coins_of_other_branches() -> None:
 
 def test_coins_that_cannot_be_averaged() -> None:
     inner = ResNet(Branch(StochasticDepth(0.5), Linear(1, 0)), scale=1, depth=2)
-    for ask in (kernel, lambda net: coin_average(net, K0=1.0)):
+    for ask in (kernel, lambda net: noise_average(net, K0=1.0)):
         with pytest.raises(UnsupportedError, match=r"behind a coin|does not close its branch"):
             ask(inner)
     own = ResNet(Branch(Activation("relu"), Linear(1, 0), DropPath(0.5)), scale=1, depth=2)
-    assert coin_average(own, K0=1.0).K[-1] == pytest.approx(evaluate(kernel(own), K0=1.0)["K"][-1])
-    with pytest.raises(UnsupportedError, match="every input has coins of its own"):
-        coin_average(own, K0=PAIR)
+    assert noise_average(own, K0=1.0).K[-1] == pytest.approx(evaluate(kernel(own), K0=1.0)["K"][-1])
+    assert noise_average(own, K0=PAIR).strings == 16
     with pytest.raises(UnsupportedError, match="random at infinite width"):
         kernel(own, inputs=2)
     with pytest.raises(HyperparameterError, match="at most 65536 are enumerated"):
-        coin_average(own.with_scale(1, 17), K0=1.0)
+        noise_average(own.with_scale(1, 17), K0=1.0)
 
 
 def test_coins_of_linear_networks_close_for_pairs() -> None:
@@ -96,8 +95,8 @@ def test_a_normalised_stream_is_judged_at_once() -> None:
     """The slopes of these kernels are too large to be simplified in minutes."""
     branch = Branch(Linear(1.3, B), Activation("relu"), Linear(W, B), StochasticDepth(0.6))
     net = ResNet(branch, scale=RHO, depth=3, post_norm=LayerNorm())
-    with pytest.raises(UnsupportedError, match="coin_average"):
+    with pytest.raises(UnsupportedError, match="noise_average"):
         kernel(net, inputs=2)
-    assert coin_average(net, K0=PAIR).K_var[1:, 0, 1].min() > 0
+    assert noise_average(net, K0=PAIR).K_var[1:, 0, 1].min() > 0
     mean = kernel(net)
     np.testing.assert_allclose([float(k) for k in mean.unroll(1, {"K0": START})["K"]], [START, 1])
