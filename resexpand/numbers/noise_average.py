@@ -23,8 +23,10 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.network.inputs import validated_kernel
 from resexpand.network.linear import Linear
 from resexpand.network.operation import X
+from resexpand.network.positions import require_no_coupling
 from resexpand.network.requirements import require_independent_layers, require_network
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.network.values import read_values, value_of
@@ -103,7 +105,12 @@ def noise_average(
         raise HyperparameterError(
             f"noise at depth {net.depth}", "every block has its own", "give the depth as a number"
         )
-    start = np.asarray(K0, dtype=float)
+    require_no_coupling(net, "the average over masks and coins")
+    start = validated_kernel(K0, matrix=np.ndim(K0) > 0)[0]
+    if start.ndim not in (0, 2):
+        raise HyperparameterError(
+            f"K0 of shape {start.shape}", "it is that of one set of inputs", "give (D, D)"
+        )
     walk = _Walk(given, 1 if start.ndim == 0 else len(start), replicas)
     mixture, chances = np.reshape(start, (1, 1, walk.size, walk.size)), [np.ones(1), np.ones(1)]
     layers: list[tuple[Array, Array]] = [(mixture[:, 0], chances[0])]

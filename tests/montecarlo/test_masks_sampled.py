@@ -203,6 +203,17 @@ def test_the_kernel_of_wide_networks() -> None:
         assert np.abs((found.mean - wrong) / found.stderr).max() > 2 * LIMIT
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_positions_share_the_coin_of_their_input(method: str, make) -> None:
+    """Every input of two is left out with all of its positions, and not always with the other."""
+    net = ResNet(Branch(Linear(1, 0), DropPath(0.5)), scale=1, depth=1, skip=0, positions=3)
+    start = 0.3 * np.eye(6) + 0.7
+    rows = make(net, ("kernel",), WIDTH, K0=start, method=method).rows(0, 40)["kernel"]
+    kept = np.diagonal(rows[:, 1], axis1=1, axis2=2).reshape(40, 2, 3) > 0
+    assert (kept == kept[..., :1]).all()
+    assert 3 < (kept[:, 0, 0] != kept[:, 1, 0]).sum() < 37  # the control
+
+
 def turned(word: Any, byte: int) -> Any:
     return (word << 8 * byte | word >> (32 - 8 * byte)) & 0xFFFFFFFF if byte else word
 

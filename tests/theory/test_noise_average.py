@@ -24,7 +24,7 @@ from resexpand import (
     noise_average,
     sample,
 )
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import HyperparameterError, ResexpandError, UnsupportedError
 
 Array = NDArray[np.float64]
 W, B, RHO, DEPTH, KEEP, EPS = 3.0, 0.1, 1.2, 3, 0.4, 0.2
@@ -131,6 +131,9 @@ def test_what_it_refuses() -> None:
     ):
         with pytest.raises(UnsupportedError, match="the average over masks and coins beside"):
             noise_average(ResNet(branch, scale=1, depth=2), K0=1.0)
+    for K0 in ([1, 2], "a", [[1, 2], [2, 1]], -1.0):
+        with pytest.raises(ResexpandError, match="K0"):
+            noise_average(network(Dropout(KEEP)), K0=K0)
     with pytest.raises(HyperparameterError, match="at most 65536"):
         noise_average(network(Dropout(KEEP)).with_scale(1, depth=20), K0=1.0)
     with pytest.raises(UnsupportedError, match=r"noise_average\(net, K0=...\)"):
