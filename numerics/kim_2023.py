@@ -2,12 +2,17 @@
 
 Kim et al. (2023) put dropout at the places P1 to P7 of a branch of two units, each a batch
 normalisation, relu and a weight, and measure by how much variances shrink from training to
-evaluation. Three claims, for wide networks and large batches:
+evaluation. Five claims, for wide networks and large batches:
 
 - module: dropout before and behind a weight shifts the mean variance by one ratio,
   ``(1 - 1/pi)/(1/p - 1/pi)``, at all p. Control: the means of channels are left out, ratio p.
 - channels: behind the weight channels differ, before it they do not. Control: they do not either.
 - places: the shifts at all places are as derived. Control: that of the place before.
+- weights: means m of weights of deviation ``s (2/n)^(1/2)`` leave the first ratio as it is, and
+  lower the second as ``m n`` says, over the ranges of the paper. Control: networks of width 128,
+  whose channels are correlated: the figure there is not the formula of infinite width.
+- head: masks in front of average pooling add less variance than behind it. Control: ``1/S`` times
+  the share that is not certain, ``pi/S``, as if spatial means were numbers.
 
 The record and the figure show the ranking by the sum of ``|ln shift|``. Networks of several widths
 are extrapolated; for their finite batches B, errors have a part of 2/B.
@@ -35,6 +40,7 @@ from resexpand import (
     Dropout,
     Linear,
     ResNet,
+    pooled_dropout,
     rank_positions,
     variance_shift,
 )
@@ -56,11 +62,13 @@ class Scale:
     draws: int
     batch: int
     keeps: tuple[float, ...]
+    deviations: tuple[float, ...]
+    large_batch: int
 
 
 SETTINGS = {
-    "smoke": Scale((48, 96), 16, 512, (0.5,)),
-    "full": Scale((128, 256, 512), 12, 2048, (0.5, 0.6, 0.7, 0.8, 0.9)),
+    "smoke": Scale((48, 96), 16, 512, (0.5,), (1.0,), 8_000),
+    "full": Scale((128, 256, 512), 12, 2048, (0.5, 0.6, 0.7, 0.8, 0.9), (0.2, 1.0, 5.0), 100_000),
 }
 
 
@@ -114,6 +122,96 @@ def derived(place: int, keep: float) -> tuple[Any, ...]:
     return variance_shift(ResNet(branch(place, keep), scale=1, depth=1), K0=START)
 
 
+PAPER_WIDTH, PAPER_MEAN = 128, 0.02
+"""Channels and largest mean of the weights in the module tests of the paper."""
+
+
+def module(width: int, moved: float, deviation: float, keep: float, batch: int, rng: Any) -> Any:
+    """Return both ratios of a module of weights with means ``moved / width``, a draw of it."""
+
+    def weights() -> Any:
+        normals = rng.normal(size=(width, width)).astype(np.float32)
+        return np.float32(moved / width) + np.float32(deviation * (2 / width) ** 0.5) * normals
+
+    def mask(x: Any) -> Any:
+        return x * (rng.random(x.shape, dtype=np.float32) < keep) / np.float32(keep)
+
+    x = weights() @ rng.normal(size=(width, batch)).astype(np.float32)
+    x -= x.mean(axis=1, keepdims=True)
+    x = np.maximum(x / x.std(axis=1, keepdims=True), 0)
+    matrix = weights()
+    image = matrix @ x
+    variance = image.var(axis=1, dtype=float).mean()
+    before, behind = matrix @ mask(x), mask(image)
+    return [variance / each.var(axis=1, dtype=float).mean() for each in (before, behind)]
+
+
+def with_means(scale: Scale) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
+    """Return ratios of theory, those of networks at infinite width, and those of width 128."""
+    theory: dict[str, float] = {}
+    found: dict[str, Any] = {}
+    paper: dict[str, Any] = {}
+    moved, dead = PAPER_MEAN * PAPER_WIDTH, 1 / (2 * np.pi)
+    alive = 0.5 - dead
+    cases = [(s, scale.keeps[0], 1) for s in scale.deviations]
+    cases += [(1.0, keep, sign) for keep in scale.keeps[1:] for sign in (1, -1)]
+    for deviation, keep, sign in cases:
+        rng = np.random.default_rng([round(10 * deviation), round(100 * keep), sign + 1])
+        # Batches of the paper at its width alone; their error is that of the draws.
+        rows = [
+            [
+                module(n, sign * moved, deviation, keep, scale.batch, rng)
+                for _ in range(4 * scale.draws)
+            ]
+            for n in scale.widths
+        ]
+        means = [np.mean(row, axis=0) for row in rows]
+        errors = [np.std(row, axis=0, ddof=1) / len(row) ** 0.5 for row in rows]
+        mean, error = extrapolated(scale.widths, means, errors)
+        own = [
+            module(PAPER_WIDTH, sign * moved, deviation, keep, scale.large_batch, rng)
+            for _ in range(scale.draws)
+        ]
+        w = 2 * deviation**2
+        limits = (
+            alive / (alive / keep + (1 / keep - 1) * dead),
+            w * alive / (w * alive / keep + (1 / keep - 1) * (w + moved**2) * dead),
+        )
+        for k, place in enumerate(("before", "behind")):
+            name = f"{place}, deviation {deviation}, p = {keep}, {'-' if sign < 0 else '+'}"
+            theory[name] = float(limits[k])
+            bias = 2 / scale.batch * abs(mean[k])
+            found[name] = mean[k], np.hypot(error[k], bias)
+            column = np.array(own)[:, k]
+            paper[name] = column.mean(), column.std(ddof=1) / len(column) ** 0.5
+    return theory, found, paper
+
+
+def heads(scale: Scale) -> tuple[dict[str, float], dict[str, float], dict[str, Any]]:
+    """Return ratios of the variance of heads: theory, that of certain means, and networks."""
+    theory, wrong, found = {}, {}, {}
+    for positions, overlap in ((4, 0.0), (16, 0.0), (16, 0.3)):
+        rng = np.random.default_rng([positions, round(10 * overlap)])
+        K = (1 - overlap) * np.eye(positions) + overlap
+        name, root = f"S = {positions}, correlation {overlap}", np.linalg.cholesky(K)
+        theory[name] = pooled_dropout(Activation("relu"), Dropout(0.5), K).ratio
+        wrong[name] = np.pi / positions
+        rows = []
+        for _ in range(20 * scale.draws):
+            x = np.maximum(root @ rng.normal(size=(positions, max(scale.widths))), 0)
+            outputs = []
+            for shape in (x.shape, x.shape[1:]):
+                masks = (rng.random((200, *shape)) < 0.5) / 0.5
+                pooled = (x * masks).mean(axis=1) if len(shape) > 1 else x.mean(axis=0) * masks
+                outputs.append(pooled.var(axis=0, ddof=1).mean())
+            rows.append(outputs)
+        means, parts = np.mean(rows, axis=0), np.array(rows)
+        ratio = means[0] / means[1]
+        spread = (parts[:, 0] / means[0] - parts[:, 1] / means[1]).std(ddof=1)
+        found[name] = ratio, ratio * spread / len(rows) ** 0.5
+    return theory, wrong, found
+
+
 def finding(theory: dict[str, float], found: dict[str, tuple[float, float]]) -> Ratios:
     """Return the numbers of a claim side by side."""
     means, errors = ({k: float(found[k][i]) for k in theory} for i in (0, 1))
@@ -151,11 +249,30 @@ def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dic
         Claim(name, text, finding(true, found), finding(false, found), wrong)
         for name, text, true, false, wrong in pairs
     ]
+    limits, wide, narrow = with_means(scale)
+    right_head, wrong_head, pooled = heads(scale)
+    claims += [
+        Claim(
+            "weights",
+            "means of weights act behind a weight alone",
+            finding(limits, wide),
+            finding(limits, narrow),
+            "networks of width 128",
+        ),
+        Claim(
+            "head",
+            "masks in front of pooling add as derived",
+            finding(right_head, pooled),
+            finding(wrong_head, pooled),
+            "certain means",
+        ),
+    ]
     totals = {name: float(np.abs(np.log(values)).sum()) for name, values in shifts.items()}
     if chosen.out is not None:
         figure(ranked, totals, chosen.out / "places.png")
     ranking = {f"P{p.number}": {"total": p.total, "reason": p.reason} for p in ranked}
-    return claims, {"ranking": ranking, "measured": totals}
+    at_128 = {name: {"theory": limits[name], "networks": float(narrow[name][0])} for name in limits}
+    return claims, {"ranking": ranking, "measured": totals, "width_128": at_128}
 
 
 def figure(ranked: Any, totals: dict[str, float], path: Path) -> None:

@@ -37,6 +37,8 @@ Array = NDArray[np.float64]
 Values = Mapping[sp.Symbol, Any]
 MOST_STRINGS = 2**16
 UNIT = Linear(1, 0)
+NOTHING = ((sp.Integer(1), sp.Integer(1)),)
+"""Outcome of no noise, and its chance."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class _Walk:
 
     def _table(self, op: Any) -> list[tuple[float, float]]:
         """Return what an operation multiplies by for every outcome, and its chance."""
-        (symbol, outcomes), *rest = [(n.symbol, n.outcomes) for n in op.noise] or [(X, ((1, 1),))]
+        (symbol, outcomes), *rest = [(n.symbol, n.outcomes) for n in op.noise] or [(X, NOTHING)]
         if rest:
             raise UnsupportedError(
                 f"the average over the noise of {op!r}", "it draws several numbers", "use sample()"
@@ -204,7 +206,7 @@ class _Walk:
         factor = sp.cancel(op.expression / X)
         table = [(factor.xreplace({symbol: value}), chance) for value, chance in outcomes]
         numbers = [
-            tuple(float(value_of(sp.sympify(e).xreplace(op.by_symbol), self.values)) for e in pair)
+            tuple(float(value_of(part.xreplace(op.by_symbol), self.values)) for part in pair)
             for pair in table
         ]
         return [(f, p) for f, p in numbers if p > 0]
