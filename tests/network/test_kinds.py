@@ -18,7 +18,6 @@ from resexpand import (
     evaluate,
     exact_moments,
     kernel,
-    one_loop,
     order_profile,
     response,
     sample,
@@ -154,7 +153,7 @@ def test_scales_of_kinds_and_of_blocks() -> None:
 
 
 def test_what_is_known_for_one_kind_says_so() -> None:
-    for ask in (one_loop, exact_moments, lambda net: order_profile(net, 2), lambda n: n.branch):
+    for ask in (exact_moments, lambda net: order_profile(net, 2), lambda n: n.branch):
         with pytest.raises(UnsupportedError, match="known for blocks with one branch"):
             ask(NET)
 
