@@ -8,11 +8,12 @@ it with the next state, so that what they share is computed once; ``finish`` rea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sympy as sp
 
 from resexpand.codegen.cuda.driver import kernels_source
-from resexpand.codegen.driver import driver_source
+from resexpand.codegen.driver import driver_source, slots_source
 from resexpand.codegen.literals import comment
 from resexpand.codegen.quadrature import quadrature_functions
 from resexpand.codegen.schedule import Schedule
@@ -20,8 +21,27 @@ from resexpand.codegen.source import module_source, operation_count, scalar_func
 from resexpand.theory.recursion import Recursion
 
 
-def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[str, int]:
-    """Return the text of the module of a routine and the operations per point and layer.
+@dataclass(frozen=True)
+class RoutineText:
+    """The text of a routine.
+
+    Attributes
+    ----------
+    source : str
+        The module with the functions of the recursion, and with the loop unless that stands apart.
+    loop : str
+        The module with a loop that calls the functions by address; empty if there is none.
+    operations : int
+        Arithmetic operations and function calls per point and layer.
+    """
+
+    source: str
+    loop: str
+    operations: int
+
+
+def routine_text(recursion: Recursion, plan: Schedule, target: str) -> RoutineText:
+    """Return the text of a routine.
 
     Parameters
     ----------
@@ -36,13 +56,22 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     rules = plan.rules
     on_device = target.startswith("cuda")
     functions = quadrature_functions(plan.quadratures, shared=on_device)
+    by_address = bool(plan.quadratures) and not on_device
+    role = "chunk" if by_address else "scalar"
+    results: dict[str, int] = {}
 
     def add(name: str, inputs: Sequence[sp.Symbol], outputs: Sequence[sp.Expr]) -> None:
         if outputs:
             text = scalar_function(
-                name, (*inputs, *rules), outputs, helpers=helpers, definitions=plan.definitions
+                name,
+                (*inputs, *rules),
+                outputs,
+                helpers=helpers,
+                definitions=plan.definitions,
+                role=role,
             )
             functions.append(text)
+            results[name] = len(outputs)
 
     advanced = (*plan.read, *plan.layer, *plan.step)
     everything = (*plan.parameters, *plan.layer_parameters)
@@ -50,8 +79,14 @@ def routine_source(recursion: Recursion, plan: Schedule, target: str) -> tuple[s
     add("initial", plan.parameters, (*plan.initial, *plan.once))
     add("advance", (*carried, *everything), advanced)
     add("finish", (*carried, *plan.parameters), (*plan.read, *plan.last))
-    loop = kernels_source(plan) if on_device else "@driver\n" + driver_source(plan)
+    loop = ""
+    if on_device:
+        functions.append(kernels_source(plan))
+    elif by_address:
+        loop = module_source([slots_source(results), driver_source(plan)])
+        functions += [f"{name} = _t.kept({name})" for name in results]
+    else:
+        functions.append(driver_source(plan))
     title = comment(f"{recursion.title}: {', '.join(o.name for o in plan.outputs)}")
-    return f"{title}\n" + module_source([*functions, loop], target), operation_count(
-        advanced, plan.definitions
-    )
+    source = f"{title}\n" + module_source(functions, target)
+    return RoutineText(source, loop, operation_count(advanced, plan.definitions))

@@ -6,11 +6,15 @@ packed instructions. All lane variables are rows of one small array: with a sing
 compiler can prove that they do not overlap. The layer axis of results is last, so the rows of a
 tile are far apart in memory. A page of a few layers is therefore collected in the cache and written
 row by row, which is faster than a visit to every row in every layer.
+
+With quadratures nothing is packed, and the loop calls the scalar functions by address
+(`resexpand.codegen.slots`): it is then compiled once for all activations, of which its text says
+nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resexpand.codegen.schedule import Propagation, Schedule
@@ -61,9 +65,10 @@ class Rows:
 def driver_source(plan: Schedule) -> str:
     """Return the text of the function ``run`` for a schedule.
 
-    Its arguments are the first tile and the one after the last, the number of points, the depth,
-    the rule arrays, one array per parameter (one value, or one per point), one per layer parameter
-    (a row of one value per block, for all points or for each), and the output arrays in the order
+    Its arguments are the addresses of the scalar functions if there are quadratures, the first tile
+    and the one after the last, the number of points, the depth, the rule arrays, one array per
+    parameter (one value, or one per point), one per layer parameter (a row of one value per block,
+    for all points or for each), and the output arrays in the order
     of `output_slots`.
     """
     rows = Rows.of(plan)
@@ -72,7 +77,13 @@ def driver_source(plan: Schedule) -> str:
         *_indent(_tile(plan, rows), 1),
     ]
     signature = ", ".join(driver_arguments(plan))
-    return "\n".join([f"def run({signature}):", *_indent(body, 1), ""])
+    return "\n".join(["@driver", f"def run({signature}):", *_indent(body, 1), ""])
+
+
+def slots_source(results: Mapping[str, int]) -> str:
+    """Return the lines that name the functions called by address, given how much each returns."""
+    lines = [f'{name} = slots.add("{name}", {count})' for name, count in results.items()]
+    return "\n".join(["from resexpand.codegen.slots import Slots", "", "slots = Slots()", *lines])
 
 
 def output_slots(plan: Schedule) -> tuple[str, ...]:
@@ -85,15 +96,18 @@ def output_slots(plan: Schedule) -> tuple[str, ...]:
 def driver_arguments(plan: Schedule) -> list[str]:
     """Return the argument names of ``run``."""
     return [
-        "first_tile",
-        "last_tile",
-        "n",
-        "depth",
+        *_maps(plan),
+        *("first_tile", "last_tile", "n", "depth"),
         *(rule.name for rule in plan.rules),
         *(f"p{i}" for i in range(len(plan.parameters))),
         *(f"q{i}" for i in range(len(plan.layer_parameters))),
         *(f"out_{slot}" for slot in output_slots(plan)),
     ]
+
+
+def _maps(plan: Schedule) -> tuple[str, ...]:
+    """Return the argument that holds the addresses of the scalar functions, if there is one."""
+    return ("maps",) if plan.quadratures else ()
 
 
 def _tile(plan: Schedule, rows: Rows) -> list[str]:
@@ -167,7 +181,8 @@ def _finish(plan: Schedule, rows: Rows) -> list[str]:
 def _call(
     name: str, plan: Schedule, rows: Rows, *, arguments: Sequence[int], results: Sequence[int]
 ) -> list[str]:
-    given = [f"lane[{row}, i]" for row in arguments] + [rule.name for rule in plan.rules]
+    given = [*_maps(plan), *(f"lane[{row}, i]" for row in arguments)]
+    given += [rule.name for rule in plan.rules]
     names = [f"r{k}" for k in range(len(results))]
     if not names:
         return []

@@ -33,7 +33,15 @@ def panel(name: str) -> Any:
     return outline(globals()[name])
 
 
-@kept
+def inlined(function: Any) -> Any:
+    """Compile a part of the other functions.
+
+    Left open, Numba would take whether it is inlined from whatever asks for its compilation first.
+    """
+    return kept(function, forceinline=True)
+
+
+@inlined
 def first_beyond(at: float, edges: Any) -> int:
     """Return the first edge beyond a point, or the last edge."""
     low = 0
@@ -47,7 +55,7 @@ def first_beyond(at: float, edges: Any) -> int:
     return low
 
 
-@kept
+@inlined
 def end_of(start: float, stop: float, reach: float) -> float:
     """Return the end of the first of the equal panels up to a stop, none longer than allowed."""
     end = stop if stop > start else reach

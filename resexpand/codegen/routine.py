@@ -12,7 +12,7 @@ import html
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from resexpand.codegen.arguments import (
     input_pairs,
     rule_arrays,
 )
-from resexpand.codegen.assembly import routine_source
+from resexpand.codegen.assembly import routine_text
 from resexpand.codegen.beyond import Found, completed, without_limits
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.cancellation import unresolved
@@ -35,6 +35,7 @@ from resexpand.codegen.gram import gram_arrays
 from resexpand.codegen.memory import require_memory
 from resexpand.codegen.results import Buffers, Pairs, allocate, assembled, required_bytes
 from resexpand.codegen.schedule import Schedule, chosen_outputs, diagonal_slot, schedule
+from resexpand.codegen.slots import addresses
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.track import stages
@@ -72,6 +73,8 @@ class Routine(Shown):
         The generated Python text.
     operations : int
         Arithmetic operations and function calls per point and layer.
+    loop : str
+        The text of a loop that stands apart, and serves all activations; empty if `source` has it.
     """
 
     recursion: Recursion
@@ -80,6 +83,7 @@ class Routine(Shown):
     plan: Schedule
     source: str
     operations: int
+    loop: str = ""
 
     def card(self) -> Card:
         """Return what it says about itself."""
@@ -217,9 +221,13 @@ class Routine(Shown):
         self, arguments: Arguments, depth: int, resolution: Resolution, buffers: Buffers
     ) -> None:
         plan, count = self.plan, arguments.count
-        run: Callable[..., None] = load(self.source).run
+        module = load(self.loop or self.source)
+        run: Callable[..., None] = module.run
         outputs = [buffers.slots[slot] for slot in output_slots(plan)]
         given = (count, depth, *rule_arrays(plan, resolution), *arguments.flat(), *outputs)
+        if self.loop:
+            functions = vars(load(self.source))
+            run = partial(run, addresses(run, module.slots, functions, (0, 0, *given)))
         tiles = -(-count // points_per_tile(plan))
         run_tiles(run, tiles, depth * (1000 if plan.quadratures else 1), given)
 
@@ -253,8 +261,8 @@ class Routine(Shown):
 @lru_cache(maxsize=256)
 def _compiled(recursion: Recursion, target: str, place: str, outputs: tuple[str, ...]) -> Routine:
     plan = schedule(recursion, outputs)
-    source, operations = routine_source(recursion, plan, target)
-    return Routine(recursion, target, place, plan, source, operations)
+    text = routine_text(recursion, plan, target)
+    return Routine(recursion, target, place, plan, text.source, text.operations, text.loop)
 
 
 def compile_routine(

@@ -37,10 +37,16 @@ class Slots:
     ----------
     calls : list of (str, signature)
         Name and types of every call, in the order of the addresses.
+    names : list of str
+        Names of the functions.
+    known : dict
+        Addresses by the types of the driver and the functions.
     """
 
     def __init__(self) -> None:
         self.calls: Calls = []
+        self.names: list[str] = []
+        self.known: dict[tuple[Any, ...], NDArray[np.int64]] = {}
 
     def add(self, name: str, results: int = 0) -> Any:
         """Return what compiled code calls.
@@ -52,6 +58,7 @@ class Slots:
         results : int
             How many numbers it returns.
         """
+        self.names.append(name)
         returned = types.UniTuple(types.float64, results) if results > 1 else types.float64
         returned = returned if results else types.none
 
@@ -104,12 +111,17 @@ def addresses(
     arguments : tuple
         Arguments of the driver behind the addresses; their types matter.
     """
-    with uncollected():
-        try:
-            driver.compile(tuple(map(typeof, (NO_MAPS, *arguments))))
-        except OSError as error:  # compiled, and not written: it is found in memory
-            warn_unkept(error)
-        return np.array([_address(functions[name], each) for name, each in slots.calls], np.int64)
+    given = tuple(map(typeof, (NO_MAPS, *arguments)))
+    key = given, *(functions.get(name) for name in slots.names)
+    if key not in slots.known:
+        with uncollected():
+            try:
+                driver.compile(given)
+            except OSError as error:  # compiled, and not written: it is found in memory
+                warn_unkept(error)
+            found = [_address(functions[name], each) for name, each in slots.calls]
+        slots.known[key] = np.array(found, np.int64)
+    return slots.known[key]
 
 
 def _address(function: Any, signature: Any) -> int:

@@ -75,6 +75,7 @@ def scalar_function(
     helpers: Mapping[str, str] | None = None,
     definitions: Definitions = (),
     operation_cap: int = OPERATION_CAP,
+    role: str = "scalar",
 ) -> str:
     """Return the text of a function that computes expressions of its arguments.
 
@@ -94,6 +95,8 @@ def scalar_function(
         that no output needs are left out.
     operation_cap : int
         A longer function is cut into functions ``<name>_part<i>`` of at most this many operations.
+    role : str
+        Decorator of the function: inlined where it is called, or ``"chunk"``.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def scalar_function(
     parts: list[str] = []
     if sum(s.operations for s in statements) > operation_cap:
         parts, statements = _cut(name, arguments, statements, results, operation_cap)
-    return "\n\n".join([*parts, _function("scalar", name, arguments, statements, results)])
+    return "\n\n".join([*parts, _function(role, name, arguments, statements, results)])
 
 
 def argument_names(inputs: Sequence[sp.Symbol]) -> tuple[str, ...]:

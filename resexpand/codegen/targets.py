@@ -36,6 +36,9 @@ from resexpand.errors import UnsupportedError
 
 __all__ = ["OPTIONS", "Cpu", "Plain", "Target", "cpu", "plain"]
 
+SUM = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
+"""Options of sums, whose terms may be added in any order."""
+
 ELEMENTARY = bits.__name__.rpartition(".")[0]
 
 
@@ -90,15 +93,15 @@ class Cpu(Target):
 
     def reduction(self, function: Function) -> Any:
         """Compile a sum of many terms, which may be added in any order."""
-        options = {**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}}
-        return callee(function, **options)
+        # Left open, Numba would take this from the function whose compilation asks for the sum.
+        return callee(function, forceinline=True, **SUM)
 
     def average(self, function: Function) -> Any:
         """Compile a quadrature, which is called by address.
 
         It is long: linked into its callers, it would be optimised again with each.
         """
-        return outlined(self.kept(self.reduction(function)), foundation())
+        return outlined(self.kept(callee(function, **SUM)), foundation())
 
     def driver(self, function: Function) -> Any:
         """Compile a loop over arrays that releases the interpreter lock and is kept on disk."""

@@ -27,9 +27,9 @@ PAGE = 8
 _LIBRARY = LibraryCache(lambda: "tiles")
 
 
-def kept(function: Any) -> Any:
+def kept(function: Any, **options: Any) -> Any:
     """Compile a function of a library for those that call it."""
-    return _LIBRARY.add(callee(function, **OPTIONS))
+    return _LIBRARY.add(callee(function, **OPTIONS, **options))
 
 
 def outline(function: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from offline import CAPABILITY, Usage, ptx_of
 
-from resexpand.codegen.assembly import routine_source
+from resexpand.codegen.assembly import routine_text
 from resexpand.codegen.cuda.driver import results
 from resexpand.codegen.schedule import schedule
 from resexpand.codegen.store import load
@@ -23,7 +23,7 @@ def kernels_of(recursion: Recursion) -> dict[str, tuple[Any, Any]]:
     vector, whole = types.Array(types.float64, 1, "C"), types.int64
     rows, flag = types.Array(types.float64, 2, "C"), types.Array(whole, 1, "C")
     plan = schedule(recursion)
-    module = load(routine_source(recursion, plan, "cuda")[0])
+    module = load(routine_text(recursion, plan, "cuda").source)
     given = [*[vector] * len(plan.rules), flag, *[vector] * len(plan.parameters)]
     given += [*[rows] * len(plan.layer_parameters), *[vector] * len(results(plan))]
     found = {"run": (module.run, types.void(whole, whole, whole, *given))}
