@@ -228,10 +228,14 @@ def _agreement(about: dict[str, Any], arrays: Arrays) -> Agreement:
     return Agreement(entries, judgement, positions, level, resolve, heading, tuple(about["notes"]))
 
 
+PER_QUANTITY = ("bins", "sums", "ranges")
+"""Parts of the counts of a block that are arrays by quantity."""
+
+
 def _profile_parts(profile: BlockProfile) -> tuple[dict[str, Any], Arrays]:
     keys = ("names", "kinds", "width", "settings", "notes")
     arrays: Arrays = {} if profile.prediction is None else {"prediction": profile.prediction}
-    for kind in ("bins", "sums"):
+    for kind in PER_QUANTITY:
         for name in getattr(profile.blocks[0], kind):
             arrays[f"{kind}_{name}"] = np.array([getattr(b, kind)[name] for b in profile.blocks])
     for name in ("energy", "tokens"):
@@ -245,7 +249,12 @@ def _profile(about: dict[str, Any], arrays: Arrays) -> BlockProfile:
         return {n.removeprefix(marked): a[row] for n, a in arrays.items() if n.startswith(marked)}
 
     blocks = (
-        BlockCounts(of("bins", k), of("sums", k), arrays["energy"][k], arrays["tokens"][k])
+        BlockCounts(
+            # Files of an earlier version have no ranges, as if there were no data.
+            **{kind: found for kind in PER_QUANTITY if (found := of(kind, k))},
+            energy=arrays["energy"][k],
+            tokens=arrays["tokens"][k],
+        )
         for k in range(len(about["names"]))
     )
     names, kinds, notes = (tuple(about[name]) for name in ("names", "kinds", "notes"))

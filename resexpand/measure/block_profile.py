@@ -81,6 +81,8 @@ class BlockCounts:
         Counts by quantity, the two outer bins included.
     sums : dict of array, shape (3,)
         Number of finite values, their sum, and that of their squares.
+    ranges : dict of array, shape (2,)
+        Smallest and largest finite value: no quantile lies beyond, whatever its bin.
     energy : array, shape (2,)
         Sums of ``|x|^2/N`` and ``|x + f|^2/N``.
     tokens : array, shape (2,)
@@ -91,6 +93,9 @@ class BlockCounts:
         default_factory=lambda: {n: np.zeros(len(e) + 1, np.int64) for n, e in EDGES.items()}
     )
     sums: dict[str, Array] = field(default_factory=lambda: {n: np.zeros(3) for n in EDGES})
+    ranges: dict[str, Array] = field(
+        default_factory=lambda: {n: np.array([np.inf, -np.inf]) for n in EDGES}
+    )
     energy: Array = field(default_factory=lambda: np.zeros(2))
     tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
 
@@ -104,6 +109,9 @@ class BlockCounts:
             self.bins[name][:] += np.bincount(places, minlength=len(EDGES[name]) + 1)
             finite = known[np.isfinite(known)]
             self.sums[name][:] += finite.size, finite.sum(), (finite**2).sum()
+            if finite.size:
+                low, high = self.ranges[name]
+                self.ranges[name][:] = min(low, finite.min()), max(high, finite.max())
         self.energy[:] += (stream**2).sum() / width, (output**2).sum() / width
         self.tokens[:] += stream.size, int(np.isnan(found["ratio"]).sum())
 
@@ -177,7 +185,10 @@ class BlockProfile(Kept, Tabled):
         if not ((shares >= 0) & (shares <= 1)).all():
             raise HyperparameterError(f"the quantile {share}", "out of range", "0 to 1")
         found = [
-            _quantile(self._counts(block, name), EDGES[name], shares.reshape(-1))
+            _within(
+                _quantile(self._counts(block, name), EDGES[name], shares.reshape(-1)),
+                block.ranges[name],
+            )
             for block in self.blocks
         ]
         return np.stack(found, axis=-1).reshape(*shares.shape, len(self))
@@ -257,6 +268,11 @@ class BlockProfile(Kept, Tabled):
         lines = [f"{heads[0]:{wide}}" + "".join(f"{head:>10}" for head in heads[1:])]
         lines += [f"{row[0]:{wide}}" + "".join(f"{x:10.3g}" for x in row[1:]) for row in rows]
         return "\n".join(lines)
+
+
+def _within(found: Array, own: Array) -> Array:
+    """Return finite quantiles moved into the range of the data."""
+    return np.where(np.isfinite(found) & (own[0] <= own[1]), np.clip(found, *own), found)
 
 
 def _quantile(counts: NDArray[np.int64], edges: Array, shares: Array) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from numbers import Number
 from typing import Any
 
-SUMS = {"add": 1, "add_": 1, "sub": -1, "sub_": -1}
+SUMS = {"add": 1, "add_": 1, "sub": -1, "sub_": -1, "subtract": -1, "subtract_": -1}
 """Sums of two tensors, with the sign of the second."""
 
 COPIES = frozenset(
@@ -46,6 +46,11 @@ def tensors_in(value: Any, kind: Any, depth: int = 3) -> Iterator[Any]:
             yield from tensors_in(item, kind, depth - 1)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number of Python."""
+    return isinstance(value, Number)
+
+
 def copied(name: str, args: tuple[Any, ...], kind: Any, weight: Any) -> Any:
     """Return the argument that a function returns in another guise, or None.
 
@@ -63,13 +68,16 @@ def copied(name: str, args: tuple[Any, ...], kind: Any, weight: Any) -> Any:
         return None
     if name in COPIES:
         return args[0]
+    # A stream to which a number is added, as by `sum` of a list, goes on.
+    if name in SUMS and len(args) > 1 and is_number(args[1]):
+        return args[0]
     if len(args) < 2 or name not in PRODUCTS_OF_TWO | QUOTIENTS:
         return None
 
     def scales(value: Any) -> bool:
         if isinstance(value, kind):
             return isinstance(value, weight) or value.numel() == 1
-        return isinstance(value, Number)
+        return is_number(value)
 
     first, second = args[:2]
     if scales(second):

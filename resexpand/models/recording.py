@@ -40,8 +40,10 @@ class Recording(Watch):
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Carry out a function and note it."""
-        name = getattr(function, "__name__", "")
+        name, sums = getattr(function, "__name__", ""), len(self._sums)
         result = super().call(function, args, kwargs)
+        if len(self._sums) > sums:  # what it does beside the sum was noted by itself
+            return result
         # The node of an input that nothing made is noted by the call, and comes before it.
         if name in RECORDED and not (name == "dropout" and _is_still(*args[1:], **kwargs)):
             given = list(tensors_in((args, kwargs), self._tensor))

@@ -12,12 +12,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from resexpand.models.fused import FUSED, fused
 from resexpand.models.functions import (
     ATTENTIONS,
     CONVOLUTIONS,
     MAPS,
     PRODUCTS,
     copied,
+    is_number,
     tensors_in,
     terms_of,
 )
@@ -140,7 +142,7 @@ class Watch:
     """
 
     def __init__(self, torch: Any, model: Any, measured: Measured) -> None:
-        self._tensor, self._measured = torch.Tensor, measured
+        self._torch, self._tensor, self._measured = torch, torch.Tensor, measured
         self._parameter = torch.nn.Parameter
         self._size = {
             path: sum(p.numel() for p in module.parameters())
@@ -183,7 +185,7 @@ class Watch:
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Carry out a function and note its results."""
         name = getattr(function, "__name__", "")
-        terms = terms_of(name, args, kwargs, self._tensor)
+        terms = self._fused(name, args, kwargs) or terms_of(name, args, kwargs, self._tensor)
         residual = None if terms is None else self._residual(*terms)
         finish = None
         if residual is not None:
@@ -196,6 +198,34 @@ class Watch:
         else:
             self._note(name, args, kwargs, result)
         return result
+
+    def _fused(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return both terms of a function that makes a branch and adds it; None for others.
+
+        The branch is made beside what the model computes, which stays as it is.
+        """
+        if name.removesuffix("_") not in FUSED:
+            return None
+        parts = fused(name, args, kwargs, self._tensor)
+        if parts is None or isinstance(parts.first, self._parameter):
+            return None
+        nodes = self._nodes(parts.sources)
+        reached = 0
+        for node in nodes:
+            reached |= (node.past | node.bit) if parts.second[0] in MAPS else node.mixed
+        if not self._input(parts.first).stream & reached and len(parts.second) > 1:
+            return None
+        second = parts.second[0]
+        if len(parts.second) > 1:
+            second = self.call(getattr(self._torch, parts.second[0]), parts.second[1:], {})
+        if second.shape != parts.first.shape:
+            return None
+        (beta, alpha), first = parts.weights, parts.first
+        if not is_number(beta) or beta != 1:
+            first = self.call(self._torch.mul, (first, beta), {})
+        if not is_number(alpha):
+            second, alpha = self.call(self._torch.mul, (second, alpha), {}), 1
+        return first, second, alpha
 
     def _residual(self, first: Any, second: Any, factor: float) -> tuple[Sum, Node, Node] | None:
         one, two = self._input(first), self._input(second)

@@ -338,6 +338,22 @@ def test_files_and_figures(tmp_path):
     assert str(found).splitlines()[1].startswith("0 ")
 
 
+def test_quantiles_lie_within_the_data(tmp_path):
+    ratios = np.array([0.3001, 0.3002, 0.3003])
+    counts = BlockCounts()
+    counts.add(np.array([np.ones(3), ratios, np.zeros(3), np.ones(3)]), 1)
+    found = BlockProfile(("a",), ("mlp",), (counts,), 1)
+    for name, data in (("ratio", ratios), ("growth", np.ones(3)), ("cosine", np.zeros(3))):
+        for share in (0.0, 0.05, 0.5, 0.95, 1.0):
+            value = found.quantile(share, name)[0]
+            assert data.min() <= value <= data.max(), (name, share)
+    # Control: the bin reaches further than the data.
+    edges = EDGES["ratio"][np.searchsorted(EDGES["ratio"], 0.3) + np.array([-1, 0])]
+    assert edges[0] < ratios.min()
+    assert edges[1] > ratios.max()
+    assert load(found.save(tmp_path / "found.npz")).median()[0] == found.median()[0]
+
+
 def test_counts_have_quantiles_at_their_ends():
     counts = BlockCounts()
     counts.add(np.array([[1.0, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0]]), 1)

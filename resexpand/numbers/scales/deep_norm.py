@@ -3,6 +3,8 @@
 The authors' numbers for N layers of two blocks each, ``L = 2 N``, of an encoder or a decoder:
 
     alpha = (2 N)^(1/4) = L^(1/4),      beta = (8 N)^(-1/4) = (4 L)^(-1/4).
+
+Weights of queries and keys keep their size; so it is in the authors' code, ``torchscale``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Fixup: the last weights of a branch are zero, the others ``L^(-1/(2m - 2))`` times He's."""
+"""Fixup: the last weights of a branch are zero, the others ``L^(-1/(2m - 2))`` times He's.
+
+L counts residual blocks: the authors' networks of two layers per block have ``L**-0.5``.
+"""
 
 from __future__ import annotations
 
