@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,16 +13,18 @@ from resexpand.expressions.shown import Card, Tabled, listed
 from resexpand.measure.block_profile import Array
 from resexpand.models.batches import Batch, batches_of
 from resexpand.models.blocks import named, none_found
+from resexpand.models.branch_parts import Map, Reading, number
 from resexpand.models.laws import WeightLaw, law_of, overlap
 from resexpand.models.library import torch_for
-from resexpand.models.reading import Map, Reading, number, read_branch
+from resexpand.models.reading import read_branch
 from resexpand.models.recording import Recording
 from resexpand.models.replay import Rows, kept_rows, settle
 from resexpand.models.state import looked_at, run, unwrapped
-from resexpand.models.watching import Place, Sum, watching
+from resexpand.models.watching import Event, Place, Sum, watching
 from resexpand.network.branch import Branch
 from resexpand.network.layer_norm import LayerNorm
 from resexpand.network.linear import Linear
+from resexpand.network.numbers import hyperparameter
 from resexpand.network.operation import Operation
 from resexpand.network.resnet import ResNet
 
@@ -32,6 +34,7 @@ KEPT = 64
 SAME = 0.01
 """Relative difference of sizes of the stream that a norm's eps or rounding may make."""
 
+BESIDE = "branches beside each other are described one behind the other"
 VARIES = 1.25
 """Ratio of the largest to the smallest variance of blocks, from which a note is made."""
 
@@ -55,6 +58,9 @@ class ModelDescription(Tabled):
         `measure_paths` take them.
     stream : array, shape (N, tokens)
         In front of the first block and its factor `skip`, of the first tokens of the batch.
+    per_sum : tuple of int
+        Blocks of the description for every block of the model: several where a block adds several
+        functions of one stream.
     """
 
     net: ResNet
@@ -64,6 +70,7 @@ class ModelDescription(Tabled):
     weights: tuple[tuple[Array, ...], ...]
     biases: tuple[tuple[Array, ...], ...]
     stream: Array
+    per_sum: tuple[int, ...] = ()
 
     @property
     def K0(self) -> Any:
@@ -105,12 +112,15 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
     ------
     UnsupportedError
         If no residual block is found, one is called twice, or one holds what this package has no
-        operation for: convolutions, gated units, modules of other libraries.
+        operation for: convolutions, modules of other libraries.
 
     Notes
     -----
     Embeddings, and what follows the last block, are not described. Attention becomes an average
     over the tokens with uniform weights, what it is at initialisation while its logits are small.
+    Every branch is carried out as it was read and compared with the model: rows of tokens, for
+    causal attention the first token, which reads itself alone. A product of an activation and a
+    second map is a `Gate`. Branches beside each other become blocks one behind the other.
 
     Examples
     --------
@@ -150,10 +160,49 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
                 "the block is called more than once, so blocks share their weights",
                 "profile(model, batch) needs no description",
             )
+    terms = list(_terms(names, first, rows))
     with torch.no_grad():
-        readings = [read_branch(torch, model, names[p], sum_, causal) for p, sum_ in first.items()]
-    own, kept = list(first.values()), [rows[place] for place in first]
-    return _described(torch, model, list(names.values()), own, readings, levels, kept)
+        readings = [
+            read_branch(torch, model, term.name, term.events, term.factor, causal) for term in terms
+        ]
+    for reading, term in zip(readings, terms, strict=True):
+        reading.notes += [BESIDE] * term.is_beside
+    own = list(first.values())
+    found = _described(torch, model, terms, own, readings, levels)
+    return replace(found, per_sum=tuple(max(len(sum_.terms), 1) for sum_ in own))
+
+
+@dataclass(frozen=True)
+class Term:
+    """What becomes a block of the description: a branch, or a term of one."""
+
+    name: str
+    events: tuple[Event, ...]
+    factor: float
+    rows: Rows
+    is_beside: bool
+
+
+def _terms(
+    names: dict[Place, str], sums: dict[Place, Sum], rows: dict[Place, list[Rows]]
+) -> Iterator[Term]:
+    """Yield the blocks of the description, with what each is compared with."""
+    stream = None
+    for place, sum_ in sums.items():
+        kept = rows[place]
+        if len(kept) < len(sum_.terms):
+            raise UnsupportedError(
+                f"a description of {names[place]}",
+                "it adds several functions of the stream in a way that cannot be taken apart",
+                "profile(model, batch) needs no description",
+            )
+        # What stands beside the block before reads the stream that this one read.
+        stream = stream if sum_.is_parallel and stream is not None else kept[0].stream
+        several = len(sum_.terms) > 1
+        for k, (events, own) in enumerate(zip(sum_.terms, kept, strict=True), start=1):
+            name = f"{names[place]} (term {k})" if several else names[place]
+            is_beside = sum_.is_parallel or (several and k > 1)
+            yield Term(name, events, sum_.factor, replace(own, stream=stream), is_beside)
 
 
 def _energy(tensor: Any) -> float:
@@ -184,17 +233,16 @@ def _is_causal(torch: Any, model: Any, given: Batch, last: list[Any]) -> bool:
 def _described(
     torch: Any,
     model: Any,
-    names: list[str],
+    terms: list[Term],
     sums: list[Sum],
     readings: list[Reading],
     levels: list[list[float]],
-    kept: list[Rows],
 ) -> ModelDescription:
-    post = _post_norm(torch, model, sums)
+    post, names = _post_norm(torch, model, sums), [term.name for term in terms]
     skip = _skip(levels, post)
     with torch.no_grad():
-        for name, reading, rows in zip(names, readings, kept, strict=True):
-            settle(name, reading, rows, skip)
+        for term, reading in zip(terms, readings, strict=True):
+            settle(term.name, reading, term.rows, skip)
     laws, notes = [], [note for reading in readings for note in reading.notes]
     for name, reading in zip(names, readings, strict=True):
         for position, part in enumerate(reading.maps):
@@ -206,11 +254,12 @@ def _described(
             ]
             known = [abs(score) for score in others if not np.isnan(score)]
             laws.append(replace(found, overlap_score=max(known, default=np.nan)))
-    spreads = [reading.spread for reading in readings if reading.spread is not None]
-    if spreads:
-        span = f"{min(spreads):.2g} to {max(spreads):.2g}"
+    mixes = [reading.spread for reading in readings if reading.spread is not None]
+    spreads = [spread for spread in mixes if not np.isnan(spread)]
+    if mixes:
+        span = f"{min(spreads):.2g} to {max(spreads):.2g}" if spreads else "an unknown size"
         notes.append(
-            f"attention of {len(spreads)} blocks is described by uniform weights; with normalised "
+            f"attention of {len(mixes)} blocks is described by uniform weights; with normalised "
             f"inputs its logits have a standard deviation of {span}"
         )
     notes += _law_notes(laws)
@@ -222,9 +271,9 @@ def _described(
         depth=len(readings),
         skip=skip,
         post_norm=post,
-        positions=shape[1] if spreads else None,
+        positions=shape[1] if mixes else None,
     )
-    count = max(KEPT, shape[1]) if spreads else KEPT
+    count = max(KEPT, shape[1]) if mixes else KEPT
     stream = sums[0].stream.reshape(-1, shape[-1])[:count].double().cpu().numpy().T / skip
     weights = tuple(tuple(_array(m.weight) for m in reading.maps) for reading in readings)
     biases = tuple(
@@ -239,7 +288,7 @@ def _kinds(
     readings: list[Reading], laws: list[WeightLaw], names: list[str], notes: list[str]
 ) -> list[Branch]:
     """Return the branches of the shortest cycle of kinds, variances pooled over it."""
-    forms = [[type(part).__name__ for part in reading.parts] for reading in readings]
+    forms = [[_form(part) for part in reading.parts] for reading in readings]
     period = next(
         p
         for p in range(1, len(forms) + 1)
@@ -252,14 +301,21 @@ def _kinds(
         numbers = iter(zip(*(by_block[k] for k in same), strict=True))
         ops = [_pooled([readings[k].parts[j] for k in same], numbers, notes) for j in
                range(len(forms[start]))]  # fmt: skip
-        branches.append(Branch(*ops))
+        branches.append(Branch(*filter(None, ops)))
     return branches
 
 
-def _pooled(parts: list[Any], numbers: Any, notes: list[str]) -> Operation:
-    """Return one operation for those at the same place of several blocks."""
+def _form(part: Any) -> str:
+    """Return the kind of a part, and what its numbers do not say."""
+    return "copy" * part.is_copy if isinstance(part, Map) else str(part.text)
+
+
+def _pooled(parts: list[Any], numbers: Any, notes: list[str]) -> Operation | None:
+    """Return one operation for those at the same place of several blocks; none for a copy."""
     if isinstance(parts[0], Map):
         laws: Sequence[WeightLaw] = next(numbers)
+        if parts[0].is_copy:
+            return None
         variances = [law.variance for law in laws]
         if max(variances) > VARIES * min(variances):
             notes.append(
@@ -273,9 +329,8 @@ def _pooled(parts: list[Any], numbers: Any, notes: list[str]) -> Operation:
         return first
     values = np.array([[float(v) for v in part.values] for part in parts])
     notes.append(f"{first.kind}: parameters of several blocks are pooled")
-    return first.with_values(
-        tuple(type(first)(*map(number, values.mean(axis=0))).values)
-    )  # fmt: skip
+    means = zip(values.mean(axis=0), first.parameters, strict=True)
+    return first.with_values(tuple(hyperparameter(number(v), p.name) for v, p in means))
 
 
 def _post_norm(torch: Any, model: Any, sums: list[Sum]) -> LayerNorm | None:

@@ -5,11 +5,13 @@ At infinite width a block with fresh weights adds what is uncorrelated with its 
 
     |f| / |x + f| = sqrt(1 - skip^2 K^{l-1} / K^l),      cos(x, f) = 0.
 
-With positions ``K^l`` is that of each token, and the prediction is the median over tokens.
+Where the stream is normalised behind a block, the denominator is that of the sum in front of the
+normalisation. With positions ``K^l`` is that of each token, and the prediction is the median.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +24,7 @@ from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.kernel import kernel
 
 
-def ratio_profile(net: ResNet, K0: Any) -> Array:
+def ratio_profile(net: ResNet, K0: Any, per_sum: Sequence[int] = ()) -> Array:
     """Return the residual ratio of every block at infinite width.
 
     Parameters
@@ -31,6 +33,8 @@ def ratio_profile(net: ResNet, K0: Any) -> Array:
         With numbers as parameters.
     K0 : float, or array of shape (tokens, tokens)
         Kernel at layer 0: of one input, or of the tokens of one where the network has positions.
+    per_sum : sequence of int, optional
+        Numbers of blocks that count as one: those of branches beside each other.
 
     Returns
     -------
@@ -39,18 +43,51 @@ def ratio_profile(net: ResNet, K0: Any) -> Array:
     Raises
     ------
     UnsupportedError
-        If branches do not end in fresh weights, or the stream is normalised behind a block.
+        If branches do not end in fresh weights, or blocks that count as one are normalised.
     """
     _require_fresh(net)
+    K = _kernel(net, K0)
+    if net.post_norm is not None:
+        if any(count > 1 for count in per_sum):
+            raise UnsupportedError(
+                "the residual ratios of a post-norm network with branches beside each other",
+                "its description normalises between them",
+                "leave the prediction out",
+            )
+        ends = np.array([_sum_of(net, block, K[block])[1] for block in range(len(K) - 1)])
+        return _ratios(_of_tokens(net, K[:-1]) * float(net.skip) ** 2, _of_tokens(net, ends))
+    K = _of_tokens(net, K)
+    counts = np.array(per_sum or [1] * (len(K) - 1))
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    skips = float(net.skip) ** (2 * counts.reshape(-1, *[1] * (K.ndim - 1)))
+    return _ratios(K[ends[:-1]] * skips, K[ends[1:]])
+
+
+def _ratios(kept: Array, whole: Array) -> Array:
+    return np.asarray(np.sqrt(np.maximum(1 - kept / whole, 0)))
+
+
+def _kernel(net: ResNet, K0: Any) -> Array:
     theory: Any = kernel(net, inputs="positions") if net.positions else kernel(net)
-    K: Array = np.asarray(evaluate(theory, K0=K0)["K"], dtype=float)
-    if net.positions:
-        K = np.diagonal(K, axis1=-2, axis2=-1)
-    kept: Array = K[:-1] * float(net.skip) ** 2 / K[1:]
-    return np.asarray(np.sqrt(np.maximum(1 - kept, 0)))
+    return np.asarray(evaluate(theory, K0=K0)["K"], dtype=float)
 
 
-def predicted_ratios(found: BlockProfile, net: ResNet, K0: Any = None) -> BlockProfile:
+def _of_tokens(net: ResNet, K: Array) -> Array:
+    """Return the kernel of each token."""
+    return np.diagonal(K, axis1=-2, axis2=-1) if net.positions else K
+
+
+def _sum_of(net: ResNet, block: int, K0: Any) -> Array:
+    """Return the kernels in front of a block, and behind its sum."""
+    branch = net.kinds[block % len(net.kinds)]
+    scale = net.scale[block] if isinstance(net.scale, tuple) else net.scale
+    sheet = net.positions or None
+    return _kernel(ResNet(branch, scale=scale, depth=1, skip=net.skip, positions=sheet), K0)
+
+
+def predicted_ratios(
+    found: BlockProfile, net: ResNet, K0: Any = None, per_sum: Sequence[int] = ()
+) -> BlockProfile:
     """Return a profile with the prediction beside it.
 
     Parameters
@@ -62,13 +99,15 @@ def predicted_ratios(found: BlockProfile, net: ResNet, K0: Any = None) -> BlockP
     K0 : float or array, optional
         Kernel at layer 0; by default the mean energy of the stream in front of the first block,
         tokens being uncorrelated.
+    per_sum : sequence of int, optional
+        Blocks of the description for every block of the model.
 
     Raises
     ------
     UnsupportedError
         If the numbers of blocks differ.
     """
-    if int(net.depth) != len(found):
+    if (len(per_sum) or int(net.depth)) != len(found):
         raise UnsupportedError(
             f"a prediction of {net.depth} blocks", f"the model has {len(found)}", "give such a net"
         )
@@ -78,18 +117,12 @@ def predicted_ratios(found: BlockProfile, net: ResNet, K0: Any = None) -> BlockP
     if K0 is None:
         count = int(np.prod(net.positions)) if net.positions else 0
         K0 = energy * np.eye(count) if count else energy
-    ratios = ratio_profile(net, K0)
+    ratios = ratio_profile(net, K0, per_sum)
     return replace(found, prediction=np.median(ratios, axis=-1) if ratios.ndim > 1 else ratios)
 
 
 def _require_fresh(net: ResNet) -> None:
     """Refuse what correlates a branch with its stream, so that norms do not add in squares."""
-    if net.post_norm is not None:
-        raise UnsupportedError(
-            "the residual ratios of a post-norm network",
-            "its stream is normalised behind every block",
-            "leave the prediction out",
-        )
     if net.layers is not None or not net.is_gaussian:
         raise UnsupportedError(
             "residual ratios of branches that are correlated with the stream",

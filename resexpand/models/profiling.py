@@ -121,7 +121,7 @@ def profile(
     found = gathered.profile(settings, notes)
     if net is None:
         return found
-    return predicted_ratios(found, described, getattr(net, "K0", None))
+    return predicted_ratios(found, described, getattr(net, "K0", None), getattr(net, "per_sum", ()))
 
 
 def _check(per: str, autocast: str | None) -> None:

@@ -7,13 +7,16 @@ reading is carried out on the rows that the model itself had, in evaluation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import Any
 
 from resexpand.errors import UnsupportedError
-from resexpand.models.reading import Reading, number
+from resexpand.models.branch_parts import Reading, Repeated, number
+from resexpand.models.functions import terms_of
 from resexpand.models.state import run
-from resexpand.models.watching import Place, Sum, watching
+from resexpand.models.tensor_tracing import Node
+from resexpand.models.watching import Place, Sum, Watch, watching
 from resexpand.network.scale import Scale
 
 ROWS = 64
@@ -35,22 +38,61 @@ class Rows:
     bound: float
 
 
-def kept_rows(torch: Any, model: Any, batch: Any) -> dict[Place, Rows]:
-    """Run a model in evaluation and keep the first rows of every block."""
-    found: dict[Place, Rows] = {}
+def kept_rows(torch: Any, model: Any, batch: Any) -> dict[Place, list[Rows]]:
+    """Run a model in evaluation and keep the first rows of every term of every block."""
+    found: dict[Place, list[Rows]] = {}
 
     def measured(place: Place, sum_: Sum) -> None:
-        own = [t.reshape(-1, t.shape[-1])[:ROWS].double() for t in (sum_.stream, sum_.branch)]
-        half = torch.finfo(sum_.branch.dtype).bits < 32
-        found[place] = Rows(own[0], sum_.factor * own[1], COARSE if half else SAME)
+        own = [_rows(t) for t in (sum_.stream, sum_.branch)]
+        bound = COARSE if torch.finfo(sum_.branch.dtype).bits < 32 else SAME
+        found[place] = [
+            Rows(own[0], sum_.factor * term, bound) for term in sum_.term_rows or own[1:]
+        ]
 
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    with watching(torch, model, measured):
+    with watching(torch, model, measured, Keeping):
         run(torch, model, batch)
     for module, mode in modes:
         module.training = mode
     return found
+
+
+def _rows(tensor: Any) -> Any:
+    return tensor.reshape(-1, tensor.shape[-1])[:ROWS].double()
+
+
+class Keeping(Watch):
+    """Keeps rows of both terms of sums, for branches that are sums of functions themselves."""
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._terms: dict[int, tuple[Any, ...]] = {}
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Carry out a function and keep what it adds."""
+        terms = terms_of(getattr(function, "__name__", ""), args, kwargs, self._tensor)
+        kept: tuple[Any, ...] = ()
+        if terms is not None and terms[0].is_floating_point():
+            *both, factor = terms
+            for node, own in zip(map(self._input, both), both, strict=True):
+                kept += self._terms_of(node) or (_rows(own).clone(),)
+            kept = (*kept[:-1], factor * kept[-1])
+        sums = len(self._sums)
+        result = super().call(function, args, kwargs)
+        if kept and len(self._sums) == sums:
+            self._terms[self._input(result).bit] = kept
+        return result
+
+    def _terms_of(self, node: Node) -> tuple[Any, ...]:
+        return next((kept for bit, kept in self._terms.items() if bit & node.stream), ())
+
+    def _residual(self, first: Any, second: Any, factor: float) -> Any:
+        found = super()._residual(first, second, factor)
+        if found is None:
+            return None
+        sum_, stream, branch = found
+        return replace(sum_, term_rows=self._terms_of(branch)), stream, branch
 
 
 def settle(name: str, reading: Reading, rows: Rows, skip: float) -> None:
@@ -65,18 +107,49 @@ def settle(name: str, reading: Reading, rows: Rows, skip: float) -> None:
         If something lies between them that was not read.
     """
     if any(op.attends for op in reading.operations):
+        _settle_attention(name, reading, rows, skip)
         return
-    if _misses(reading, rows.stream / skip, rows) <= rows.bound:
-        return
-    miss = _misses(reading, rows.stream, rows)
-    if skip != 1 and miss <= rows.bound:
-        reading.parts.insert(0, Scale(number(skip)))
-        return
+    for swaps in itertools.product((False, True), repeat=len(reading.choices)):
+        for choice, swapped in zip(reading.choices, swaps, strict=True):
+            choice.swapped = swapped
+        if _misses(reading, rows.stream / skip, rows) <= rows.bound:
+            reading.swap()
+            return
+        miss = _misses(reading, rows.stream, rows)
+        if skip != 1 and miss <= rows.bound:
+            reading.swap()
+            reading.parts.insert(0, Scale(number(skip)))
+            return
     what = ", ".join(getattr(part, "kind", "Linear") for part in reading.parts)
     raise UnsupportedError(
         f"a description of {name}",
         f"the parts that were read, {what}, give something else than its branch (relative "
         f"difference {miss:.2g}): it holds a further function or factor, or reads another tensor",
+        "profile(model, batch) needs no description",
+    )
+
+
+def _settle_attention(name: str, reading: Reading, rows: Rows, skip: float) -> None:
+    """Require the branch of the first token, where it reads itself alone: its own value.
+
+    Heads are of a size that is not known; all are tried where it matters.
+    """
+    if not any(op.attends and op.causal for op in reading.operations):
+        reading.notes.append("attention to all tokens is described as it was read, unchecked")
+        return
+    first = Rows(rows.stream[:1], rows.branch[:1], rows.bound)
+    place, repeated = next(
+        (k, step) for k, step in enumerate(reading.steps) if isinstance(step, Repeated)
+    )
+    for option in repeated.options():
+        reading.steps[place], reading.parts[place] = option, option.values
+        for stream in {1.0, skip}:
+            if _misses(reading, first.stream / stream, first) <= rows.bound:
+                return
+    raise UnsupportedError(
+        f"a description of {name}",
+        "the first token, which reads itself alone, gets something else than the map of values and "
+        "what follows: the branch holds more than that",
         "profile(model, batch) needs no description",
     )
 

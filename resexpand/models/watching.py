@@ -7,12 +7,12 @@ tell in which module a sum happens; they are removed when the context ends, howe
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from resexpand.models.fused import FUSED, fused
 from resexpand.models.functions import (
     ATTENTIONS,
     CONVOLUTIONS,
@@ -23,6 +23,7 @@ from resexpand.models.functions import (
     tensors_in,
     terms_of,
 )
+from resexpand.models.fused import FUSED, fused
 from resexpand.models.tensor_tracing import Flow, Node, is_residual
 
 
@@ -57,20 +58,24 @@ class Event:
         Path of a module that calls no other; empty for a function.
     weights : tuple of torch.Tensor
         Parameters among the arguments of a function.
-    products : bool
-        Whether it multiplies two activations.
     factor : float or None
         The number by which it multiplies.
-    at : int
-        Number of tensors made before it ended.
+    made, past : int
+        Its results, as a set of nodes, and what they were computed from.
+    inputs : tuple of Node
+        Every activation that a function was given.
+    products : bool
+        Whether it joins two functions of the stream, by a product or a sum.
     """
 
     name: str
     module: str
-    at: int
+    made: int
+    past: int
     weights: tuple[Any, ...] = ()
-    products: bool = False
     factor: float | None = None
+    inputs: tuple[Node, ...] = ()
+    products: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,11 @@ class Sum:
         Path of the module with weights whose output the branch is, up to its form and a factor.
     reader : str
         The same of the stream.
-    events : tuple of Event
-        What was called since the sum before, where that is recorded.
+    terms : tuple of tuple of Event
+        What was called for the branch, where that is recorded: for each of its terms, if it is a
+        sum of several functions of the stream.
+    term_rows : tuple of torch.Tensor
+        Rows of these terms, where they are kept.
     is_parallel : bool
         Whether the branch does not depend on the block before it, where that is recorded.
     """
@@ -101,7 +109,8 @@ class Sum:
     kind: str
     writer: str = ""
     reader: str = ""
-    events: tuple[Event, ...] = ()
+    terms: tuple[tuple[Event, ...], ...] = ()
+    term_rows: tuple[Any, ...] = ()
     is_parallel: bool = False
 
 
@@ -115,6 +124,7 @@ class Frame:
 
     path: str
     called: list[str] = field(default_factory=list)
+    settled: int = 0
     is_leaf: bool = True
 
 
@@ -156,7 +166,7 @@ class Watch:
         self._flow, self._frames = Flow(), [Frame("")]
         self._turns: dict[tuple[str, str], int] = {}
         self._writers: dict[int, str] = {}
-        self._kinds: set[str] = set()
+        self._kinds: list[tuple[int, str]] = []
         self._sums: list[int] = []
 
     def entered(self, path: str) -> None:
@@ -189,7 +199,7 @@ class Watch:
         residual = None if terms is None else self._residual(*terms)
         finish = None
         if residual is not None:
-            finish = self._measured(self._place(), residual[0])
+            finish = self._measured(self._place(residual[0].writer), residual[0])
         result = function(*args, **kwargs)
         if residual is not None:
             self._sums.append(self._flow.extend(result, *residual[1:]).bit)
@@ -230,13 +240,12 @@ class Watch:
     def _residual(self, first: Any, second: Any, factor: float) -> tuple[Sum, Node, Node] | None:
         one, two = self._input(first), self._input(second)
         self.counts.sums += 1
-        kind = self._kind()
         # The sum continues the term that the other one depends on.
         if is_residual(one, two):
-            return Sum(first, second, factor, kind, self._writer(two)), one, two
+            return Sum(first, second, factor, self._kind(one, two), self._writer(two)), one, two
         if is_residual(two, one):
             stream = second if factor == 1 else factor * second
-            return Sum(stream, first, 1, kind, self._writer(one)), two, one
+            return Sum(stream, first, 1, self._kind(two, one), self._writer(one)), two, one
         common = one.past & two.past
         latest = 1 << (common.bit_length() - 1) if common else 0
         self.counts.projected += bool(latest & one.mixed & two.mixed)
@@ -265,7 +274,7 @@ class Watch:
         self.counts.functions += 1
         sources = self._nodes((args, kwargs))
         if name in MAPS:
-            self._kinds.add(self._of_map(name, args))
+            self._kinds.append((1 << self._flow.count, self._of_map(name, args)))
         original = copied(name, args, self._tensor, self._parameter) if len(made) == 1 else None
         if original is not None and not isinstance(original, self._parameter):
             if self._flow.of(made[0]) is None or made[0] is original:
@@ -287,14 +296,26 @@ class Watch:
         products = name in PRODUCTS and sum(bool(node.past) for node in factors) > 1
         return "attention" if products else "mlp"
 
-    def _kind(self) -> str:
-        return next((k for k in ("attention", "convolution", "mlp") if k in self._kinds), "other")
+    def _base(self, stream: Node, branch: Node) -> int:
+        """Return the last sum of the stream that a branch depends on, or where it begins."""
+        shared = stream.stream & branch.past
+        begin = stream.stream & -stream.stream
+        return next((bit for bit in reversed(self._sums) if bit & shared), begin)
 
-    def _place(self) -> Place:
+    def _kind(self, stream: Node, branch: Node) -> str:
+        """Return the kind of a branch by the maps on the way to it."""
+        base, past = self._base(stream, branch), branch.past | branch.bit
+        own = itertools.takewhile(lambda made: made[0] > base, reversed(self._kinds))
+        kinds = {kind for bit, kind in own if bit & past}
+        return next((k for k in ("attention", "convolution", "mlp") if k in kinds), "other")
+
+    def _place(self, writer: str) -> Place:
         frame = self._frames[-1]
-        child = max(frame.called, key=lambda path: self._size[path], default="")
-        frame.called.clear()
-        self._kinds.clear()
+        largest = max(frame.called[frame.settled :], key=lambda path: self._size[path], default="")
+        # Where two branches were computed before the first is added, the writer tells which.
+        own = (path for path in reversed(frame.called) if f"{writer}.".startswith(f"{path}."))
+        child = next(own, largest)
+        frame.settled = len(frame.called)
         turn = self._turns.get((frame.path, child), 0)
         self._turns[frame.path, child] = turn + 1
         return Place(frame.path, child, turn)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from torch_models import (
     BasicBlock,
-    Parallel,
     Residual,
     Transformer,
     image,
@@ -195,7 +194,6 @@ def test_scores_of_independent_weights_are_standard():
     ("model", "batch", "message"),
     [
         (nn.Sequential(nn.Conv2d(3, 8, 1), BasicBlock(8, 8)).eval(), image(), "a Conv2d"),
-        (nn.Sequential(Parallel()), torch.randn(2, 5, 16), "beside the one before"),
         (nn.Sequential(nn.Linear(16, 16)), rows(), "residual blocks of Sequential"),
     ],
 )
@@ -204,21 +202,10 @@ def test_what_cannot_be_described(model, batch, message):
         from_torch(model, batch)
 
 
-def test_shared_blocks_and_gates_are_refused():
+def test_shared_blocks_are_refused():
     shared = Residual()
     with pytest.raises(UnsupportedError, match="share their weights"):
         from_torch(nn.Sequential(shared, shared), rows())
-
-    class Gated(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.gate, self.up, self.down = (nn.Linear(16, 16) for _ in range(3))
-
-        def forward(self, x):
-            return x + self.down(nn.functional.silu(self.gate(x)) * self.up(x))
-
-    with pytest.raises(UnsupportedError, match="product of two activations"):
-        from_torch(nn.Sequential(Gated()), rows())
 
 
 def test_models_of_transformers_are_described():
