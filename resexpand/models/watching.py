@@ -311,11 +311,13 @@ class Watch:
 
     def _place(self, writer: str) -> Place:
         frame = self._frames[-1]
-        largest = max(frame.called[frame.settled :], key=lambda path: self._size[path], default="")
-        # Where two branches were computed before the first is added, the writer tells which.
-        own = (path for path in reversed(frame.called) if f"{writer}.".startswith(f"{path}."))
-        child = next(own, largest)
-        frame.settled = len(frame.called)
+        # Where two branches were computed before the first is added, the writer ends its own.
+        places = reversed([*enumerate(frame.called, start=1)])
+        end = next((k for k, path in places if f"{writer}.".startswith(f"{path}.")), 0)
+        first = min(frame.settled, end - 1) if end else frame.settled
+        own = frame.called[first : end or None]
+        child = max(own, key=lambda path: self._size[path], default="")
+        frame.settled = max(end or len(frame.called), frame.settled)
         turn = self._turns.get((frame.path, child), 0)
         self._turns[frame.path, child] = turn + 1
         return Place(frame.path, child, turn)

@@ -31,7 +31,7 @@ from resexpand import (
 from resexpand.conventions import RHO
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.numbers.scales.advice import advice
-from resexpand.numbers.scales.candidate import CANDIDATES, Choice, candidate
+from resexpand.numbers.scales.candidate import CANDIDATES, Candidate, Choice, Setting, candidate
 from resexpand.numbers.scales.comparison import ScaleComparison
 from resexpand.numbers.scales.registry import CANDIDATES as REGISTERED
 
@@ -281,3 +281,30 @@ def test_a_scale_that_is_no_number_is_a_reason() -> None:
     found = compare_scales(net, 4, candidates=["batch_norm", "inverse"], K0=0)
     assert "no finite number" in found.reasons["batch_norm"]
     assert found.at("inverse").scale == 0.25
+
+
+def test_a_candidate_that_is_refused_at_one_depth_stays_at_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def some(setting: Setting) -> Choice:
+        if setting.depth > 20:
+            raise UnsupportedError("half", "it ends at depth 20")
+        return Choice(0.5, 0.5)
+
+    rule = Candidate("half", "one half", "none", None, some)
+    monkeypatch.setitem(CANDIDATES, "half", rule)
+    names, seen = ["as_described", "half"], []
+    found = compare_scales(
+        mlp(12, weight_variance=(1, 2)),
+        [12, 48],
+        candidates=names,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    text = str(found)
+    first, second = text.split("depth 48\n", maxsplit=1)[0], text.split("depth 48\n")[1]
+    assert "one half" in first
+    assert "one half does not apply at depth 48: it ends at depth 20" in second
+    assert "one half  " not in second
+    assert found.plot().axes
+    assert seen[0] == (0, 4)
+    assert seen[-1] == (4, 4)

@@ -45,7 +45,7 @@ def scales_figure(found: ScaleComparison, name: str | None = None, ax: Axes | No
     -------
     matplotlib.figure.Figure
     """
-    shown = [k for k, key in enumerate(found.names) if key not in found.reasons]
+    shown = [k for k in range(len(found.names)) if found.applies(k)]
     height = 0.9 + 0.24 * len(shown)
     if ax is not None or name is not None:
         key = name or "scale"

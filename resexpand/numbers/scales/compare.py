@@ -15,6 +15,7 @@ from resexpand.numbers.scales.candidate import Choice, Setting, forgets_variance
 from resexpand.numbers.scales.comparison import ScaleComparison
 from resexpand.numbers.scales.measures import Measures
 from resexpand.numbers.scales.registry import CANDIDATES
+from resexpand.progress import Progress, percent, reporting
 from resexpand.theory.response import ResponseKind
 
 RESERVED = (RHO.name, DEPTH.name, "depth")
@@ -30,6 +31,7 @@ def compare_scales(
     share: float = 0.01,
     base_depth: int | None = None,
     K0: Any = 1.0,
+    progress: Progress = None,
     **hyperparameters: Any,
 ) -> ScaleComparison:
     """Compare rules for the residual scale, and what each does to a network at initialisation.
@@ -55,6 +57,8 @@ def compare_scales(
         of the depths by default.
     K0 : float or array_like
         Kernel at layer 0; a matrix for networks with `BatchNorm` or positions.
+    progress : callable or bool, optional
+        As for `sample`, counting candidates and depths.
     **hyperparameters
         Symbols of the network by name.
 
@@ -96,9 +100,12 @@ def compare_scales(
     remarks: dict[str, str] = {}
     missing: dict[str, None] = {}
     identities: dict[str, None] = {}
-    for j, blocks in enumerate(depths):
-        setting = Setting(net, blocks, base, kind, order, float(share), values)
-        for k, rule in enumerate(chosen):
+    steps = [(j, k) for j in range(len(depths)) for k in range(len(chosen))]
+    with reporting(progress, percent) as report:
+        for done, (j, k) in enumerate(steps):
+            report(done, len(steps))
+            blocks, rule = depths[j], chosen[k]
+            setting = Setting(net, blocks, base, kind, order, float(share), values)
             try:
                 choice: Choice = rule.choose(setting)
             except UnsupportedError as error:
@@ -115,6 +122,7 @@ def compare_scales(
                 identities[rule.name] = None
             if choice.remark:
                 remarks[rule.name] = choice.remark
+        report(len(steps), len(steps))
     if np.isnan(arrays["scale"]).all():
         raise UnsupportedError(
             "a comparison of scales",

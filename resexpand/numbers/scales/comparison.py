@@ -131,6 +131,17 @@ class ScaleComparison(Kept, Tabled, Mapping[str, Array]):
                 return row
         raise KeyError((name, wanted))
 
+    def applies(self, k: int, depths: slice = slice(None)) -> bool:
+        """Whether a candidate has a scale at one of some depths, all by default."""
+        return bool((~np.isnan(self["scale"][k, depths])).any())
+
+    def _where(self, k: int) -> str:
+        """Return the depths at which a candidate does not apply, if there are others."""
+        if not self.applies(k):
+            return ""
+        without = [d for d, s in zip(self.depths, self["scale"][k], strict=True) if np.isnan(s)]
+        return f" at depth {listed(without)}"
+
     def _why(self, name: str, k: int, j: int) -> str:
         return self.reasons.get(name, "") if np.isnan(self["scale"][k, j]) else ""
 
@@ -161,7 +172,7 @@ class ScaleComparison(Kept, Tabled, Mapping[str, Array]):
 
     def card(self) -> Card:
         """Return what it says about itself: the largest depth; `str` gives the whole table."""
-        left = [name for name in self.names if name not in self.reasons]
+        left = [name for k, name in enumerate(self.names) if self.applies(k, slice(-1, None))]
         scales = ", ".join(f"{n} {self.at(n).scale:.3g}" for n in left)
         return Card(
             f"ScaleComparison: {len(left)} of {len(self.names)} candidates",
@@ -199,7 +210,7 @@ class ScaleComparison(Kept, Tabled, Mapping[str, Array]):
         return [
             [title, *(_number(float(self[c][k, j])) for c in COLUMNS)]
             for k, title in enumerate(self.titles)
-            if self.names[k] not in self.reasons
+            if self.applies(k, slice(j, j + 1))
         ]
 
     def _notes(self) -> list[str]:
@@ -207,8 +218,8 @@ class ScaleComparison(Kept, Tabled, Mapping[str, Array]):
         return [
             *(f"{title}: {self.remarks[n]}" for n, title in named if n in self.remarks),
             *(
-                f"{title} does not apply: {self.reasons[n]}"
-                for n, title in named
+                f"{title} does not apply{self._where(k)}: {self.reasons[n]}"
+                for k, (n, title) in enumerate(named)
                 if n in self.reasons
             ),
             *(f"no number: {text}" for text in self.missing),
