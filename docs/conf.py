@@ -7,6 +7,9 @@ Pages are plain reStructuredText, so that they read well in a repository, too; a
 from __future__ import annotations
 
 import argparse
+import base64
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,24 @@ def display_math(self: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def explore_page() -> str:
+    """Return the page that computes in the browser, with the source of the package in it."""
+    package = Path(resexpand.__file__).parent
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(package.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                archive.write(path, path.relative_to(package.parent))
+    text = (HERE / "explore.html").read_text("utf-8")
+    return text.replace("{{source}}", base64.b64encode(packed.getvalue()).decode())
+
+
+def write_explore_page(app: Any, error: Exception | None) -> None:
+    """Write that page beside the others."""
+    if error is None and app.builder.format == "html":
+        (Path(app.outdir) / "explore.html").write_text(explore_page(), "utf-8")
+
+
 class Commands(Directive):
     """The help of every command of the command line."""
 
@@ -100,5 +121,6 @@ class Commands(Directive):
 def setup(app: Any) -> None:
     """Register what this site adds."""
     app.connect("doctree-read", link_pages)
+    app.connect("build-finished", write_explore_page)
     app.add_directive("resexpand-commands", Commands)
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))

@@ -10,6 +10,7 @@ import re
 
 # Reason (a regular expression that matches all of it) -> how many tests may give it.
 ALLOWED_SKIPS: dict[str, int] = {
+    r"chromium is not installed": 1,
     r"pdflatex is not installed": 20,
     r"python-flint is not installed": 10,
     r"PyTorch is not installed": 200,

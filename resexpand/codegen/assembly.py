@@ -56,7 +56,7 @@ def routine_text(recursion: Recursion, plan: Schedule, target: str) -> RoutineTe
     rules = plan.rules
     on_device = target.startswith("cuda")
     functions = quadrature_functions(plan.quadratures, shared=on_device)
-    by_address = bool(plan.quadratures) and not on_device
+    by_address = bool(plan.quadratures) and not on_device and target != "numpy"
     role = "chunk" if by_address else "scalar"
     results: dict[str, int] = {}
 
@@ -86,7 +86,8 @@ def routine_text(recursion: Recursion, plan: Schedule, target: str) -> RoutineTe
         loop = module_source([slots_source(results), driver_source(plan)])
         functions += [f"{name} = _t.kept({name})" for name in results]
     else:
-        functions.append(driver_source(plan))
+        # What is not compiled is called by name.
+        functions.append(driver_source(plan).replace("(maps, ", "("))
     title = comment(f"{recursion.title}: {', '.join(o.name for o in plan.outputs)}")
     source = f"{title}\n" + module_source(functions, target)
     return RoutineText(source, loop, operation_count(advanced, plan.definitions))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickletools
 import stat
+import sys
 from pathlib import Path
 
 SUBFOLDER = "__pycache__"
@@ -28,9 +29,9 @@ def why_unsafe(folder: Path) -> str:
     """Return why others may write into a folder, empty if nobody can.
 
     Looked at are the folder, the one with the machine code in it, and whether one above can be
-    exchanged. Where files have no owners, as on Windows, nothing is found.
+    exchanged. Where files have no owners, as on Windows and in a browser, nothing is found.
     """
-    if os.name != "posix":
+    if os.name != "posix" or sys.platform in ("emscripten", "wasi"):
         return ""
     place = Path(os.path.realpath(folder))
     for path in (place, place / SUBFOLDER):

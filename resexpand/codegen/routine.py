@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +36,6 @@ from resexpand.codegen.gram import gram_arrays
 from resexpand.codegen.memory import require_memory
 from resexpand.codegen.results import Buffers, Pairs, allocate, assembled, required_bytes
 from resexpand.codegen.schedule import Schedule, chosen_outputs, diagonal_slot, schedule
-from resexpand.codegen.slots import addresses
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.track import stages
@@ -49,7 +49,7 @@ from resexpand.theory.columns import ColumnRecursion
 from resexpand.theory.recursion import Recursion
 
 Array = NDArray[np.float64]
-Target = Literal["cpu", "cuda", "auto"]
+Target = Literal["cpu", "cuda", "numpy", "auto"]
 
 CUDA_ASKED = "target='cuda'"
 FEWER_OUTPUTS = "name those that are needed, such as outputs=['K'], or take fewer points at a time"
@@ -226,10 +226,15 @@ class Routine(Shown):
         outputs = [buffers.slots[slot] for slot in output_slots(plan)]
         given = (count, depth, *rule_arrays(plan, resolution), *arguments.flat(), *outputs)
         if self.loop:
+            from resexpand.codegen.slots import addresses
+
             functions = vars(load(self.source))
             run = partial(run, addresses(run, module.slots, functions, (0, 0, *given)))
         tiles = -(-count // points_per_tile(plan))
-        run_tiles(run, tiles, depth * (1000 if plan.quadratures else 1), given)
+        if self.target == "numpy":
+            run(0, tiles, *given)
+        else:
+            run_tiles(run, tiles, depth * (1000 if plan.quadratures else 1), given)
 
     def _run_on_cuda(
         self, arguments: Arguments, depth: int, resolution: Resolution, buffers: Buffers
@@ -276,7 +281,7 @@ def compile_routine(
     ----------
     recursion : Recursion
         The equations to compile.
-    target : {"cpu", "cuda", "auto"}
+    target : {"cpu", "cuda", "numpy", "auto"}
         Where the routine runs; ``"auto"`` takes a GPU if there is one that can be used, and says in
         ``place`` and in the ``target`` of the result what it took and why. On ``"cuda"``, arrays of
         NumPy give arrays of NumPy, and a grid may be larger than the device's memory; if one
@@ -320,8 +325,12 @@ def _placed(target: Any) -> tuple[Any, str]:
         return chosen()
     if target == "cuda":
         return "cuda", f"cuda ({require_cuda(CUDA_ASKED).name})"
+    if target == "numpy":
+        return "numpy", "numpy"
     if target != "cpu":
-        raise UnsupportedError(
-            f"target {target!r}", "there is no such target", "use 'cpu', 'cuda' or 'auto'"
-        )
+        there_are = "use 'cpu', 'cuda', 'numpy' or 'auto'"
+        raise UnsupportedError(f"target {target!r}", "there is no such target", there_are)
+    if find_spec("numba") is None:
+        remedy = "pip install numba, or use target='numpy'"
+        raise UnsupportedError("target 'cpu'", "it is compiled by Numba, not installed", remedy)
     return "cpu", "cpu"

@@ -32,8 +32,6 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
-import platformdirs
-
 from resexpand.codegen.cache_files import SUBFOLDER, make, remove_broken, why_unsafe
 from resexpand.errors import StoreError
 
@@ -88,6 +86,8 @@ def folder() -> Path:
     chosen = os.environ.get(VARIABLE)
     if chosen:
         return Path(chosen)
+    import platformdirs
+
     try:
         place = platformdirs.user_cache_path("resexpand")
     except (RuntimeError, KeyError):

@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, TypeVar
 
-import numba
-
 from resexpand.codegen.track import done
 
 SHARES_PER_THREAD = 4
@@ -33,6 +31,8 @@ Result = TypeVar("Result")
 
 def thread_count() -> int:
     """Return how many threads Numba may use, whether or not its own threads can be started."""
+    import numba  # not loaded with this module: the target numpy needs none
+
     try:
         return int(numba.get_num_threads())
     except ValueError:  # an unknown NUMBA_THREADING_LAYER, which nothing here needs

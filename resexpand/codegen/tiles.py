@@ -13,28 +13,38 @@ high1 - 1`` and the second inputs ``low .. low + count - 1`` of a point ``g``.
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
-from resexpand.codegen.callee import OPTIONS, callee
-from resexpand.codegen.library_cache import LibraryCache
-from resexpand.codegen.outlined import outlined
 from resexpand.codegen.store import foundation
 
 PAGE = 8
 """Layers collected before they are written: eight doubles are a cache line."""
 
-# The folder of a library is named after the foundation, which holds this file.
-_LIBRARY = LibraryCache(lambda: "tiles")
+
+@cache
+def _library() -> Any:
+    from resexpand.codegen.library_cache import LibraryCache
+
+    # The folder of a library is named after the foundation, which holds this file.
+    return LibraryCache(lambda: "tiles")
 
 
 def kept(function: Any, **options: Any) -> Any:
-    """Compile a function of a library for those that call it."""
-    return _LIBRARY.add(callee(function, **OPTIONS, **options))
+    """Compile a function of a library for those that call it; without Numba it stays as it is."""
+    if find_spec("numba") is None:
+        return function
+    from resexpand.codegen.callee import OPTIONS, callee
+
+    return _library().add(callee(function, **OPTIONS, **options))
 
 
 def outline(function: Any) -> Any:
     """Return what stands for a function of a library in a routine."""
-    _LIBRARY.open()
+    from resexpand.codegen.outlined import outlined
+
+    _library().open()
     return outlined(function, foundation())
 
 

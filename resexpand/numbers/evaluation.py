@@ -66,9 +66,10 @@ def evaluate(
     theory : Recursion, OptimalScale, OneLoop, FiniteResponse, GradientMoments or LayerKernel
         From `kernel`, `tangent_kernel`, `response`, `optimal_scale`, `one_loop`, `finite_response`
         or `gradient_moments`.
-    target : {"cpu", "cuda", "auto"}
-        Where to compute; ``"auto"`` takes a GPU if there is one that can be used. The result's
-        ``target`` says where it was, and why. The order 1/N is for the CPU.
+    target : {"cpu", "cuda", "numpy", "auto"}
+        Where to compute; ``"numpy"`` runs the same text on arrays without a compiler
+        (`resexpand.codegen.on_arrays`); ``"auto"`` takes a GPU if there is one that can be used.
+        The result's ``target`` says where it was, and why. The order 1/N is for the CPU.
     outputs : str or iterable of str, optional
         Names of what to compute; everything by default, of a tangent kernel without layers where
         they would be large. Only these are computed and filled: the response between all layers,
