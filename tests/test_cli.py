@@ -452,3 +452,15 @@ def test_columns_of_pairs():
     assert [name for name, _ in found] == ["K_11", "K_12", "K_22"]
     assert found[1][1].tolist() == [1, 5]
     assert [name for name, _ in pairs("y", np.ones(3), 0)] == ["y_1", "y_2", "y_3"]
+
+
+def test_operations_and_scales_as_in_a_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    """Kinds in small letters between commas, and a scale that follows the depth."""
+    own = "Linear(1, 0); tanh; Linear(1, 0.1)"
+    shown = []
+    for branch, rho in ((own, "0.5"), ("linear(1, 0), tanh, linear(1,0.1)", "1/sqrt(L)")):
+        assert cli.main(["kernel", "--branch", branch, "--rho", rho, "--depth", "4"]) == 0
+        shown.append(capsys.readouterr().out.splitlines()[-6:])
+    assert shown[0] == shown[1]
+    assert cli.main(["kernel", "--rho", "1/L,1/sqrt(L)"]) == 2
+    assert "the same numbers at every depth" in capsys.readouterr().err

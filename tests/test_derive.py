@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import mpmath
 import pytest
@@ -202,3 +203,10 @@ def test_a_number_beside_an_expression_with_symbols_is_explained() -> None:
     derivation = Derivation("d")
     with pytest.raises(DerivationError, match="no value without K"):
         derivation.step("a step", check=(average, mpmath.mpf(1)))
+
+
+@pytest.mark.parametrize("of", ["kernel", "response", "optimal-scale", "one-loop"])
+def test_checks_at_a_kernel_that_is_no_variance_are_refused(of: Any) -> None:
+    net = ResNet(Branch(Activation("erf_unit"), Linear(1, 0)), scale=0.3, depth=3)
+    with pytest.raises(HyperparameterError, match="K0 = -1: the kernel of an input is a variance"):
+        derive(net, of, at={"K0": -1})

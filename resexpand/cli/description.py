@@ -36,6 +36,8 @@ DEFAULTS = {"rho": "1", "depth": "20", "weight_variance": "1", "bias_variance": 
 _SYMBOLS = {"rho": RHO, "weight_variance": SIGMA_W2, "bias_variance": SIGMA_B2}
 
 
+KINDS = {kind.lower(): kind for kind in OPERATIONS}
+
 TOGETHER = ("batch", "masks")
 """Words for `--inputs`: a batch with the kernel `--K0`, and one input under two masks."""
 
@@ -192,7 +194,7 @@ def activation(text: str) -> Activation:
 
 
 def branch(text: str) -> Branch:
-    """Return the branch of a list of operations, ``Linear(1, 0.1); tanh; Linear(1.2, 0)``.
+    """Return the branch of a list of operations, ``linear(1, 0.1), tanh, linear(1.2, 0)``.
 
     The structure of an operation stands in brackets, ``Conv[-1 0 1](2, 0)``.
 
@@ -201,7 +203,8 @@ def branch(text: str) -> Branch:
     ResexpandError
         If a part is neither a registered operation with numbers nor an activation.
     """
-    return Branch(*(_operation(part.strip()) for part in split(text, ";")))
+    separator = ";" if ";" in text else ","
+    return Branch(*(_operation(part.strip()) for part in split(text, separator)))
 
 
 def post_norm(arguments: argparse.Namespace) -> Any:
@@ -213,11 +216,12 @@ def post_norm(arguments: argparse.Namespace) -> Any:
 def _operation(text: str) -> Operation:
     """Return an operation by its kind with its parameters, or an activation."""
     found = re.fullmatch(r"(\w+)(?:\[([^]]*)\])?(?:\((.*)\))?", text, re.DOTALL)
-    if found is None or found[1] not in OPERATIONS or found[1] == Activation.kind:
+    kind = "" if found is None else KINDS.get(found[1].lower(), "")
+    if found is None or not kind or kind == Activation.kind:
         return activation(text)
     given: list[sp.Expr] = []
     named: dict[str, Any] = {}
-    words = {word for p in OPERATIONS[found[1]].parameters for word, _ in p.words}
+    words = {word for p in OPERATIONS[kind].parameters for word, _ in p.words}
     for part in split(found[3], ",") if (found[3] or "").strip() else ():
         name, equals, value = part.rpartition("=")
         if equals:
@@ -226,8 +230,8 @@ def _operation(text: str) -> Operation:
         else:
             given.append(number(part, f"--branch {found[1]}"))
     if found[2] is None:
-        return OPERATIONS[found[1]](*given, **named)
-    return OPERATIONS[found[1]].of_structure(found[2], tuple(given), **named)
+        return OPERATIONS[kind](*given, **named)
+    return OPERATIONS[kind].of_structure(found[2], tuple(given), **named)
 
 
 def _layers(text: str | None) -> LayerLaw | None:
@@ -253,7 +257,15 @@ def _given(arguments: argparse.Namespace, name: str, symbolic: bool) -> Exact:
     text = getattr(arguments, name)
     if text is None and symbolic:
         return (_SYMBOLS[name],)
-    return numbers(DEFAULTS[name] if text is None else text, f"--{name.replace('_', '-')}")
+    option, symbols = f"--{name.replace('_', '-')}", (DEPTH,) if name == "rho" else ()
+    values = numbers(DEFAULTS[name] if text is None else text, option, symbols)
+    if len(values) > 1 and any(value.free_symbols for value in values):
+        raise HyperparameterError(
+            f"{option} {text}",
+            "a grid of scales has the same numbers at every depth",
+            "give one expression in L, or numbers; order-profile follows several scalings",
+        )
+    return values
 
 
 def _check_variance(name: str, values: Exact) -> None:

@@ -123,10 +123,11 @@ def add_report(commands: Any, command: Callable[..., Any]) -> None:
         commands,
         "report",
         "report_command",
-        "Saved results as one page of HTML that needs nothing else.",
+        "Saved results, or a validation, as one page of HTML that needs nothing else.",
         network=False,
     )
-    parser.add_argument("results", metavar="RESULT", nargs="+", help="files that save() wrote")
+    written = "files that save() wrote, folders that validate wrote"
+    parser.add_argument("results", metavar="RESULT", nargs="+", help=written)
     parser.add_argument("--title", metavar="TEXT", help="heading (default: names of the files)")
     parser.add_argument(
         "--out", metavar="FILE", default="report.html", help="page to write (default: report.html)"

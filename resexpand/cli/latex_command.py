@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         parts,
         style=style,
         closed=arguments.closed,
-        cite="keys" if arguments.cite_keys else True,
+        cite="keys" if arguments.cite_keys else "comment",
         width=arguments.width,
         labels=arguments.labels,
     )

@@ -102,7 +102,7 @@ def _network(parser: argparse.ArgumentParser) -> None:
         "--branch",
         metavar="OPS",
         help="operations of the branch in data-flow order, such as "
-        "'Linear(1, 0.1); tanh; Linear(1.2, 0)'; instead of activation and variances",
+        "'linear(1, 0.1), tanh, linear(1.2, 0)'; instead of activation and variances",
     )
     behind = "norm behind every block, 'RMSNorm(0.1)'"
     group.add_argument("--post-norm", metavar="OP", help=behind)
@@ -127,7 +127,10 @@ def _network(parser: argparse.ArgumentParser) -> None:
         "such as 'x*tanh(x)' (default: erf_unit, the error function with slope 1)",
     )
     group.add_argument(
-        "--rho", "--scale", dest="rho", metavar="RHO", help=f"residual scale: {_NUMBERS}"
+        *("--rho", "--scale"),
+        dest="rho",
+        metavar="RHO",
+        help=f"residual scale: {_NUMBERS}, or an expression in the depth, '1/sqrt(L)'",
     )
     group.add_argument(
         "--depth", metavar="L", help="number of blocks; a list or range gives one answer per depth"

@@ -15,10 +15,9 @@ import sympy as sp
 from resexpand.cli.description import Request, request
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.theory_commands import formulas, head
-from resexpand.cli.values import integer, split
+from resexpand.cli.values import integer, numbers
 from resexpand.conventions import DEPTH
-from resexpand.errors import ExpressionError, HyperparameterError
-from resexpand.expressions import parse_expression
+from resexpand.errors import HyperparameterError
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.notation import in_notation
 from resexpand.theory.order_profile import order_profile
@@ -36,7 +35,7 @@ _BASES = {
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     order = integer(arguments.order, "--order")
-    scalings = _scalings(arguments.rho or "1/sqrt(L)")
+    scalings = numbers(arguments.rho or "1/sqrt(L)", "--rho", (DEPTH,))
     arguments.rho = None
     wanted = request(arguments)
     _require_one_input(wanted)
@@ -64,20 +63,6 @@ def _inline(scaling: sp.Expr) -> str:
     if denominator == 1:
         return in_notation(scaling)
     return f"{in_notation(numerator)} / {in_notation(denominator)}"
-
-
-def _scalings(text: str) -> list[sp.Expr]:
-    found = []
-    for part in split(text, ","):
-        try:
-            found.append(parse_expression(part, variables=(DEPTH,)))
-        except ExpressionError as error:
-            raise HyperparameterError(
-                f"--rho {part[:60]!a}",
-                f"it is no expression in the depth L ({error.why})",
-                'write numbers or expressions such as "1/L,1/sqrt(L)"',
-            ) from None
-    return found
 
 
 def _require_one_input(wanted: Request) -> None:

@@ -1,4 +1,4 @@
-"""``report``: saved results as one page of HTML."""
+"""``report``: saved results, or the folder of a validation, as one page of HTML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resexpand.export.result_files import load
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page."""
-    results = [load(path) for path in arguments.results]
+    results = [Path(p) if Path(p).is_dir() else load(p) for p in arguments.results]
     title = arguments.title or ", ".join(Path(path).stem for path in arguments.results)
     path = report(Path(arguments.out), *results, title=title)
     if arguments.json:

@@ -13,6 +13,7 @@ from resexpand.cli.description import activation, inputs_of, post_norm
 from resexpand.cli.show import record as print_record
 from resexpand.cli.show import say, warn
 from resexpand.cli.values import integer, number, numbers
+from resexpand.conventions import DEPTH
 from resexpand.errors import HyperparameterError
 from resexpand.workflows.results import check_writable, record, write
 from resexpand.workflows.settings import Settings
@@ -52,11 +53,16 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if arguments.K0 is not None:
         chosen["K0"] = _kernel(arguments.K0)
     if arguments.rho is not None:
-        chosen["scales"] = tuple(float(value) for value in numbers(arguments.rho, "--rho"))
+        chosen["scales"] = numbers(arguments.rho, "--rho", (DEPTH,))
     for name, option in (("depths", "depth"), ("widths", "width")):
         if (text := getattr(arguments, option)) is not None:
             values = numbers(text, f"--{option}")
             chosen[name] = tuple(integer(str(value), f"--{option}") for value in values)
+    if "scales" in chosen:
+        # A scale that follows the depth is sampled at its values for all depths.
+        depths = chosen.get("depths", Settings.depths)
+        values = {float(s.subs(DEPTH, depth)) for s in chosen["scales"] for depth in depths}
+        chosen["scales"] = tuple(sorted(values))
     for name in ("draws", "dense_width", "dense_draws", "seed", "workers"):
         if (text := getattr(arguments, name)) is not None:
             minimum = 0 if name == "seed" else 1

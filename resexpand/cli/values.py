@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
@@ -15,8 +17,8 @@ MAX_COUNT = 100_000
 Exact = tuple[sp.Expr, ...]
 
 
-def number(text: str, option: str) -> sp.Expr:
-    """Return the exact number that a text means.
+def number(text: str, option: str, symbols: Sequence[sp.Symbol] = ()) -> sp.Expr:
+    """Return the exact number that a text means; some symbols may stand in it.
 
     Raises
     ------
@@ -24,12 +26,12 @@ def number(text: str, option: str) -> sp.Expr:
         If it is no constant expression.
     """
     try:
-        return parse_expression(text, variables=())
+        return parse_expression(text, variables=symbols)
     except ExpressionError as error:
         raise HyperparameterError(
             f"{option} {text[:60]!a}",
             f"it is no number ({error.why})",
-            "write one such as 0.3, 1/3 or sqrt(2)",
+            "write one such as 0.3, 1/3 or sqrt(2)" + (", or 1/sqrt(L)" if symbols else ""),
         ) from None
 
 
@@ -51,7 +53,7 @@ def integer(text: str, option: str, minimum: int = 1) -> int:
     return int(value)
 
 
-def numbers(text: str, option: str) -> Exact:
+def numbers(text: str, option: str, symbols: Sequence[sp.Symbol] = ()) -> Exact:
     """Return the numbers of ``a``, ``a,b,c`` or ``first:last:count``, exactly.
 
     Raises
@@ -60,7 +62,7 @@ def numbers(text: str, option: str) -> Exact:
         If the text has none of these forms.
     """
     if ":" not in text:
-        return tuple(number(part, option) for part in split(text, ","))
+        return tuple(number(part, option, symbols) for part in split(text, ","))
     parts = text.split(":")
     if len(parts) != 3:
         raise HyperparameterError(

@@ -17,6 +17,7 @@ import ast
 import inspect
 import textwrap
 from functools import wraps
+from types import CodeType, FunctionType
 from typing import Any, cast
 
 import numpy as np
@@ -127,11 +128,10 @@ def _rewritten(function: Function, rewriter: ast.NodeTransformer) -> Any:
         argument.annotation = None
     scope = plain.__globals__
     scope[ARRAYS] = np
-    names: dict[str, Any] = {}
     tree = ast.increment_lineno(rewriter.visit(tree), plain.__code__.co_firstlineno - 1)
-    code = compile(ast.fix_missing_locations(tree), plain.__code__.co_filename, "exec")
-    exec(code, scope, names)  # noqa: S102 - the text of a function of this package, rewritten
-    rewritten = names[plain.__name__]
+    module = compile(ast.fix_missing_locations(tree), plain.__code__.co_filename, "exec")
+    (code,) = (part for part in module.co_consts if isinstance(part, CodeType))
+    rewritten: Any = FunctionType(code, scope, plain.__name__, plain.__defaults__)
     rewritten.py_func = function
     return rewritten
 

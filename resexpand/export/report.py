@@ -6,27 +6,36 @@ of mathematics does not know, such as a matrix, stands as LaTeX.
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from resexpand.agreement.outcome import Agreement
-from resexpand.errors import HyperparameterError, ResexpandError, UnsupportedError
+from resexpand.conventions import DEPTH, RHO
+from resexpand.errors import HyperparameterError, ResexpandError, StoreError, UnsupportedError
 from resexpand.export.describe import describe
-from resexpand.export.files import write_atomically
+from resexpand.export.files import reason_of, write_atomically
 from resexpand.export.latex.layout import Equation
 from resexpand.export.latex.to_latex import sections
 from resexpand.export.record import environment
 from resexpand.expressions.shown import Card
+from resexpand.network.activation import Activation
+from resexpand.network.linear import Linear
+from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import CitationError, cite
 from resexpand.theory.derivation import Derivation, plain
+from resexpand.theory.kernel import kernel
+from resexpand.theory.optimal_scale import optimal_scale
+from resexpand.theory.response import response
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
@@ -67,7 +76,8 @@ def report(path: str | os.PathLike[str], *results: Any, title: str = "Results") 
     path : path
         File to write; an existing file is replaced.
     *results
-        What `evaluate`, `sample` and `compare` return, theories, formulas, derivations.
+        What `evaluate`, `sample` and `compare` return, theories, formulas, derivations; the path of
+        a folder that ``resexpand validate`` wrote.
     title : str, optional
         Heading of the page.
 
@@ -84,10 +94,11 @@ def report(path: str | os.PathLike[str], *results: Any, title: str = "Results") 
     UnsupportedError
         If the extra ``report`` is not installed, or something is no result of this package.
     StoreError
-        If the file cannot be written.
+        If the file cannot be written, or a folder holds no validation.
     """
     if not results:
         raise HyperparameterError("a report", "it has no results", "give one or more")
+    results = tuple(part for result in results for part in _opened(result))
     if find_spec("jinja2") is None:
         raise UnsupportedError(
             "a report", "jinja2 is not installed", "pip install 'resexpand[report]'"
@@ -103,7 +114,61 @@ def report(path: str | os.PathLike[str], *results: Any, title: str = "Results") 
     return write_atomically(Path(path), text.encode(), "the report")
 
 
+@dataclass(frozen=True)
+class _Validation:
+    """What ``resexpand validate`` left in a folder."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    def theories(self) -> list[Any]:
+        """Return the theories that were tested, derived again."""
+        settings = self.record["settings"]
+        if settings["post_norm"] is not None:
+            return []  # as text, which is no description of a network
+        net = ResNet(Branch(Activation(settings["activation"]), Linear()), scale=RHO, depth=DEPTH)
+        return [kernel(net), response(net), optimal_scale(net)]
+
+    def part(self) -> dict[str, Any]:
+        """Return verdict, settings, the scores of every scale, and the figures."""
+        said, settings = self.record["verdict"], self.record["settings"]
+        rows = "".join(
+            f"<tr><td>{html.escape(scale)}</td><td>{agreement['verdict']}</td>"
+            f"<td>{max((abs(row['z'] or 0.0) for row in agreement['rows']), default=0.0):.2f}</td>"
+            for scale, agreement in self.record["responses"].items()
+        )
+        head = "<tr><th>scale</th><th>verdict</th><th>largest |z|</th></tr>"
+        pictures = "".join(
+            f'<img alt="{path.stem}" style="max-width: 100%" src="data:image/png;base64,'
+            f'{base64.b64encode(path.read_bytes()).decode()}">'
+            for path in sorted(self.folder.glob("*.png"))
+        )
+        facts = [(name, str(value)) for name, value in settings.items() if value is not None]
+        heading, body = f"Verdict: {said['verdict']}", f"<table>{head}{rows}</table>{pictures}"
+        return _block(heading, body, said["verdict"], facts, [said["reason"]])
+
+
+def _opened(result: Any) -> list[Any]:
+    """Return a result, or what a folder of ``validate`` holds."""
+    if not isinstance(result, str | os.PathLike):
+        return [result]
+    folder = Path(result)
+    try:
+        record = json.loads((folder / "record.json").read_text("utf-8"))
+        validation = _Validation(folder, record)
+        validation.part()
+        return [validation, *validation.theories()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"a report of {folder.name!r}",
+            f"it is no folder that 'resexpand validate' wrote ({reason_of(error)})",
+            "name one that has record.json, or pass what load() returns",
+        ) from error
+
+
 def _part(result: Any) -> dict[str, Any]:
+    if isinstance(result, _Validation):
+        return result.part()
     if isinstance(result, Agreement):
         body = f"{result._repr_html_()}{_figure(result)}"
         return _block(f"Verdict: {result.verdict}", body, result.verdict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from resexpand.conventions import DEPTH
 from resexpand.errors import DescriptionError
 from resexpand.network.numbers import listed
 from resexpand.network.operation import hyperparameter
@@ -20,8 +21,14 @@ def scales_of(scale: object) -> sp.Expr | tuple[sp.Expr, ...]:
 def scales_per_block(
     scales: sp.Expr | tuple[sp.Expr, ...], depth: sp.Expr
 ) -> sp.Expr | tuple[sp.Expr, ...]:
-    """Return one scale per block; those of the kinds of blocks repeat in their cycle."""
-    if not isinstance(scales, tuple) or depth == len(scales):
+    """Return one scale per block; those of the kinds of blocks repeat in their cycle.
+
+    The symbol of the depth, as which a text has its ``L``, becomes the depth of this network.
+    """
+    if not isinstance(scales, tuple):
+        return scales.subs(DEPTH, depth)
+    scales = tuple(scale.subs(DEPTH, depth) for scale in scales)
+    if depth == len(scales):
         return scales
     return tuple(scales[block % len(scales)] for block in range(int(depth)))
 

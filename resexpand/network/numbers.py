@@ -15,8 +15,9 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from resexpand.conventions import exact, unwrapped
+from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2, exact, unwrapped
 from resexpand.errors import DescriptionError, HyperparameterError
+from resexpand.expressions import parse_expression
 
 Array = NDArray[np.float64]
 
@@ -178,8 +179,8 @@ def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> s
 
     Parameters
     ----------
-    value : number or sympy.Expr
-        Numbers become exact rationals.
+    value : number, sympy.Expr or str
+        Numbers become exact rationals; text is read as an expression, ``"c/sqrt(L)"``.
     name : str
         Name in error messages.
     minimum : int, optional
@@ -189,7 +190,12 @@ def hyperparameter(value: object, name: str, *, minimum: int | None = None) -> s
     ------
     DescriptionError
         If the value is not a finite real number or symbol, or is below the minimum.
+    ExpressionError
+        If a text is no expression.
     """
+    if isinstance(value, str):
+        known = (DEPTH, RHO, SIGMA_W2, SIGMA_B2)
+        value = parse_expression(value, known, allow_symbols=True)
     try:
         expression = exact(value)
     except TypeError as error:

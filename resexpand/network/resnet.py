@@ -52,7 +52,8 @@ class ResNet:
         other in a cycle: ``[a, b]`` at depth 5 is ``a b a b a``. A parameter of an operation may
         be a list of one value per block.
     scale : number, sympy.Expr, or sequence of these
-        Residual scale: one for all blocks, one value per block, or one per kind of block.
+        Residual scale: one for all blocks, one value per block, or one per kind of block; a number,
+        an expression of SymPy, or its text, in which ``L`` is the depth: ``"c/sqrt(L)"``.
     depth : int or sympy.Symbol, optional
         Number of blocks, ``>= 1``. May be left out when `scale` is a sequence.
     read_in : Linear, optional

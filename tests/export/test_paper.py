@@ -188,3 +188,18 @@ def test_labels_that_tex_would_take_for_commands_are_refused():
     for labels in ("a}b", "50%", "a b"):
         with pytest.raises(HyperparameterError, match="labels that begin"):
             to_latex(kernel(net), labels=labels)
+
+
+def test_a_name_without_a_symbol_is_refused() -> None:
+    """One of the package need not occur: a notation serves all formulas of a paper."""
+    with pytest.raises(HyperparameterError, match="the notation of foo, zz: no symbol"):
+        to_latex(kernel(NET), notation={"foo": "x", "zz": "y", "K": "Q"})
+    assert "Q" in to_latex(kernel(NET), notation={"K": "Q", "eta": "h"})
+
+
+def test_true_cites_by_key() -> None:
+    assert to_latex(kernel(NET), cite=True) == to_latex(kernel(NET), cite="keys")
+    assert r"\cite[" in to_latex(kernel(NET), cite=True)
+    assert r"\cite" not in to_latex(kernel(NET))
+    with pytest.raises(HyperparameterError, match="use True for"):
+        to_latex(kernel(NET), cite="yes")  # type: ignore[arg-type]

@@ -127,3 +127,23 @@ def test_the_command_line_reads_what_was_saved(
     assert "wrote page.html" in capsys.readouterr().err
     assert "<title>kernel, verdict</title>" in (tmp_path / "page.html").read_text("utf-8")
     assert main(["report", "missing.npz"]) == 2
+
+
+def test_a_validation_is_reported_from_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = ["--width", "32,64", "--draws", "64", "--dense-width", "16", "--dense-draws", "32"]
+    code = main(["validate", "--depth", "2", "--rho", "0.3,0.6", "--out", "run", *few])
+    assert main(["report", "run", "--out", "page.html"]) == 0
+    text, tags = read(tmp_path / "page.html")
+    assert tags.scripts == 0
+    verdict = {0: "agrees", 1: "disagrees", 2: "inconclusive"}[code]
+    assert f"Verdict: {verdict}" in text
+    assert "data:image/png;base64," in text
+    assert "<td>0.6</td>" in text
+    assert "optimal residual scale" in text.lower()
+    (tmp_path / "run" / "record.json").write_text("{}")
+    capsys.readouterr()
+    assert main(["report", "run"]) == 2
+    assert "no folder that 'resexpand validate' wrote" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet, kernel
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
 from resexpand.activations import ACTIVATIONS
 from resexpand.conventions import SIGMA_B2, SIGMA_W2, exact
 from resexpand.errors import DescriptionError, ExpressionError, UnsupportedError
@@ -252,3 +252,19 @@ def test_scales_may_differ_between_blocks() -> None:
     assert ResNet(BRANCH, scale=np.array(0.3), depth=2).scale == sp.Rational(3, 10)
     # A negative or vanishing scale is a network like any other.
     assert ResNet(BRANCH, scale=-0.5, depth=2).scale == -sp.Rational(1, 2)
+
+
+def test_texts_are_expressions_with_the_depth_as_a_name() -> None:
+    branch = Branch(Activation("relu"), Linear("3/2", "s_b"))
+    given = {"s_b": 0.1, "K0": 1.0}
+    for depth in (5, sp.Symbol("L"), "L", sp.Symbol("D")):
+        net = ResNet(branch, scale="c/sqrt(L)", depth=depth)
+        more = {} if depth == 5 else {"depth": 5}
+        last = evaluate(kernel(net), c=2, **given, **more)["K"][-1]
+        number = ResNet(branch, scale=2 / sp.sqrt(5), depth=5)
+        assert last == pytest.approx(evaluate(kernel(number), **given)["K"][-1], rel=1e-14)
+        assert last != pytest.approx(evaluate(kernel(net), c=2.1, **given, **more)["K"][-1])
+    per_block = ResNet(branch, scale=["1/L", "2/L"], depth=2)
+    assert per_block.scale == (sp.Rational(1, 2), 1)
+    with pytest.raises(ExpressionError, match="never closed"):
+        ResNet(branch, scale="1/sqrt(L", depth=2)

@@ -13,6 +13,7 @@ from typing import Any
 
 import sympy as sp
 
+from resexpand import conventions
 from resexpand.errors import HyperparameterError
 from resexpand.export.latex.layout import Equation
 from resexpand.export.latex.sections import Section, Text
@@ -20,6 +21,13 @@ from resexpand.references import Citation
 from resexpand.theory.notation import VARIANCE, symbol_latex, variance_latex
 
 _WORDS = re.compile(r"(\\(?:operatorname|mathrm|text|emph)\{[^{}]*\})")
+KNOWN = {
+    value.name
+    for value in (*vars(conventions).values(), *conventions.PAIR, *conventions.PAIR0)
+    if isinstance(value, sp.Symbol)
+} | {"C", "phi", "chi", "eta", "c", "K_star"}
+"""Names of the symbols that the package itself writes."""
+
 _SPECIAL = set("#%&~\n\r$")
 
 
@@ -36,12 +44,13 @@ def in_own_notation(sections: Iterable[Section], notation: Mapping[Any, str]) ->
     Raises
     ------
     HyperparameterError
-        If what is to be written is no LaTeX of a symbol.
+        If what is to be written is no LaTeX of a symbol, or there is no symbol of a name.
     """
     written = {_name(name): _checked(_name(name), latex) for name, latex in notation.items()}
     if not written:
         return list(sections)
     found = [(_pattern(name), name) for name in sorted(written, key=len, reverse=True)]
+    met: set[str] = set()
     whole = re.compile("|".join(f"(?P<n{i}>{pattern})" for i, (pattern, _) in enumerate(found)))
 
     def one(match: re.Match[str]) -> str:
@@ -49,6 +58,7 @@ def in_own_notation(sections: Iterable[Section], notation: Mapping[Any, str]) ->
         while not re.fullmatch(r"n\d+", group):
             group = next(k for k, v in match.groupdict().items() if v and re.fullmatch(r"n\d+", k))
         name = found[int(group[1:])][1]
+        met.add(name)
         follows = match.string[match.end() : match.end() + 1].isalpha()
         latex = _raised(written[name], match[0], name)
         return f"{latex} " if follows and latex[-1].isalpha() else latex
@@ -69,12 +79,21 @@ def in_own_notation(sections: Iterable[Section], notation: Mapping[Any, str]) ->
         lines = tuple(map(maths, item.lines))
         return replace(item, left=maths(item.left), lines=lines, remark=maths(item.remark))
 
-    return [
+    done = [
         replace(
             s, title=words(s.title), parts=tuple(map(part, s.parts)), neglects=maths(s.neglects)
         )
         for s in sections
     ]
+    # One notation serves all formulas of a paper: a symbol of the package need not be in each.
+    unknown = sorted(written.keys() - met - KNOWN)
+    if unknown:
+        raise HyperparameterError(
+            f"the notation of {', '.join(unknown)}",
+            "no symbol of this name occurs",
+            "give the names of symbols: those you chose, " + ", ".join(sorted(KNOWN)),
+        )
+    return done
 
 
 def _name(name: Any) -> str:

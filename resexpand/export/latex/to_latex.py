@@ -68,7 +68,7 @@ def to_latex(
     style: Style = "equation",
     *,
     closed: bool = False,
-    cite: bool | Literal["keys"] = True,
+    cite: bool | Literal["comment", "keys"] = "comment",
     width: Literal["page", "text", "column"] | float = "page",
     notation: Mapping[Any, str] | None = None,
     labels: str | None = None,
@@ -85,9 +85,10 @@ def to_latex(
         Single equations, one aligned system per result, or a standalone document.
     closed : bool, optional
         Write Gaussian averages in closed form where one is known, instead of ``<phi^2>``.
-    cite : bool or "keys", optional
-        Say where each equation stands: as a comment above it, in documents as a reference; with
-        ``"keys"`` by ``\cite`` and the BibTeX keys that `resexpand.cite` prints.
+    cite : bool, "comment" or "keys", optional
+        Say where each equation stands: with True or ``"keys"`` by ``\cite`` and the BibTeX keys
+        that `resexpand.cite` prints, with ``"comment"`` as a comment above it, in documents as a
+        reference; False says nothing.
     width : {"page", "text", "column"} or float, optional
         Lines are broken for a page of these documents, for a text of 5.5 inches (NeurIPS), for a
         column of a page that has two (revtex4-2, article), or for a number of font sizes.
@@ -105,7 +106,8 @@ def to_latex(
     Raises
     ------
     HyperparameterError
-        If the style or the width is unknown, or a notation or what labels begin with is no LaTeX.
+        If the style, the width or how to cite is unknown, a notation or what labels begin with is
+        no LaTeX, or the notation has a name of no symbol.
     UnsupportedError
         If the result is nothing that has equations, or an average in closed form is infinite.
 
@@ -123,6 +125,10 @@ def to_latex(
         raise HyperparameterError(
             f"LaTeX in the style {style!r}", "it is unknown", f"use one of {get_args(Style)}"
         )
+    if cite not in (True, False, "comment", "keys"):
+        raise HyperparameterError(
+            f"cite={cite!r}", "it is unknown", "use True for \\cite, 'comment', or False"
+        )
     if labels is not None and not re.fullmatch(r"[A-Za-z0-9:._/+-]*", labels):
         raise HyperparameterError(
             f"labels that begin with {labels!r}",
@@ -131,7 +137,7 @@ def to_latex(
         )
     with lines_of(_room(width)):
         written = in_own_notation(_merged(sections(result, closed)), notation or {})
-        return _STYLES[style](written, Setting(bool(cite), cite == "keys", labels))
+        return _STYLES[style](written, Setting(bool(cite), cite in (True, "keys"), labels))
 
 
 def _room(width: Any) -> float:

@@ -17,6 +17,7 @@ import sympy as sp
 
 from resexpand.activations.singularities import branch_points
 from resexpand.conventions import exact
+from resexpand.errors import HyperparameterError
 from resexpand.gaussian.integral import average, grid_average, mp_function
 from resexpand.network.operation import X
 from resexpand.network.resnet import ResNet
@@ -57,6 +58,12 @@ class Witness:
         start = sp.Symbol("K0", positive=True)
         self.values = own | {start: POINT["K0"]}
         self.values |= values_of(at or {}, set(self.values), "the point of the checks")
+        if not self.values[start].is_positive:
+            raise HyperparameterError(
+                f"the point of the checks, K0 = {self.values[start]}",
+                "the kernel of an input is a variance",
+                "give K0 > 0",
+            )
         self.start = mpmath.mpf(exact(self.values[start]).p) / exact(self.values[start]).q
         self.bound: dict[str, sp.Expr] = {}
         self.fixed = isinstance(net.scale, tuple) or len(net.kinds) > 1
