@@ -243,7 +243,9 @@ def figures(scale: Scale, out: Path) -> None:
         "no conditioning term": theory.reduced(every_layer=True)["C_mean"][:, 0],
     }
     name = case.activation.replace("_", " ")
-    subtitle = rf"{name}, $L = {case.depth}$, $\rho = {case.scale}$, $N = {width}$"
+    subtitle = (
+        rf"{name}, $L = {case.depth}$, $\rho = {case.scale}$, $N = {width}$, $K^0 = {case.start}$"
+    )
     save_figure(terms_figure(layers, curves, sampled, subtitle=subtitle), out / "mean")
     found = sample(
         case.net, "layer_covariance", width, 2 * scale.draws, K0=case.start, progress=False

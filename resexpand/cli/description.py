@@ -207,6 +207,20 @@ def branch(text: str) -> Branch:
     return Branch(*(_operation(part.strip()) for part in split(text, separator)))
 
 
+def caption(arguments: argparse.Namespace, *, scale: bool = True) -> str:
+    """Return the setting of a figure in one line; mathtext between dollar signs."""
+    symbols = {"weight_variance": r"\sigma_w^2", "bias_variance": r"\sigma_b^2", "K0": "K^0"}
+    if arguments.branch is not None:
+        symbols = {"K0": "K^0"}
+    if arguments.inputs is not None:
+        symbols.pop("K0")
+    symbols |= {"rho": r"\rho"} if scale else {}
+    said = [(arguments.branch or arguments.activation).replace("_", " ")]
+    for name, symbol in symbols.items():
+        said.append(f"${symbol} =$ {getattr(arguments, name) or DEFAULTS.get(name, '1')}")
+    return ", ".join(said)
+
+
 def post_norm(arguments: argparse.Namespace) -> Any:
     """Return the normalisation of the stream that ``--post-norm`` describes, None without one."""
     text = getattr(arguments, "post_norm", None)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resexpand.cli.description import Request, request
+from resexpand.cli.description import Request, caption, request
 from resexpand.cli.layout import Array, Column, Table, grid_table, layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.theory_commands import formulas, head
@@ -262,8 +262,6 @@ def _draw(arguments: argparse.Namespace, answer: Answer, widths: Sequence[int]) 
         profiles.append(
             Fluctuation(layers, answer["K"], found["K"], found["K_deviation"], holds, width)
         )
-    title = (
-        f"{(arguments.branch or arguments.activation).replace('_', ' ')}, depth {answer['depth']}"
-    )
+    title = f"{caption(arguments)}, depth {answer['depth']}"
     for path in save_figure(fluctuation_figure(profiles, subtitle=title), arguments.out):
         warn(f"wrote {path}")

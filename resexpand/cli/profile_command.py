@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from resexpand.cli.description import Request, request
+from resexpand.cli.description import Request, caption, request
 from resexpand.cli.show import record, say, table, warn
 from resexpand.cli.theory_commands import formulas, head
 from resexpand.cli.values import integer, numbers
@@ -142,8 +142,6 @@ def _draw(arguments: argparse.Namespace, scalings: list[sp.Expr], answers: list[
         )
         depths = np.array([float(a["depth"]) for a in own])
         panels.append(Shares(rf"$\rho = {_inline(scaling)}$", depths, shares, rest))
-    title = (
-        f"{(arguments.branch or arguments.activation).replace('_', ' ')}: {_BASES[arguments.basis]}"
-    )
+    title = f"{_BASES[arguments.basis]}: {caption(arguments, scale=False)}"
     for path in save_figure(profile_figure(panels, subtitle=title), arguments.out):
         warn(f"wrote {path}")

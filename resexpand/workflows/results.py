@@ -73,7 +73,7 @@ def draw_responses(validation: Validation) -> Figure:
         line = theory.lines[:, depth]
         curves.append(Curve(depth, theory.scales, line))
         points.append(_points(depth, scales, agreements))
-        if np.isfinite(best["rho"]):
+        if best["rho"] <= theory.scales[-1]:
             height = float(np.interp(best["rho"], theory.scales, line))
             optima.append(Optimum(depth, float(best["rho"]), height))
     constant = float(theory.best[-1]["c"])
@@ -119,7 +119,10 @@ def draw_kernels(validation: Validation) -> Figure:
         Profile.of(agreement, "K", pair=pair, label=f"$K_{{{pair[0] + 1}{pair[1] + 1}}}$")
         for pair in shown
     ]
-    return kernel_figure(profiles, agreement, subtitle=validation.settings.activation.name)
+    settings = validation.settings
+    scale = settings.scales[len(settings.scales) // 2]
+    words = rf"{settings.activation.name}, {_variances(validation)}, $\rho = {scale:g}$"
+    return kernel_figure(profiles, agreement, subtitle=words)
 
 
 def write_formulas(validation: Validation, out: Path) -> list[Path]:

@@ -37,6 +37,9 @@ NO_OPTIMUM = {name: np.array(np.nan) for name in ("K_star", "c", "rho")}
 CURVE_POINTS = 241
 """Residual scales at which theory lines are drawn."""
 
+FAR = 3.0
+"""Largest scale of these lines, in units of the largest that is sampled."""
+
 
 @dataclass(frozen=True)
 class Theory:
@@ -144,15 +147,17 @@ def derive(settings: Settings) -> Theory:
     net, measured = settings.network(), settings.measured
     recursion = response(net, measured.kind)
     optimum = optimal_scale(net) if settings.post_norm is None else None
-    scales = np.linspace(0, 1.02 * max(settings.scales), CURVE_POINTS)
     routine = compile_routine(recursion, outputs=[measured.output])
-    lines = routine(rho=scales, depth=settings.depth, K0=settings.start)[measured.output]
     best = [
         Values(dict(NO_OPTIMUM), depth, (UNKNOWN,))
         if optimum is None
         else evaluate(optimum, K0=settings.start, depth=depth)
         for depth in settings.depths
     ]
+    # The lines reach an optimum that is not far beyond what is sampled.
+    optima = [r for one in best if (r := float(one["rho"])) <= FAR * max(settings.scales)]
+    scales = np.linspace(0, 1.02 * max(*settings.scales, *optima), CURVE_POINTS)
+    lines = routine(rho=scales, depth=settings.depth, K0=settings.start)[measured.output]
     return Theory(recursion, optimum, scales, lines, best)
 
 

@@ -7,6 +7,7 @@ Figures are plain `matplotlib.figure.Figure` objects: no global state, no displa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,7 +50,7 @@ def response_figure(
         Monte Carlo; each belongs to the curve of its depth and takes its colour. Samplers differ
         in marker.
     optima : sequence of Optimum
-        Finite-depth optima, marked on the curves.
+        Finite-depth optima, marked on the curves that reach them.
     asymptote : float, optional
         The constant `c` of :math:`\rho^* = c/\sqrt{L}`; its prediction is marked on every curve.
     agreement : Agreement, optional
@@ -85,13 +86,13 @@ def response_figure(
             panels.errorbars(main, series.rho, series.eta, series.error, **look)
             _scores(sigma, series.rho, series, limit, **look)
         main.margins(x=0.02)
-        _mark_optima(main, curves, optima, asymptote, tones)
+        shown = _mark_optima(main, curves, optima, asymptote, tones)
         sigma.set_xlabel(r"residual scale  $\rho$")
         main.set_ylabel(quantity)
-        ends = [float(curve.eta[-1]) for curve in curves]
+        ends = [panels.last_finite(curve.eta) for curve in curves]
         names = [f"$L = {curve.depth}$" for curve in curves]
         panels.label_ends(main, ends, names, [tones[curve.depth] for curve in curves])
-        keys = _response_keys(markers, bool(optima), asymptote is not None)
+        keys = _response_keys(markers, *shown)
         panels.legend(figure, keys + _score_keys(points))
         panels.headline(figure, main, agreement, subtitle)
     return figure
@@ -159,7 +160,7 @@ def _profiles(
     axes.margins(x=0.02)
     axes.set_ylabel(quantity)
     if len(profiles) > 1:
-        ends = [float(p.theory[-1]) for p in profiles]
+        ends = [panels.last_finite(p.theory) for p in profiles]
         tones = [look["colour"] for look in looks]
         panels.label_ends(axes, ends, [p.label for p in profiles], tones)
 
@@ -207,19 +208,21 @@ def _mark_optima(
     optima: Sequence[Optimum],
     asymptote: float | None,
     tones: dict[int, str],
-) -> None:
-    """Mark the finite-depth optimum on each curve, and `c/sqrt(L)` on the axis below it."""
+) -> tuple[bool, bool]:
+    """Mark the finite-depth optimum on each curve, and `c/sqrt(L)` on the axis below it.
+
+    Returns whether there is one of either kind: what lies beyond its curve is not drawn.
+    """
+    ranges = {curve.depth: curve.rho for curve in curves}
+    optima = [b for b in optima if ranges[b.depth][0] <= b.rho <= ranges[b.depth][-1]]
     for best in optima:
         axes.plot(
             best.rho, best.eta, marker="*", ms=11.0, mfc=tones[best.depth], mec=INK, mew=0.6,
             ls="none", zorder=5,
         )  # fmt: skip
-    if asymptote is None:
-        return
-    for curve in curves:
-        rho = asymptote / np.sqrt(curve.depth)
-        if not curve.rho[0] <= rho <= curve.rho[-1]:
-            continue
+    near = [] if asymptote is None else [(c, asymptote / math.sqrt(c.depth)) for c in curves]
+    near = [(curve, rho) for curve, rho in near if curve.rho[0] <= rho <= curve.rho[-1]]
+    for curve, rho in near:
         eta = float(np.interp(rho, curve.rho, curve.eta))
         bottom, tone = axes.get_ylim()[0], tones[curve.depth]
         axes.plot([rho, rho], [bottom, eta], color=tone, ls=(0, (2, 2)), lw=0.8, zorder=1)
@@ -228,6 +231,7 @@ def _mark_optima(
             zorder=6, clip_on=False,
         )  # fmt: skip
         axes.set_ylim(bottom=bottom)
+    return bool(optima), bool(near)
 
 
 def _response_keys(markers: dict[str, str], optima: bool, asymptote: bool) -> list[Any]:

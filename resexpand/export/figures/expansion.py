@@ -100,6 +100,7 @@ def _panels() -> tuple[Figure, Sequence[Axes]]:
     left.set_xscale("log")
     for axes in (left, below):
         axes.set_yscale("log")
+    left.set_ylim(bottom=1.0)  # it counts
     for axes in (right, corner):
         axes.set_ylim(0.0, 1.1)
     for axes in (below, corner):

@@ -68,7 +68,7 @@ def verdict_line(agreement: Agreement) -> str:
     scores = [abs(row.z) for row in agreement.rows if not math.isnan(row.z)]
     largest = max(scores, default=math.nan)
     off = sum(row.ok is False for row in agreement.rows)
-    count = f"{off} of {len(agreement.rows)} off" if off else f"{len(agreement.rows)} points"
+    count = f"{off} of {len(agreement.rows)} off" if off else f"{len(agreement.rows)} entries"
     size = "∞" if math.isinf(largest) else f"{largest:.1f}"
     sides = " and ".join(agreement.heading)
     sentence = sides[0].upper() + sides[1:] + PHRASES[agreement.verdict]
@@ -161,6 +161,12 @@ def log_if_wide(axes: Axes, arrays: Sequence[Array]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
+def last_finite(curve: Array) -> float:
+    """Return the last number of a curve, NaN if it has none."""
+    finite = curve[np.isfinite(curve)]
+    return float(finite[-1]) if finite.size else math.nan
+
+
 def label_ends(
     axes: Axes, heights: Sequence[float], texts: Sequence[str], colours: Sequence[str]
 ) -> None:
@@ -168,6 +174,8 @@ def label_ends(
     to_axes = axes.transData + axes.transAxes.inverted()
     left = axes.get_xlim()[0]
     spots = np.array([to_axes.transform((left, height))[1] for height in heights])
+    # A curve that leaves the axis, or has no number, keeps its label at the edge.
+    spots = np.clip(np.nan_to_num(spots), 0.0, 1.0)
     for index, spot in enumerate(spread_apart(spots, 0.065)):
         axes.annotate(
             texts[index], (1.0, float(spot)), (3.0, 0.0), "axes fraction", "offset points",

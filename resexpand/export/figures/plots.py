@@ -214,7 +214,7 @@ def _lines(axes: Axes, drawing: Drawing, array: Array, *, named: bool) -> None:
 
 def _name_curves(axes: Axes, curves: list[tuple[Array, str]]) -> None:
     # Of several depths the curves of the shallower networks end earlier.
-    ends = [float(curve[np.isfinite(curve)][-1:].sum()) for curve, _ in curves]
+    ends = [panels.last_finite(curve) for curve, _ in curves]
     if len(curves) > 1 and all(np.isfinite(curve).any() for curve, _ in curves):
         tones = [colour(k) for k in range(len(curves))]
         panels.label_ends(axes, ends, [label for _, label in curves], tones)

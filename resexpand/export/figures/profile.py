@@ -135,8 +135,8 @@ def _draw(axes: Axes, series: Shares) -> None:
     axes.set_xlabel(r"depth  $L$")
     axes.set_title(series.scaling, fontsize=9)
     axes.margins(x=0.02)
-    ends = [float(value) for value in visible[-1]]
-    seen = [k for k in range(orders) if np.isfinite(ends[k]) and ends[k] > FLOOR]
+    ends = [panels.last_finite(curve) for curve in visible.T]
+    seen = [k for k in range(orders) if np.isfinite(ends[k])]
     panels.label_ends(
         axes,
         [ends[k] for k in seen],
