@@ -21,6 +21,7 @@ from resexpand import (
     sample,
     sweep,
 )
+from resexpand.cli import main
 from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 
 RHO, DEPTH = sp.symbols("rho L")
@@ -127,3 +128,15 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="it is a file"):
         sweep(NET, "kernel", rho=[0.1], depth=2, width=16, K0=1.0, store=path)
     assert path.read_bytes() == b""
+
+
+def test_the_store_of_a_grid_is_listed_point_by_point(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid: dict[str, Any] = {"rho": [0.1, 0.3], "depth": 2, "width": [16]}
+    sweep(NET, "kernel", draws=50, K0=1.0, store=tmp_path / "grid", **grid)
+    assert main(["runs", "list", str(tmp_path / "grid")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    for line, rho in zip(lines[1:], grid["rho"], strict=True):
+        assert f"branch erf(x) -> Linear, residual scale {rho}, K0 1" in line

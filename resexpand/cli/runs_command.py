@@ -35,7 +35,7 @@ def _list(arguments: argparse.Namespace) -> int:
     elif not runs:
         say("no stores")
     else:
-        headers = ["store", "networks", "asked", "width", "depth", "seed", "observables"]
+        headers = ["store", "networks", "asked", "width", "depth", "seed", "observables", "network"]
         table(headers, len(runs), lambda i: _line(runs[i]))
     return UNREADABLE if len(runs) < len(paths) else 0
 
@@ -43,7 +43,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _line(found: StoredRun) -> list[object]:
     s = found.plan.settings
     head = [str(found.path), found.done, found.asked, s["width"], s["depth"], str(s["seed"])]
-    return [*head, " ".join(s["observables"])]
+    return [*head, " ".join(s["observables"]), one_line(found.words[1])]
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -17,6 +17,9 @@ def test_curves_are_the_counts():
     growing, tamed, rooted, squares = figure.axes
     solid = [line for line in growing.lines if line.get_linestyle() == "-"]
     assert len(solid) == 3
+    low, high = growing.get_ylim()
+    assert low == 1  # there is no half a term
+    assert high > 1e8
     depths = solid[0].get_xdata()
     assert depths[0] == 1
     assert depths[-1] == 1000

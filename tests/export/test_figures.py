@@ -25,7 +25,7 @@ from resexpand.export.figures.agreement import (
     response_figure,
     save_figure,
 )
-from resexpand.export.figures.panels import spread_apart, verdict_line
+from resexpand.export.figures.panels import label_ends, spread_apart, verdict_line
 from resexpand.export.figures.style import SETTINGS, colour
 from resexpand.montecarlo.statistics.estimate import Estimate
 from resexpand.montecarlo.statistics.moments import Moments
@@ -94,6 +94,30 @@ def test_optima_and_their_asymptote_are_marked() -> None:
 def test_an_asymptote_beyond_the_axis_is_not_drawn() -> None:
     main = response_figure(curves(), (), (), 30.0).axes[0]
     assert not [line for line in main.lines if line.get_marker() == "D"]
+
+
+def test_an_optimum_beyond_its_curve_is_not_drawn() -> None:
+    """And the legend does not speak of it, nor the axis reach there."""
+    figure = response_figure(curves(), (), [Optimum(20, 3.0, 0.5)], 30.0)
+    main = figure.axes[0]
+    assert not [line for line in main.lines if line.get_marker() in ("*", "D")]
+    assert main.get_xlim()[1] < 1.1
+    assert "optimum" not in texts(figure)
+    assert "sqrt" not in texts(figure)
+
+
+def test_a_curve_that_leaves_the_axis_keeps_its_label() -> None:
+    axes = Figure().subplots()
+    axes.set_ylim(0, 1)
+    label_ends(axes, [-5.0, math.nan, 7.0], ["a", "b", "c"], ["k"] * 3)
+    assert all(-0.1 <= text.xy[1] <= 1.1 for text in axes.texts)
+    cut = eta(20, RHO)
+    cut[-5:] = np.nan
+    figure = response_figure([curves()[0], Curve(20, RHO, cut)])
+    label = next(t for t in figure.axes[0].texts if t.get_text() == "$L = 20$")
+    whole = response_figure(curves())
+    expected = next(t for t in whole.axes[0].texts if t.get_text() == "$L = 20$")
+    assert label.xy[1] == pytest.approx(expected.xy[1], abs=0.1)
 
 
 def test_samplers_differ_in_marker_and_are_named() -> None:

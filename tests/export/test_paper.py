@@ -199,7 +199,7 @@ def test_a_name_without_a_symbol_is_refused() -> None:
 
 def test_true_cites_by_key() -> None:
     assert to_latex(kernel(NET), cite=True) == to_latex(kernel(NET), cite="keys")
-    assert r"\cite[" in to_latex(kernel(NET), cite=True)
+    assert r"\cite{fischer2023}" in to_latex(kernel(NET), cite=True)
     assert r"\cite" not in to_latex(kernel(NET))
     with pytest.raises(HyperparameterError, match="use True for"):
         to_latex(kernel(NET), cite="yes")  # type: ignore[arg-type]

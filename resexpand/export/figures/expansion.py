@@ -89,6 +89,8 @@ def counting_figure(order: int = 6, depth: int = 10**6, *, points: int = 97) -> 
             _draw(axes[place], depths, curves, limits=place % 2 == 1)
             axes[place].set_title(TITLES[place], loc="left", color=FAINT)
             axes[place].set_xlim(1, depth)
+            if place == 0:
+                axes[place].set_ylim(bottom=1.0)  # it counts
             _name(axes[place], curves)
     return figure
 
@@ -100,7 +102,6 @@ def _panels() -> tuple[Figure, Sequence[Axes]]:
     left.set_xscale("log")
     for axes in (left, below):
         axes.set_yscale("log")
-    left.set_ylim(bottom=1.0)  # it counts
     for axes in (right, corner):
         axes.set_ylim(0.0, 1.1)
     for axes in (below, corner):
