@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,9 @@ def to_dataframe(result: Any, name: str | None = None) -> Any:
         exact = [n for n in own if n == name or str(n).removeprefix(f"{name}_") in _COLUMNS]
         if not exact:
             raise KeyError(name)
-        dataset = dataset[exact]
+        # Layers that only other arrays have are no rows of this one.
+        own_layers = _alone(result, name, exact)
+        dataset = dataset[exact] if own_layers is None else to_xarray(own_layers)[exact]
     shapes = {dataset[n].dims for n in dataset.data_vars}
     if len(shapes) > 1:
         names = ", ".join(map(str, dataset.data_vars))
@@ -109,6 +111,18 @@ def to_dataframe(result: Any, name: str | None = None) -> Any:
 
         return pandas.DataFrame({str(n): [dataset[n].item()] for n in dataset.data_vars})
     return dataset.to_dataframe().reset_index()
+
+
+def _alone(result: Any, name: str, names: Sequence[Any]) -> Any:
+    """Return a result with these arrays alone; None if it has one set of layers anyway."""
+    if isinstance(result, Estimates):
+        return result.get(name)
+    if not isinstance(result, Values):
+        return None
+    alone = result.copy()
+    for other in set(alone) - set(names):
+        del alone[other]
+    return alone
 
 
 _COLUMNS = frozenset((*STATISTICS, *SIDES, "z"))
