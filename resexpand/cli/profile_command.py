@@ -6,6 +6,7 @@ Here ``--rho`` may depend on the depth ``L``: ``--rho "1/L,1/sqrt(L)"`` follows 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -128,7 +129,9 @@ def _record(
     )
 
 
-def _draw(arguments: argparse.Namespace, scalings: list[sp.Expr], answers: list[Answer]) -> None:
+def _draw(
+    arguments: argparse.Namespace, scalings: Sequence[sp.Expr], answers: list[Answer]
+) -> None:
     from resexpand.export.figures.agreement import save_figure
     from resexpand.export.figures.profile import Shares, profile_figure
 

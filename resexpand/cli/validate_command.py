@@ -61,8 +61,8 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if "scales" in chosen:
         # A scale that follows the depth is sampled at its values for all depths.
         depths = chosen.get("depths", Settings.depths)
-        values = {float(s.subs(DEPTH, depth)) for s in chosen["scales"] for depth in depths}
-        chosen["scales"] = tuple(sorted(values))
+        followed = {float(s.subs(DEPTH, depth)) for s in chosen["scales"] for depth in depths}
+        chosen["scales"] = tuple(sorted(followed))
     for name in ("draws", "dense_width", "dense_draws", "seed", "workers"):
         if (text := getattr(arguments, name)) is not None:
             minimum = 0 if name == "seed" else 1
