@@ -140,7 +140,11 @@ class Meter:
 
     def close(self) -> None:
         """Remove the bar, or write the last line, if there was one before."""
-        if self._shown and self._bars:
+        if self._shown and self._bars and not (sys.stderr and sys.stderr.isatty()):
+            # A page made of a notebook would keep the bar as it was.
+            spent = duration(time.monotonic() - self._begun)
+            self._write("\r" + f"done in {spent}".ljust(self._length) + "\n")
+        elif self._shown and self._bars:
             self._write(f"\r{' ' * self._length}\r")
         elif self._shown:
             self._show(time.monotonic())

@@ -156,7 +156,7 @@ def derive(settings: Settings) -> Theory:
     ]
     # The lines reach an optimum that is not far beyond what is sampled.
     optima = [r for one in best if (r := float(one["rho"])) <= FAR * max(settings.scales)]
-    scales = np.linspace(0, 1.02 * max(*settings.scales, *optima), CURVE_POINTS)
+    scales = np.linspace(0, 1.02 * max([*settings.scales, *optima]), CURVE_POINTS)
     lines = routine(rho=scales, depth=settings.depth, K0=settings.start)[measured.output]
     return Theory(recursion, optimum, scales, lines, best)
 

@@ -39,6 +39,7 @@ FIRST = ("eta", "eta_layers", "NTK", "K_width", "rho", "K")
 MOST_CURVES = 6
 PALE = 0.22
 MARKERS = ("o", "s", "^", "D", "v", "P")
+LETTERS = {"layer": "l", "depth": "L", "width": "N"}
 INDICES = {"other_input": "input", "other_order": "order", "other_layer": "layer"}
 
 
@@ -125,7 +126,7 @@ class Drawing:
         for k, at in zip(others, place, strict=True):
             dim = self.dims[k]
             if dim in self.coordinates or dim == "layer":
-                letter = "l" if dim == "layer" else name_latex(dim)
+                letter = LETTERS.get(dim) or name_latex(dim)
                 shown.append(rf"${letter} = {self._values(k)[at]:.4g}$")
             else:
                 indices += str(at + self._first(dim))
@@ -283,7 +284,7 @@ def _symbol(key: str) -> str:
 
 
 def _math(name: str) -> str:
-    return f"${name_latex(name)}$"
+    return f"${LETTERS.get(name) or name_latex(name)}$"
 
 
 _DRAWN: Mapping[type, Callable[..., Any]] = {
