@@ -151,14 +151,14 @@ class OnArrays(Target):
     """Functions of arrays, and loops in Python around them."""
 
     def scalar(self, function: Function) -> Any:
-        """Let a function of numbers take arrays."""
+        """Let a function of numbers take arrays; a search among numbers stays as it is."""
+        if not _is_branch_free(function):
+            return function
         rewritten = _rewritten(function, _Choices())
         rewritten.on_arrays = True
         return rewritten
 
-    def chunk(self, function: Function) -> Any:
-        """Do the same for a piece of an expression; a search stays a function of numbers."""
-        return self.scalar(function) if _is_branch_free(function) else function
+    chunk = scalar
 
     def reduction(self, function: Function) -> Any:
         """Let a sum over nodes be one of arrays."""
@@ -185,7 +185,8 @@ class OnArrays(Target):
 
     def tile(self, name: str) -> Any:
         """Return a loop of a tile."""
-        return getattr(tiles, name)
+        loop = vars(tiles)[name]
+        return getattr(loop, "py_func", loop)
 
 
 def _as_int(x: Any) -> Any:
