@@ -156,6 +156,13 @@ def test_numbers_of_the_checks_are_chosen() -> None:
     assert one != two
     with pytest.raises(HyperparameterError, match="sigma"):
         derive(ERF, "kernel", at={"sigma": 1})
+    cases = [(-1, "a variance"), (sp.Symbol("q"), "real"), (sp.nan, "finite"), (sp.I, "real")]
+    for value, why in cases:
+        with pytest.raises(HyperparameterError, match=rf"K0 = .*{why}"):
+            derive(ERF, "kernel", at={"K0": value})
+    with pytest.raises(HyperparameterError, match="by name"):
+        derive(ERF, "kernel", at=0.3)
+    assert derive(ERF, "kernel", at={"K0": sp.pi / 10})[1].verified
 
 
 def test_what_cannot_be_derived_is_said() -> None:

@@ -95,5 +95,27 @@ class ActivationLaw:
 
 
 def pointwise(derivative: sp.Expr) -> sp.Expr:
-    """Return a derivative without the delta functions that it has at kinks and jumps."""
-    return derivative.replace(sp.DiracDelta, lambda *arguments: sp.S.Zero)
+    """Return a derivative without the delta functions that it has at kinks and jumps.
+
+    Those of ``asin(sin x)``, ``acos(cos x)``, ``asin(tanh x)`` hold roots of ``1 - sin(x)^2`` and
+    its like, which lose their digits where they vanish; the root itself is ``|cos x|``.
+    """
+    plain = derivative.replace(sp.DiracDelta, lambda *arguments: sp.S.Zero)
+    if not plain.has(*_COMPLEMENTS):
+        return plain
+    return plain.replace(
+        lambda node: isinstance(node, sp.Pow) and not node.exp.is_Integer, _root_of_complement
+    )
+
+
+_COMPLEMENTS = {sp.sin: sp.cos, sp.cos: sp.sin, sp.tanh: lambda u: 1 / sp.cosh(u)}
+"""By function ``f`` the function ``g`` with ``f^2 + g^2 = 1``."""
+
+
+def _root_of_complement(root: sp.Pow) -> sp.Expr:
+    square = 1 - root.base
+    inner = square.base if isinstance(square, sp.Pow) and square.exp == 2 else None
+    other = _COMPLEMENTS.get(getattr(inner, "func", None))
+    if other is None:
+        return root
+    return sp.Abs(other(inner.args[0])) ** (2 * root.exp)

@@ -10,7 +10,15 @@ from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.network.branch import is_many
 from resexpand.network.operation import Map, Operation, X
 
-ARGUMENTS = frozenset({"inputs", "net", "observables", "theory"})
+# fmt: off
+ARGUMENTS = frozenset(
+    {
+        "control", "draws", "histograms", "inputs", "method", "net", "observables", "outputs",
+        "progress", "seed", "shard", "store", "target", "theory", "until", "wait", "weights",
+        "workers",
+    }
+)
+# fmt: on
 """Names of arguments that take no hyperparameter."""
 
 

@@ -22,6 +22,8 @@ from resexpand.errors import HyperparameterError, StoreError
 
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|inf(inity)?)", re.I | re.A)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.A)
+_QUOTED_COMMA = re.compile(r"""(["'])[+-]?\d*,\d+([eE][+-]?\d+)?\1""", re.A)
+_VALUES = frozenset(("true", "false", "na", "n/a", "null", "none"))
 
 
 def array_file(name: str | os.PathLike[str], option: str = "inputs") -> NDArray[np.float64]:
@@ -91,7 +93,7 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
     points = commas = separators = False
     for place, has_comma, fields in _lines(path.read_text(encoding="utf-8-sig")):
         numeric = [bool(_NUMBER.fullmatch(f) or _DECIMAL_COMMA.fullmatch(f)) for f in fields]
-        if not rows and not any(numeric) and "" not in fields:
+        if not rows and not any(numeric) and all(map(_is_heading, fields)):
             continue
         if not all(numeric):
             field = fields[numeric.index(False)]
@@ -111,6 +113,11 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
             )
         rows.append([float(field.replace(",", ".")) for field in fields])
     return np.array(rows)
+
+
+def _is_heading(field: str) -> bool:
+    """Whether a field names a column: what stands for a value does not, nor digits of any script."""
+    return any(map(str.isalpha, field)) and field.lower() not in _VALUES
 
 
 def _lines(text: str) -> Iterator[tuple[int, bool, list[str]]]:
@@ -133,6 +140,10 @@ def _split(line: str, place: int) -> list[str]:
         return [part for field in fields for part in (field.split() or [""])]
     if "," not in line:
         return line.split()
+    if _QUOTED_COMMA.search(line):
+        raise ValueError(
+            f"line {place}: a comma within quotation marks may be decimal or one of thousands"
+        )
     if re.search(r"[^\s,]\s+[^\s,]", line) and re.search(r"\d,\d", line):
         raise ValueError(f"line {place}: commas and spaces may both separate values")
     return re.split(r"\s*,\s*|\s+", line)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, response
 from resexpand.activations import activation_law
 from resexpand.activations.singularities import breakpoints
 from resexpand.codegen.exponentials import stable_exponentials
@@ -158,6 +158,40 @@ def test_a_periodic_kink() -> None:
     assert -sp.pi / 2 in kinks
     assert 0 not in kinks
     assert breakpoints(sp.Abs(sp.sin(X)), X)[:1] == (-12 * sp.pi,)
+
+
+WAVES = {
+    "asin of sin": (sp.asin(sp.sin(X)), lambda x: np.sign(np.cos(x)), (1.0, 4.0)),
+    "acos of cos": (sp.acos(sp.cos(X)), lambda x: np.sign(np.sin(x)), (1.0,)),
+    "asin of tanh": (sp.asin(sp.tanh(X)), lambda x: 1 / np.cosh(x), (0.1, 9.0)),
+    "acos of the cosine of a bend": (
+        sp.acos(sp.cos(2 * X + sp.tanh(X))),
+        lambda x: np.sign(np.sin(2 * x + np.tanh(x))) * (2 + 1 / np.cosh(x) ** 2),
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WAVES)
+def test_slopes_of_triangle_waves_keep_their_digits(name: str) -> None:
+    """Where ``1 - sin(x)^2`` vanishes its root loses half of the digits. Control: that root."""
+    expression, slope, variances = WAVES[name]
+    law = activation_law(expression)
+    near = np.array([p + side * 1e-7 for p in map(float, law.kinks) for side in (-1, 1)])
+    x = np.concatenate([np.linspace(-9, 9, 301), near[np.abs(near) < 20]])
+    np.testing.assert_allclose(array_values(law.derivative(1), X, x), slope(x), rtol=1e-13)
+    if law.kinks:
+        plain = pointwise_of(sp.diff(expression, X))
+        assert np.abs(array_values(plain, X, near) / slope(near) - 1).max() > 1e-5
+    for variance in variances:
+        net = ResNet(Branch(Activation(expression), Linear(1, 0)), scale=1, skip=0, depth=1)
+        found = evaluate(response(net, "tangent"), K0=variance, outputs="chi_0")["chi_0"][1]
+        right = exact(lambda t: mp.sech(t), variance) if "tanh" in name else 1
+        assert found == pytest.approx(float(right), rel=2e-14)
+
+
+def pointwise_of(derivative: sp.Expr) -> sp.Expr:
+    return derivative.replace(sp.DiracDelta, lambda *_: sp.S.Zero)
 
 
 def test_a_symbol_of_one_sign_is_refused() -> None:

@@ -27,6 +27,7 @@ from resexpand import (
 )
 from resexpand.codegen.store import load
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.montecarlo.runs import execute
 from resexpand.montecarlo.source import sampler as sampler_source
 
 METHODS = ("function-space", "dense")
@@ -136,8 +137,13 @@ def test_theory_is_judged_by_them() -> None:
 
 
 def test_what_is_refused(make) -> None:
-    with pytest.raises(HyperparameterError, match="no such layer"):
-        make(network("W phi(h)"), "gradient_moments(3)", 6, K0=0.8).rows(0, 2)
+    net, started = network("W phi(h)"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute, "run_plan", lambda *a, **k: started.append(a))
+        for names in ("gradient_moments(3)", ["kernel", "gradient_moments(9)"]):
+            with pytest.raises(HyperparameterError, match="no such layer"):
+                sample(net, names, 6, 10, K0=0.8, seed=1)
+    assert not started
     batch = ResNet(Branch(BatchNorm(), Activation("relu"), Linear(1, 0)), scale=1, depth=2)
     with pytest.raises(UnsupportedError, match="one by one"):
         make(batch, "ntk_moments", 6, K0=np.eye(3) + 1)

@@ -56,6 +56,13 @@ def test_what_a_spreadsheet_writes(tmp_path: Path, kind: str) -> None:
 
 REFUSED = {
     "ragged": ("1,2\n3\n", "line 2 has 1 values, those before have 2"),
+    "quoted decimal commas": ('"1,5","2,5"\n', "line 1: a comma within quotation marks"),
+    "truth values": ("True,False\n1,0\n", "line 1: 'True' is not a number"),
+    "missing values": ("NA,NA\n1,0\n", "line 1: 'NA' is not a number"),
+    "digits of another script": ("\uff11,\uff12\n3,4\n", "is not a number"),
+    "minus signs": ("\u22121,2\n", "is not a number"),
+    "index column": (",a,b\n0,1,2\n", "line 1: '' is not a number"),
+    "thousands": ("1 234,5;2\n", "is not a number"),
     "word in the data": ("1,2\nx,4\n", "line 2: 'x' is not a number"),
     "word in the first line": ("x,2\n3,4\n", "line 1: 'x' is not a number"),
     "empty field": ("1,,2\n", "line 1: '' is not a number"),

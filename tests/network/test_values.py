@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import fractions
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet, kernel
+from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, sample
 from resexpand.codegen.binding import bind
 from resexpand.conventions import exact
 from resexpand.errors import DescriptionError, HyperparameterError, KernelError, ResexpandError
@@ -258,7 +259,9 @@ def test_a_name_in_another_form_of_unicode() -> None:
 
 
 def test_names_of_arguments_are_no_hyperparameters() -> None:
-    for name in ("theory", "net", "observables", "inputs", "depth"):
+    """All that `evaluate` or `sample` gives a meaning to; K0 and width are symbols as well."""
+    named = {*inspect.signature(evaluate).parameters, *inspect.signature(sample).parameters}
+    for name in (named | {"depth"}) - {"K0", "width", "hyperparameters"}:
         with pytest.raises(DescriptionError, match=f"called {name}"):
             ResNet(Branch(ERF, Linear(sp.Symbol(name), 0)), scale=1, depth=2)
     named = sp.Symbol("depth")

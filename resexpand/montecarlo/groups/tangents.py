@@ -86,7 +86,7 @@ def beginning_at(layer: int) -> str:
 
 def begins_at(kind: str) -> int:
     """Return the layer at which a tangent of a kind begins."""
-    return int(kind.removeprefix(FROM)) if kind.startswith(FROM) else 0
+    return int(kind.removeprefix(FROM).split()[0]) if kind.startswith(FROM) else 0
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,6 @@ from resexpand.montecarlo.groups.tangents import (
     PARAMETERS,
     Tangents,
     beginning_at,
-    begins_at,
 )
 from resexpand.montecarlo.observables.observable import Floats, Observable, Record
 
@@ -103,12 +102,6 @@ class ReadTangents:
         """Return rows of shape (n, D, D), or (n,) for one input."""
         weight, bias = record.read_out_law
         first = record.tangent(f"{self.kind} of 0")
-        if (layer := begins_at(self.kind)) > record.net.depth:
-            raise HyperparameterError(
-                f"gradient_moments({layer}) of a network of depth {record.net.depth}",
-                "there is no such layer",
-                f"use a layer from 0 to {record.net.depth}",
-            )
         own = slice(first, first + record.inputs)
         read = record.sites["read_outs"][:, -1]
         found = weight * read[:, own, own]

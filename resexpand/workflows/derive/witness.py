@@ -22,8 +22,10 @@ from resexpand.gaussian.integral import average, grid_average, mp_function
 from resexpand.network.operation import X
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
+from resexpand.network.values import read_values
 from resexpand.theory.by_name import values_of
 from resexpand.theory.recursion import Recursion
+from resexpand.theory.verification import DIGITS
 
 Signal = list[tuple[Any, sp.Expr]]
 """Chance of every outcome of the masks, and what a neuron holds then, a function of `X`."""
@@ -57,14 +59,20 @@ class Witness:
         own = {s: _default(s) for s in symbols}
         start = sp.Symbol("K0", positive=True)
         self.values = own | {start: POINT["K0"]}
+        if not isinstance(at or {}, Mapping):
+            raise HyperparameterError(
+                f"at={at!r}", "it gives no numbers by name", 'pass for instance at={"K0": 0.3}'
+            )
         self.values |= values_of(at or {}, set(self.values), "the point of the checks")
-        if not self.values[start].is_positive:
+        if self.values[start].is_nonpositive:
             raise HyperparameterError(
                 f"the point of the checks, K0 = {self.values[start]}",
                 "the kernel of an input is a variance",
                 "give K0 > 0",
             )
-        self.start = mpmath.mpf(exact(self.values[start]).p) / exact(self.values[start]).q
+        # Refuses what is no finite real number, or outside the range of its symbol.
+        read_values(net, {s.name: value for s, value in self.values.items()}, (), (start,))
+        self.start = mpmath.mpmathify(sp.N(exact(self.values[start]), DIGITS + 5))
         self.bound: dict[str, sp.Expr] = {}
         self.fixed = isinstance(net.scale, tuple) or len(net.kinds) > 1
         self.depth = int(net.depth) if self.fixed else SHORT
