@@ -12,6 +12,7 @@ import sympy as sp
 from resexpand.activations import exponential_sum, stepwise
 from resexpand.activations.activation_law import Average, PairAverage
 from resexpand.activations.exponential_sum import terms_of
+from resexpand.activations.rounding import lost_below
 from resexpand.activations.stepwise_parts import parts_of
 
 LONGEST = 120
@@ -42,6 +43,9 @@ def closed_averages(expression: sp.Expr, breaks: Sequence[sp.Expr]) -> ClosedAve
     if breaks or expression.has(sp.erf, sp.erfc):
         parts = parts_of(expression, breaks)
         if parts is None:
+            return None
+        # Terms that cancel in the function cancel in its averages, where they are not expanded.
+        if expression.has(sp.erf, sp.erfc) and lost_below(expression):
             return None
         return _of_class(stepwise, parts)._replace(limited=stepwise.is_limited(parts))
     terms = terms_of(expression)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.activations.growth import growth
+from resexpand.activations.rounding import lost_below
 from resexpand.codegen.schedule import Schedule, places, slots
 from resexpand.codegen.values import QUADRATURE_LIMIT, overflow_problem, relative_difference
 from resexpand.theory.closure import Laws
@@ -105,7 +106,7 @@ def problems(
         array = np.asarray(arrays[output.name])
         problem = overflow_problem(output.name, array, _is_layered(output))
         found += [problem] if problem else []
-    found += infinite_averages(laws) if found else []
+    found += [*infinite_averages(laws), *_cancelling(laws)] if found else []
     coarse = [
         f"the quadrature in {name} is only good to {error:.1g}"
         for name, error in quadrature.items()
@@ -128,6 +129,16 @@ def infinite_averages(laws: Laws) -> list[str]:
                 f"from {limit}"
             )
     return sentences
+
+
+def _cancelling(laws: Laws) -> list[str]:
+    """Return a sentence for every activation that is rounding at small arguments."""
+    sizes = [(law.name, lost_below(law.expression)) for _, law in laws]
+    return [
+        f"{name} is a difference of larger terms, and rounding at arguments below {size:.1g}"
+        for name, size in sizes
+        if size
+    ]
 
 
 def _is_layered(output: Output) -> bool:

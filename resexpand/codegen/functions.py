@@ -15,8 +15,8 @@ from mpmath import mp
 
 from resexpand.codegen.closed_functions import CLOSED_AVERAGES
 from resexpand.codegen.function_entry import FunctionEntry, Span
-from resexpand.codegen.sound import Expm1
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.accurate import Expm1, Log1p
 
 
 def _line(low: float, high: float) -> tuple[Span]:
@@ -67,7 +67,7 @@ _ENTRIES = (
         (_sizes(1e-320, 1e308, signed=False), _line(0.5, 2), _line(0.999, 1.001)),
     ),
     FunctionEntry(
-        sp.log,
+        Log1p,
         "log1p",
         "logarithm",
         1,
@@ -245,7 +245,6 @@ _ENTRIES = (
 FUNCTIONS: Mapping[str, FunctionEntry] = MappingProxyType({e.name: e for e in _ENTRIES})
 """Every function of generated code by its name."""
 
-# log stands before log1p, which the printer chooses by the shape of an argument.
 HEADS: Mapping[type[sp.Basic], FunctionEntry] = MappingProxyType(
     {entry.head: entry for entry in reversed(_ENTRIES) if entry.head is not sp.Pow}
 )

@@ -117,9 +117,14 @@ def reach_of(first: float, second: float, places: Any, sizes: Any) -> float:
 
     Two standard normal variables at a distance r from the origin reach r times the deviations.
     """
+    # Below the first place the integrand may be rounding alone, and its size is NaN.
+    known = sizes[first_beyond(first, places)] if first > 0.0 else 0.0
+    known += sizes[first_beyond(second, places)] if second > 0.0 else 0.0
+    if math.isnan(known):
+        return math.nan
     best = -HUGE
     ring = 0.0
-    r = 0.0
+    r = 1.0
     while r < FARTHEST and (r <= NEAREST or ring > best + NEGLIGIBLE):
         size = sizes[first_beyond(first * r, places)] + sizes[first_beyond(second * r, places)]
         ring = 0.5 * (size - r * r)

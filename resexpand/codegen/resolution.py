@@ -14,6 +14,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from resexpand.activations.rounding import lost_below
 from resexpand.activations.singularities import branch_points
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.separation import map_parts
@@ -92,7 +93,13 @@ def _sizes(wholes: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
     size = running_size(values, PLACES).max(axis=0)
     with np.errstate(divide="ignore"):
         sizes = np.maximum(np.log(size), SMALLEST)
-    return np.append(PLACES[1:], OUTSIDE), np.append(sizes[1:], sizes[-1])
+    places, sizes = np.append(PLACES[1:], OUTSIDE), np.append(sizes[1:], sizes[-1])
+    lost = max(map(lost_below, wholes), default=0.0)
+    if not lost:
+        return places, sizes
+    # Integrands that are rounding there have no size, and their averages are no numbers.
+    kept = places > lost
+    return np.append(lost, places[kept]), np.append(np.nan, sizes[kept])
 
 
 def _centres(expression: sp.Expr) -> set[float]:

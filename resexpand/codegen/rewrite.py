@@ -15,7 +15,7 @@ from resexpand.activations.activation_law import ActivationLaw, X
 from resexpand.activations.growth import growth_rate
 from resexpand.activations.singularities import may_branch
 from resexpand.codegen.exponentials import stable_exponentials
-from resexpand.codegen.sound import sound
+from resexpand.codegen.sound import sound, with_expm1
 from resexpand.gaussian.expectation import (
     GaussianExpectation,
     Nonlinearity,
@@ -115,7 +115,7 @@ class Lowering:
             )
             self.quadratures[key] = Quadrature(
                 name=f"average_{len(self.quadratures)}",
-                integrand=stable_exponentials(integrand, node.variables),
+                integrand=with_expm1(stable_exponentials(integrand, node.variables)),
                 variables=node.variables,
                 parameters=tuple(parameters),
                 covariance=placeholders,

@@ -2,7 +2,7 @@
 
 Negative powers become a single division, powers with whole exponents become
 repeated multiplication that shares its squares, exponents in halves and quarters become square
-roots, ``log(1 + u)`` becomes log1p, and the branches of a Piecewise are computed and selected. Any
+roots, and the branches of a Piecewise are computed and selected. Any
 other head must be in the table of functions, or the caller's helper of that name computes it.
 """
 
@@ -249,19 +249,6 @@ def _rational_power(base: Operand, exponent: sp.Rational) -> Operand:
     return Operand(text, ATOM, 1 + base.operations)
 
 
-def _shifted(node: sp.Expr) -> tuple[bool, sp.Expr]:
-    """Whether a logarithm is that of 1 + u, and the argument that its function takes."""
-    argument = node.args[0]
-    if isinstance(node, sp.log) and isinstance(argument, sp.Add) and sp.S.One in argument.args:
-        return True, argument - 1
-    return False, argument
-
-
-def _exp_or_log(low: Low, node: sp.Expr) -> Operand:
-    shifted, argument = _shifted(node)
-    return _call(low, "fn_log1p" if shifted else f"fn_{entry_of(node).name}", [argument])
-
-
 def _sorted_arguments(low: Low, node: sp.Basic) -> tuple[sp.Basic, ...]:
     # SymPy keeps these arguments in a set, whose order follows the hash seed.
     return tuple(sorted(node.args, key=sp.default_sort_key))
@@ -331,7 +318,6 @@ RULES: tuple[tuple[type | tuple[type, ...], Rule], ...] = (
     (sp.Mul, Rule(_mul_parts, _mul)),
     (sp.Pow, Rule(lambda low, node: _power(node)[1], _pow)),
     (AppliedUndef, Rule(_arguments, _undefined)),
-    ((sp.exp, sp.log), Rule(lambda low, node: (_shifted(node)[1],), _exp_or_log)),
     ((sp.Max, sp.Min), Rule(_sorted_arguments, _extremum)),
     (sp.Heaviside, Rule(lambda low, node: node.args[:1], _heaviside)),
     (sp.Piecewise, Rule(lambda low, node: tuple(p for b in node.args for p in b.args), _piecewise)),

@@ -18,6 +18,7 @@ import sympy as sp
 
 from resexpand.activations.arcsine import ArcCorrelation, Area
 from resexpand.activations.in_range import InRange
+from resexpand.expressions.accurate import Expm1
 
 
 class Hypotenuse(sp.Function):
@@ -34,18 +35,11 @@ class Quotient(sp.Function):
     is_extended_real = True
 
 
-class Expm1(sp.Function):
-    """``exp(x) - 1``, accurate near zero."""
-
-    nargs = 1
-    is_extended_real = True
-
-
 def sound(expression: sp.Expr) -> sp.Expr:
     """Return a closed expression in forms that are accurate wherever its value is finite."""
     # `replace` goes from the leaves up: the arguments of a node may hold such nodes themselves.
     replaced = _replaced(expression, (Area, ArcCorrelation, InRange), _node)
-    return _replaced(_replaced(replaced, (sp.Mul,), _chained), (sp.Add,), _less_one)
+    return with_expm1(_replaced(replaced, (sp.Mul,), _chained))
 
 
 def _replaced(
@@ -109,6 +103,11 @@ def _chained(product: sp.Mul) -> sp.Expr:
         chain = Quotient(chain, divisor)
         chain *= rest.pop() if rest else 1
     return sp.Mul(*numbers, chain, *rest)
+
+
+def with_expm1(expression: sp.Expr) -> sp.Expr:
+    """Return an expression with constants taken into the exponentials that cancel them."""
+    return _replaced(expression, (sp.Add,), _less_one) if expression.has(sp.exp) else expression
 
 
 def _less_one(total: sp.Add) -> sp.Expr:

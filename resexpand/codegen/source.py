@@ -39,6 +39,7 @@ from sympy.core.function import AppliedUndef
 from resexpand.codegen.functions import unsupported
 from resexpand.codegen.literals import constant, identifiers
 from resexpand.codegen.lowering import Lowering, Statement
+from resexpand.expressions.accurate import with_log1p
 from resexpand.theory.recursion import Definitions, needed
 
 __all__ = [
@@ -190,7 +191,7 @@ def _lowered(
 ) -> tuple[Lowering, list[str]]:
     """Return the lowering with all its statements, and the text of each result."""
     lowering = Lowering(names, helpers)
-    values = [*(value for _, value in definitions), *expressions]
+    values = [with_log1p(v) for v in (*(value for _, value in definitions), *expressions)]
     shared: list[tuple[sp.Symbol, sp.Expr]] = []
     if _is_short(values):
         shared, values = _common_factors(values)

@@ -16,6 +16,7 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from resexpand.errors import UnsupportedError
+from resexpand.expressions.accurate import Expm1, Log1p
 
 Array = NDArray[np.float64]
 
@@ -32,6 +33,8 @@ def _heaviside(x: Array, at_zero: Array | float = 0.5) -> Array:
 FUNCTIONS: Mapping[type[sp.Basic], Callable[..., Any]] = {
     sp.exp: np.exp,
     sp.log: np.log,
+    Expm1: np.expm1,
+    Log1p: np.log1p,
     sp.erf: _mapped(math.erf),
     sp.erfc: _mapped(math.erfc),
     sp.sin: np.sin,

@@ -116,7 +116,7 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
 
 
 def _is_heading(field: str) -> bool:
-    """Whether a field names a column: what stands for a value does not, nor digits of any script."""
+    """Whether a field names a column: a word for a value does not, nor digits of any script."""
     return any(map(str.isalpha, field)) and field.lower() not in _VALUES
 
 
