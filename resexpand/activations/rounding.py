@@ -7,6 +7,8 @@ is compared with fifty digits at one small argument, and at larger ones where it
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import sympy as sp
 
@@ -22,13 +24,14 @@ ALLOWED = 1e-8
 """Relative error of a value that has its digits."""
 
 
+@lru_cache(maxsize=256)
 def lost_below(expression: sp.Expr) -> float:
     """Return an argument below which a function of `X` has lost its digits, 0 if there is none."""
     function = with_log1p(expression)
     if not _is_lost(function, SIZES[0]):
         return 0.0
     kept = (size for size in SIZES if not _is_lost(function, size))
-    return float(next(kept, 1.0))
+    return float(next(kept, 0.0))
 
 
 def _is_lost(function: sp.Expr, size: float) -> bool:

@@ -53,7 +53,14 @@ def resolution(quadratures: Sequence[Quadrature]) -> Resolved:
         integrand = quadrature.integrand.xreplace(others)
         map_parts(integrand, frozenset(quadrature.variables), note)
         wholes[integrand.xreplace(dict.fromkeys(quadrature.variables, X))] = None
-    return resolution_of(tuple(factors), tuple(wholes))
+    resolved = resolution_of(tuple(factors), tuple(wholes))
+    lost = max(map(lost_below, wholes), default=0.0)
+    if not lost:
+        return resolved
+    # Integrands that are rounding there have no size, and their averages are no numbers.
+    kept = resolved.places > lost
+    places, sizes = resolved.places[kept], resolved.sizes[kept]
+    return resolved._replace(places=np.append(lost, places), sizes=np.append(np.nan, sizes))
 
 
 def resolution_of(factors: tuple[sp.Expr, ...], wholes: tuple[sp.Expr, ...]) -> Resolved:
@@ -93,13 +100,7 @@ def _sizes(wholes: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
     size = running_size(values, PLACES).max(axis=0)
     with np.errstate(divide="ignore"):
         sizes = np.maximum(np.log(size), SMALLEST)
-    places, sizes = np.append(PLACES[1:], OUTSIDE), np.append(sizes[1:], sizes[-1])
-    lost = max(map(lost_below, wholes), default=0.0)
-    if not lost:
-        return places, sizes
-    # Integrands that are rounding there have no size, and their averages are no numbers.
-    kept = places > lost
-    return np.append(lost, places[kept]), np.append(np.nan, sizes[kept])
+    return np.append(PLACES[1:], OUTSIDE), np.append(sizes[1:], sizes[-1])
 
 
 def _centres(expression: sp.Expr) -> set[float]:

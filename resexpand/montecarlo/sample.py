@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from resexpand.errors import HyperparameterError, KernelError, StoreError, UnsupportedError
 from resexpand.montecarlo.concrete import ConcreteNet, concrete
 from resexpand.montecarlo.groups.layout import Layout
-from resexpand.montecarlo.groups.tangents import begins_at
+from resexpand.montecarlo.groups.tangents import check_beginnings
 from resexpand.montecarlo.input_kernel import noted_kernel
 from resexpand.montecarlo.layer_methods import chosen_layer_method, on_host
 from resexpand.montecarlo.observables.observable import Observable
@@ -198,7 +198,8 @@ def sample(
     law = weight_law(weights)
     target, said = _chosen_target(target if net.layers is None else on_host(net.layers, target))
     layout = needed_columns(chosen, len(kernel), control_of=net.branch if control else None)
-    _check_columns(net, layout, numbers.depth)
+    check_beginnings(layout.groups, numbers.depth)
+    _check_columns(net, layout)
     width = whole_number(width, "width", layout.weighted, LARGEST_COUNT, _columns(layout))
     if control and net.layers is not None:
         require_plain(net, asked=f"control={control!r}")
@@ -275,15 +276,8 @@ def _check_running(net: ResNet, op: Operation, count: int) -> None:
             )
 
 
-def _check_columns(net: ResNet, layout: Layout, depth: int) -> None:
-    """Refuse derivatives of inputs that meet the statistics of others, or begin at no layer."""
-    kinds = [kind for group in layout.groups for kind in getattr(group, "kinds", ())]
-    if (layer := max(map(begins_at, kinds), default=0)) > depth:
-        raise HyperparameterError(
-            f"gradient_moments({layer}) of a network of depth {depth}",
-            "there is no such layer",
-            f"use a layer from 0 to {depth}",
-        )
+def _check_columns(net: ResNet, layout: Layout) -> None:
+    """Refuse derivatives of inputs that meet the statistics of others."""
     ops = (op for branch in net.kinds for op in branch.ops)
     running = next((op for op in ops if is_running(op)), None)
     if running is not None and len(layout.groups) > 1:

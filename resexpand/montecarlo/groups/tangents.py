@@ -22,13 +22,13 @@ variance that their Gram matrix has there. So mean and second moment of both are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
 
-from resexpand.errors import KernelError
+from resexpand.errors import HyperparameterError, KernelError
 from resexpand.montecarlo.groups.group import (
     ColumnGroup,
     Floats,
@@ -87,6 +87,24 @@ def beginning_at(layer: int) -> str:
 def begins_at(kind: str) -> int:
     """Return the layer at which a tangent of a kind begins."""
     return int(kind.removeprefix(FROM).split()[0]) if kind.startswith(FROM) else 0
+
+
+def check_beginnings(groups: Iterable[ColumnGroup], depth: int) -> None:
+    """Refuse tangents that begin behind the last layer.
+
+    Raises
+    ------
+    HyperparameterError
+        If there is one.
+    """
+    own = (group for group in groups if isinstance(group, Tangents))
+    layer = max((begins_at(kind) for group in own for kind in group.kinds), default=0)
+    if layer > depth:
+        raise HyperparameterError(
+            f"gradient_moments({layer}) of a network of depth {depth}",
+            "there is no such layer",
+            f"use a layer from 0 to {depth}",
+        )
 
 
 @dataclass(frozen=True)
