@@ -114,8 +114,8 @@ _COMPLEMENTS = {sp.sin: sp.cos, sp.cos: sp.sin, sp.tanh: lambda u: 1 / sp.cosh(u
 
 def _root_of_complement(root: sp.Pow) -> sp.Expr:
     square = 1 - root.base
-    inner = square.base if isinstance(square, sp.Pow) and square.exp == 2 else None
-    other = _COMPLEMENTS.get(getattr(inner, "func", None))
-    if other is None:
+    if not (isinstance(square, sp.Pow) and square.exp == 2):
         return root
-    return sp.Abs(other(inner.args[0])) ** (2 * root.exp)
+    inner = square.base
+    other = _COMPLEMENTS.get(inner.func)
+    return root if other is None else sp.Abs(other(inner.args[0])) ** (2 * root.exp)
