@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from resexpand import (
@@ -190,6 +190,8 @@ def test_values_are_bound_by_any_names(first: str, second: str) -> None:
 
 
 @QUIET
+@example("Add")
+@example("Mul")
 @given(NAMES)
 def test_functions_of_any_name_are_never_executed(name: str) -> None:
     s, x = sp.Symbol("s"), sp.Symbol("x")

@@ -273,7 +273,11 @@ def entry_of(expression: sp.Basic) -> FunctionEntry:
 
 def unsupported(expression: sp.Basic, why: str) -> UnsupportedError:
     """Return the error that names an expression, the reason, and what would work."""
-    text = str(expression)
+    try:
+        text = str(expression)
+    except RecursionError:
+        # SymPy prints an unknown function that is called Add as a sum of itself.
+        text = ascii(type(expression).__name__)
     shown = text if len(text) <= 200 else f"{text[:197]}..."
     return UnsupportedError(
         f"generated code for {shown}", why, f"an expression may contain {supported()}"
