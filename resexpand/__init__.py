@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from resexpand.models.description import from_torch
     from resexpand.models.profiling import profile
     from resexpand.models.scales import remove_scales, set_scales
+    from resexpand.montecarlo.depth_ensemble import sample_depth_limit
     from resexpand.montecarlo.depth_paths import depth_paths
     from resexpand.montecarlo.observables.observable import Observable
     from resexpand.montecarlo.sample import sample
@@ -148,6 +149,7 @@ _HOMES = {
     "residual_expansion": "resexpand.theory.expansion",
     "response": "resexpand.theory.response",
     "sample": "resexpand.montecarlo.sample",
+    "sample_depth_limit": "resexpand.montecarlo.depth_ensemble",
     "set_scales": "resexpand.models.scales",
     "sweep": "resexpand.workflows.sweep",
     "tangent_kernel": "resexpand.theory.tangent_kernel",
@@ -229,6 +231,7 @@ __all__ = [
     "residual_expansion",
     "response",
     "sample",
+    "sample_depth_limit",
     "set_scales",
     "sweep",
     "tangent_kernel",

@@ -10,6 +10,9 @@ neighbouring increments as their weights (`resexpand.montecarlo.source.paths`), 
 
 can be measured without the noise of two ensembles; `DepthSolution.path_error` is the constant at
 infinite width. The network of depth n is the one that `sample` draws with the same seed.
+
+Weights that are smooth in the depth have an ordinary differential equation instead, at a distance
+of order ``1 / L^2`` (`resexpand.montecarlo.smooth_paths`).
 """
 
 from __future__ import annotations
@@ -30,10 +33,12 @@ from resexpand.montecarlo.groups.layout import Layout
 from resexpand.montecarlo.loops.columns import padded
 from resexpand.montecarlo.loops.function_space import workspace
 from resexpand.montecarlo.random.philox import split_seed
+from resexpand.montecarlo.smooth_paths import draw_smooth, smooth_grid
 from resexpand.montecarlo.source.paths import path_source
 from resexpand.network.numbers import real_array, whole_number
 from resexpand.progress import Progress, reporting
 from resexpand.theory.depth_limit import DepthLimit
+from resexpand.theory.smooth_limit import SmoothLimit
 
 Array = NDArray[np.float64]
 
@@ -60,10 +65,12 @@ class DepthPaths(Fielded):
     kernel, kernel_error : ndarray, shape (len(depths) + 1,)
         ``E |h|^2 / N`` of every depth, and of the limit behind them.
     constant, constant_error : ndarray, shape (len(depths),)
-        ``distance / (1/L - 1/n)``.
+        ``distance / share**order`` with the share ``1/L - 1/n``, and ``1/L`` of smooth weights.
     exponent, exponent_error : float
-        Of the power of ``1/L - 1/n`` that fits the distances best, and its standard error by
-        leaving out parts of the draws. Its theory is 1.
+        Of the power of that share that fits the distances best, and its standard error by leaving
+        out parts of the draws.
+    order : int
+        What theory says of it: 1, and 2 of smooth weights.
     draws : int
     """
 
@@ -77,11 +84,12 @@ class DepthPaths(Fielded):
     constant_error: Array
     exponent: float
     exponent_error: float
+    order: int
     draws: int
 
 
 def depth_paths(
-    limit: DepthLimit,
+    limit: DepthLimit | SmoothLimit,
     *,
     K0: float,
     width: int,
@@ -96,8 +104,8 @@ def depth_paths(
 
     Parameters
     ----------
-    limit : DepthLimit
-        From `depth_limit`, of a branch with one `Linear`.
+    limit : DepthLimit or SmoothLimit
+        From `depth_limit`: of a branch with one `Linear`, or of smooth weights and any branch.
     K0 : float
         Kernel at layer 0.
     width : int
@@ -127,20 +135,30 @@ def depth_paths(
     UnsupportedError
         If the branch has several linear operations.
     """
-    branch = limit.net.branch
-    if sum(op.contracts for op in branch.ops) != 1:
+    branch, smooth = limit.net.branch, isinstance(limit, SmoothLimit)
+    if not smooth and sum(op.contracts for op in branch.ops) != 1:
         raise UnsupportedError(
             f"paths of {branch!r} at infinite depth",
             "weights inside the branch are averaged over within any step: networks of two depths "
             "have no Brownian motion in common",
-            "compare laws: limit.drift, limit.log_mean, sample(); or take one Linear",
+            "compare laws: sample_depth_limit(), limit.log_mean, sample(); or take one Linear",
         )
     listed, grid = _grid(depths, steps)
     count = len(listed) + 1
     draws = whole_number(draws, "draws", GROUPS, LARGEST_COUNT)
-    width = whole_number(width, "width", count, LARGEST_COUNT, f" ({count} depths are drawn)")
+    least, said = (1, "") if smooth else (count, f" ({count} depths are drawn)")
+    width = whole_number(width, "width", least, LARGEST_COUNT, said)
     seed = whole_number(seed, "seed", 0, 2**64)
     start = float(real_array(K0, "K0"))
+    if isinstance(limit, SmoothLimit):
+        places = smooth_grid(limit, listed, grid, hyperparameters)
+        squares = np.zeros((2, draws, count))
+        with reporting(progress) as done:
+            for n in range(draws):
+                ends = draw_smooth(limit, places, split_seed(seed), n, start, width)
+                squares[:, n] = (ends**2).mean(axis=1), ((ends - ends[0]) ** 2).mean(axis=1)
+                done(n + 1, draws)
+        return _read(listed, grid, squares[0], squares[1][:, 1:], 2)
     net = limit.net.altered(scale=limit.constant / sp.sqrt(grid), depth=sp.Integer(grid))
     numbers = concrete(net, hyperparameters)
     draw = load(path_source(branch, count)).draw_paths
@@ -160,7 +178,7 @@ def depth_paths(
             out = kernels[own], distances[own]
             draw(first, own.stop - first, *given, *arrays, scratch, *out)
             done(own.stop, draws)
-    return _read(listed, grid, kernels, distances[:, 1:])
+    return _read(listed, grid, kernels, distances[:, 1:], 1)
 
 
 def _grid(depths: Sequence[int], steps: int | None) -> tuple[tuple[int, ...], int]:
@@ -182,12 +200,15 @@ def _grid(depths: Sequence[int], steps: int | None) -> tuple[tuple[int, ...], in
     return listed, grid
 
 
-def _read(depths: tuple[int, ...], steps: int, kernels: Array, distances: Array) -> DepthPaths:
+def _read(
+    depths: tuple[int, ...], steps: int, kernels: Array, distances: Array, order: int
+) -> DepthPaths:
     draws = len(kernels)
-    order = [*range(1, len(depths) + 1), 0]
-    share = 1 / np.array(depths) - 1 / steps
+    behind = [*range(1, len(depths) + 1), 0]
+    # The limit of smooth weights is solved to order 1/n^2, that of a path of noise to 1/n.
+    share = 1 / np.array(depths) - (1 / steps if order == 1 else 0.0)
     mean, error = _mean(distances)
-    kernel, kernel_error = _mean(kernels[:, order])
+    kernel, kernel_error = _mean(kernels[:, behind])
     kept = [np.delete(distances, range(g, draws, GROUPS), axis=0) for g in range(GROUPS)]
     slopes = np.array([_slope(share, rows.mean(axis=0)) for rows in kept])
     spread = math.sqrt((GROUPS - 1) / GROUPS * ((slopes - slopes.mean()) ** 2).sum())
@@ -198,10 +219,11 @@ def _read(depths: tuple[int, ...], steps: int, kernels: Array, distances: Array)
         error,
         kernel,
         kernel_error,
-        mean / share,
-        error / share,
+        mean / share**order,
+        error / share**order,
         _slope(share, mean),
         spread,
+        order,
         draws,
     )
 

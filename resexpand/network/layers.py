@@ -18,6 +18,7 @@ Source: Marion, Fermanian, Biau & Vert, arXiv:2206.06929, section 4.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -80,6 +81,26 @@ class LayerLaw(Operation):
     def smooth(self, distance: sp.Expr) -> sp.Expr | None:
         """Return c at a distance of shares ``l / L``, in infinite depth, if weights are smooth."""
         return None
+
+    def thinned(self, fine: int, depth: int) -> Array | None:
+        """Return the matrix that makes weights of a depth from those of a multiple of it.
+
+        Parameters
+        ----------
+        fine, depth : int
+            Blocks of the deeper and of the other network.
+
+        Returns
+        -------
+        ndarray, shape (depth, fine + 1), or None
+            M with ``M c M^T = c_depth``, c of the deeper network with one more block in front, of
+            weights that are one process over the depth.
+        """
+        return None
+
+    def middles(self, fine: int) -> Array | None:
+        """Return, as a matrix like `thinned`, the process in the middle of every block."""
+        return self.thinned(fine, fine)
 
     def at(self, numbers: Sequence[Any]) -> Self:
         """Return the law with numbers as parameters."""
@@ -246,6 +267,22 @@ class Smooth(LayerLaw):
         bent = process.diff(d, 2)
         found = process if self.of == 1 else sp.simplify(bent / bent.subs(d, 0))
         return found.subs(d, distance)
+
+    def thinned(self, fine: int, depth: int) -> Array:
+        """Return a choice of places, or normalised sums of increments."""
+        every, behind = fine // depth, np.eye(fine, fine + 1, 1)
+        if self.of == 1:
+            chosen: Array = behind[every - 1 :: every]
+            return chosen
+        window = self.lags(fine, every)[np.abs(np.subtract.outer(range(every), range(every)))]
+        summed: Array = behind.reshape(depth, every, fine + 1).sum(axis=1)
+        summed /= math.sqrt(float(window.sum()))
+        return summed
+
+    def middles(self, fine: int) -> Array:
+        """Return increments as they are, and averages of neighbouring places of a process."""
+        ends: Array = np.eye(fine, fine + 1, 1)
+        return ends if self.of == 0 else (ends + np.eye(fine, fine + 1)) / 2
 
     def lags(self, depth: int, count: int) -> Array:
         """Return c of the process or of its increments."""

@@ -41,11 +41,16 @@ from resexpand.numbers.layer_kernel import (
 )
 from resexpand.theory.kernel import kernel as kernel_of
 from resexpand.theory.layer_kernel import LayerKernel
+from resexpand.theory.response import response
 from resexpand.theory.tangent_kernel import tangent_kernel
 
 Array = NDArray[np.float64]
 
-OUTPUTS = {"kernel": ("K", "K_layers", "C"), "ntk": ("NTK", "NNGP", "K")}
+OUTPUTS = {
+    "kernel": ("K", "K_layers", "C"),
+    "pair": ("chi_0", "eta", "eta_layers", "K"),
+    "ntk": ("NTK", "NNGP", "K"),
+}
 
 RUN = '''
 @driver
@@ -111,11 +116,11 @@ def evaluate_layer_inputs(
     size = point.kernel.shape[-1] if matrix else 1
     pairs, points = size**2, int(np.prod(point.grid, dtype=int))
     kept = points if "K_layers" in names else 1
-    bytes_needed = 8.0 * pairs * (kept + 2 * (theory.follows == "ntk")) * (point.depth + 2) ** 2
+    bytes_needed = 8.0 * pairs * (kept + 2 * (theory.follows != "kernel")) * (point.depth + 2) ** 2
     require_memory(
         f"the {theory.title} at depth {point.depth}", bytes_needed, "take fewer inputs or layers"
     )
-    found = program(theory, theory.follows == "ntk", RUN)
+    found = program(theory, theory.follows != "kernel", RUN)
     module = load(found.source)
     arrays: dict[str, list[Array]] = {name: [] for name in names}
     error = dict.fromkeys(names, 0.0)
@@ -162,7 +167,7 @@ def _one(
     c = theory.law.at([given[s] for s in symbols]).covariance(point.depth, further=1)
     c = np.ascontiguousarray(c)
     numbers = np.array([given.get(s, 0.0) for s, _ in theory.bindings])
-    follows = theory.follows == "ntk"
+    follows = theory.follows != "kernel"
     empty, ends = np.zeros((0, 0, 0)), np.zeros((size, count + 1))
     for a in range(size):
         whole, linear = np.zeros((count + 1, count + 1)), np.zeros(count)
@@ -184,7 +189,9 @@ def _one(
     if theory.net.read_out is not None and not follows:
         end = _behind(theory, partial(kernel_of, inputs=2), ["C"], diagonal[-1], given)["C"][-1]
         values["C"] = np.concatenate([values["C"][:-1], end[None]])
-    if follows:
+    if theory.follows == "pair":
+        values |= _covariance(theory, diagonal, slopes[:, :, :-1, :-1], scales[:-1], given)
+    if theory.follows == "ntk":
         values |= _tangent(theory, values, slopes[:, :, :-1, :-1], adds[..., :-1], scales, given)
     return values if theory.inputs == 2 else {n: v[..., 0, 0] for n, v in values.items()}
 
@@ -227,6 +234,22 @@ def _tangent(
         blocks = scales[:-1] ** 2 * np.diagonal(back)[1:] * adds[a, b]
         total[a, b] += factor[a, b] * (back[0, 0] * start[a, b] + blocks.sum())
     return {"NTK": total, "NNGP": np.asarray(end["NNGP"])}
+
+
+def _covariance(
+    theory: LayerKernel, kernel: Array, slopes: Array, scales: Array, given: dict[sp.Symbol, float]
+) -> dict[str, Array]:
+    """Return the response of every pair to its own entry; of two inputs that of the pair alone."""
+    growth = np.empty_like(kernel)
+    for a, b in np.ndindex(*kernel.shape[1:]):
+        # A history from the input on is one from the output on, read backwards.
+        reverse = _back(slopes[a, b][::-1, ::-1], scales[::-1])
+        growth[:, a, b] = np.diagonal(reverse)[::-1]
+    eta = _behind(theory, partial(response, kind="covariance"), ["eta"], kernel, given)["eta"]
+    if kernel.shape[-1] == 2:
+        growth = growth[:, 0, 1]
+    layers = np.broadcast_to(eta, growth.shape) * growth
+    return {"chi_0": growth, "eta_layers": layers, "eta": layers[-1]}
 
 
 def _back(slope: Array, scales: Array) -> Array:

@@ -111,8 +111,8 @@ class Program:
 
 
 @lru_cache(maxsize=64)
-def program(theory: LayerKernel, with_slopes: bool, further: str = "") -> Program:
-    """Return the generated text; `further` loops stand behind the first."""
+def program(theory: LayerKernel, with_slopes: bool, further: str = "", header: str = "") -> Program:
+    """Return the generated text; `further` loops and what they import stand around the first."""
     lowering = Lowering(theory.laws)
     parameters = tuple(symbol for symbol, _ in theory.bindings)
     definitions = [(s, lowering.lower(value)) for s, value in theory.definitions]
@@ -151,8 +151,11 @@ def program(theory: LayerKernel, with_slopes: bool, further: str = "") -> Progra
                 definitions=given,
             ),
         ]
-    functions = [*quadrature_functions(quadratures), covariance, last, slope, *added, *texts]
-    return Program(f"# {theory.title}\n" + module_source(functions, "cpu"), quadratures)
+    functions = [covariance, last, slope, *added, *texts]
+    functions = [header, *quadrature_functions(quadratures), *functions]
+    return Program(
+        f"# {theory.title}\n" + module_source(filter(None, functions), "cpu"), quadratures
+    )
 
 
 class History(NamedTuple):

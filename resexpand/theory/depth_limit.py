@@ -7,9 +7,8 @@ is ``B(K)``, with ``K^l = K^{l-1} + rho^2 B(K^{l-1})``. With ``T = L rho^2 = c^2
 infinite width   dK/dt = B(K), so that ``T = int_{K0}^{K} dx / B(x)``, ``dK_T/dK0 = B(K_T)/B(K0)``,
                  ``K_L = K_T - (T / 2 L) B(K_T) ln(B(K_T) / B(K0)) + O(1/L^2)``, and a tangent grows
                  by ``exp(int_0^T M dt)``, M = sigma_w2 <phi'^2> for one `Linear`
-finite width     a stream of N neurons whose branch begins with a `Linear` and holds at most one
-                 activation: given G = |h|^2/N its rows are independent Gaussians of covariance
-                 B(G), so that dG = B(G) dt + sqrt(4 G B(G) / N) dW, closed at every N
+finite width     dX = dB C^{1/2} for the streams (`resexpand.theory.depth_noise`). Where C is a
+                 function of G = |h|^2/N: dG = B(G) dt + sqrt(4 G B(G) / N) dW, at every N
 both             where B(K) = s K (identity, relu; no biases), for a branch that begins with a
                  `Linear`: G is a geometric Brownian motion and ``ln G_T/G_0`` Gaussian of mean
                  ``s T (1 - 2/N)`` and variance ``4 s T / N``, also for L, N -> infinity at fixed
@@ -18,9 +17,11 @@ both             where B(K) = s K (identity, relu; no biases), for a branch that
 The third holds for any number of activations: given the stream, features average to s G. For
 ``W phi(h)`` the features remember the stream and there is no closed equation in G.
 
-Source: Marion, Fermanian, Biau & Vert, arXiv:2206.06929, for the scale and the stochastic
-differential equation, and Hayou, arXiv:2210.00688, for that of finite width; the expansion in 1/L
-and the equations in G are derived here.
+Source: the abstract of Marion, Fermanian, Biau & Vert, arXiv:2206.06929, states that with
+independent weights the only scale with a non-trivial limit is 1/sqrt(L), others leading to an
+explosion or to the identity, and that a neural stochastic differential equation belongs to it;
+Hayou, arXiv:2210.00688, has the limit of infinite depth at finite width. The expansion in 1/L and
+the equations in G are derived here.
 """
 
 from __future__ import annotations
@@ -31,13 +32,23 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from resexpand.conventions import DEPTH, K0, WIDTH, K
-from resexpand.errors import UnsupportedError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown
 from resexpand.network.requirements import require_network, require_plain
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.closure import Laws, close_elementary
+from resexpand.theory.depth_noise import (
+    CORRELATION,
+    GRAMS,
+    STREAM,
+    Noise,
+    correlation_diffusion,
+    correlation_drift,
+    covariation,
+    noise_of,
+)
 from resexpand.theory.formula import Formula
 from resexpand.theory.kernel import kernel
 from resexpand.theory.notation import Written
@@ -50,6 +61,9 @@ TIME = sp.Symbol("T", positive=True)
 
 GRAM = sp.Symbol("G", positive=True)
 LAST = sp.Symbol("K_T", positive=True)
+
+OWN_NAMES = {s.name for s in (TIME, GRAM, LAST, WIDTH, DEPTH, CORRELATION, *GRAMS)}
+"""Names that hyperparameters must not have."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +78,8 @@ class Regime:
         One sentence.
     status : str
         ``"derived"`` here or ``"numerical"``. Those of independent blocks follow from the exact
-        recursion of the second moment at every width, and the paper states them in its abstract,
-        whose proofs were not compared.
+        recursion of the second moment at every width. The abstract of Marion et al. states them;
+        its theorems were not compared.
     """
 
     scale: str
@@ -93,8 +107,17 @@ class DepthLimit(Shown):
         First order of ``K_L - K_T`` in 1/L.
     tangent : Formula
         Rate M at which tangents and gradients grow, ``d ln|v|^2 / dt``.
+    stream : Formula
+        ``dX`` of the streams at width N.
+    covariance : Formula
+        C of two inputs in it: a function of G, or of X, or of averages inside of the branch.
     drift, diffusion : Formula or None
-        Of G = |h|^2 / N at width N: coefficients of dt, and of dt in ``(dG)^2``.
+        Of G = |h|^2 / N at width N, where it obeys an equation of its own: coefficients of dt, and
+        of dt in ``(dG)^2``.
+    covariation : Formula or None
+        ``d<G_ab, G_cd> / dt`` of several inputs, whose drift is C_ab, where G closes.
+    correlation_drift, correlation_diffusion : Formula or None
+        Of the correlation r of two inputs, where it obeys an equation of its own.
     log_mean, log_variance : Formula or None
         Of ``ln G_T / G_0`` at width N.
     regimes : tuple of Regime
@@ -108,18 +131,26 @@ class DepthLimit(Shown):
     response: Formula
     correction: Formula
     tangent: Formula
+    stream: Formula
+    covariance: Formula
     drift: Formula | None
     diffusion: Formula | None
+    covariation: Formula | None
+    correlation_drift: Formula | None
+    correlation_diffusion: Formula | None
     log_mean: Formula | None
     log_variance: Formula | None
     regimes: tuple[Regime, ...]
     base: Recursion = field(repr=False)
+    noise: Noise = field(repr=False)
 
     def __iter__(self) -> Iterator[Formula]:
         """Iterate over the formulas that there are, as printers take them."""
         listed = (
             *(self.kernel, self.solution, self.response, self.correction, self.tangent),
-            *(self.drift, self.diffusion, self.log_mean, self.log_variance),
+            *(self.stream, self.covariance, self.drift, self.diffusion, self.covariation),
+            *(self.correlation_drift, self.correlation_diffusion),
+            *(self.log_mean, self.log_variance),
         )
         return (formula for formula in listed if formula is not None)
 
@@ -152,6 +183,8 @@ def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:
 
     Raises
     ------
+    HyperparameterError
+        If a hyperparameter has the name of a quantity of the formulas.
     UnsupportedError
         If the network has no such limit; the message says which one it has, if any.
 
@@ -169,6 +202,12 @@ def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:
     if net.layers is not None:
         return smooth_limit(net)
     require_plain(net, asked)
+    if taken := [s.name for s in net.free_symbols if s.name in OWN_NAMES and s != net.depth]:
+        raise HyperparameterError(
+            f"{asked} with a hyperparameter called {taken[0]}",
+            "its formulas use this name for a quantity of their own",
+            f"rename it, for instance {taken[0]}_value",
+        )
     constant = _constant(net, asked)
     if not net.branch.is_gaussian:
         raise UnsupportedError(
@@ -190,10 +229,13 @@ def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:
     closed = maker.closed(rate)
     ratio = sp.Function("B")(LAST) / sp.Function("B")(K0)
     first = -TIME / (2 * DEPTH) * sp.Function("B")(LAST) * sp.log(ratio)
-    diffuses = _closes_at_width(net)
     linear = closed.diff(K) if sp.expand(closed - K * closed.diff(K)) == 0 else None
     if linear is None or net.branch.opening or linear.has(K):
         linear = None
+    noise = noise_of(net)
+    diffuses = noise.closes or linear is not None
+    pairs = _Maker(noise.pair.laws, dict(noise.pair.bindings), noise.pair.citations)
+    turns = None if linear is None else noise.correlation
     return DepthLimit(
         net=net,
         constant=constant,
@@ -202,10 +244,19 @@ def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:
         response=maker.formula(ratio, "response", "O(1/N) + O(1/L)"),
         correction=maker.formula(first, "correction", "O(1/N) + O(1/L^2)"),
         tangent=maker.formula(slope, "tangent"),
+        stream=_at_width(maker, "stream", STREAM),
+        covariance=_at_width(pairs, "covariance", noise.covariance),
         drift=_at_width(maker, "drift", rate.xreplace({K: GRAM})) if diffuses else None,
         diffusion=_at_width(maker, "diffusion", 4 * GRAM * rate.xreplace({K: GRAM}) / WIDTH)
         if diffuses
         else None,
+        covariation=_at_width(pairs, "covariation", covariation()) if noise.closes else None,
+        correlation_drift=None
+        if turns is None
+        else _at_width(pairs, "correlation_drift", correlation_drift(linear, turns)),
+        correlation_diffusion=None
+        if turns is None
+        else _at_width(pairs, "correlation_diffusion", correlation_diffusion(linear, turns)),
         log_mean=None
         if linear is None
         else _at_width(maker, "log_mean", linear * TIME * (1 - 2 / WIDTH)),
@@ -214,6 +265,7 @@ def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:
         else _at_width(maker, "log_variance", 4 * linear * TIME / WIDTH),
         regimes=REGIMES,
         base=base,
+        noise=noise,
     )
 
 
@@ -223,8 +275,13 @@ MEANINGS = {
     "response": "response of the last layer to the input, with $B$ the growth of the kernel",
     "correction": "first order of a finite depth, with $B$ the growth of the kernel",
     "tangent": "growth of tangents and gradients in depth time",
+    "stream": "streams at width $N$, with independent Brownian motions $B$",
+    "covariance": "covariance of the branches of two inputs, given the streams",
     "drift": "drift of $G$ at width $N$",
     "diffusion": "square of the noise of $G$ at width $N$",
+    "covariation": "noise of the entries of $G$ at width $N$, whose drift is $C$",
+    "correlation_drift": "drift of the correlation of two inputs at width $N$",
+    "correlation_diffusion": "square of its noise",
     "log_mean": "mean of the logarithm of $G_T/G_0$ at width $N$",
     "log_variance": "its variance",
 }
@@ -235,15 +292,20 @@ LETTERS = {
     "response": r"\mathrm{d}K_{T} / \mathrm{d}K^{0}",
     "correction": "K^{L} - K_{T}",
     "tangent": r"\mathrm{d}\ln|v|^2 / \mathrm{d}t",
+    "stream": r"\mathrm{d}X",
+    "covariance": r"C_{12}",
     "drift": r"\mathrm{E}[\mathrm{d}G] / \mathrm{d}t",
     "diffusion": r"(\mathrm{d}G)^2 / \mathrm{d}t",
+    "covariation": r"\mathrm{d}\langle G_{ab}, G_{cd} \rangle / \mathrm{d}t",
+    "correlation_drift": r"\mathrm{E}[\mathrm{d}r] / \mathrm{d}t",
+    "correlation_diffusion": r"(\mathrm{d}r)^2 / \mathrm{d}t",
     "log_mean": r"\mathrm{E}\ln(G_{T}/G_{0})",
     "log_variance": r"\mathrm{Var}\ln(G_{T}/G_{0})",
 }
 """Left sides, as LaTeX."""
 
-AT_WIDTH = ("drift", "diffusion", "log_mean", "log_variance")
-"""Formulas of finite width."""
+AT_INFINITE_WIDTH = ("kernel", "solution", "response", "correction", "tangent")
+"""Formulas of infinite width; all others are those of finite width."""
 
 REGIMES = (
     Regime("beta > 1/2", "independent blocks add nothing: K_L -> K0", "derived"),
@@ -264,7 +326,7 @@ class _Maker:
         return sp.expand(close_elementary(expression.xreplace(self.values), self.laws))
 
     def formula(self, rhs: sp.Expr, name: str, neglects: str = "O(1/N)") -> Formula:
-        sources = ("marion2025", "hayou2022") if name in AT_WIDTH else ("marion2025",)
+        sources = ("marion2025",) if name in AT_INFINITE_WIDTH else ("marion2025", "hayou2022")
         own = (*(Citation(REFERENCES[key]) for key in sources), *self.citations)
         numbers = rhs.xreplace(self.values)
         return Formula(
@@ -292,12 +354,6 @@ def _constant(net: ResNet, asked: str) -> sp.Expr:
             "give scale=c/sqrt(L)",
         )
     return constant
-
-
-def _closes_at_width(net: ResNet) -> bool:
-    """Whether G obeys an equation of its own at finite width."""
-    curved = [step for step in net.branch.steps if not step.contracts]
-    return not net.branch.opening and len(curved) <= 1
 
 
 def _solution(maker: _Maker, rate: sp.Expr) -> Formula | None:

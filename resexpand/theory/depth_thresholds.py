@@ -7,7 +7,10 @@ its sums, ``sum_{l, m <= n} c(l, m) ~ n^{2H}``:
 =======================  ===================  ======================  ============================
 branch                   beta*, stream        beta*, gradient         beta*, stream at fixed width
 =======================  ===================  ======================  ============================
-``W phi(h)``             max(H, 1/4)          max(H, 1/4)             max(H, 1/2)
+``W phi(h)``, phi        max(H, 1/4)          max(H, 1/4)             max(H, 1/2)
+smooth
+..., kinks, as relu      max(H, 1/4)          max(H, 1/3)             max(H, 1/2)
+..., jumps, as sign      max(H, 1/3)          none                    max(H, 1/2)
 ``V phi(W h)``, phi not  max(H, 1/2)          max(1/2, 2 H - 1)       max(H, 1/2)
 odd, as relu
 ``V phi(W h)``, phi odd  max(1/2, 2 H - 1)    max(1/2, 2 H - 1)
@@ -16,6 +19,9 @@ odd, as relu
 The first two columns are those of infinite width taken first. For independent blocks, H = 1/2, all
 are 1/2, from exact second moments. The others come from an expansion of the covariance of the
 branches of two blocks in their distance, confirmed numerically with kernels of depths up to 4000.
+For ``W phi(h)`` streams of blocks in the distance k have the correlation r with
+``1 - r ~ rho^2 k^{2H}``. A smooth average falls by that much, which adds ``rho^4 L``; that of a
+function that jumps, phi or phi', falls as ``(1 - r)^{1/2}``, which adds ``rho^3 L``.
 At fixed width the features remember the weights with a drift of order 1/N, which for H < 1/2 is a
 deterministic contraction at beta = 1/2: the limits of width and depth do not commute. That is
 derived for linear blocks and confirmed by samples for relu.
@@ -31,13 +37,14 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
-from resexpand.activations.activation_law import X
+from resexpand.activations.activation_law import ActivationLaw, X, pointwise
+from resexpand.activations.singularities import find_singularities
 from resexpand.errors import UnsupportedError
 from resexpand.expressions.shown import Fielded
 from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 
-HALF, QUARTER = sp.Rational(1, 2), sp.Rational(1, 4)
+HALF, THIRD, QUARTER = sp.Rational(1, 2), sp.Rational(1, 3), sp.Rational(1, 4)
 MEAN = 1e-8
 """Mean of an activation of a unit normal below which it counts as zero."""
 
@@ -50,8 +57,10 @@ class DepthThresholds(Fielded):
     ----------
     exponent : sympy.Expr
         H.
-    stream, gradient : sympy.Expr
-        beta* of the stream and of gradients at infinite width.
+    stream : sympy.Expr
+        beta* of the stream at infinite width.
+    gradient : sympy.Expr or None
+        That of gradients; None if they do not exist.
     at_width : sympy.Expr or None
         beta* of the stream at fixed width; None if unknown.
     status : str
@@ -60,7 +69,7 @@ class DepthThresholds(Fielded):
 
     exponent: sp.Expr
     stream: sp.Expr
-    gradient: sp.Expr
+    gradient: sp.Expr | None
     at_width: sp.Expr | None
     status: str
 
@@ -107,15 +116,25 @@ def depth_thresholds(net: ResNet) -> DepthThresholds:
         )
     if exponent == HALF:
         status = "derived" if net.layers is None else "numerical"
-        return DepthThresholds(exponent, HALF, HALF, HALF, status)
+        back = None if any(law.jumps for law in laws) else HALF
+        return DepthThresholds(exponent, HALF, back, HALF, status)
     if kinds != "WfW":
-        found = sp.Max(exponent, QUARTER)
-        return DepthThresholds(exponent, found, found, sp.Max(exponent, HALF), "numerical")
-    back = sp.Max(HALF, 2 * exponent - 1)
+        sides = _singular(laws[0]) if laws else (False, False)
+        stream, back = (sp.Max(exponent, THIRD if s else QUARTER) for s in sides)
+        known = None if laws and laws[0].jumps else back
+        return DepthThresholds(exponent, stream, known, sp.Max(exponent, HALF), "numerical")
+    back = None if laws[0].jumps else sp.Max(HALF, 2 * exponent - 1)
     if _mean_is_zero(laws[0].expression, asked):
-        return DepthThresholds(exponent, back, back, None, "numerical")
+        stream = sp.Max(HALF, 2 * exponent - 1)
+        return DepthThresholds(exponent, stream, back, None, "numerical")
     forward = sp.Max(exponent, HALF)
     return DepthThresholds(exponent, forward, back, forward, "numerical")
+
+
+def _singular(law: ActivationLaw) -> tuple[bool, bool]:
+    """Whether an activation, and its derivative, jump."""
+    slope = pointwise(law.expression.diff(X))
+    return bool(law.jumps), bool(law.jumps or find_singularities(slope)[1])
 
 
 def _mean_is_zero(phi: sp.Expr, asked: str) -> bool:

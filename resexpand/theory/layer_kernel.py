@@ -18,6 +18,7 @@ The state is the whole history: the cost is of order L^2. Beside the kernel, lin
 followed, with the slopes of ``B^{lm}`` in the three entries of the kernel,
 
     variance   X^{lm} = dK^{lm}/dK0:     X^{lm} = 1 + sum rho_a rho_b dB^{ab}[X]
+    pair       X^{lm} = dK_12^{lm}/dK0_12: as the tangent, M that of the two inputs
     tangent    T^{lm} = 1 + sum_{a<=l, b<=m} rho_a rho_b M^{ab} T^{a-1,b-1}
     gradient   P^{lm} = P^{LL} + sum_{a>l, b>m} rho_a rho_b M^{ab} P^{ab}
 
@@ -50,7 +51,7 @@ from resexpand.theory.notation import Written
 from resexpand.theory.recursion import Bindings
 from resexpand.theory.signal import Entries, Signal
 
-Follows = Literal["kernel", "variance", "tangent", "gradient", "ntk"]
+Follows = Literal["kernel", "variance", "pair", "tangent", "gradient", "ntk"]
 
 PLACES = ("ll", "lm", "mm")
 """Pairs of layers that the entries of a covariance belong to."""
@@ -58,6 +59,7 @@ PLACES = ("ll", "lm", "mm")
 TITLES = {
     "kernel": "covariance kernel of two layers",
     "variance": "variance response with correlated layers",
+    "pair": "covariance response with correlated layers",
     "tangent": "tangent response with correlated layers",
     "gradient": "gradients with correlated layers",
     "ntk": "tangent kernel with correlated layers",
@@ -87,6 +89,7 @@ SUM = Written(PAIRS + "B^{a,b}")
 BACK = Written("P^{L,L}") + Written(r"\sum_{a > l,\, b > m} \rho_{a} \rho_{b} M^{a,b} P^{a,b}")
 FOLLOWED = {
     "variance": ("X^{l,m}", 1 + Written(PAIRS + r"\mathrm{d}B^{a,b} / \mathrm{d}K^{0}")),
+    "pair": ("X^{l,m}", 1 + Written(PAIRS + "M^{a,b} X^{a-1,b-1}")),
     "tangent": ("T^{l,m}", 1 + Written(PAIRS + "M^{a,b} T^{a-1,b-1}")),
     "gradient": ("P^{l,m}", BACK),
     "ntk": ("P^{l,m}", BACK),
@@ -99,6 +102,7 @@ MEANINGS = {
     "kernel": "kernel of two layers",
     "slope": "its derivative in the kernel of the two layers in front",
     "variance": "derivative of the kernel of two layers in that of the input",
+    "pair": "derivative of the kernel of two layers and two inputs in that of the inputs",
     "tangent": "products of a tangent at two layers",
     "gradient": "products of a gradient at two layers",
     "ntk": "products of a gradient at two layers; the tangent kernel is a sum over those of one",
@@ -120,7 +124,8 @@ class LayerKernel(Shown):
     net : ResNet
         The network.
     follows : str
-        ``"kernel"``, ``"variance"``, ``"tangent"``, ``"gradient"`` or ``"ntk"``.
+        ``"kernel"``, ``"variance"``, ``"pair"`` (the covariance response), ``"tangent"``,
+        ``"gradient"`` or ``"ntk"``.
     definitions : tuple of (sympy.Symbol, sympy.Expr)
         Covariances behind every `Linear` of blocks l and m, entries ll, lm and mm, in terms of
         `LAYERS`, the kernel in front of the blocks, and `FACTORS`.

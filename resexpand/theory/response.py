@@ -24,7 +24,7 @@ import sympy as sp
 from resexpand.conventions import PAIR, K
 from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
-from resexpand.network.requirements import require_independent_layers, require_network
+from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.coins import require_constant
@@ -111,8 +111,8 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Response:
         )
     if net.layers is not None:
         if kind == "covariance":
-            require_independent_layers(net, "the covariance response")
-        whole: Any = layer_kernel(net, "tangent" if kind == "tangent" else "variance")
+            return cast(Response, layer_kernel(net, "pair", inputs=2))
+        whole: Any = layer_kernel(net, kind)
         return cast(Response, whole)
     found = {"variance": _variance, "covariance": _covariance, "tangent": _tangent}[kind](net)
     return Response(**{f.name: getattr(found, f.name) for f in fields(found)}, kind=kind)

@@ -139,3 +139,40 @@ def test_a_growth_that_leaves_double_precision_is_no_identity() -> None:
     net = ResNet(RES1, scale=L**-beta, depth=L, layers=FractionalBrownian(0.8))
     assert compare_depths(net, beta=-1, depths=(25, 50, 100)).regime != "identity"
     assert compare_depths(net, beta=5, depths=(25, 50, 100)).regime == "identity"
+
+
+@pytest.mark.parametrize(
+    ("text", "stream", "gradient"),
+    [
+        ("tanh", "1/4", "1/4"),
+        ("x*abs(x)", "1/4", "1/4"),
+        ("relu", "1/4", "1/3"),
+        ("abs(x - 1)", "1/4", "1/3"),
+        ("sign", "1/3", None),
+        ("heaviside(x) + x", "1/3", None),
+    ],
+)
+def test_functions_that_jump_move_the_threshold(text: str, stream: str, gradient: object) -> None:
+    """Streams at a distance k differ by rho^2 k^{2H}; a jump sees the root of that."""
+    branch = Branch(Activation(text), Linear(1, 0))
+    found = depth_thresholds(family(branch, FractionalBrownian(sp.Rational(1, 10))))
+    assert found.stream == sp.Rational(stream)
+    assert found.gradient == (None if gradient is None else sp.Rational(str(gradient)))
+    above = depth_thresholds(family(branch, FractionalBrownian(sp.Rational(2, 5))))
+    assert above.stream == sp.Rational(2, 5)
+    free = depth_thresholds(family(branch))
+    assert free.stream == sp.Rational(1, 2)
+    assert (free.gradient is None) == (gradient is None)
+
+
+@pytest.mark.parametrize(("name", "threshold"), [("sign", 1 / 3), ("erf", 1 / 4)])
+def test_the_threshold_of_a_jump_is_a_third(name: str, threshold: float) -> None:
+    """The exponent vanishes at the threshold, up to its correction, and at no other scale."""
+    net = family(Branch(Activation(name), Linear(1, 0)), FractionalBrownian(0.1))
+    other = {1 / 3: 1 / 4, 1 / 4: 1 / 3}[threshold]
+    slopes = [
+        compare_depths(net, beta=b, depths=(200, 400, 800)).exponent for b in (threshold, other)
+    ]
+    assert abs(slopes[0]) < 0.1
+    assert abs(slopes[1]) > 2 * abs(slopes[0])
+    assert slopes[1] * (threshold - other) > 0

@@ -97,8 +97,56 @@ def test_what_closes_at_finite_width() -> None:
     features = limit_of(RELU, Linear(2, 0))
     assert features.drift is features.log_mean is None
     deep = limit_of(Linear(1, 0), RELU, Linear(2, 0), RELU, Linear(2, 0))
-    assert deep.drift is None
+    # One input of a homogeneous branch closes at any depth of the branch, pairs do not.
+    assert sp.expand(deep.drift.closed()) == sp.Symbol("G", positive=True)
+    assert deep.covariation is deep.correlation_drift is None
     assert deep.log_mean is not None
+    curved = limit_of(Linear(1, 0), ERF, Linear(2, 0), ERF, Linear(2, 0))
+    assert curved.drift is curved.diffusion is None
+    for theory, said in ((features, "X_{1}"), (curved, "E}[y"), (one, "G_12")):
+        assert said in str(theory.covariance.rhs)
+
+
+def ito_of_the_correlation(k: sp.Expr, s: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """Drift and square of the noise of r = G_12 / sqrt(G_11 G_22), from those of G."""
+    a, b, d = entries = sp.symbols("G_11 G_12 G_22", positive=True)
+    gram = sp.Matrix([[a, b], [b, d]])
+    r, N = b / sp.sqrt(a * d), sp.Symbol("N", integer=True, positive=True)
+    both = s * sp.sqrt(a * d) * k.subs(sp.Symbol("r", real=True), r)
+    c = sp.Matrix([[s * a, both], [both, s * d]])
+    places = ((0, 0), (0, 1), (1, 1))
+    drift = sum(r.diff(e) * c[p] for e, p in zip(entries, places, strict=True))
+    square = sp.Integer(0)
+    for e, (i, j) in zip(entries, places, strict=True):
+        for f, (m, n) in zip(entries, places, strict=True):
+            shared = gram[i, m] * c[j, n] + gram[i, n] * c[j, m]
+            shared = (shared + gram[j, m] * c[i, n] + gram[j, n] * c[i, m]) / N
+            drift += r.diff(e, f) * shared / 2
+            square += r.diff(e) * r.diff(f) * shared
+    return drift, square
+
+
+@pytest.mark.parametrize("ops", [(RELU,), ()], ids=["relu", "linear"])
+def test_the_correlation_of_two_inputs_by_the_formula_of_ito(ops) -> None:
+    theory, r = limit_of(Linear(1.5, 0), *ops, Linear(2, 0)), sp.Symbol("r", real=True)
+    s = sp.Rational(3, 2) if ops else sp.Integer(3)
+    k = theory.noise.correlation
+    known = (sp.sqrt(1 - r**2) + r * (sp.pi - sp.acos(r))) / sp.pi if ops else r
+    for value in (-0.9, -0.2, 0.5, 0.99):
+        assert float((k - known).subs(r, value)) == pytest.approx(0, abs=1e-14)
+        # Lengths drop out: two of them, and both widths.
+        for a, d, n in ((1.3, 0.4, 5), (1, 1, 50)):
+            at = {"G_11": a, "G_12": value * math.sqrt(a * d), "G_22": d}
+            at = {sp.Symbol(name, positive=True): v for name, v in at.items()}
+            at[sp.Symbol("N", integer=True, positive=True)] = n
+            drift, square = (float(e.subs(at)) for e in ito_of_the_correlation(known, s))
+            given = {r: value, sp.Symbol("N", integer=True, positive=True): n}
+            own = [theory.correlation_drift, theory.correlation_diffusion]
+            own = [float(formula.closed().subs(given)) for formula in own]
+            assert own == pytest.approx([drift, square], rel=1e-9, abs=1e-12)
+    # No input forgets its lengths where the activation is not homogeneous.
+    assert limit_of(Linear(1, 0), ERF, Linear(1, 0)).correlation_drift is None
+    assert limit_of(Linear(1, 0), RELU, Linear(2, 0.1)).correlation_drift is None
 
 
 REFUSED = {
@@ -117,6 +165,12 @@ REFUSED = {
 def test_refusals(case: str) -> None:
     with pytest.raises(UnsupportedError):
         REFUSED[case]()
+
+
+@pytest.mark.parametrize("name", ["G", "T", "G_12", "r", "N"])
+def test_names_of_its_own(name: str) -> None:
+    with pytest.raises(HyperparameterError, match=f"called {name}"):
+        limit_of(RELU, Linear(sp.Symbol(name, positive=True), 0))
 
 
 def test_bad_numbers() -> None:
@@ -145,7 +199,7 @@ def test_extrapolation() -> None:
 def test_latex_and_text() -> None:
     theory = limit_of(Linear(1, 0), RELU, Linear(2, 0))
     text = to_latex(list(theory))
-    assert len(list(theory)) == 9
+    assert len(list(theory)) == 14
     assert text.count(r"\begin{equation}") >= 9
     assert r"\mathrm{d}K / \mathrm{d}t" in text
     assert "beta = 1/2" in repr(theory)

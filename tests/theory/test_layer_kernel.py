@@ -39,6 +39,7 @@ from resexpand.errors import HostMemoryError, UnsupportedError
 from resexpand.numbers.layer_kernel import follow
 
 DEPTH = 5
+TRIPLE = [[1, 0.3, 0.2], [0.3, 0.8, -0.4], [0.2, -0.4, 0.9]]
 BRANCHES = {
     "res-1 relu": Branch(Activation("relu"), Linear(2, 0.1)),
     "res-1 erf": Branch(Activation("erf"), Linear(1.3, 0)),
@@ -149,6 +150,29 @@ def test_the_variance_response_is_the_derivative(name: str) -> None:
         assert np.abs(tangent / found - 1).max() > 1e-3
 
 
+@pytest.mark.parametrize("read_out", [None, Linear(0.7, 0.1)])
+@pytest.mark.parametrize("name", ["res-1 relu", "res-3 relu"])
+def test_the_covariance_response_is_the_derivative(name: str, read_out: Linear | None) -> None:
+    given, K0 = {"scale": 0.4, "depth": DEPTH, "read_out": read_out}, np.array(TRIPLE)
+    free = ResNet(BRANCHES[name], **given)
+    for start in (K0, K0[:2, :2]):
+        known = evaluate(response(free, "covariance"), K0=start)
+        zero = ResNet(BRANCHES[name], **given, layers=Markov(0))
+        same = evaluate(response(zero, "covariance"), K0=start)
+        for each in ("chi_0", "eta", "eta_layers", "K"):
+            np.testing.assert_allclose(same[each], known[each], rtol=1e-13, err_msg=each)
+    net, step = ResNet(BRANCHES[name], **given, layers=FractionalBrownian(0.8)), np.zeros((3, 3))
+    step[0, 1] = step[1, 0] = 1e-4
+    theory = kernel(net, inputs=2)
+    above, below = (evaluate(theory, K0=K0 + s, outputs="K")["K"] for s in (step, -step))
+    found = evaluate(response(net, "covariance"), K0=K0)["chi_0"]
+    np.testing.assert_allclose(found[:, 0, 1], (above - below)[:, 0, 1] / 2e-4, rtol=1e-7)
+    # Of coinciding inputs it is that of a tangent.
+    tangent = evaluate(response(net, "tangent"), K0=K0[0, 0])["chi_0"]
+    np.testing.assert_allclose(found[:, 0, 0], tangent, rtol=1e-13)
+    assert np.abs(found[:, 0, 1] / tangent - 1).max() > 0.01
+
+
 def test_a_homogeneous_network_without_biases() -> None:
     """K is proportional to K0: the variance response is K / K0, and so is a linear tangent."""
     for branch in (Branch(Linear(1.5, 0)), Branch(Linear(1, 0), Activation("relu"), Linear(2, 0))):
@@ -230,7 +254,6 @@ NET = ResNet(BRANCHES["res-1 relu"], scale=0.3, depth=3, layers=Markov(0.5))
 REFUSED = {
     "masks": lambda: kernel(NET, inputs="masks"),
     "batch": lambda: kernel(NET, inputs="batch"),
-    "covariance": lambda: response(NET, "covariance"),
     "one loop": lambda: one_loop(NET),
     "optimum": lambda: optimal_scale(NET),
     "moments": lambda: exact_moments(NET),
