@@ -84,7 +84,7 @@ def axes_of(theory: object, hyperparameters: Mapping[str, Any]) -> Axes:
         for name, value in hyperparameters.items()
         if 0 < sizes[name] == np.ndim(value) and not is_on_device(value)
     }
-    layers = {}
+    layers = dict(getattr(theory, "layer_axes", {}))
     if isinstance(theory, Recursion):
         layers = {o.name: LAYER_AXES[o.kind] for o in theory.outputs}
     return Axes(tuple(_grid_name(axis, grid, varied) for axis in range(grid)), varied, layers)

@@ -23,16 +23,24 @@ from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.sphere import gradient_averages
-from resexpand.network.batch_norm import GHOST, is_running, require_batch, training_inputs
-from resexpand.numbers.batch_blocks import Health, common_size, kernels_by_block, one_by_one
+from resexpand.network.batch_norm import GHOST, is_running
+from resexpand.numbers.batch_blocks import (
+    kernels_by_block,
+    mean_of_repetitions,
+    one_by_one,
+    shared_statistics,
+)
 from resexpand.numbers.batch_moments import Psi, is_exchangeable, sphere_averages
+from resexpand.numbers.column_pieces import Health, Sharing
+from resexpand.numbers.column_response import evaluate_column_response
+from resexpand.numbers.columns import evaluate_columns
 from resexpand.theory.batch import BatchRecursion, Stage
 from resexpand.theory.batch_gradients import FACTORS, SIZE
+from resexpand.theory.column_response import column_response
 
 Array = NDArray[np.float64]
 GRADIENT = "gradient"
 FEWER = "take a smaller batch, or fewer points at a time"
-LATTICE = "averages over the batch by a lattice rule: relative error of {name} {error:.1g}"
 
 
 @dataclass(frozen=True)
@@ -70,23 +78,24 @@ def evaluate_batch(
     UnsupportedError
         If there is no theory of this kernel.
     """
+    if "dK0" in hyperparameters:
+        names = chosen_names(outputs, ("K", "C"), "the change of the kernel of a batch")
+        return evaluate_columns(theory, target=target, outputs=names, **hyperparameters)
     own = theory.net.free_symbols
     bindings = {s: value for s, value in theory.bindings if s != value or s in own}
     layers = dict(theory.layer_bindings)
     point = bind(theory.net, bindings, layers, hyperparameters, matrix=True)
     stages = [_numbers(stage, point) for stage in theory.stages]
-    for found in stages:
-        flags = float(ghost_of(found.stage)), float(is_running(found.stage.op))
-        require_batch(found.stage.op, (found.eps, *flags), point.kernel)
+    sharing = shared_statistics(theory.net, point)
     count = point.kernel.shape[-1]
-    size = common_size({found.size(count) for found in stages})
-    trained = training_inputs(stages[0].stage.op, count)
-    if trained < count:
-        return _by_blocks(theory, outputs, point, size, trained)
-    if is_exchangeable(point.kernel, count) and not any(found.eps for found in stages):
+    alike = is_exchangeable(point.kernel, count)
+    if GRADIENT in _chosen(theory, outputs) and not alike:
+        gradients = column_response(theory.net, "gradient", "batch")
+        return evaluate_column_response(gradients, outputs=outputs, **hyperparameters)
+    if alike and sharing.trained in (None, 2 * count) and not any(found.eps for found in stages):
         given = {k: v for k, v in hyperparameters.items() if k not in ("K0", "inputs")}
-        return _compiled(theory, target, outputs, given, point, stages, size)
-    return _by_blocks(theory, outputs, point, size)
+        return _compiled(theory, target, outputs, given, point, stages, sharing.size)
+    return _by_blocks(theory, outputs, point, sharing)
 
 
 def _numbers(stage: Stage, point: Point) -> _Numbers:
@@ -205,25 +214,9 @@ def _by_blocks(
     theory: BatchRecursion,
     outputs: str | Iterable[str] | None,
     point: Point,
-    size: int,
-    trained: int | None = None,
+    sharing: Sharing,
 ) -> Values:
     """Carry the kernel of a batch through every block as a matrix."""
-    if trained is not None and any(len(stage.functions) > 1 for stage in theory.stages):
-        raise UnsupportedError(
-            "running statistics of a finite number of batches with masks",
-            "inputs of an evaluation meet no masks, and those of training do",
-            "give exchangeable K0 of one batch, for many of them",
-        )
-    if _runs(theory) and trained is None:
-        raise UnsupportedError(
-            "running statistics of this batch",
-            "those of many batches are known for exchangeable inputs and eps = 0",
-            "give K0 with one variance and one covariance, or ghost= and K0 of m*ghost + t inputs: "
-            "m batches, and 0 < t < ghost inputs of an evaluation",
-        )
-    if point.grid:
-        raise one_by_one(f"a grid of shape {point.grid} of kernels that are not exchangeable")
     asked = _chosen(theory, outputs)
     names = {"K", "C"}.intersection(asked)
     if missing := [n for n in asked if n not in names and (outputs is not None or n == GRADIENT)]:
@@ -233,16 +226,11 @@ def _by_blocks(
             f"give K0 with one variance and one covariance, or outputs={sorted(names) or 'K'!r}",
         )
     health = Health()
-    kernels = kernels_by_block(theory.net, point, size, health, trained=trained)
+    kernels = kernels_by_block(theory.net, point, sharing, health)
     arrays, errors, notes = {}, {}, list(point.notes)
     for name in sorted(names):
-        repeated = kernels[name]
-        arrays[name] = repeated.mean(axis=1)
-        if repeated.shape[1] > 1:
-            scale = np.abs(arrays[name]).max(axis=(1, 2), keepdims=True)
-            spread = repeated.std(axis=1, ddof=1) / np.sqrt(repeated.shape[1])
-            errors[name] = 3 * float((spread / scale).max())
-            notes.append(LATTICE.format(name=name, error=errors[name]))
-        errors[name] = errors.get(name, 0.0) + health.error
+        arrays[name], error, more = mean_of_repetitions(name, kernels[name].swapaxes(0, 1))
+        errors[name] = error + health.error
+        notes += more
     problems = tuple(health.problems)
     return Values(arrays, point.depth, problems, errors, theory.citations, "cpu", tuple(notes))

@@ -62,21 +62,25 @@ class Psi:
         Outcomes of the masks with their probabilities, if there are any.
     constant : float
         Mean square of the draws that are constants, such as zero.
+    clean : Activation, optional
+        The function without masks, as inputs of an evaluation meet it; `law` by default.
     """
 
     law: Activation
     draws: tuple[tuple[Activation, float], ...] = ()
     constant: float = 0.0
+    clean: Activation | None = None
 
     @classmethod
-    def of(cls, functions: Outcomes) -> Psi:
+    def of(cls, functions: Outcomes, clean: sp.Expr | None = None) -> Psi:
         """Return functions of `X` that are drawn with probabilities, which are numbers, as one."""
         if len(functions) == 1:
             return cls(Activation(functions[0][0]))
         moving = [(f, float(chance)) for f, chance in functions if f.has(X)]
         still = (float(f**2 * chance) for f, chance in functions if not f.has(X))
         draws = tuple((Activation(function), chance) for function, chance in moving)
-        return cls(Activation(mean_function(functions)), draws, sum(still))
+        without = None if clean is None else Activation(clean)
+        return cls(Activation(mean_function(functions)), draws, sum(still), without)
 
     def __call__(self, x: Array) -> Array:
         """Return the function of an array."""
@@ -158,20 +162,25 @@ def moments_of(
     ndarray, shape (n, B, B)
         With `SHIFTS` repetitions where a lattice rule was used.
     """
-    if trained is not None and trained < kernels.shape[-1]:
-        return _lattices(Psi(psi.law), kernels, eps, size, seed, trained)
-    found = _moments(psi, kernels, eps, size, seed)
+    count = kernels.shape[-1]
+    trained = count if trained is None else trained
+
+    def moments(one: Psi) -> Array:
+        given = replace(one, draws=(), clean=psi.clean)
+        return _moments(given, kernels, eps, size, seed, trained)
+
+    found = moments(psi)
     if psi.draws:
-        own = np.arange(kernels.shape[-1])
-        found[:, own, own] = psi.over_draws(
-            lambda one: _moments(one, kernels, eps, size, seed)[:, own, own]
-        )
+        own = np.arange(trained)
+        found[:, own, own] = psi.over_draws(lambda one: moments(one)[:, own, own])
     return found
 
 
-def _moments(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Array:
+def _moments(psi: Psi, kernels: Array, eps: float, size: int, seed: int, trained: int) -> Array:
     """Return the moments of one function; of its mean, if masks draw it."""
-    psi, count = Psi(psi.law), kernels.shape[-1]
+    count = kernels.shape[-1]
+    if trained < count:
+        return _lattices(psi, kernels, eps, size, seed, trained)
     if is_exchangeable(kernels[0], size) and len(kernels) == 1:
         return _exchangeable(psi, kernels[0], eps, size)[None]
     if size == count and psi.is_homogeneous:
@@ -181,38 +190,44 @@ def _moments(psi: Psi, kernels: Array, eps: float, size: int, seed: int) -> Arra
 
 def _lattices(psi: Psi, kernels: Array, eps: float, size: int, seed: int, trained: int) -> Array:
     """Return the moments by repetitions of a lattice rule."""
-    count = kernels.shape[-1]
-    repeated = np.broadcast_to(kernels, (SHIFTS, count, count))
-    # Independent random shifts of one lattice make an unbiased estimate with an error.
-    shifts = np.random.default_rng(seed).random((SHIFTS, 1, count + count % 2))
-    pairs = zip(repeated, shifts, strict=True)
+    pairs = zip(*repetitions(kernels, seed), strict=True)
     given = eps, size, trained
     return np.stack([_by_lattice(psi, kernel, given, shift) for kernel, shift in pairs])
 
 
+def repetitions(kernels: Array, seed: int) -> tuple[Array, Array]:
+    """Return the kernels of all repetitions of a lattice rule, and random shifts of its points."""
+    count = kernels.shape[-1]
+    repeated = np.broadcast_to(kernels, (SHIFTS, count, count))
+    # Independent random shifts of one lattice make an unbiased estimate with an error.
+    return repeated, np.random.default_rng(seed).random((SHIFTS, 1, count + count % 2))
+
+
 def _exchangeable(psi: Psi, kernel: Array, eps: float, size: int) -> Array:
     count = len(kernel)
-    spread = kernel[0, 0] - kernel[0, 1]
-    averages = [sphere_averages(psi, size)]
-    weights = np.ones(1)
-    if eps:
-        shrink, weights = _shrinking(spread, eps, size)
-        # A homogeneous function takes the shrinkage outside: its moments need no second integral.
-        if psi.is_homogeneous:
-            one, of = averages[0], (float(weights @ shrink**2), float(weights @ shrink))
-            averages = [BatchAverages(one.square * of[0], one.product * of[0], one.mean * of[1])]
-            weights = np.ones(1)
-        else:
-            averages = [_shrunk(psi, s, size) for s in shrink]
-    square, product, mean = (
-        float(weights @ np.array([getattr(a, name) for a in averages]))
-        for name in ("square", "product", "mean")
-    )
+    own = exchangeable_averages(psi, float(kernel[0, 0] - kernel[0, 1]), eps, size)
     same = np.arange(count) // size
     # Centring removes the part that groups share: between them stands a product of means.
-    found = np.where(same[:, None] == same, product, mean**2)
-    np.fill_diagonal(found, square)
+    found = np.where(same[:, None] == same, own.product, own.mean**2)
+    np.fill_diagonal(found, own.square)
     return found
+
+
+def exchangeable_averages(psi: Psi, spread: float, eps: float, size: int) -> BatchAverages:
+    """Return V_B, J_B and mu_B of a batch of a variance over the population."""
+    if not eps:
+        return sphere_averages(psi, size)
+    shrink, weights = _shrinking(spread, eps, size)
+    # A homogeneous function takes the shrinkage outside: its moments need no second integral.
+    if psi.is_homogeneous:
+        one, of = sphere_averages(psi, size), (weights @ shrink**2, weights @ shrink)
+        return BatchAverages(
+            *map(float, (one.square * of[0], one.product * of[0], one.mean * of[1]))
+        )
+    averages = [_shrunk(psi, s, size) for s in shrink]
+    names = ("square", "product", "mean")
+    listed = (np.array([getattr(a, name) for a in averages]) for name in names)
+    return BatchAverages(*(float(weights @ values) for values in listed))
 
 
 def _shrunk(psi: Psi, shrink: float, size: int) -> BatchAverages:
@@ -222,6 +237,13 @@ def _shrunk(psi: Psi, shrink: float, size: int) -> BatchAverages:
 
 def _shrinking(spread: float, eps: float, size: int) -> tuple[Array, Array]:
     """Return the shrinkage by eps, over the lengths of a centred batch, and weights."""
+    radius, weights = radius_rule(size)
+    square = spread * radius**2
+    return np.sqrt(square / (square + size * eps)), weights
+
+
+def radius_rule(size: int) -> tuple[Array, Array]:
+    """Return nodes and weights for a chi variable of B - 1 degrees of freedom."""
     middle = np.sqrt(size - 1)
     # Eight standard deviations: the length of a chi variable has a spread below one.
     low, high = max(middle - 8, 0.0), middle + 8
@@ -230,11 +252,10 @@ def _shrinking(spread: float, eps: float, size: int) -> tuple[Array, Array]:
     exponent = (size - 2) * np.log(radius) - radius**2 / 2
     # The largest exponent is taken out: powers of large batches would overflow.
     weights = weights * np.exp(exponent - exponent.max())
-    square = spread * radius**2
-    return np.sqrt(square / (square + size * eps)), weights / weights.sum()
+    return radius, weights / weights.sum()
 
 
-def _centred(kernel: Array) -> tuple[Array, Array]:
+def spectrum(kernel: Array) -> tuple[Array, Array]:
     """Return eigenvalues, rounding set to zero, and eigenvectors of a centred kernel."""
     centring = np.eye(len(kernel)) - 1 / len(kernel)
     values, vectors = np.linalg.eigh(centring @ kernel @ centring)
@@ -242,22 +263,33 @@ def _centred(kernel: Array) -> tuple[Array, Array]:
 
 
 def _homogeneous(psi: Psi, kernel: Array, eps: float) -> Array:
-    values, vectors = _centred(kernel)
-    positive = values[values > 0]
-    first = -np.log(2 * positive[-1] / len(kernel)) - REACH
-    last = -np.log(2 * positive[0] / len(kernel)) + 2 * REACH / positive.size
+    values, vectors = spectrum(kernel)
+    _, grown, weights = inverse_square(values, eps)
+    shrunk = np.einsum("ik,sk,jk->sij", vectors, values / grown, vectors)
+    return np.asarray(np.tensordot(weights, pair_moments(psi, shrunk), 1))
+
+
+def inverse_square(values: Array, eps: float) -> tuple[Array, Array, Array]:
+    """Return nodes s, the factors ``1 + 2 s S_G/B`` of eigenvalues, and weights."""
+    positive, size = values[values > 0], len(values)
+    first = -np.log(2 * positive[-1] / size) - REACH
+    last = -np.log(2 * positive[0] / size) + 2 * REACH / positive.size
     # 1/q is an integral of exp(-s q) over s; equal steps in log s converge exponentially.
     s = np.exp(np.arange(first, last, STEP))[:, None]
-    grown = 1 + 2 * s * values / len(kernel)
+    grown = 1 + 2 * s * values / size
     weights = STEP * s[:, 0] * np.exp(-0.5 * np.log(grown).sum(axis=1) - eps * s[:, 0])
-    shrunk = np.einsum("ik,sk,jk->sij", vectors, values / grown, vectors)
-    return np.asarray(np.tensordot(weights, _pair_moments(psi, shrunk), 1))
+    return s[:, 0], grown, weights
 
 
-def _pair_moments(psi: Psi, covariance: Array) -> Array:
-    """Return ``<psi psi>`` of a function ``p x + q |x|``."""
+def slopes_of_sides(psi: Psi) -> tuple[float, float]:
+    """Return q and p of a function ``p x + q |x|``."""
     up, down = (float(v) for v in psi(np.array([1.0, -1.0])))
-    even, odd = (up + down) / 2, (up - down) / 2
+    return (up + down) / 2, (up - down) / 2
+
+
+def pair_moments(psi: Psi, covariance: Array) -> Array:
+    """Return ``<psi psi>`` of a function ``p x + q |x|``."""
+    even, odd = slopes_of_sides(psi)
     lengths = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0))
     scale = lengths[:, :, None] * lengths[:, None, :]
     ratio = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
@@ -268,8 +300,14 @@ def _pair_moments(psi: Psi, covariance: Array) -> Array:
 
 
 def _by_lattice(psi: Psi, kernel: Array, given: tuple[float, int, int], shift: Array) -> Array:
-    """Return the moment by a lattice of points, Gaussian by Box and Muller's transform."""
     eps, size, trained = given
+    normed, _ = normalised(lattice(kernel, shift), eps, size, trained)
+    y = image(psi, normed, trained)
+    return np.asarray(y.T @ y / POINTS)
+
+
+def lattice(kernel: Array, shift: Array) -> Array:
+    """Return a lattice of points, Gaussian by Box and Muller's transform, shape (POINTS, B)."""
     count, dimension = len(kernel), shift.shape[-1]
     powers = [pow(GENERATOR, k, POINTS) for k in range(dimension)]
     places = (np.arange(POINTS)[:, None] * np.array(powers) % POINTS) / POINTS
@@ -278,15 +316,28 @@ def _by_lattice(psi: Psi, kernel: Array, given: tuple[float, int, int], shift: A
     radius, angle = np.sqrt(-2 * np.log1p(-u[:, ::2])), 2 * np.pi * u[:, 1::2]
     normals = np.hstack([radius * np.cos(angle), radius * np.sin(angle)])[:, :count]
     values, vectors = np.linalg.eigh(kernel)
-    x = normals @ (vectors * np.sqrt(np.maximum(values, 0))).T
-    groups = x[:, :trained].reshape(POINTS, -1, size)
+    # The symmetric root moves smoothly with the kernel, which eigenvectors do not.
+    return np.asarray(normals @ (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T)
+
+
+def normalised(x: Array, eps: float, size: int, trained: int) -> tuple[Array, Array]:
+    """Return normalised entries, and the root of the variance that each is divided by."""
+    groups = x[:, :trained].reshape(len(x), -1, size)
     means = groups.mean(axis=2, keepdims=True)
     squares = ((groups - means) ** 2).mean(axis=2, keepdims=True)
-    normed = ((groups - means) / np.sqrt(squares + eps)).reshape(POINTS, trained)
-    if trained < count:
+    scale = np.broadcast_to(np.sqrt(squares + eps), groups.shape).reshape(len(x), trained)
+    normed = (groups - means).reshape(len(x), trained) / scale
+    if trained < x.shape[1]:
         # As PyTorch collects it, the variance of a batch is the unbiased one.
         variance = squares[..., 0].mean(axis=1, keepdims=True) * size / (size - 1)
         left = x[:, trained:] - means[..., 0].mean(axis=1, keepdims=True)
         normed = np.hstack([normed, left / np.sqrt(variance + eps)])
-    y = psi(normed)
-    return np.asarray(y.T @ y / POINTS)
+        scale = np.hstack([scale, np.broadcast_to(np.sqrt(variance + eps), left.shape)])
+    return normed, scale
+
+
+def image(psi: Psi, normed: Array, trained: int, slope: bool = False) -> Array:
+    """Return the function of normalised entries, or its slope; without masks in an evaluation."""
+    clean = psi if psi.clean is None else Psi(psi.clean)
+    parts = ((psi, normed[:, :trained]), (clean, normed[:, trained:]))
+    return np.hstack([one.slope(x) if slope else one(x) for one, x in parts])

@@ -15,19 +15,23 @@ from resexpand.codegen.routine import Target
 from resexpand.codegen.schedule import chosen_outputs
 from resexpand.codegen.values import Values, overflow_problem
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.network.batch_norm import EPS, GHOST, is_running, require_batch
 from resexpand.network.numbers import real_array
-from resexpand.network.operation import Map
 from resexpand.network.positions import inputs_of
-from resexpand.network.values import value_of
-from resexpand.numbers.batch_blocks import Health, common_size, kernels_by_block, one_by_one
+from resexpand.numbers.batch_blocks import (
+    Change,
+    kernels_by_block,
+    mean_of_repetitions,
+    shared_statistics,
+)
+from resexpand.numbers.column_pieces import Health
+from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.columns import ColumnRecursion
 
 FEWER = "take fewer inputs or positions, or fewer points at a time"
 
 
 def evaluate_columns(
-    theory: ColumnRecursion,
+    theory: ColumnRecursion | BatchRecursion,
     *,
     target: Target = "cpu",
     outputs: str | Iterable[str] | None = None,
@@ -59,71 +63,41 @@ def evaluate_columns(
     bytes_needed = 16 * (point.depth + 2) * math.prod(point.grid) * size**2
     require_memory(f"kernels of {size} columns", bytes_needed, FEWER)
     names = [o.name for o in chosen_outputs(theory, outputs)]
-    health, change = Health(), _change(theory, step, point)
-    kernels = kernels_by_block(net, point, _batch(theory, point), health, change)
+    health, given = Health(), change_of(step, point)
+    change = None if given is None else Change(given)
+    kernels = kernels_by_block(net, point, shared_statistics(net, point), health, change)
     names += [f"d{name}" for name in names if change is not None]
-    arrays, problems = {}, list(health.problems)
+    arrays, problems, notes = {}, list(health.problems), list(point.notes)
+    errors = dict.fromkeys(names, health.error)
     for name in names:
-        layers = kernels[name]
         # Repetitions of lattice rules, or the grid, stand behind the layers.
-        arrays[name] = np.moveaxis(layers, 0, -3) if point.grid else layers.mean(axis=1)
+        arrays[name] = np.moveaxis(kernels[name], 0, -3)
+        if not point.grid:
+            arrays[name], error, more = mean_of_repetitions(name, arrays[name])
+            errors[name] += error
+            notes += more
         if problem := overflow_problem(name, arrays[name], layered=False):
             problems.append(problem)
-    errors = dict.fromkeys(names, health.error)
     cited = theory.citations
-    return Values(arrays, point.depth, tuple(problems), errors, cited, "cpu", point.notes)
+    return Values(arrays, point.depth, tuple(problems), errors, cited, "cpu", tuple(notes))
 
 
-def _change(theory: ColumnRecursion, given: Any, point: Point) -> NDArray[np.float64] | None:
+def change_of(given: Any, point: Point) -> NDArray[np.float64] | None:
     """Return the change of the kernel at layer 0.
 
     Raises
     ------
-    HyperparameterError, UnsupportedError
-        If it is no symmetric matrix of the size of K0, or batches are normalised.
+    HyperparameterError
+        If it is no symmetric matrix of the size of K0.
     """
     if given is None:
         return None
     change = real_array(given, "dK0")
     size = point.kernel.shape[-1]
-    if change.shape[-2:] != (size, size) or not np.allclose(change, change.swapaxes(-1, -2)):
+    if change.shape != (size, size) or not np.allclose(change, change.T):
         raise HyperparameterError(
             f"dK0 of shape {change.shape}",
-            f"it is a symmetric change of K0, of shape {point.kernel.shape}",
-            "give a matrix of the size of K0",
-        )
-    if any(op.over == "batch" for branch in theory.net.kinds for op in branch.ops):
-        raise UnsupportedError(
-            "the change of a kernel with BatchNorm over positions",
-            "its derivative is not known for batches that are not exchangeable",
-            "leave dK0 out",
+            f"it is a symmetric change of K0, of shape {(size, size)}",
+            "give one matrix of the size of K0",
         )
     return change
-
-
-def _batch(theory: ColumnRecursion, point: Point) -> int:
-    """Return how many columns share the statistics of a normalisation over the batch.
-
-    Raises
-    ------
-    HyperparameterError, UnsupportedError
-        If normalisations differ in this, the kernel spans a grid, or statistics are running ones.
-    """
-    net = theory.net
-    maps = [op for branch in net.kinds for op in (*branch.maps, *(net.head_ops or ()))]
-    norms = [op for op in maps if isinstance(op, Map) and op.over == "batch"]
-    if not norms:
-        return 0
-    if point.grid:
-        raise one_by_one(f"a grid of shape {point.grid} of kernels with {norms[0]!r}")
-    if any(map(is_running, norms)):
-        raise UnsupportedError(
-            "running statistics over positions",
-            "they are known for exchangeable inputs alone",
-            'use mode="train"',
-        )
-    size = common_size({int(op.by_symbol[GHOST]) for op in norms})
-    for op in norms:
-        eps = float(value_of(op.by_symbol[EPS], point.symbols))
-        require_batch(op, (eps, float(size)), point.kernel)
-    return size or point.kernel.shape[-1]

@@ -16,6 +16,7 @@ from resexpand.conventions import WIDTH
 from resexpand.errors import KernelError, UnsupportedError
 from resexpand.network.numbers import whole_number
 from resexpand.numbers.batch import evaluate_batch
+from resexpand.numbers.column_response import evaluate_column_response
 from resexpand.numbers.columns import evaluate_columns
 from resexpand.numbers.finite_optimum import with_width
 from resexpand.numbers.layer_inputs import evaluate_layers
@@ -26,6 +27,7 @@ from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
 from resexpand.numbers.two_loop import evaluate_two_loop
 from resexpand.progress import Progress
 from resexpand.theory.batch import BatchRecursion
+from resexpand.theory.column_response import ColumnResponse
 from resexpand.theory.columns import ColumnRecursion
 from resexpand.theory.finite_response import FiniteResponse, finite_response
 from resexpand.theory.gradients import GradientMoments
@@ -42,6 +44,7 @@ ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 OF_THEIR_OWN: dict[type, Callable[..., Values]] = {
     BatchRecursion: evaluate_batch,
     ColumnRecursion: evaluate_columns,
+    ColumnResponse: evaluate_column_response,
     LayerKernel: evaluate_layers,
     TwoLoop: evaluate_two_loop,
 }

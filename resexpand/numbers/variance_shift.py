@@ -32,9 +32,9 @@ from resexpand.network.requirements import require_independent_layers, require_n
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step, steps_of, without_noise
 from resexpand.network.values import value_of
-from resexpand.numbers.batch_blocks import with_numbers
 from resexpand.numbers.batch_moments import Psi, is_exchangeable
 from resexpand.numbers.channels import Batch, Channels
+from resexpand.numbers.column_pieces import with_numbers
 from resexpand.theory.noise import outcomes
 
 STREAM = "stream"

@@ -17,10 +17,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resexpand.expressions.shown import Card, Tabled
+from resexpand.network.batch_norm import is_running
 from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.batch_gradients import with_gradients
+from resexpand.theory.column_response import ColumnResponse, column_response, couples_columns
 from resexpand.theory.kernel import kernel
 from resexpand.theory.layer_kernel import LayerKernel, layer_kernel
 from resexpand.theory.recursion import Recursion
@@ -46,7 +48,9 @@ class GradientMoments(Tabled):
         return Card("GradientMoments: second moments of gradients", tuple(facts))
 
 
-def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion | LayerKernel:
+def gradient_moments(
+    net: ResNet,
+) -> GradientMoments | BatchRecursion | ColumnResponse | LayerKernel:
     """Derive the second moments of gradients at every layer.
 
     Parameters
@@ -56,11 +60,13 @@ def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion | LayerKer
 
     Returns
     -------
-    GradientMoments or BatchRecursion
+    GradientMoments, BatchRecursion or ColumnResponse
         `evaluate` gives ``gradient``, ``|dy/dh^l|^2`` at layers ``0 .. L`` as the observable of
         this name (unit weights if the network has no read-out), and the kernel ``K``. Exact at
-        infinite width. Where averages run over a batch it is a recursion, and ``gradient`` that of
-        the sum of the outputs, shape (L + 1, B, B) (`resexpand.theory.batch_gradients`).
+        infinite width. Where n columns couple, over a batch or over positions, ``gradient`` is
+        that of the sum of all outputs, shape (L + 1, n, n); of batches without eps it is a
+        recursion (`resexpand.theory.batch_gradients`), else put together of the responses of
+        blocks (`resexpand.theory.column_response`).
 
     Raises
     ------
@@ -80,9 +86,17 @@ def gradient_moments(net: ResNet) -> GradientMoments | BatchRecursion | LayerKer
     array([0.5       , 0.25      , 0.16666667])
     """
     require_network(net, "the gradients")
-    ops = (op for branch in net.kinds for op in branch.maps)
-    if any(op.over == "batch" for op in ops):
-        return with_gradients(kernel(net, inputs="batch"))
+    if couples_columns(net):
+        return _of_columns(net)
     if net.layers is not None:
         return layer_kernel(net, "gradient")
     return GradientMoments(response(net, "tangent"))
+
+
+def _of_columns(net: ResNet) -> BatchRecursion | ColumnResponse:
+    """Return gradients of coupled columns: a recursion where batches without eps are alike."""
+    if not net.positions:
+        base = kernel(net, inputs="batch")
+        if all(stage.eps == 0 and not is_running(stage.op) for stage in base.stages):
+            return with_gradients(base)
+    return column_response(net, "gradient", "positions" if net.positions else "batch")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args, overload
 
 import sympy as sp
 
@@ -28,6 +28,7 @@ from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.coins import require_constant
+from resexpand.theory.column_response import ColumnResponse, column_response
 from resexpand.theory.differentiation import (
     differentiate,
     jacobian,
@@ -47,6 +48,7 @@ from resexpand.theory.noise import averaged
 from resexpand.theory.recursion import Output, Recursion
 
 ResponseKind = Literal["variance", "covariance", "tangent"]
+Columns = Literal["batch", "positions"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +64,15 @@ class Response(Recursion):
     kind: ResponseKind = "variance"
 
 
-def response(net: ResNet, kind: ResponseKind = "variance") -> Response:
+@overload
+def response(net: ResNet, kind: ResponseKind = ..., inputs: None = ...) -> Response: ...
+@overload
+def response(net: ResNet, kind: ResponseKind = ..., *, inputs: Columns) -> ColumnResponse: ...
+def response(
+    net: ResNet,
+    kind: ResponseKind = "variance",
+    inputs: Columns | None = None,
+) -> Response | ColumnResponse:
     """Derive a response function.
 
     Parameters
@@ -72,17 +82,24 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Response:
     kind : {"variance", "covariance", "tangent"}
         Which perturbation: of the variance of one input, of the covariance of two inputs, or a
         tangent vector at one input.
+    inputs : {"batch", "positions"}, optional
+        As for `kernel`, where columns couple: of all inputs of a batch, or at all positions. There
+        the variances and covariances of all columns respond together.
 
     Returns
     -------
-    Response
+    Response or ColumnResponse
         A `Recursion`. Outputs ``chi`` (entries ``[l, m]``, zero for ``m > l``), ``chi_0`` (its
         column ``m = 0``), ``eta`` (output response at depth L, unit read-out variance if the
         network has no read-out), ``eta_layers`` (a read-out attached after each of the layers ``0
         .. L``), and the kernel ``K``. Exact at infinite width; with ``width=`` evaluation adds mean
         and standard deviation to order 1/N (`resexpand.finite_response`). With ``layers=`` a
         `resexpand.theory.layer_kernel.LayerKernel`, without ``chi``: what a later layer does
-        depends on the whole history.
+        depends on the whole history. With ``inputs=`` a
+        `resexpand.theory.column_response.ColumnResponse`: of n columns ``eta`` is a tensor of shape
+        ``(n, n, n, n)``, ``chi_0`` ``(L + 1, n, n, n, n)`` and ``chi``, if asked for, ``(L + 1, L +
+        1, n, n, n, n)``; with ``dK0=``, a change at layer 0, ``eta`` and ``chi_0`` are what becomes
+        of it, shapes ``(n, n)`` and ``(L + 1, n, n)``.
 
     Raises
     ------
@@ -109,6 +126,8 @@ def response(net: ResNet, kind: ResponseKind = "variance") -> Response:
             "it is unknown",
             f"use one of {get_args(ResponseKind)}",
         )
+    if inputs is not None:
+        return column_response(net, "tangent" if kind == "tangent" else "covariance", inputs)
     if net.layers is not None:
         if kind == "covariance":
             return cast(Response, layer_kernel(net, "pair", inputs=2))

@@ -1,0 +1,185 @@
+"""Responses and gradients of coupled columns as numbers: derivatives of blocks, multiplied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.memory import require_memory
+from resexpand.codegen.routine import Target
+from resexpand.codegen.schedule import chosen_names
+from resexpand.codegen.values import Values, overflow_problem
+from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.network.linear import Linear
+from resexpand.network.positions import inputs_of
+from resexpand.numbers.batch_blocks import (
+    Change,
+    kernels_by_block,
+    mean_of_repetitions,
+    shared_statistics,
+)
+from resexpand.numbers.column_pieces import Health
+from resexpand.numbers.columns import change_of
+from resexpand.theory.column_response import OUTPUTS, ColumnResponse
+
+Array = NDArray[np.float64]
+
+FEWER = "give dK0=, a change of K0, and leave chi out; take fewer columns or blocks"
+
+
+def evaluate_column_response(
+    theory: ColumnResponse,
+    *,
+    target: Target = "cpu",
+    outputs: str | Iterable[str] | None = None,
+    **hyperparameters: Any,
+) -> Values:
+    """Return the responses of all columns, ``K0`` of shape ``(..., n, n)``.
+
+    Raises
+    ------
+    HyperparameterError, KernelError
+        If the hyperparameters do not fit.
+    UnsupportedError
+        If there is no such response, or on another target.
+    """
+    if target == "cuda":
+        raise UnsupportedError(
+            "responses of coupled columns on target 'cuda'",
+            "their matrices are put together on the host",
+            "use target='cpu'",
+        )
+    base, net = theory.base, theory.net
+    given = hyperparameters.pop("dK0", None)
+    names = _chosen(theory, outputs, given is not None)
+    known = {s: value for s, value in base.bindings if s != value or s in net.free_symbols}
+    point = bind(net, known, dict(base.layer_bindings), hyperparameters, matrix=True)
+    if net.positions:
+        inputs_of(point.kernel, math.prod(net.positions))
+    step, health = change_of(given, point), Health()
+    _require_room(names, point, step is None)
+    # Directions stand in front of the grid, or of the repetitions of lattice rules.
+    units = _units(point.kernel.shape[-1]) if step is None else step[None]
+    units = units.reshape(len(units), *(1,) * max(len(point.grid), 1), *units.shape[-2:])
+    ended = net if net.read_out is not None else net.altered(read_out=Linear(1, 0))
+    tangent = theory.kind != "covariance"
+    change, sharing = Change(units, tangent, step is None), shared_statistics(net, point)
+    blocks = kernels_by_block(ended, point, sharing, health, change)
+    first = 0 if sharing.many else sharing.trained or 0
+    values = _of_change(blocks) if step is not None else _of_tensors(blocks, names, first)
+    errors, notes = dict.fromkeys(names, health.error), list(point.notes)
+    arrays, problems = {}, list(health.problems)
+    for name in names:
+        arrays[name] = values[name]
+        if not point.grid:
+            arrays[name], error, more = mean_of_repetitions(name, values[name])
+            errors[name] += error
+            notes += more
+        if problem := overflow_problem(name, arrays[name], layered=False):
+            problems.append(problem)
+    cited = base.citations
+    return Values(arrays, point.depth, tuple(problems), errors, cited, "cpu", tuple(notes))
+
+
+def _chosen(
+    theory: ColumnResponse, outputs: str | Iterable[str] | None, directed: bool
+) -> tuple[str, ...]:
+    """Return the names asked for; the response between all layers only where it is asked for."""
+    names = OUTPUTS[theory.kind]
+    if theory.kind == "gradient" and directed:
+        raise HyperparameterError(
+            "dK0 of gradients",
+            "they start at the outputs",
+            'use evaluate(response(net, "tangent"), K0=..., dK0=...), or leave it out',
+        )
+    names = tuple(n for n in names if n != "chi") if directed else names
+    if outputs is None:
+        return tuple(n for n in names if n != "chi")
+    return chosen_names(outputs, names, "the response of all columns")
+
+
+def _require_room(names: tuple[str, ...], point: Point, whole: bool) -> None:
+    """Raise if the tensors of all layers would not fit into memory."""
+    size, layers = point.kernel.shape[-1], point.depth + 1
+    entries = (size * (size + 1) // 2) ** 2 * layers if whole else size**2 * layers
+    if "chi" in names:
+        entries += size**4 * layers**2
+    bytes_needed = 32 * math.prod(point.grid) * entries
+    require_memory(f"responses of {size} columns", bytes_needed, FEWER)
+
+
+def _units(size: int) -> Array:
+    """Return a symmetric change for every entry on and above the diagonal."""
+    rows, columns = np.triu_indices(size)
+    units = np.zeros((len(rows), size, size))
+    places = np.arange(len(rows))
+    units[places, rows, columns] = units[places, columns, rows] = 1.0
+    return units
+
+
+def _of_change(blocks: dict[str, Array]) -> dict[str, Array]:
+    """Return the outputs of one change, repetitions or the grid in front of the layers."""
+    chi, eta = blocks["dK"][:, 0], blocks["dC"][-1, 0]
+    return {"chi_0": np.moveaxis(chi, 0, -3), "eta": eta, "K": np.moveaxis(blocks["K"], 0, -3)}
+
+
+def _of_tensors(blocks: dict[str, Array], names: tuple[str, ...], first: int) -> dict[str, Array]:
+    """Return the outputs put together from the derivatives of all blocks.
+
+    `first` is the first column whose output counts in gradients.
+    """
+    size = blocks["K"].shape[-1]
+    rows, columns = np.triu_indices(size)
+    twice = np.where(rows == columns, 1.0, 2.0)
+    values = {"K": np.moveaxis(blocks["K"], 0, -3)}
+    # An entry off the diagonal and its mirror image are one coordinate.
+    steps = [np.moveaxis(d[..., rows, columns], 0, -1) for d in blocks["dK"][1:]]
+    end = np.moveaxis(blocks["dC"][-1][..., rows, columns], 0, -1)
+    if "gradient" in names:
+        # Outputs of training are not those of an evaluation.
+        seen = np.where((rows >= first) & (columns >= first), twice, 0.0)
+        moments = [seen @ end]
+        for step in reversed(steps):
+            moments.append(np.einsum("...i,...ij->...j", moments[-1], step))
+        values["gradient"] = np.stack([_matrix(m / twice, size) for m in moments[::-1]], axis=-3)
+    identity = np.broadcast_to(np.eye(len(rows)), end.shape)
+    through = [identity]
+    for step in steps:
+        through.append(step @ through[-1])
+    if {"chi_0", "eta"} & set(names):
+        values["chi_0"] = np.stack([_tensor(t / twice, size) for t in through], axis=-5)
+        values["eta"] = _tensor(end @ through[-1] / twice, size)
+    if "chi" in names:
+        values["chi"] = _between_layers(steps, identity / twice, size)
+    return values
+
+
+def _between_layers(steps: list[Array], unit: Array, size: int) -> Array:
+    """Return the response of every layer to every one before it."""
+    layers = len(steps) + 1
+    found = np.zeros((*unit.shape[:-2], layers, layers, *(size,) * 4))
+    for start in range(layers):
+        moved = unit
+        for layer in range(start, layers):
+            moved = steps[layer - 1] @ moved if layer > start else moved
+            found[..., layer, start, :, :, :, :] = _tensor(moved, size)
+    return found
+
+
+def _matrix(entries: Array, size: int) -> Array:
+    """Return the symmetric matrices of entries on and above the diagonal."""
+    rows, columns = np.triu_indices(size)
+    found = np.empty((*entries.shape[:-1], size, size))
+    found[..., rows, columns] = found[..., columns, rows] = entries
+    return found
+
+
+def _tensor(matrix: Array, size: int) -> Array:
+    """Return a matrix of coordinates as a tensor of four indices."""
+    inner = np.moveaxis(_matrix(matrix, size), -3, -1)
+    return np.moveaxis(_matrix(inner, size), (-2, -1), (-4, -3))
