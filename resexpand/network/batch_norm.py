@@ -100,6 +100,11 @@ def is_running(op: Operation) -> bool:
     return op.by_symbol.get(RUNNING) == 1
 
 
+def is_plain(op: Operation) -> bool:
+    """Whether statistics are those of one batch, and nothing is added to the variance."""
+    return all(op.by_symbol[symbol] == 0 for symbol in (EPS, GHOST, RUNNING))
+
+
 def training_inputs(op: Operation, count: int) -> int:
     """Return how many of the inputs of a kernel train, in front of those of an evaluation.
 

@@ -21,7 +21,7 @@ import sympy as sp
 from resexpand.conventions import SIGMA_B2, SIGMA_W2
 from resexpand.errors import DescriptionError
 from resexpand.network.linear import Linear
-from resexpand.network.operation import Contraction, Parameter
+from resexpand.network.operation import Contraction, Operation, Parameter
 from resexpand.network.positions import Array, Offset, OverPositions, neighbours, read_positions
 
 ZEROS = "zeros"
@@ -130,6 +130,12 @@ class Conv(OverPositions, Contraction):
                 "give offsets of as many numbers, such as (0, 1) on an image",
             )
         return super().placed(positions)
+
+    def at_equal_positions(self) -> Operation | None:
+        """Return the `Linear` of the summed shares; none where the outside is zero."""
+        weight, bias, *shares = self.values
+        listed = any(isinstance(value, tuple) for value in (weight, *shares))
+        return Linear(weight * sum(shares), bias) if self.circular and not listed else None
 
     def gram(self, before: Array, at: Sequence[Array]) -> Array:
         """Return ``sigma_w^2 sum_o v_o S_o K S_o^T + sigma_b^2``."""

@@ -83,6 +83,13 @@ class OverPositions(Placed):
     def require_limit(self) -> None:
         """Refuse an operation without a limit of infinite width, by an `UnsupportedError`."""
 
+    def at_equal_positions(self) -> Operation | None:
+        """Return what it is for a column whose neighbours have the same second moment, if known.
+
+        The second moment of a column behind it depends on those of columns alone then.
+        """
+        return None
+
     def gram(self, before: Array, at: Sequence[Array]) -> Array:
         """Return the second moments behind the operation, at infinite width.
 

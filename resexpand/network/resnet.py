@@ -285,6 +285,19 @@ scale=3/10, depth=20)
         head = None if self.head_ops is None else without_noise(self.head_ops)
         return self.altered(branches=branches, head_ops=head)
 
+    def at_equal_positions(self) -> ResNet:
+        """Return the network of one column, for inputs of one variance at all their positions.
+
+        Without its read-out. Itself if an operation couples positions in another way.
+        """
+        found = []
+        for branch in self.branches:
+            alone = [getattr(op, "at_equal_positions", lambda op=op: op)() for op in branch.ops]
+            if None in alone:
+                return self
+            found.append(Branch(*alone))
+        return self.altered(branches=tuple(found), positions=(), read_out=None, head_ops=None)
+
     def altered(self, **changes: object) -> ResNet:
         """Return the network with other values of some attributes, which are not checked."""
         other = object.__new__(type(self))

@@ -177,7 +177,7 @@ def _homogeneous(psi: Psi, kernel: Array, changes: Array, eps: float) -> Array:
         logs = np.diagonal(moved, axis1=1, axis2=2) * sides
         folded = np.arcsin(ratio) * 2 / np.pi * moved + root * (logs[:, :, None] + logs[:, None, :])
         found[place] += np.tensordot(weights, odd**2 * moved + even**2 * folded, 1)
-    return found
+    return np.asarray(found)
 
 
 def _centred(changes: Array, size: int, trained: int) -> Array:

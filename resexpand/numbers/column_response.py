@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from resexpand.numbers.batch_blocks import (
     mean_of_repetitions,
     shared_statistics,
 )
-from resexpand.numbers.column_pieces import Health
+from resexpand.numbers.batch_moments import is_exchangeable
+from resexpand.numbers.column_pieces import Health, Sharing
 from resexpand.numbers.columns import change_of
 from resexpand.theory.column_response import OUTPUTS, ColumnResponse
 
@@ -62,16 +64,18 @@ def evaluate_column_response(
     if net.positions:
         inputs_of(point.kernel, math.prod(net.positions))
     step, health = change_of(given, point), Health()
-    _require_room(names, point, step is None)
+    sharing = shared_statistics(net, point)
+    basis = _basis(theory, point, sharing) if step is None else None
+    _require_room(names, point, 1 if basis is None else len(basis.rows))
     # Directions stand in front of the grid, or of the repetitions of lattice rules.
-    units = _units(point.kernel.shape[-1]) if step is None else step[None]
+    units = basis.masks if basis is not None else np.asarray(step)[None]
     units = units.reshape(len(units), *(1,) * max(len(point.grid), 1), *units.shape[-2:])
     ended = net if net.read_out is not None else net.altered(read_out=Linear(1, 0))
     tangent = theory.kind != "covariance"
-    change, sharing = Change(units, tangent, step is None), shared_statistics(net, point)
+    change = Change(units, tangent, step is None)
     blocks = kernels_by_block(ended, point, sharing, health, change)
     first = 0 if sharing.many else sharing.trained or 0
-    values = _of_change(blocks) if step is not None else _of_tensors(blocks, names, first)
+    values = _of_change(blocks) if basis is None else _of_tensors(blocks, names, basis, first)
     errors, notes = dict.fromkeys(names, health.error), list(point.notes)
     arrays, problems = {}, list(health.problems)
     for name in names:
@@ -103,23 +107,62 @@ def _chosen(
     return chosen_names(outputs, names, "the response of all columns")
 
 
-def _require_room(names: tuple[str, ...], point: Point, whole: bool) -> None:
-    """Raise if the tensors of all layers would not fit into memory."""
+def _require_room(names: tuple[str, ...], point: Point, directions: int) -> None:
+    """Raise if the changes of all layers would not fit into memory."""
     size, layers = point.kernel.shape[-1], point.depth + 1
-    entries = (size * (size + 1) // 2) ** 2 * layers if whole else size**2 * layers
+    entries = directions * size**2 * layers
     if "chi" in names:
         entries += size**4 * layers**2
     bytes_needed = 32 * math.prod(point.grid) * entries
     require_memory(f"responses of {size} columns", bytes_needed, FEWER)
 
 
-def _units(size: int) -> Array:
-    """Return a symmetric change for every entry on and above the diagonal."""
+@dataclass(frozen=True)
+class Basis:
+    """Directions in the space of symmetric matrices: disjoint sets of entries that change alike.
+
+    Attributes
+    ----------
+    masks : ndarray, shape (m, n, n)
+        One where a set has entries.
+    rows, columns : ndarray, shape (m,)
+        An entry of every set.
+    """
+
+    masks: Array
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    @property
+    def sizes(self) -> Array:
+        """Number of entries of every set."""
+        return np.asarray(self.masks.sum(axis=(1, 2)))
+
+    def matrix(self, entries: Array) -> Array:
+        """Return the matrices that have these entries, shape (..., m), on the sets."""
+        return np.tensordot(entries, self.masks, 1)
+
+    def tensor(self, coordinates: Array) -> Array:
+        """Return the tensor of four indices of a map of coordinates, shape (..., m, m)."""
+        inner = np.moveaxis(self.matrix(coordinates / self.sizes), -3, -1)
+        return np.moveaxis(self.matrix(inner), (-2, -1), (-4, -3))
+
+
+def _basis(theory: ColumnResponse, point: Point, sharing: Sharing) -> Basis:
+    """Return all entries; for gradients of inputs that are alike, three sets of them."""
+    size = point.kernel.shape[-1]
+    alike = theory.kind == "gradient" and not theory.net.positions and not point.grid
+    if alike and sharing.size and is_exchangeable(point.kernel, sharing.size):
+        group = np.arange(size) // sharing.size
+        same, own = group[:, None] == group, np.eye(size, dtype=bool)
+        listed = [mask for mask in (own, same & ~own, ~same) if mask.any()]
+        firsts = [np.argwhere(mask)[0] for mask in listed]
+        return Basis(np.array(listed, dtype=float), *np.array(firsts).T)
     rows, columns = np.triu_indices(size)
-    units = np.zeros((len(rows), size, size))
+    masks = np.zeros((len(rows), size, size))
     places = np.arange(len(rows))
-    units[places, rows, columns] = units[places, columns, rows] = 1.0
-    return units
+    masks[places, rows, columns] = masks[places, columns, rows] = 1.0
+    return Basis(masks, rows, columns)
 
 
 def _of_change(blocks: dict[str, Array]) -> dict[str, Array]:
@@ -128,58 +171,44 @@ def _of_change(blocks: dict[str, Array]) -> dict[str, Array]:
     return {"chi_0": np.moveaxis(chi, 0, -3), "eta": eta, "K": np.moveaxis(blocks["K"], 0, -3)}
 
 
-def _of_tensors(blocks: dict[str, Array], names: tuple[str, ...], first: int) -> dict[str, Array]:
+def _of_tensors(
+    blocks: dict[str, Array], names: tuple[str, ...], basis: Basis, first: int
+) -> dict[str, Array]:
     """Return the outputs put together from the derivatives of all blocks.
 
     `first` is the first column whose output counts in gradients.
     """
-    size = blocks["K"].shape[-1]
-    rows, columns = np.triu_indices(size)
-    twice = np.where(rows == columns, 1.0, 2.0)
+    sizes, rows, columns = basis.sizes, basis.rows, basis.columns
     values = {"K": np.moveaxis(blocks["K"], 0, -3)}
-    # An entry off the diagonal and its mirror image are one coordinate.
     steps = [np.moveaxis(d[..., rows, columns], 0, -1) for d in blocks["dK"][1:]]
     end = np.moveaxis(blocks["dC"][-1][..., rows, columns], 0, -1)
     if "gradient" in names:
         # Outputs of training are not those of an evaluation.
-        seen = np.where((rows >= first) & (columns >= first), twice, 0.0)
+        seen = np.where((rows >= first) & (columns >= first), sizes, 0.0)
         moments = [seen @ end]
         for step in reversed(steps):
             moments.append(np.einsum("...i,...ij->...j", moments[-1], step))
-        values["gradient"] = np.stack([_matrix(m / twice, size) for m in moments[::-1]], axis=-3)
+        values["gradient"] = np.stack([basis.matrix(m / sizes) for m in moments[::-1]], axis=-3)
     identity = np.broadcast_to(np.eye(len(rows)), end.shape)
     through = [identity]
-    for step in steps:
+    for step in steps if "gradient" not in names else ():
         through.append(step @ through[-1])
-    if {"chi_0", "eta"} & set(names):
-        values["chi_0"] = np.stack([_tensor(t / twice, size) for t in through], axis=-5)
-        values["eta"] = _tensor(end @ through[-1] / twice, size)
+    if "chi_0" in names:
+        values["chi_0"] = np.stack([basis.tensor(t) for t in through], axis=-5)
+    if "eta" in names:
+        values["eta"] = basis.tensor(end @ through[-1])
     if "chi" in names:
-        values["chi"] = _between_layers(steps, identity / twice, size)
+        values["chi"] = _between_layers(steps, identity, basis)
     return values
 
 
-def _between_layers(steps: list[Array], unit: Array, size: int) -> Array:
+def _between_layers(steps: list[Array], unit: Array, basis: Basis) -> Array:
     """Return the response of every layer to every one before it."""
-    layers = len(steps) + 1
+    layers, size = len(steps) + 1, basis.masks.shape[-1]
     found = np.zeros((*unit.shape[:-2], layers, layers, *(size,) * 4))
     for start in range(layers):
         moved = unit
         for layer in range(start, layers):
             moved = steps[layer - 1] @ moved if layer > start else moved
-            found[..., layer, start, :, :, :, :] = _tensor(moved, size)
+            found[..., layer, start, :, :, :, :] = basis.tensor(moved)
     return found
-
-
-def _matrix(entries: Array, size: int) -> Array:
-    """Return the symmetric matrices of entries on and above the diagonal."""
-    rows, columns = np.triu_indices(size)
-    found = np.empty((*entries.shape[:-1], size, size))
-    found[..., rows, columns] = found[..., columns, rows] = entries
-    return found
-
-
-def _tensor(matrix: Array, size: int) -> Array:
-    """Return a matrix of coordinates as a tensor of four indices."""
-    inner = np.moveaxis(_matrix(matrix, size), -3, -1)
-    return np.moveaxis(_matrix(inner, size), (-2, -1), (-4, -3))

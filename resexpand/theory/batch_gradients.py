@@ -29,7 +29,6 @@ import sympy as sp
 from resexpand.conventions import PAIR
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.expectation import pair_moment, slope_moment
-from resexpand.network.batch_norm import GHOST, is_running
 from resexpand.network.steps import Step
 from resexpand.theory.batch import BatchRecursion, BatchSignal, Normalised
 from resexpand.theory.hyperparameters import Hyperparameters
@@ -43,20 +42,9 @@ FACTORS = "J"
 def with_gradients(base: BatchRecursion) -> BatchRecursion:
     """Return the kernel recursion of a batch with what takes gradients back.
 
-    Raises
-    ------
-    UnsupportedError
-        If statistics are running ones, of ghost batches, or eps is not zero.
+    Statistics are those of one batch, without eps (`resexpand.network.batch_norm.is_plain`).
     """
     net = base.net
-    for stage in base.stages:
-        ghost = stage.op.by_symbol[GHOST]
-        if is_running(stage.op) or ghost != 0 or stage.eps != 0:
-            raise UnsupportedError(
-                f"gradients at infinite width through {stage.op!r}",
-                "they are derived for the statistics of one batch, without eps",
-                'use BatchNorm(), or sample(net, "gradient")',
-            )
     hyper = Hyperparameters(net, dict(base.bindings), dict(base.layer_bindings))
     rho, skip = hyper.scale(), hyper.skip()
     stream = BatchSignal(base.state, [])

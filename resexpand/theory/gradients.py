@@ -15,9 +15,10 @@ its way forward: the factor ``t`` of the tangent response. With the read-out at 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from resexpand.expressions.shown import Card, Tabled
-from resexpand.network.batch_norm import is_running
+from resexpand.network.batch_norm import is_plain
 from resexpand.network.requirements import require_network
 from resexpand.network.resnet import ResNet
 from resexpand.theory.batch import BatchRecursion
@@ -49,7 +50,7 @@ class GradientMoments(Tabled):
 
 
 def gradient_moments(
-    net: ResNet,
+    net: ResNet, inputs: Literal["batch", "positions"] | None = None
 ) -> GradientMoments | BatchRecursion | ColumnResponse | LayerKernel:
     """Derive the second moments of gradients at every layer.
 
@@ -57,6 +58,8 @@ def gradient_moments(
     ----------
     net : ResNet
         The network; any hyperparameter may be symbolic.
+    inputs : {"batch", "positions"}, optional
+        Which columns count, as for `kernel`; by default those that an operation couples, else one.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def gradient_moments(
         `evaluate` gives ``gradient``, ``|dy/dh^l|^2`` at layers ``0 .. L`` as the observable of
         this name (unit weights if the network has no read-out), and the kernel ``K``. Exact at
         infinite width. Where n columns couple, over a batch or over positions, ``gradient`` is
-        that of the sum of all outputs, shape (L + 1, n, n); of batches without eps it is a
+        that of the sum of all outputs, shape (L + 1, n, n); of one batch without eps it is a
         recursion (`resexpand.theory.batch_gradients`), else put together of the responses of
         blocks (`resexpand.theory.column_response`).
 
@@ -86,17 +89,19 @@ def gradient_moments(
     array([0.5       , 0.25      , 0.16666667])
     """
     require_network(net, "the gradients")
-    if couples_columns(net):
-        return _of_columns(net)
+    if inputs is not None or couples_columns(net):
+        return _of_columns(net, inputs or ("positions" if net.positions else "batch"))
     if net.layers is not None:
         return layer_kernel(net, "gradient")
     return GradientMoments(response(net, "tangent"))
 
 
-def _of_columns(net: ResNet) -> BatchRecursion | ColumnResponse:
-    """Return gradients of coupled columns: a recursion where batches without eps are alike."""
-    if not net.positions:
+def _of_columns(
+    net: ResNet, inputs: Literal["batch", "positions"]
+) -> BatchRecursion | ColumnResponse:
+    """Return gradients of coupled columns: a recursion where one batch has no eps."""
+    if inputs == "batch":
         base = kernel(net, inputs="batch")
-        if all(stage.eps == 0 and not is_running(stage.op) for stage in base.stages):
+        if all(is_plain(stage.op) for stage in base.stages):
             return with_gradients(base)
-    return column_response(net, "gradient", "positions" if net.positions else "batch")
+    return column_response(net, "gradient", inputs)

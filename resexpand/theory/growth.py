@@ -27,6 +27,9 @@ from resexpand.expressions.shown import Card, Shown
 from resexpand.network.requirements import require_independent_layers, require_network
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
+from resexpand.theory.batch_gradients import SIZE
+from resexpand.theory.batch_growth import batch_growth
+from resexpand.theory.batch_growth import start as batch_start
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.coins import VARIANCE
 from resexpand.theory.formula import Formula
@@ -46,6 +49,9 @@ LETTERS = {
     "scale": r"\rho_{\mathrm{eff}}^{l}",
     "gradient": "P^{l} / P^{L}",
     "radius": r"\lambda_{\max}",
+    "batch_variance": "v^{l}",
+    "large_batch": r"v^{l}_{B \to \infty}",
+    "batch_share": r"\mathrm{share}_{v}^{l}",
 }
 
 
@@ -69,6 +75,13 @@ class Growth(Shown):
         Bound of the radius of convergence of the series in a factor lambda beside the residual
         scale, if branches begin with a normalisation: the variance in front of the last,
         ``K^0 + lambda^2 (K^{L-1} - K^0)``, is zero there, and its inverse root has a branch point.
+    batch_variance : Formula or None
+        With BatchNorm: biased variance over a batch of B inputs, averaged over the weights. The
+        formula `kernel` is that of their second moment.
+    large_batch : Formula or None
+        The same for ``B -> oo``.
+    batch_share : Formula or None
+        Part of the batch variance that block l added.
     """
 
     kernel: Formula
@@ -77,6 +90,9 @@ class Growth(Shown):
     scale: Formula | None = None
     gradient: Formula | None = None
     radius: Formula | None = None
+    batch_variance: Formula | None = None
+    large_batch: Formula | None = None
+    batch_share: Formula | None = None
 
     def __iter__(self) -> Iterator[Formula]:
         """Iterate over the laws that there are, as printers take them."""
@@ -98,7 +114,10 @@ def growth(net: ResNet) -> Growth:
     Parameters
     ----------
     net : ResNet
-        Blocks of one kind and one scale; depth and any other parameter may be symbolic.
+        Blocks of one kind and one scale; depth and any other parameter may be symbolic. Of circular
+        convolutions the laws are those of one position, for inputs whose positions have one
+        variance. With BatchNorm, which everything in front of an activation of two slopes follows,
+        the second moment and the variance over the batch have laws of their own.
 
     Returns
     -------
@@ -120,6 +139,9 @@ def growth(net: ResNet) -> Growth:
     (K0 + l, 1/(K0 + l))
     """
     require_network(net, "the growth")
+    if any(op.over == "batch" for branch in net.kinds for op in branch.maps):
+        return _of_batch(net)
+    net = net.at_equal_positions() if net.positions else net
     require_independent_layers(net, "the growth in closed form")
     base = kernel(net)
     if base.layer_bindings or not {*base.state} <= {K, VARIANCE}:
@@ -142,6 +164,33 @@ def growth(net: ResNet) -> Growth:
         _scale(formula, net, before),
         None if VARIANCE in base.state else _gradient(formula, net, (factor, added)),
         _radius(formula, net, factor, added),
+    )
+
+
+def _of_batch(net: ResNet) -> Growth:
+    """Return the laws of a normalised batch."""
+    require_independent_layers(net, "the growth in closed form")
+    base, added = batch_growth(net)
+    own, apart = batch_start()
+    law, spread = own + LAYER * added["moment"], apart + LAYER * added["variance"]
+    left = Written(LETTERS["kernel"])
+    meaning = "second moment of an input of the batch at layer $l$"
+    of = Formula("kernel", left, law, meaning, "O(1/N)", base.citations, base.laws)
+    variance = (1 - 1 / SIZE) * spread
+    before = variance.xreplace({LAYER: LAYER - 1})
+    what = "biased variance over the batch"
+    wide = apart + LAYER * sp.limit(added["variance"], SIZE, sp.oo)
+    return Growth(
+        of,
+        _named(
+            of, "share", added["moment"] / law, "part of the second moment that block $l$ added"
+        ),
+        scale=_named(of, "scale", added["rho"] / sp.sqrt(before), "residual scale of block $l$"),
+        batch_variance=_named(of, "batch_variance", variance, what),
+        large_batch=_named(of, "large_batch", wide, f"{what}, large B"),
+        batch_share=_named(
+            of, "batch_share", added["variance"] / spread, "part of the batch variance of block $l$"
+        ),
     )
 
 
@@ -259,6 +308,7 @@ def implied_scale(net: ResNet) -> Recursion:
     array([1.        , 0.70710678, 0.57735027, 0.5       ])
     """
     require_network(net, "the implied scale")
+    net = net.at_equal_positions() if net.positions else net
     if not any(step.normalises for branch in net.kinds for step in branch.steps):
         raise UnsupportedError(
             f"the implied scale of {net!r}",

@@ -130,7 +130,5 @@ def test_masks_beside_running_statistics() -> None:
     net = network(Dropout(0.7), ghost=SIZE).evaluation()
     with pytest.raises(UnsupportedError, match="meet no noise"):
         sample(net, "kernel", 16, 10, K0=K0)
-    with pytest.raises(UnsupportedError, match="meet no masks"):
-        evaluate(kernel(net, "batch"), K0=K0)
     with pytest.raises(UnsupportedError, match="m batches"):
         evaluate(kernel(network().evaluation(), "batch"), K0=K0)

@@ -27,7 +27,6 @@ from resexpand import (
     evaluate,
     exact_moments,
     gated_path_sum,
-    gradient_moments,
     growth,
     kernel,
     mask_correlation,
@@ -233,9 +232,6 @@ def test_changes_that_are_refused() -> None:
     for wrong in (np.eye(3), [[0.0, 1.0], [0.0, 0.0]]):
         with pytest.raises(HyperparameterError, match="dK0"):
             evaluate(kernel(net, "positions"), K0=np.eye(2), dK0=wrong)
-    norm = ResNet(Branch(BatchNorm(), RELU, Conv((0, 1), 2, 0)), scale=1, depth=1, positions=2)
-    with pytest.raises(UnsupportedError, match="BatchNorm"):
-        evaluate(kernel(norm, "positions"), K0=np.eye(4), dK0=np.eye(4))
 
 
 def test_stores_and_text_keep_the_structure() -> None:

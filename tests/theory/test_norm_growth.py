@@ -11,7 +11,11 @@ import sympy as sp
 
 from resexpand import (
     Activation,
+    Attention,
+    BatchNorm,
     Branch,
+    Conv,
+    Dropout,
     LayerNorm,
     Linear,
     ResNet,
@@ -28,7 +32,9 @@ from resexpand import (
     response,
     to_latex,
 )
+from resexpand.conventions import K0
 from resexpand.errors import UnsupportedError
+from resexpand.theory.growth import LAYER
 
 RELU = Activation("relu")
 LAYERS = np.arange(7)
@@ -180,3 +186,62 @@ def test_papers_on_normalisation_are_cited_where_it_stands() -> None:
     laws = {name: growth(net) for name, net in NETS.items() if name != "erf"}
     assert all("xiong2020" in keys(laws[name].gradient) for name in ("pre", "post"))
     assert "xiong2020" not in keys(laws["none"].gradient) | keys(laws["pre"].kernel)
+
+
+@pytest.mark.parametrize("ops", [(RELU,), (Activation("leaky_relu"), Dropout(0.6))], ids=str)
+def test_growth_of_batches(ops: tuple[object, ...]) -> None:
+    net = ResNet(Branch(BatchNorm(), *ops, Linear(1.9, 0.07)), scale=0.8, depth=6)
+    laws = growth(net)
+    start = {"K0_11": 1.5, "K0_12": 0.5}
+    for size in (2, 5, 8):
+        batch = np.full((size, size), 0.5) + np.eye(size)
+        K = evaluate(kernel(net, "batch"), K0=batch, outputs="K")["K"]
+        moment = np.trace(K, axis1=1, axis2=2) / size
+        variance = moment - K.sum(axis=(1, 2)) / size**2
+        for law, expected in ((laws.kernel, moment), (laws.batch_variance, variance)):
+            assert law is not None
+            at = {s: {**start, "B": size}.get(s.name) for s in law.rhs.free_symbols - {LAYER}}
+            found = [float(law.rhs.subs({**at, LAYER: layer})) for layer in LAYERS]
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
+            if law is laws.batch_variance:  # control: the second moment is not the variance
+                assert np.abs(np.array(found) - moment).max() > 0.1
+
+
+def test_growth_by_one_and_by_one_minus_one_over_pi() -> None:
+    laws = growth(ResNet(Branch(BatchNorm(), RELU, Linear(2, 0)), scale=1, depth=4))
+    assert laws.kernel.rhs.diff(LAYER) == 1
+    assert laws.large_batch is not None
+    assert sp.simplify(laws.large_batch.rhs.diff(LAYER) - (1 - 1 / sp.pi)) == 0
+    bare = growth(ResNet(Branch(RELU, Linear(2, 0)), scale=1, depth=4))
+    assert bare.kernel.rhs.subs(LAYER, 5).subs(K0, 1) == 2**5
+    for branch in (
+        Branch(BatchNorm(), Activation("erf"), Linear(2, 0)),
+        Branch(BatchNorm(0.1), RELU, Linear(2, 0)),
+        Branch(BatchNorm(), RELU, Linear(2, 0), RELU, Linear(1, 0.1)),
+        Branch(Linear(1, 0), RELU, Linear(1, 0), BatchNorm(), RELU, Linear(2, 0)),
+    ):
+        try:
+            laws = growth(ResNet(branch, scale=1, depth=3))
+        except UnsupportedError:
+            continue
+        K = evaluate(kernel(ResNet(branch, scale=1, depth=3), "batch"), K0=np.eye(4) + 1)["K"]
+        at = {s: {"K0_11": 2.0}.get(s.name) for s in laws.kernel.rhs.free_symbols - {LAYER}}
+        assert float(laws.kernel.rhs.subs({**at, LAYER: 3})) == pytest.approx(K[3, 0, 0])
+
+
+def test_growth_of_convolutions_is_that_of_one_position() -> None:
+    conv, shape = Conv((-1, 0, 1), 1.9, 0.07, shares=(0.2, 0.5, 0.4)), {"scale": 0.8, "depth": 6}
+    net = ResNet(Branch(RMSNorm(), Activation("erf"), conv), positions=4, **shape)
+    law = growth(net)
+    K = evaluate(kernel(net, "positions"), K0=0.7 * np.eye(4) + 0.3, outputs="K")["K"]
+    for layer in LAYERS:
+        value = law.kernel.rhs.subs({K0: 1, LAYER: layer})
+        assert float(value) == pytest.approx(K[layer, 2, 2], rel=1e-12)
+    one = ResNet(Branch(RMSNorm(), Activation("erf"), Linear(1.9 * 1.1, 0.07)), **shape)
+    scales = [evaluate(implied_scale(each), K0=1.0)["scale"] for each in (net, one)]
+    np.testing.assert_allclose(scales[0], scales[1], rtol=1e-12)
+    ended = ResNet(Branch(RELU, Conv((0, 1), 2, 0, circular=False)), scale=1, depth=2, positions=3)
+    tokens = ResNet(Branch(Attention(1), Linear(1, 0)), scale=1, depth=2, positions=3)
+    for other in (ended, tokens):
+        with pytest.raises(UnsupportedError, match="couples the positions"):
+            growth(other)
