@@ -28,26 +28,28 @@ from resexpand.network.batch_norm import is_plain
 from resexpand.network.noise import Outcomes
 from resexpand.network.operation import X
 from resexpand.network.resnet import ResNet
-from resexpand.theory.batch import Stage
+from resexpand.theory.batch import BatchRecursion, Stage
 from resexpand.theory.batch_gradients import SIZE
+from resexpand.theory.closure import close_elementary
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.kernel import kernel
 from resexpand.theory.noise import mean_function
-from resexpand.theory.recursion import Recursion
 
 ANGLE = -1 / (SIZE - 1)
+SHORT = 60
+"""Operations of an expression that is simplified."""
 
 
-def batch_growth(net: ResNet) -> tuple[Recursion, dict[str, sp.Expr]]:
+def batch_growth(net: ResNet) -> tuple[BatchRecursion, dict[str, sp.Expr]]:
     """Return the kernel of a batch, and what a block adds and scales by name.
 
     Returns
     -------
-    Recursion
+    BatchRecursion
         Of the kernel.
     dict
-        ``moment`` and ``variance``, what a block adds to ``K_11`` and to ``K_11 - K_12``, and
-        ``rho``.
+        ``moment`` and ``variance``, what a block adds to ``K_11`` and to ``K_11 - K_12``, ``large
+        moment`` and ``large variance``, the same for large batches, and ``rho``.
 
     Raises
     ------
@@ -57,40 +59,53 @@ def batch_growth(net: ResNet) -> tuple[Recursion, dict[str, sp.Expr]]:
     base = kernel(net, inputs="batch")
     hyper = Hyperparameters(net, dict(base.bindings), dict(base.layer_bindings))
     one = net.skip == 1 and not net.post and not base.layer_bindings
-    if not one or not all(map(_is_known, base.stages)):
+    if not one or not all(_is_known(stage, dict(base.bindings)) for stage in base.stages):
         raise UnsupportedError(
             f"the growth of {net!r} in closed form",
             "it is known for equal blocks on a stream without a factor, with BatchNorm(0) of one "
             "batch in front of activations of two slopes",
             'evaluate(kernel(net, inputs="batch"), K0=...) gives it layer by layer',
         )
-    at = {s: value for s, value in base.bindings if s != value}
-    for stage in base.stages:
-        at |= dict(zip(stage.symbols[:2], _averages(stage.functions), strict=True))
-    # The averages hold parameters of the maps themselves.
-    found = (base.flat_update[k].xreplace(at).xreplace(at) - base.state[k] for k in (0, 1))
-    own, pair = (sp.expand(one) for one in found)
-    added = {"moment": own, "variance": own - pair, "rho": hyper.scale().xreplace(at)}
+    added = {"rho": hyper.scale().xreplace(dict(base.bindings))}
+    for name, angle in (("", ANGLE), ("large ", sp.Integer(0))):
+        own, pair = _added(base, angle)
+        added |= {f"{name}moment": own, f"{name}variance": _short(own - pair)}
     if any(value.has(*base.state) for value in added.values()):
         raise UnsupportedError(
             f"the growth of {net!r} in closed form",
             "what a block adds depends on the kernel in front of it",
             "put BatchNorm() in front of every activation",
         )
-    return base, {name: sp.simplify(value) for name, value in added.items()}
+    return base, added
 
 
-def _is_known(stage: Stage) -> bool:
-    functions = [function for function, _ in stage.functions]
+def _short(expression: sp.Expr) -> sp.Expr:
+    """Return an expression simplified, unless that takes long."""
+    return sp.simplify(expression) if sp.count_ops(expression) < SHORT else expression
+
+
+def _added(base: BatchRecursion, angle: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """Return what a block adds to the entries 11 and 12."""
+    at = {s: value for s, value in base.bindings if s != value}
+    for stage in base.stages:
+        at |= dict(zip(stage.symbols[:2], _averages(stage.functions, angle), strict=True))
+    # The averages hold parameters of the maps themselves.
+    entries = (base.flat_update[k].xreplace(at).xreplace(at) - base.state[k] for k in (0, 1))
+    own, pair = (close_elementary(sp.expand(one), base.laws) for one in entries)
+    return own, pair
+
+
+def _is_known(stage: Stage, at: dict[sp.Symbol, sp.Expr]) -> bool:
+    functions = [function.xreplace(at) for function, _ in stage.functions]
     return is_plain(stage.op) and all(is_homogeneous(f) or f == 0 for f in functions)
 
 
-def _averages(functions: Outcomes) -> tuple[sp.Expr, sp.Expr]:
+def _averages(functions: Outcomes, angle: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
     """Return V_B and J_B of functions that masks draw."""
     square = sp.Add(*(chance * sp.Add(*(s**2 for s in _sides(f))) for f, chance in functions))
     odd, even = _sides(mean_function(functions))
-    folded = sp.sqrt(1 - ANGLE**2) + ANGLE * sp.asin(ANGLE)
-    return square, odd**2 * ANGLE + even**2 * 2 / sp.pi * folded
+    folded = sp.sqrt(1 - angle**2) + angle * sp.asin(angle)
+    return square, odd**2 * angle + even**2 * 2 / sp.pi * folded
 
 
 def _sides(function: sp.Expr) -> tuple[sp.Expr, sp.Expr]:

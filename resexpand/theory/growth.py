@@ -179,7 +179,7 @@ def _of_batch(net: ResNet) -> Growth:
     variance = (1 - 1 / SIZE) * spread
     before = variance.xreplace({LAYER: LAYER - 1})
     what = "biased variance over the batch"
-    wide = apart + LAYER * sp.limit(added["variance"], SIZE, sp.oo)
+    wide = apart + LAYER * added["large variance"]
     return Growth(
         of,
         _named(

@@ -319,7 +319,6 @@ def test_what_it_refuses() -> None:
         optimal_scale,
         exact_moments,
         gated_path_sum,
-        gradient_moments,
         mask_correlation,
         lambda n: order_profile(n, 2),
         lambda n: compile_routine(kernel(n, "positions")),

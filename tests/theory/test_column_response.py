@@ -194,9 +194,7 @@ def test_masks_beside_statistics_of_finite_batches() -> None:
     trained = (u[:, :4] - mean) / np.sqrt(variance + 0.1)
     trained *= (RNG.random((draws, 4)) < 0.6) / 0.6
     test = (u[:, 4:] - mean) / np.sqrt(variance * 4 / 3 + 0.1)
-    y = np.asarray(
-        sp.lambdify(sp.Symbol("x"), sp.erf(sp.Symbol("x")), "scipy")(np.hstack([trained, test]))
-    )
+    y = Psi(ERF)(np.hstack([trained, test]))
     g = RNG.multivariate_normal(np.zeros(6), 2 * y.T @ y / draws, draws)
     out = np.maximum(g, 0)
     out[:, :4] *= (RNG.random((draws, 4)) < 0.7) / 0.7
