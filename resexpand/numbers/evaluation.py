@@ -39,6 +39,17 @@ from resexpand.theory.response import Response
 from resexpand.theory.tangent_kernel import TRAINABLE, TangentKernel
 from resexpand.theory.two_loop import TwoLoop
 
+Theory = (
+    Recursion
+    | OptimalScale
+    | OneLoop
+    | FiniteResponse
+    | GradientMoments
+    | ColumnResponse
+    | LayerKernel
+)
+"""What `evaluate` takes."""
+
 ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 
 OF_THEIR_OWN: dict[type, Callable[..., Values]] = {
@@ -55,7 +66,7 @@ BETWEEN_LAYERS = {f"chi_{name}" for name in ("shift", "var", "mean", "deviation"
 
 
 def evaluate(
-    theory: Recursion | OptimalScale | OneLoop | FiniteResponse | GradientMoments | LayerKernel,
+    theory: Theory,
     *,
     target: Target = "cpu",
     outputs: str | Iterable[str] | None = None,
@@ -66,7 +77,7 @@ def evaluate(
 
     Parameters
     ----------
-    theory : Recursion, OptimalScale, OneLoop, FiniteResponse, GradientMoments or LayerKernel
+    theory : Theory
         From `kernel`, `tangent_kernel`, `response`, `optimal_scale`, `one_loop`, `finite_response`
         or `gradient_moments`.
     target : {"cpu", "cuda", "numpy", "auto"}
@@ -137,7 +148,7 @@ def evaluate(
 
 
 def _evaluated(
-    theory: Recursion | OptimalScale | OneLoop | FiniteResponse | GradientMoments | LayerKernel,
+    theory: Theory,
     target: Target,
     outputs: str | Iterable[str] | None,
     hyperparameters: dict[str, Any],

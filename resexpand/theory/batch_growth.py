@@ -110,7 +110,7 @@ def _averages(functions: Outcomes, angle: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
 
 def _sides(function: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
     """Return p and q."""
-    up, down = (sp.sympify(function).xreplace({X: sp.Integer(s)}).doit() for s in (1, -1))
+    up, down = (sp.Add(function).xreplace({X: sp.Integer(s)}).doit() for s in (1, -1))
     return (up - down) / 2, (up + down) / 2
 
 
