@@ -44,7 +44,8 @@ def test_the_table_is_made_by_trying() -> None:
     assert set(table.refusals["Hand"]) == set(ASKED)
     batch = operations(["BatchNorm"])
     assert [q for q in ASKED if batch.takes("BatchNorm", q)] == [
-        *("kernel over positions", "kernel of a batch", "gradient moments"),
+        *("kernel over positions", "kernel of a batch"),
+        *("response over positions", "response of a batch", "gradient moments", "growth"),
         *("sampled kernel", "sampled kernel, dense", "sampled gradient"),
     ]
     norm = operations(["LayerNorm"])

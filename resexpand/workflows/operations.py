@@ -77,6 +77,10 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
     "variance response": response,
     "covariance response": lambda net: response(net, "covariance"),
     "tangent response": lambda net: response(net, "tangent"),
+    "response over positions": lambda net: (
+        response(net.altered(positions=(SIZE,)), inputs="positions").base.title
+    ),
+    "response of a batch": lambda net: response(_behind_batch(net), inputs="batch").base.title,
     "gradient moments": lambda net: getattr(gradient_moments(net), "tangent", None),
     "growth": growth,
     "implied scale": implied_scale,
