@@ -234,6 +234,15 @@ def test_norms_beside_the_plain_branch(tmp_path):
     assert len(record["kernels"]) == 8
 
 
+@pytest.mark.slow
+def test_infinite_depth_beside_its_normals(tmp_path):
+    record = record_of("depth_limits", tmp_path)
+    assert_complete(record)
+    assert set(record["kernels"]) == {"relu", "erf"}
+    assert "over floor" in record["sampler"]
+    assert all("over normals" in way for way in record["equation"].values())
+
+
 def test_the_loop_draws_the_networks_of_the_theory(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from norms import numpy_loop
