@@ -151,7 +151,7 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
     axes: dict[str, npt.NDArray[np.float64]] = {}
     if arguments.branch is not None:
         options["branch"] = branch(arguments.branch)
-        _refuse_variances(arguments)
+        refuse_variances(arguments)
     for name, symbol in _SYMBOLS.items():
         if options["branch"] and name != "rho":
             continue
@@ -164,8 +164,7 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
     options["read_in"], inputs = (None, None) if together else inputs_of(arguments)
     options["post_norm"] = post_norm(arguments)
     options["layers"] = _layers(getattr(arguments, "layers", None))
-    sheet = getattr(arguments, "positions", None)
-    options["positions"] = None if sheet is None else read_positions(f"on {sheet}")[1]
+    options["positions"] = positions(arguments)
     options["read_out"] = _linear(arguments.read_out_variance, "--read-out-variance")
     kernel = None if symbolic or inputs is not None else _kernel(arguments.K0, axes)
     return Request(options, _depths(arguments.depth, symbolic), axes, kernel, inputs, together)
@@ -227,6 +226,12 @@ def post_norm(arguments: argparse.Namespace) -> Any:
     return None if text is None else _operation(text.strip())
 
 
+def positions(arguments: argparse.Namespace) -> Any:
+    """Return the shape of an input that ``--positions`` gives, None without one."""
+    sheet = getattr(arguments, "positions", None)
+    return None if sheet is None else read_positions(f"on {sheet}")[1]
+
+
 def _operation(text: str) -> Operation:
     """Return an operation by its kind with its parameters, or an activation."""
     found = re.fullmatch(r"(\w+)(?:\[([^]]*)\])?(?:\((.*)\))?", text, re.DOTALL)
@@ -257,7 +262,8 @@ def _layers(text: str | None) -> LayerLaw | None:
     return law_of_text(text)
 
 
-def _refuse_variances(arguments: argparse.Namespace) -> None:
+def refuse_variances(arguments: argparse.Namespace) -> None:
+    """Raise if variances stand beside a branch, whose operations have their own."""
     for name in ("weight_variance", "bias_variance"):
         if getattr(arguments, name) is not None:
             raise HyperparameterError(

@@ -9,10 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from resexpand.cli.description import activation, inputs_of, post_norm
+from resexpand.cli.description import (
+    TOGETHER,
+    activation,
+    branch,
+    inputs_of,
+    positions,
+    post_norm,
+    refuse_variances,
+)
 from resexpand.cli.show import record as print_record
 from resexpand.cli.show import say, warn
-from resexpand.cli.values import integer, number, numbers
+from resexpand.cli.values import integer, matrix, number, numbers
 from resexpand.conventions import DEPTH
 from resexpand.errors import HyperparameterError
 from resexpand.workflows.results import check_writable, record, write
@@ -40,18 +48,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Read the settings of a validation from the options."""
-    _refuse_other_networks(arguments)
+    _refuse_layers(arguments)
     chosen: dict[str, Any] = {"activation": activation(arguments.activation)}
+    if arguments.branch is not None:
+        refuse_variances(arguments)
+        chosen["branch"] = branch(arguments.branch)
+    chosen["positions"] = positions(arguments)
     chosen["post_norm"] = post_norm(arguments)
     for name in ("weight_variance", "bias_variance", "read_out_variance"):
         text = getattr(arguments, name)
         if text is not None:
             chosen[name] = number(text, f"--{name.replace('_', '-')}")
-    read_in, inputs = inputs_of(arguments)
+    together = arguments.inputs if arguments.inputs in TOGETHER else ""
+    read_in, inputs = (None, None) if together else inputs_of(arguments)
     if read_in is not None:
         chosen |= {"inputs": inputs, "read_in_variance": read_in.weight_variance}
     if arguments.K0 is not None:
         chosen["K0"] = _kernel(arguments.K0)
+    if together == "masks":
+        # Two draws of the masks on one input are two equal inputs.
+        chosen["K0"] = np.full((2, 2), _one(chosen.get("K0", Settings.K0)))
     if arguments.rho is not None:
         chosen["scales"] = numbers(arguments.rho, "--rho", (DEPTH,))
     for name, option in (("depths", "depth"), ("widths", "width")):
@@ -74,20 +90,31 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     return Settings(**chosen)
 
 
-def _refuse_other_networks(arguments: argparse.Namespace) -> None:
-    if arguments.branch is not None:
+def _refuse_layers(arguments: argparse.Namespace) -> None:
+    if arguments.layers is not None:
         raise HyperparameterError(
-            f"validating --branch {arguments.branch[:60]!a}",
-            "the claims that are tested are those of the branch W phi(h) + b",
-            "give --activation, --weight-variance and --bias-variance",
+            f"validating --layers {arguments.layers}",
+            "weights are drawn independently here",
+            "compare 'resexpand response --layers' with 'resexpand sample --layers'",
         )
 
 
-def _kernel(text: str) -> float:
+def _kernel(text: str) -> Any:
+    """Return a positive number, or the matrix of several columns."""
+    if ";" in text:
+        return matrix(text, "--K0")
     value = number(text, "--K0")
     if not value.is_positive:
         raise HyperparameterError(f"--K0 {text}", "a signal has positive variance", "give > 0")
     return float(value)
+
+
+def _one(K0: Any) -> float:
+    if np.ndim(K0):
+        raise HyperparameterError(
+            "--inputs masks with a matrix", "it is one input", "give --K0 0.7"
+        )
+    return float(K0)
 
 
 def _show(found: Validation) -> None:

@@ -124,7 +124,7 @@ class _Validation:
     def theories(self) -> list[Any]:
         """Return the theories that were tested, derived again."""
         settings = self.record["settings"]
-        if settings["post_norm"] is not None:
+        if settings["post_norm"] or settings.get("branch"):
             return []  # as text, which is no description of a network
         net = ResNet(Branch(Activation(settings["activation"]), Linear()), scale=RHO, depth=DEPTH)
         return [kernel(net), response(net), optimal_scale(net)]

@@ -19,6 +19,7 @@ from resexpand.errors import DescriptionError, UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.network.batch_norm import in_evaluation
 from resexpand.network.branch import Branch, is_many
+from resexpand.network.certain import check_variances
 from resexpand.network.checks import (
     ARGUMENTS,
     check_blocks,
@@ -144,6 +145,7 @@ scale=3/10, depth=20)
         check_layers(self)
         check_head(self)
         check_names(self)
+        check_variances(self)
 
     @cached_property
     def kinds(self) -> tuple[Branch, ...]:

@@ -295,7 +295,11 @@ def _gradients(
     wanted = [factor for name in names for factor in factors[name]]
     values = compile_routine(theory.tangent, target, wanted)(**given)
     if "gradient" in names:
-        values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
+        with np.errstate(invalid="ignore"):
+            values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")
+        if not values.problems and np.isnan(values["gradient"]).any():
+            why = "no tangent of the input reaches all layers, from which they are read"
+            values.problems = (f"gradient is not a number at some entries: {why}",)
     return values
 
 

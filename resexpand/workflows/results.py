@@ -78,6 +78,9 @@ def draw_responses(validation: Validation) -> Figure:
             optima.append(Optimum(depth, float(best["rho"]), height))
     constant = float(theory.best[-1]["c"])
     widths = ", ".join(map(str, settings.widths))
+    whole = settings.input_kernel()
+    single = np.ndim(settings.start) == 0
+    start = f"$K^0 = {whole[0, 0]:.4g}$" if single else f"{len(whole)} columns"
     return response_figure(
         curves,
         points,
@@ -85,8 +88,7 @@ def draw_responses(validation: Validation) -> Figure:
         constant if np.isfinite(constant) and constant > 0 else None,
         validation.agreement,
         quantity=settings.measured.axis,
-        subtitle=f"{settings.activation.name}, {_variances(validation)}, "
-        f"$K^0 = {settings.start:.4g}$; widths {widths} extrapolated",
+        subtitle=f"{settings.described}{start}; widths {widths} extrapolated",
     )
 
 
@@ -102,12 +104,6 @@ def _points(depth: int, scales: list[float], agreements: list[Any]) -> Points:
     )
 
 
-def _variances(validation: Validation) -> str:
-    settings = validation.settings
-    weight, bias = settings.weight_variance, settings.bias_variance
-    return rf"$\sigma_w^2 = {weight}$, $\sigma_b^2 = {bias}$"
-
-
 def draw_kernels(validation: Validation) -> Figure:
     """Draw the kernel of the data over the layers."""
     agreement = validation.kernels
@@ -121,7 +117,7 @@ def draw_kernels(validation: Validation) -> Figure:
     ]
     settings = validation.settings
     scale = settings.scales[len(settings.scales) // 2]
-    words = rf"{settings.activation.name}, {_variances(validation)}, $\rho = {scale:g}$"
+    words = rf"{settings.described}$\rho = {scale:g}$"
     return kernel_figure(profiles, agreement, subtitle=words)
 
 
@@ -129,11 +125,13 @@ def write_formulas(validation: Validation, out: Path) -> list[Path]:
     """Write the formulas as a LaTeX document and their bibliography as BibTeX."""
     net = validation.settings.symbolic_network()
     recursion, optimum = validation.theory.response, validation.theory.optimum
-    shown = [net, kernel(net), recursion, *([] if optimum is None else [optimum])]
+    single = validation.settings.measured.kind != "kernel"
+    shown = [net, *([kernel(net)] if single else []), recursion]
+    shown += [] if optimum is None else [optimum]
     text = to_latex(shown, style="document", closed=True)
     formulas, bibliography = out / "formulas.tex", out / "references.bib"
     write_atomically(formulas, text.encode(), "the formulas")
-    write_atomically(bibliography, cite(*shown[2:]).encode(), "the bibliography")
+    write_atomically(bibliography, cite(*shown[1 + single :]).encode(), "the bibliography")
     return [formulas, bibliography]
 
 
@@ -142,14 +140,15 @@ def record(validation: Validation) -> dict[str, Any]:
     settings, theory = validation.settings, validation.theory
     responses = {f"{scale:g}": a.to_dict() for scale, a in validation.responses.items()}
     samplers = {f"{scale:g}": a.to_dict() for scale, a in validation.samplers.items()}
+    by_kernel = settings.measured.kind == "kernel"
     return {
         "environment": environment(),
         "settings": settings.to_dict(),
         "formulas": {
             "C": str(theory.response.definitions[-1][1]),
             "K": str(theory.response.update[0]),
-            "chi": str(theory.response.update[-1]),
-            "eta": str(theory.response.output("eta").entries[0]),
+            "chi": None if by_kernel else str(theory.response.update[-1]),
+            "eta": None if by_kernel else str(theory.response.output("eta").entries[0]),
             "condition": None if theory.optimum is None else str(theory.optimum.condition.lhs),
         },
         "optimum": {

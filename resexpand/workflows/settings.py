@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,36 +13,11 @@ from numpy.typing import NDArray
 from resexpand.conventions import DEPTH, RHO, exact
 from resexpand.errors import HyperparameterError, StoreError
 from resexpand.network.activation import Activation
-from resexpand.network.inputs import kernel_from_inputs
+from resexpand.network.inputs import kernel_from_inputs, validated_kernel
 from resexpand.network.linear import Linear
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch, ResNet
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A response under its three names.
-
-    Attributes
-    ----------
-    kind : str
-        Of the theory.
-    output : str
-        Of its values after each layer.
-    observable : str
-        Of the samples.
-    symbol, axis : str
-        In tables, and of the axis of a figure.
-    """
-
-    kind: Literal["variance", "tangent"] = "variance"
-    output: str = "eta_layers"
-    observable: str = "response"
-    symbol: str = "eta"
-    axis: str = r"response  $\eta$"
-
-
-TANGENT = Measured("tangent", "chi_0", "tangent", "T", r"response to a displacement  $T$")
+from resexpand.workflows.measured import Measured, columns_of, measured_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +30,13 @@ class Settings:
         Activation of the branch ``W phi(h) + b``.
     weight_variance, bias_variance : number
         Variances of the branch.
-    K0 : float
-        Kernel of the input at layer 0.
+    branch : Branch, optional
+        Another branch instead, of any operations.
+    positions : tuple of int, optional
+        Shape of an input whose positions the branch couples.
+    K0 : float or array_like
+        Kernel at layer 0 of the input, or of several: of the batch or of all positions where the
+        branch couples them. The kernel of several is validated as well.
     inputs : ndarray, optional
         Data of shape (D, d_in) instead of `K0`: the response is taken at the first row, and the
         kernel of all rows is validated as well.
@@ -64,9 +45,9 @@ class Settings:
     read_out_variance : number, optional
         Weight variance of a linear read-out, which multiplies the response; 1 without one.
     post_norm : Map, optional
-        Normalisation of the stream behind every block. The response that is compared is then that
-        to a displacement in a random direction, as the length of an input is forgotten, and there
-        is no optimal scale of its theory.
+        Normalisation of the stream behind every block. As behind norms in the branch, the response
+        that is compared is then that to a displacement in a random direction, as the length of an
+        input is forgotten, and no optimal scale is derived.
     depths : tuple of int
         Depths at which the output response is compared.
     scales : tuple of float
@@ -90,7 +71,9 @@ class Settings:
     activation: Activation = field(default_factory=lambda: Activation("erf_unit"))
     weight_variance: Any = 1
     bias_variance: Any = 0
-    K0: float = 0.1
+    branch: Branch | None = None
+    positions: tuple[int, ...] | None = None
+    K0: Any = 0.1
     inputs: NDArray[np.float64] | None = None
     read_in_variance: Any = 1
     read_out_variance: Any = None
@@ -139,33 +122,53 @@ class Settings:
     def network(self, scale: object = RHO, depth: object = DEPTH) -> ResNet:
         """Return the network of these settings, by default with symbolic scale and depth."""
         read_in = None if self.inputs is None else Linear(self.read_in_variance, 0)
-        branch = Branch(self.activation, Linear(self.weight_variance, self.bias_variance))
+        branch = self.branch or Branch(
+            self.activation, Linear(self.weight_variance, self.bias_variance)
+        )
         variance = self.read_out_variance
         read_out = None if variance is None else branch.followed_by(Linear(variance, 0))
         ends = {"read_in": read_in, "read_out": read_out, "post_norm": self.post_norm}
+        ends |= {"positions": self.positions}
         return ResNet(branch, scale=scale, depth=depth, **ends)  # type: ignore[arg-type]
 
-    @property
+    @cached_property
     def measured(self) -> Measured:
-        """The response that is compared."""
-        return Measured() if self.post_norm is None else TANGENT
+        """The quantity that is compared."""
+        return measured_of(self.network())
+
+    @property
+    def columns(self) -> Any:
+        """What the kernel of several inputs is asked for."""
+        together = columns_of(self.network())
+        return 2 if together == 1 else together
+
+    @property
+    def described(self) -> str:
+        """The branch in the lines below the title of a figure."""
+        if self.branch is not None:
+            given = ((op.text, ", ".join(f"{v}" for v in op.values)) for op in self.branch.ops)
+            return fill("; ".join(f"{name}({v})" if v else name for name, v in given), 70) + "\n"
+        weight, bias = self.weight_variance, self.bias_variance
+        return rf"{self.activation.name}, $\sigma_w^2 = {weight}$, $\sigma_b^2 = {bias}$, "
 
     def symbolic_network(self) -> ResNet:
         """Return the same network with symbolic variances, for formulas."""
-        branch = Branch(self.activation, Linear())
-        return ResNet(branch, scale=RHO, depth=DEPTH, post_norm=self.post_norm)
+        branch = self.branch or Branch(self.activation, Linear())
+        ends: Any = {"post_norm": self.post_norm, "positions": self.positions}
+        return ResNet(branch, scale=RHO, depth=DEPTH, **ends)
 
     def input_kernel(self) -> NDArray[np.float64]:
         """Return the kernel of all inputs at layer 0, shape (D, D)."""
         if self.inputs is None:
-            return np.array([[self.K0]])
+            return validated_kernel(np.atleast_2d(self.K0), matrix=True)[0]
         read_in = (float(exact(self.read_in_variance)), 0.0)
-        return kernel_from_inputs(self.inputs, read_in)
+        return kernel_from_inputs(self.inputs, read_in, self.positions or ())
 
     @property
-    def start(self) -> float:
-        """Kernel at layer 0 of the input at which the response is taken: the first one."""
-        return float(self.input_kernel()[0, 0])
+    def start(self) -> Any:
+        """Kernel at layer 0: of the first input, or of all columns where they are coupled."""
+        whole = self.input_kernel()
+        return float(whole[0, 0]) if columns_of(self.network()) == 1 else whole
 
     def draws_at(self, width: int) -> int:
         """Return the number of networks at a width: the same work at every width."""
@@ -190,7 +193,8 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings for the record."""
         return {f.name: getattr(self, f.name) for f in fields(self)} | {
-            "activation": self.activation.name,
+            "activation": self.activation.name if self.branch is None else None,
+            "branch": self.branch and [repr(op) for op in self.branch.ops],
             "store": None,
             "post_norm": None if self.post_norm is None else repr(self.post_norm),
         }

@@ -17,25 +17,26 @@ from numpy.typing import NDArray
 
 from resexpand.agreement.comparison import combine, compare, two_sample
 from resexpand.agreement.outcome import Agreement
-from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
+from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.sample import sample
 from resexpand.montecarlo.statistics.estimate import Estimates
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.kernel import kernel
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
 from resexpand.theory.recursion import Recursion
-from resexpand.theory.response import response
 from resexpand.workflows.settings import Settings
 
 Array = NDArray[np.float64]
 Say = Callable[[str], None]
 
-UNKNOWN = "the optimal scale is derived for blocks that add to the stream"
+UNKNOWN = (
+    "the optimal scale is that of the variance response, derived for blocks that add to the stream"
+)
 NO_OPTIMUM = {name: np.array(np.nan) for name in ("K_star", "c", "rho")}
 
-CURVE_POINTS = 241
-"""Residual scales at which theory lines are drawn."""
+CURVE_POINTS, FEW = 241, 25
+"""Residual scales at which theory lines are drawn; few where a kernel has many columns."""
 
 FAR = 3.0
 """Largest scale of these lines, in units of the largest that is sampled."""
@@ -48,13 +49,13 @@ class Theory:
     Attributes
     ----------
     response : Recursion
-        The variance response, with symbolic hyperparameters.
+        The quantity that is compared, with symbolic hyperparameters.
     optimum : OptimalScale or None
         Its optimal residual scale, if it is derived.
     scales : ndarray
         Scales of the theory lines.
     lines : ndarray
-        Output response, shape (scales, L + 1): after each layer of the deepest network.
+        Its values, shape (scales, L + 1): after each layer of the deepest network.
     best : Values
         ``K_star``, ``c`` and ``rho`` for every depth of the settings.
     """
@@ -145,30 +146,37 @@ def validate(
 def derive(settings: Settings) -> Theory:
     """Derive the response and its optimum, and evaluate both on the grid of the settings."""
     net, measured = settings.network(), settings.measured
-    recursion = response(net, measured.kind)
-    optimum = optimal_scale(net) if settings.post_norm is None else None
-    routine = compile_routine(recursion, outputs=[measured.output])
+    recursion, optimum, why = measured.derive(net), None, UNKNOWN
+    if measured.kind == "variance":
+        try:
+            optimum = optimal_scale(net)
+        except UnsupportedError as error:
+            why = str(error)
     best = [
-        Values(dict(NO_OPTIMUM), depth, (UNKNOWN,))
+        Values(dict(NO_OPTIMUM), depth, (why,))
         if optimum is None
         else evaluate(optimum, K0=settings.start, depth=depth)
         for depth in settings.depths
     ]
     # The lines reach an optimum that is not far beyond what is sampled.
     optima = [r for one in best if (r := float(one["rho"])) <= FAR * max(settings.scales)]
-    scales = np.linspace(0, 1.02 * max([*settings.scales, *optima]), CURVE_POINTS)
-    lines = routine(rho=scales, depth=settings.depth, K0=settings.start)[measured.output]
+    count = FEW if measured.kind == "kernel" else CURVE_POINTS
+    scales = np.linspace(0, 1.02 * max([*settings.scales, *optima]), count)
+    lines = measured.values(recursion, scales, settings.depth, settings.start)
     return Theory(recursion, optimum, scales, lines, best)
 
 
 def _announce(settings: Settings, theory: Theory, say: Say) -> None:
-    formal = response(settings.symbolic_network(), settings.measured.kind)
+    formal = settings.measured.derive(settings.symbolic_network())
     say(f"network    {settings.network()}")
     for symbol, value in formal.definitions:
         say(f"           {symbol}^l = {value}")
     say(f"           K^l = {formal.update[0]}")
-    say(f"response   chi^(l,0) = {formal.update[-1]}")
-    say(f"           eta = {formal.output('eta').entries[0]}")
+    if settings.measured.kind == "kernel":
+        say("compared   the mean of K^l over the columns: no response is derived, or sampled")
+    else:
+        say(f"response   chi^(l,0) = {formal.update[-1]}")
+        say(f"           eta = {formal.output('eta').entries[0]}")
     if theory.optimum is not None:
         say(f"optimum    0 = {theory.optimum.condition.lhs}")
     best = theory.best[-1]
@@ -206,12 +214,11 @@ def judge_responses(
     """Compare the response at one scale, after each of the depths."""
     depths, measured = list(settings.depths), settings.measured
     name = measured.output
-    routine = compile_routine(theory.response, outputs=[name])
-    values = routine(rho=scale, depth=settings.depth, K0=settings.start)[name]
+    values = measured.values(theory.response, [scale], settings.depth, settings.start)[0]
     return compare(
         {name: values},
         runs,
-        names={name: measured.observable},
+        names={name: measured.name},
         resolve=settings.resolve,
         labels={name: measured.symbol},
         scale={name: np.full_like(values, np.nanmax(np.abs(theory.lines[:, depths])))},
@@ -250,11 +257,11 @@ def witness(
 def judge_kernels(settings: Settings, say: Say) -> Agreement | None:
     """Compare the kernel of all inputs over the layers, if there is more than one."""
     start = settings.input_kernel()
-    if settings.inputs is None or len(start) == 1:
+    if len(start) == 1:
         return None
     scale = settings.scales[len(settings.scales) // 2]
     net = settings.network(scale, settings.depth)
-    theory = evaluate(kernel(net, inputs=2), K0=start)
+    theory = evaluate(kernel(net, inputs=settings.columns), K0=start, outputs=["K"])
     runs = [
         sample(
             net,
@@ -268,7 +275,7 @@ def judge_kernels(settings: Settings, say: Say) -> Agreement | None:
         )
         for width in settings.widths
     ]
-    say(f"sampled    kernel of {len(start)} inputs at rho = {scale:g}")
+    say(f"sampled    kernel of {len(start)} columns at rho = {scale:g}")
     return compare({"K": theory["K"]}, runs, resolve=settings.resolve, scale=_largest(theory["K"]))
 
 

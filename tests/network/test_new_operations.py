@@ -233,7 +233,10 @@ def test_a_store_resumes_it(tmp_path: Path) -> None:
     assert resumed.settings["branch"] == ["HandNorm", "tanh(x)", "Linear", "Scale"]
 
 
-def test_the_command_line_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_takes_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     ops = "HandNorm(eps=0.1); tanh; Linear(1.9, 0.07); Scale(0.8)"
     options = ["--branch", ops, "--rho", "0.65", "--depth", "4", "--K0", "0.7"]
     assert main(["kernel", *options]) == 0
@@ -242,7 +245,9 @@ def test_the_command_line_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the operations of the branch have their own" in capsys.readouterr().err
     assert main(["one-loop", *options]) == 0
     assert "C_mean" in capsys.readouterr().out
-    assert main(["validate", "--branch", ops]) == 2
+    few = ["--width", "16,32", "--draws", "64", "--dense-draws", "64", "--dense-width", "16"]
+    assert main(["validate", *options, *few, "--out", "out"]) in (0, 2)
+    assert "response   chi^(l,0)" in capsys.readouterr().out
 
 
 class Clip(Map):

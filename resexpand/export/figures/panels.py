@@ -53,7 +53,7 @@ def headline(figure: Figure, axes: Axes, agreement: Agreement | None, subtitle: 
             subtitle, (0.0, 1.0), (0.0, top), "axes fraction", "offset points",
             ha="left", va="bottom", fontsize=size - 0.5, color=FAINT,
         )  # fmt: skip
-        top += size + 4.0
+        top += (size + 4.0) * (1 + subtitle.count("\n"))
     if agreement is not None:
         axes.annotate(
             verdict_line(agreement), (0.0, 1.0), (0.0, top), "axes fraction", "offset points",
