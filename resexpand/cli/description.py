@@ -36,8 +36,6 @@ DEFAULTS = {"rho": "1", "depth": "20", "weight_variance": "1", "bias_variance": 
 _SYMBOLS = {"rho": RHO, "weight_variance": SIGMA_W2, "bias_variance": SIGMA_B2}
 
 
-KINDS = {kind.lower(): kind for kind in OPERATIONS}
-
 TOGETHER = ("batch", "masks")
 """Words for `--inputs`: a batch with the kernel `--K0`, and one input under two masks."""
 
@@ -235,7 +233,8 @@ def positions(arguments: argparse.Namespace) -> Any:
 def _operation(text: str) -> Operation:
     """Return an operation by its kind with its parameters, or an activation."""
     found = re.fullmatch(r"(\w+)(?:\[([^]]*)\])?(?:\((.*)\))?", text, re.DOTALL)
-    kind = "" if found is None else KINDS.get(found[1].lower(), "")
+    kinds = {kind.lower(): kind for kind in OPERATIONS}  # those registered by now
+    kind = "" if found is None else kinds.get(found[1].lower(), "")
     if found is None or not kind or kind == Activation.kind:
         return activation(text)
     given: list[sp.Expr] = []

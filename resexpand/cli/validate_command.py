@@ -59,15 +59,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         text = getattr(arguments, name)
         if text is not None:
             chosen[name] = number(text, f"--{name.replace('_', '-')}")
-    together = arguments.inputs if arguments.inputs in TOGETHER else ""
-    read_in, inputs = (None, None) if together else inputs_of(arguments)
-    if read_in is not None:
-        chosen |= {"inputs": inputs, "read_in_variance": read_in.weight_variance}
-    if arguments.K0 is not None:
-        chosen["K0"] = _kernel(arguments.K0)
-    if together == "masks":
-        # Two draws of the masks on one input are two equal inputs.
-        chosen["K0"] = np.full((2, 2), _one(chosen.get("K0", Settings.K0)))
+    chosen |= _signal(arguments)
     if arguments.rho is not None:
         chosen["scales"] = numbers(arguments.rho, "--rho", (DEPTH,))
     for name, option in (("depths", "depth"), ("widths", "width")):
@@ -97,6 +89,21 @@ def _refuse_layers(arguments: argparse.Namespace) -> None:
             "weights are drawn independently here",
             "compare 'resexpand response --layers' with 'resexpand sample --layers'",
         )
+
+
+def _signal(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the data or the kernel at layer 0, as settings."""
+    chosen: dict[str, Any] = {}
+    together = arguments.inputs if arguments.inputs in TOGETHER else ""
+    read_in, inputs = (None, None) if together else inputs_of(arguments)
+    if read_in is not None:
+        chosen |= {"inputs": inputs, "read_in_variance": read_in.weight_variance}
+    if arguments.K0 is not None:
+        chosen["K0"] = _kernel(arguments.K0)
+    if together == "masks":
+        # Two draws of the masks on one input are two equal inputs.
+        chosen["K0"] = np.full((2, 2), _one(chosen.get("K0", Settings.K0)))
+    return chosen
 
 
 def _kernel(text: str) -> Any:

@@ -334,3 +334,30 @@ def test_what_it_refuses() -> None:
         evaluate(kernel(net, "positions"), K0=np.eye(6))
     with pytest.raises(ResexpandError):
         ResNet(Branch(Linear()), scale=1, depth=1, positions=2, read_out=Conv((0,), 1, 0))
+
+
+def test_a_flattened_read_out_by_hand() -> None:
+    """Its kernel is the mean of the diagonals of blocks; weights of N P inputs, one by one."""
+    draws, width, P = 3000, 64, 3
+    rng = np.random.default_rng(5)
+    block = Branch(RELU, Conv((-1, 0, 1), 2, 0.1))
+    net = ResNet(block, scale=0.5, depth=1, positions=P, read_out=[RELU, Linear(1.5, 0.2)])
+    root = rng.normal(size=(2 * P, 2 * P + 2)) / np.sqrt(2 * P + 2)
+    C = evaluate(kernel(net, "positions"), K0=root @ root.T)["C"][-1].reshape(2, P, 2, P)
+    theory = np.einsum("apbp->ab", C) / P
+    found = np.empty((draws, 2))
+    for row in found:
+        h = (root @ rng.normal(size=(2 * P + 2, width))).reshape(2, P, width)
+        x, y = np.maximum(h, 0), np.sqrt(0.1) * rng.normal(size=width)
+        for offset in (-1, 0, 1):
+            weights = rng.normal(size=(width, width)) * np.sqrt(2 / 3 / width)
+            y = y + np.roll(x, -offset, axis=1) @ weights.T
+        flat = np.maximum(h + 0.5 * y, 0).reshape(2, P * width)
+        weights = rng.normal(size=P * width) * np.sqrt(1.5 / (P * width))
+        row[:] = flat @ weights + np.sqrt(0.2) * rng.normal()
+    products = found[:, :, None] * found[:, None]
+    error = products.std(axis=0) / np.sqrt(draws)
+    assert np.abs((products.mean(axis=0) - theory) / error).max() < 3.5
+    # Controls: one position alone, and average pooling in its place.
+    pooled = C.mean(axis=(1, 3))
+    assert np.abs((products.mean(axis=0) - pooled) / error).max() > 5
