@@ -128,9 +128,9 @@ class Settings:
         )
         variance = self.read_out_variance
         read_out = None if variance is None else branch.followed_by(Linear(variance, 0))
-        ends = {"read_in": read_in, "read_out": read_out, "post_norm": self.post_norm}
-        ends |= {"positions": self.positions}
-        return ResNet(branch, scale=scale, depth=depth, **ends)  # type: ignore[arg-type]
+        ends: dict[str, Any] = {"read_in": read_in, "read_out": read_out}
+        ends |= {"post_norm": self.post_norm, "positions": self.positions}
+        return ResNet(branch, scale=scale, depth=depth, **ends)
 
     @cached_property
     def measured(self) -> Measured:
