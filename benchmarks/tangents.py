@@ -68,6 +68,15 @@ class Worker:
             with np.load(answer) as file:
                 return seconds, dict(file)
 
+    def predictions(self, given: Mapping[str, Any], **asked: Any) -> dict[str, Array]:
+        """Return mean and covariance of trained ensembles, by kernel."""
+        with tempfile.TemporaryDirectory() as folder:
+            start, answer = Path(folder, "given.npz"), Path(folder, "answer.npz")
+            np.savez(start, **given)
+            self.ask(do="predict", arrays=str(start), answer=str(answer), **asked)
+            with np.load(answer) as file:
+                return dict(file)
+
     def close(self) -> None:
         """Let the process end."""
         assert self._process.stdin is not None

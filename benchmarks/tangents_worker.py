@@ -9,6 +9,8 @@ on the standard input, one answer each goes out on the standard output:
     {"do": "prepare", "name": N, "arrays": FILE, "activation": A, "depth": L}  seconds to compile
     {"do": "run", "name": N}                                                   seconds of one run
     {"do": "result", "name": N, "arrays": FILE}                                the same; and writes
+    {"do": "predict", "name": N, "arrays": FILE, "answer": FILE, "activation": A,
+     "depth": L}                                              the same; and writes predictions
 
 `x1` and `x2` with scalar hyperparameters give the kernels between all rows of both (one network,
 many inputs). `x` with arrays of hyperparameters gives the kernel of one pair of inputs for each of
@@ -33,7 +35,7 @@ import numpy as np  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 
-from neural_tangents import stax  # noqa: E402
+from neural_tangents import predict, stax  # noqa: E402
 
 NORM = "layer norm, "
 """In front of the name of an activation: the branch is normalised."""
@@ -41,7 +43,7 @@ NORM = "layer norm, "
 OUTPUTS = ("nngp", "ntk", "cov1", "cov2")
 
 
-def kernel_function(activation, rho, weight, bias, depth):
+def kernel_function(activation, rho, weight, bias, depth, *read_out):
     """Return the kernel function of the residual network; the scale goes into the deviations."""
     phi = {
         "erf": stax.Erf,
@@ -49,6 +51,8 @@ def kernel_function(activation, rho, weight, bias, depth):
         "gelu": stax.Gelu,
         "sin": stax.Sin,
         "abs": stax.Abs,
+        "cos": lambda: stax.Sin(c=np.pi / 2),
+        "leaky_relu": lambda: stax.LeakyRelu(0.1),
         "2*sin(3*x/2)": lambda: stax.Sin(a=2.0, b=1.5),
     }[activation.removeprefix(NORM)]
     norm = [stax.LayerNorm()] if activation.startswith(NORM) else []
@@ -58,7 +62,7 @@ def kernel_function(activation, rho, weight, bias, depth):
         branch = stax.serial(*norm, phi(), stax.Dense(1, W_std=w_std, b_std=b_std))
         return stax.serial(stax.FanOut(2), stax.parallel(stax.Identity(), branch), stax.FanInSum())
 
-    return stax.serial(stax.Dense(1), *(block() for _ in range(depth)))[2]
+    return stax.serial(stax.Dense(1), *(block() for _ in range(depth)), *read_out)[2]
 
 
 def compiled(activation, depth, arrays):
@@ -80,12 +84,45 @@ def compiled(activation, depth, arrays):
     return lambda: jax.block_until_ready(jitted(*given))
 
 
+def ensembles(activation, depth, arrays):
+    """Return a function that predicts at ``x2`` after training on ``x1`` and ``y``.
+
+    Its times are those of a loss that is an average over inputs and outputs.
+    """
+    numbers = [float(arrays[name]) for name in ("rho", "weight", "bias")]
+    function = kernel_function(activation, *numbers, depth, stax.Dense(1))
+    trained = predict.gradient_descent_mse_ensemble(
+        function,
+        arrays["x1"],
+        arrays["y"],
+        diag_reg=float(arrays["ridge"]),
+        diag_reg_absolute_scale=True,
+    )
+
+    def answers():
+        """Mean and covariance by kernel and time, one array each, in the order of the times."""
+        times = [None if np.isinf(t) else t * arrays["y"].size for t in arrays["times"]]
+        asked = {"x_test": arrays["x2"], "get": ("ntk", "nngp"), "compute_cov": True}
+        found = [trained(t=t, **asked) for t in times]
+        return {
+            f"{kind} {name}": np.stack([np.asarray(getattr(getattr(f, kind), name)) for f in found])
+            for kind in ("ntk", "nngp")
+            for name in ("mean", "covariance")
+        }
+
+    return answers
+
+
 def answer(request, ready):
     """Do what a request asks for."""
     name = request["name"]
     if request["do"] == "prepare":
         with np.load(request["arrays"]) as arrays:
             ready[name] = compiled(request["activation"], request["depth"], dict(arrays))
+    if request["do"] == "predict":
+        with np.load(request["arrays"]) as arrays:
+            ready[name] = ensembles(request["activation"], request["depth"], dict(arrays))
+        np.savez(request["answer"], **ready[name]())
     if request["do"] == "result":
         values = ready[name]()
         np.savez(request["arrays"], **dict(zip(OUTPUTS, map(np.asarray, values), strict=True)))
