@@ -2,8 +2,8 @@
 
     python benchmarks/predictions.py --tangents PYTHON
 
-Networks of 6 residual blocks are trained on 12 inputs with two outputs each and asked at 5 more, with
-a ridge: the tangent kernel and the covariance kernel, at three times of gradient flow and at infinity.
+Networks of 6 residual blocks are trained on 12 inputs with two outputs each and asked at 5 more,
+with a ridge, by tangent kernel and covariance kernel, at three times of gradient flow and infinity.
 The record holds the largest distance of means and covariances, relative to the largest entry.
 """
 

@@ -168,5 +168,12 @@ def test_what_is_refused() -> None:
     ):
         with pytest.raises(UnsupportedError, match="1/N\\^2"):
             two_loop(ResNet(branch, scale=1, depth=2))
+    for read_out, words in (
+        (Linear(1, 0), "the stream"),
+        ([Activation("tanh"), Linear(1, 0)], "tanh"),
+    ):
+        own = ResNet(NETS["erf"].branches, scale=0.5, depth=3, read_out=read_out)
+        with pytest.raises(UnsupportedError, match=f"its read-out reads .*{words}"):
+            two_loop(own)
     with pytest.raises(UnsupportedError, match="target"):
         evaluate(two_loop(NETS["erf"]), K0=1.0, target="cuda")

@@ -99,6 +99,13 @@ def two_loop(net: ResNet) -> TwoLoop:
     theory = one_loop(net)
     draws, asked = theory.process.draws, f"the order 1/N^2 of {net!r}"
     require_no_noise(net.branch.steps, asked)
+    if theory.process.probe is not None and not net.shapes.of_block:
+        raise UnsupportedError(
+            asked,
+            f"its read-out reads {[*net.head_ops] if net.head_ops else 'the stream'}, not what the "
+            "Linear() of a further block would",
+            "leave read_out out, which changes no K, or let it read what the block reads",
+        )
     if len(draws) != 1 or draws[0].averages or theory.process.post is not None:
         raise UnsupportedError(
             asked,

@@ -10,6 +10,7 @@ from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.kernel import kernel
+from resexpand.theory.one_loop.factors import folded
 from resexpand.theory.one_loop.layers import layers
 from resexpand.theory.one_loop.process import LinearLayer, Process, process
 from resexpand.theory.one_loop.result import OneLoop
@@ -31,7 +32,8 @@ def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:
         constant factors behind it. Maps that are linear given averages of ``x`` and ``x^2``
         (`LayerNorm`, `RMSNorm`) may stand in front of any activation or `Linear`, not behind an
         activation; of such branches there are numbers, and no formulas. Masks (`Dropout`) may
-        stand directly in front of a `Linear`. Of networks with ``post_norm`` the covariance of what
+        stand directly in front of a `Linear`; factors (`Scale`) between an activation and a
+        `Linear` enlarge its weight variance. Of networks with ``post_norm`` the covariance of what
         blocks add is known: for eps = 0 and bias = 0.
     inputs : int
         Number of inputs D, ``>= 1``.
@@ -71,6 +73,7 @@ def one_loop(net: ResNet, inputs: int = 1) -> OneLoop:
             "their number is not a positive integer",
             "give inputs=1, 2, ...",
         )
+    net = folded(net)
     draws = process(net)
     base = kernel(net, inputs=1 if inputs == 1 else 2)
     keys = ("kawase2026",)

@@ -29,7 +29,7 @@ class OneLoop(Shown):
     Attributes
     ----------
     net : ResNet
-        The network.
+        The network, factors between an activation and a `Linear` taken into its weight variance.
     inputs : int
         Number of inputs D.
     process : Process
