@@ -17,11 +17,12 @@ from resexpand import (
     Linear,
     ResNet,
     derive,
+    finite_response,
     one_loop,
     to_latex,
 )
 from resexpand.conventions import DEPTH, RHO
-from resexpand.errors import DescriptionError, HyperparameterError
+from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.theory.closure import close
 from resexpand.theory.derivation import Derivation, DerivationError
 from resexpand.theory.verification import compare_sides
@@ -105,11 +106,8 @@ def test_optimal_scale_that_does_not_exist_says_so() -> None:
 def test_a_wrong_factor_in_the_order_one_over_n_is_caught(
     number: int, name: str, factor: sp.Expr, finite: Derivation
 ) -> None:
-    formula = finite[number][name]
     with pytest.raises(DerivationError, match=f"step {number}"):
-        finite.replace(
-            number, {name: type(formula)(**{**vars(formula), "rhs": factor * formula.rhs})}
-        )
+        altered(finite, number, name, factor)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +118,34 @@ def finite() -> Derivation:
 def test_all_formulas_of_the_order_one_over_n_have_a_step(finite: Derivation) -> None:
     shown = {name for step in finite for name, _ in step.equations}
     assert {formula.name for formula in one_loop(ERF).formulas} <= shown
+
+
+def altered(derivation: Derivation, number: int, name: str, factor: sp.Expr) -> None:
+    formula = derivation[number][name]
+    wrong = type(formula)(**{**vars(formula), "rhs": factor * formula.rhs})
+    derivation.replace(number, {name: wrong})
+
+
+@pytest.mark.parametrize("kind", ["variance", "tangent", "parameters", "gradient"])
+def test_responses_at_finite_width(kind: str) -> None:
+    derivation = derive(ERF, "finite-response", kind=kind)  # type: ignore[arg-type]
+    shown = {name for step in derivation for name, _ in step.equations}
+    assert {formula.name for formula in finite_response(ERF, kind).formulas} <= shown
+    entry = "hv" if kind == "variance" else "vv"
+    wrong = sp.Rational(101, 100)
+    names = {2: "covariance_", 3: "response_hh", 5: f"source_{entry}", 8: "finite"}
+    for number, stem in names.items():
+        first, *rest = stem.split("_")
+        name = stem if number == 8 else "_".join((first, entry, *filter(None, rest)))
+        with pytest.raises(DerivationError, match=f"step {number}"):
+            altered(derivation, number, name, wrong)
+
+
+def test_responses_at_finite_width_without_formulas() -> None:
+    with pytest.raises(UnsupportedError, match="kind 'step'"):
+        derive(ERF, "finite-response", kind="step")  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedError, match="formulas"):
+        derive(network(LayerNorm(), Activation("erf"), Linear()), "finite-response")
 
 
 @pytest.mark.parametrize(("number", "name"), [(1, ""), (2, "C(K)"), (2, "C'(K)"), (3, "f")])

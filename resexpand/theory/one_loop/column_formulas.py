@@ -218,10 +218,16 @@ class ColumnChain(Chain):
                 else "of the tangent kernel: $v$ goes along independent copies of all parameters, "
                 "$K_{hv}^0 = 0$, $K_{vv}^0 = K^0$"
             )
+            weight, bias = sp.Integer(1), sp.Integer(0)
+            if self.made.base.net.read_out is None:
+                # A further block stands in for a read-out of unit weights and without biases.
+                weight, own = self.made.variances(self.last)
+                bias = own if self.trained else bias
+                words += "; read out by unit weights"
             yield from self._named(
-                entry_quantity("C", (vv,), end, draw=last),
-                entry_quantity("gram_mean", (vv,), end, draw=last),
-                entry_quantity("gram_covariance", (vv, vv), end, end),
+                (entry_quantity("C", (vv,), end, draw=last) - bias) / weight,
+                entry_quantity("gram_mean", (vv,), end, draw=last) / weight,
+                entry_quantity("gram_covariance", (vv, vv), end, end) / weight**2,
                 words,
             )
 

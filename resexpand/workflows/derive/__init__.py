@@ -16,26 +16,30 @@ from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.requirements import require_independent_layers
 from resexpand.network.resnet import ResNet
 from resexpand.theory.derivation import Derivation
+from resexpand.theory.finite_response import FiniteKind
 from resexpand.theory.response import ResponseKind
 from resexpand.theory.verification import DIGITS
+from resexpand.workflows.derive.finite_response import finite_response_steps
 from resexpand.workflows.derive.one_loop import one_loop_steps
 from resexpand.workflows.derive.optimal_scale import optimal_scale_steps
 from resexpand.workflows.derive.propagation import kernel_steps, response_steps
 from resexpand.workflows.derive.witness import Witness
 
-Of = Literal["kernel", "response", "optimal-scale", "one-loop"]
+Of = Literal["kernel", "response", "optimal-scale", "one-loop", "finite-response"]
 
 _TITLES = {
     "kernel": "Covariance kernel",
     "response": "Response of the {kind}",
     "optimal-scale": "Optimal residual scale of the {kind} response",
     "one-loop": "Order 1/N",
+    "finite-response": "Response of kind {kind} at finite width",
 }
-_STEPS: dict[str, Callable[[Derivation, Witness, ResponseKind], object]] = {
+_STEPS: dict[str, Callable[[Derivation, Witness, Any], object]] = {
     "kernel": lambda derivation, witness, _: kernel_steps(derivation, witness),
     "response": response_steps,
     "optimal-scale": optimal_scale_steps,
     "one-loop": lambda derivation, witness, _: one_loop_steps(derivation, witness),
+    "finite-response": finite_response_steps,
 }
 
 
@@ -43,7 +47,7 @@ def derive(
     net: ResNet,
     of: Of = "response",
     *,
-    kind: ResponseKind = "variance",
+    kind: ResponseKind | FiniteKind = "variance",
     at: Mapping[Any, Any] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Derivation:
@@ -53,10 +57,11 @@ def derive(
     ----------
     net : ResNet
         The network; any hyperparameter may be symbolic.
-    of : {"kernel", "response", "optimal-scale", "one-loop"}
+    of : {"kernel", "response", "optimal-scale", "one-loop", "finite-response"}
         Which result.
-    kind : {"variance", "covariance", "tangent"}
-        Of a response, and of the optimal scale: what is perturbed.
+    kind : {"variance", "covariance", "tangent", "gradient", "parameters"}
+        Of a response, and of the optimal scale: what is perturbed. The last two, and no covariance,
+        for ``"finite-response"``.
     at : mapping, optional
         Numbers at which formulas are checked, by symbol or name, ``K0`` among them. Symbols that
         are not named get one.

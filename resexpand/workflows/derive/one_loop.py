@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mpmath
@@ -25,7 +25,7 @@ WIDTH, DRAWS, BLOCKS = 256, 20000, 3
 
 TINY = sp.Rational(1, 10**7)
 
-_WORDS = (
+WORDS = (
     (
         ("covariance", "kernel"),
         "Given the Gram matrices of all linear operations, neurons are independent, and what each "
@@ -75,10 +75,34 @@ def one_loop_steps(derivation: Derivation, witness: Witness) -> None:
             check=_sampled(theory, witness),
         )
         return
-    for number, (stems, words) in enumerate(_WORDS):
-        own = {f.name: f for f in theory.formulas if _group(f.name) == number}
+    take_steps(
+        derivation, WORDS, theory.formulas, lambda stem: _checks(stem, theory, witness, derivation)
+    )
+
+
+def take_steps(
+    derivation: Derivation,
+    words: Sequence[tuple[Sequence[str], str]],
+    formulas: Sequence[Formula],
+    checks: Callable[[str], Mapping[str, Check]],
+) -> None:
+    """Take one step per group of formulas, given by the names they begin with.
+
+    Parameters
+    ----------
+    derivation : Derivation
+        It gets the steps.
+    words : sequence of (names, text)
+        Beginnings of the names of every group, and what its step says.
+    formulas : sequence of Formula
+        All of them.
+    checks : callable
+        Takes the first name of a group.
+    """
+    for number, (stems, text) in enumerate(words):
+        own = {f.name: f for f in formulas if _group(f.name, words) == number}
         if own:
-            derivation.step(words, own, _checks(stems[0], theory, witness, derivation))
+            derivation.step(text, own, checks(stems[0]))
 
 
 def _checks(
@@ -238,11 +262,11 @@ class _Layers:
         return self.witness.at(here.xreplace(at)).evalf(DOUBLE)
 
 
-def _group(name: str) -> int:
+def _group(name: str, words: Sequence[tuple[Sequence[str], str]]) -> int:
     """Return which step a formula belongs to: that of the longest name it begins with."""
     found = [
         (len(stem), number)
-        for number, (stems, _) in enumerate(_WORDS)
+        for number, (stems, _) in enumerate(words)
         for stem in stems
         if name == stem or name.startswith(f"{stem}_")
     ]

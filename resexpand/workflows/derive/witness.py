@@ -135,12 +135,26 @@ class Witness:
 
         In between neurons walk on: an independent normal is added.
         """
-        *_, (((_, feature),), _, weight), _ = self._parts(self._first, early, 1)
+        feature, weight = self.feature()
+        apart = self.alone(feature**2, late) * self.alone(feature**2, early)
+        return weight**2 * (self.together(feature**2, feature**2, late, early) - apart)
+
+    def feature(self) -> tuple[sp.Expr, Any]:
+        """Return the function in front of the first contraction, and the weight of that."""
+        *_, (((_, feature),), _, weight), _ = self._parts(self._first, self.start, 1)
+        return feature, weight
+
+    def alone(self, function: sp.Expr, variance: Any) -> Any:
+        """Return the average of a function of one neuron."""
+        return _average(function, variance)
+
+    def together(self, first: sp.Expr, second: sp.Expr, late: Any, early: Any) -> Any:
+        """Return the average of two functions of a neuron, at a later and an earlier layer."""
         other = sp.Dummy(real=True)
-        product = feature**2 * feature.xreplace({X: other}) ** 2
-        together = grid_average(product, (X, other), (early, early, late))
-        apart = _average(feature**2, late) * _average(feature**2, early)
-        return weight**2 * (together - apart)
+        product = first.xreplace({X: other}) * second
+        if product == 0:
+            return 0.0
+        return grid_average(product, (X, other), (early, early, late))
 
     @property
     def _first(self) -> tuple[Step, ...]:
