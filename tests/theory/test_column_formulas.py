@@ -109,3 +109,16 @@ def test_latex_and_what_has_no_formulas() -> None:
     assert "= 0\n" not in text
     with pytest.raises(UnsupportedError, match="kind 'step'"):
         to_latex(finite_response(NET, "step"))
+
+
+def test_what_stands_in_for_a_read_out() -> None:
+    """The first operation of a further block, whose weights and biases are taken out again."""
+    net = ResNet(Branch(Linear(), Activation("tanh"), Linear(2, 0)), scale=0.5, depth=3)
+    own = {f.name: f.rhs for f in finite_response(net, "parameters").formulas}["finite"]
+    symbols = {s.name: s for s in own.free_symbols}
+    drawn = own.subs({symbols["sigma_b2"]: 0})
+    assert str(drawn * symbols["sigma_w2"]) == "C1_vv[L + 1]"
+    assert str(sp.expand((own - drawn) * symbols["sigma_w2"])) == "-sigma_b2"
+    read = ResNet(net.branches, scale=0.5, depth=3, read_out=Linear(2, 0))
+    (value,) = (f.rhs for f in finite_response(read, "parameters").formulas if f.name == "finite")
+    assert str(value) == "C_vv[L + 1]"

@@ -193,7 +193,8 @@ class ColumnChain(Chain):
     def responses(self) -> Iterator[Formula]:
         """Yield the response, its shift and its variance, in terms of the entries."""
         end = DEPTH + 1
-        last = 0 if self.made.process.read_out else self.made.place(self.last)
+        # What reads the stream: the read-out, or the first draw of a further block in its place.
+        last = 0 if self.made.process.read_out else self.made.place(self.first)
         hv, vv = sp.symbols("hv vv")
         if self.kind == "variance":
             start = "of the tangent $v^0 = h^0 / (2 K^0)$: $K_{hv}^0 = 1/2$, $K_{vv}^0 = 1/(4K^0)$"
@@ -221,13 +222,13 @@ class ColumnChain(Chain):
             weight, bias = sp.Integer(1), sp.Integer(0)
             if self.made.base.net.read_out is None:
                 # A further block stands in for a read-out of unit weights and without biases.
-                weight, own = self.made.variances(self.last)
+                weight, own = self.made.variances(self.first)
                 bias = own if self.trained else bias
                 words += "; read out by unit weights"
             yield from self._named(
                 (entry_quantity("C", (vv,), end, draw=last) - bias) / weight,
                 entry_quantity("gram_mean", (vv,), end, draw=last) / weight,
-                entry_quantity("gram_covariance", (vv, vv), end, end) / weight**2,
+                entry_quantity("gram_covariance", (vv, vv), end, end, draw=last) / weight**2,
                 words,
             )
 
