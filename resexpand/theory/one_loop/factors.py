@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import sympy as sp
-
 from resexpand.network.branch import is_many
-from resexpand.network.operation import Operation, Value, X
+from resexpand.network.operation import Operation, X
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.theory.one_loop.masks import is_mask
@@ -60,11 +58,11 @@ def _is_factor(op: Any) -> bool:
     return len(op.parameters) == 1 and bool(op.expression == op.parameters[0].symbol * X)
 
 
-def _times(op: Operation, factor: Value) -> Operation:
+def _times(op: Operation, factor: Any) -> Operation:
     """Return a contraction of a larger weight variance; either may have one value per block."""
     weight, *rest = op.values
-    blocks = next((len(v) for v in (weight, factor) if is_many(v)), 0)
-    if not blocks:
-        return op.with_values((sp.sympify(factor) ** 2 * weight, *rest))
-    ours, others = ((v if is_many(v) else (v,) * blocks) for v in (weight, factor))
-    return op.with_values((tuple(c**2 * w for w, c in zip(ours, others, strict=True)), *rest))
+    if not (is_many(weight) or is_many(factor)):
+        return op.with_values((factor**2 * weight, *rest))
+    blocks = len(weight if is_many(weight) else factor)
+    weights, factors = (v if is_many(v) else (v,) * blocks for v in (weight, factor))
+    return op.with_values((tuple(c**2 * w for w, c in zip(weights, factors, strict=True)), *rest))
