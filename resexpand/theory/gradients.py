@@ -102,6 +102,6 @@ def _of_columns(
     """Return gradients of coupled columns: a recursion where one batch has no eps."""
     if inputs == "batch":
         base = kernel(net, inputs="batch")
-        if all(is_plain(stage.op) for stage in base.stages):
+        if len(net.kinds) == 1 and all(is_plain(stage.op) for stage in base.stages):
             return with_gradients(base)
     return column_response(net, "gradient", inputs)

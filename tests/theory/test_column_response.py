@@ -118,6 +118,11 @@ def test_gradients_of_batches_by_two_routes_and_their_limits() -> None:
     np.testing.assert_allclose(both[:, :6, :6], closed, rtol=1e-12)
     # Centring lets nothing through that batches have in common: between them stands the skip.
     np.testing.assert_allclose(both[:, 0, 7], both[-1, 0, 7], rtol=1e-12)
+    cycle = ResNet(
+        [BATCH.branch, Branch(*BATCH.branch.ops, Linear(1, 0))], scale=[0.8, 0.8], depth=2
+    )
+    found = evaluate(gradient_moments(cycle), K0=start)["gradient"]
+    np.testing.assert_allclose(found, closed, rtol=1e-12)
     # B <= 3 has a mean with eps alone.
     assert np.isfinite(evaluate(gradient_moments(EPS), K0=exchangeable(2))["gradient"]).all()
     with pytest.raises(UnsupportedError, match="more than 3"):
