@@ -90,7 +90,7 @@ class ActivationLaw:
     def derivative(self, order: int) -> sp.Expr:
         """Return the derivative of the given order where it exists, as an expression in `X`."""
         if order == 0 or self.bounded is None:
-            return pointwise(sp.diff(self.expression, X, order))
+            return of_one_fraction(pointwise(sp.diff(self.expression, X, order)))
         return sp.diff(self.bounded, X, order)
 
 
@@ -106,6 +106,29 @@ def pointwise(derivative: sp.Expr) -> sp.Expr:
     return plain.replace(
         lambda node: isinstance(node, sp.Pow) and not node.exp.is_Integer, _root_of_complement
     )
+
+
+def of_one_fraction(derivative: sp.Expr) -> sp.Expr:
+    """Return a sum of quotients of ``|x|``, even or odd, as one quotient if that is shorter.
+
+    The slope of ``x/(1 + |x|)`` is ``1/(1 + |x|)^2``; as ``1/(1 + |x|) - |x|/(1 + |x|)^2`` it loses
+    a digit for every power of ten of the argument.
+    """
+    if not derivative.has(sp.Abs) or derivative.atoms(sp.Function) - {sp.Abs(X), sp.sign(X)}:
+        return derivative
+    size = sp.Dummy(positive=True)
+    right, left = (
+        _shortest_fraction(derivative.subs(X, side * size)).subs(size, sp.Abs(X))
+        for side in (1, -1)
+    )
+    parity = {right: sp.S.One, -right: sp.sign(X)}.get(left)
+    whole = derivative if parity is None else right * parity
+    return min(derivative, whole, key=sp.count_ops)
+
+
+def _shortest_fraction(expression: sp.Expr) -> sp.Expr:
+    above, below = sp.fraction(sp.together(expression))
+    return min(above, sp.expand(above), key=sp.count_ops) / below
 
 
 _COMPLEMENTS = {sp.sin: sp.cos, sp.cos: sp.sin, sp.tanh: lambda u: 1 / sp.cosh(u)}

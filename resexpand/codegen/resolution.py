@@ -19,7 +19,7 @@ from resexpand.activations.singularities import branch_points
 from resexpand.codegen.rewrite import Quadrature
 from resexpand.codegen.separation import map_parts
 from resexpand.expressions.arrays import array_values
-from resexpand.gaussian.panels import Resolved, panel_edges, running_size
+from resexpand.gaussian.panels import Functions, Resolved, panel_edges, running_size
 
 Array = NDArray[np.float64]
 
@@ -28,12 +28,17 @@ X = sp.Symbol("x", real=True)
 PLAIN_DEGREE = 6
 """Degree up to which a polynomial needs no panels of its own."""
 
-PLACES = np.concatenate([[0.0, 1e-8], np.geomspace(1e-4, 1e6, 4000), 10.0 ** np.arange(7, 17)])
+PLACES = np.concatenate([[0.0, 1e-8], np.geomspace(1e-4, 1e6, 4000), 10.0 ** np.arange(7, 155)])
 SMALLEST = -1e30
 """The logarithm of zero, as a number."""
 
 OUTSIDE = 1e300
 """Ends of every list of edges, beyond all arguments."""
+
+BEYOND = 4.0 ** np.arange(27, 260)
+"""Edges at arguments that are not looked at: a fall like ``1/x`` weighs every octave alike."""
+
+POWERS = 4.0 ** np.arange(PLAIN_DEGREE + 1)
 
 
 def resolution(quadratures: Sequence[Quadrature]) -> Resolved:
@@ -89,7 +94,18 @@ def _resolved(factors: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
 
     edges = panel_edges(values, [*singular, *centres])
     points = np.array([side * p for p in singular for side in (-1.0, 1.0)])
-    return np.unique(np.append(ends, edges)), np.unique(np.append(ends, points))
+    beyond = np.append(-BEYOND, BEYOND) if _is_curved_beyond(values) else ends
+    return np.unique(np.concatenate([ends, beyond, edges])), np.unique(np.append(ends, points))
+
+
+def _is_curved_beyond(values: Functions) -> bool:
+    """Whether a function is neither zero nor a power of whole exponent at large arguments."""
+    with np.errstate(all="ignore"):
+        near, far = (values(x * np.array([-BEYOND[0], BEYOND[0]])) for x in (1.0, 4.0))
+        ratio = far / near
+        plain = (np.abs(ratio[..., None] / POWERS - 1) < 1e-12).any(axis=-1)
+    # A quotient 0/0 or inf/inf is no number: there is nothing to resolve.
+    return bool((np.isfinite(ratio) & ~plain & (far != 0)).any())
 
 
 @lru_cache(maxsize=256)

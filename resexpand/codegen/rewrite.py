@@ -94,9 +94,16 @@ class Lowering:
         return sound(closed)
 
     def _call(self, node: GaussianExpectation) -> sp.Expr:
+        # A power of the covariance beside one of the argument would leave double precision.
+        number, rest = node.base.as_coeff_Mul()
+        factor, product = rest.as_independent(*node.variables, as_Add=False)
+        if factor != 1 and not any(node.orders):
+            node = GaussianExpectation(number * product, node.variables, node.covariance)
+        else:
+            factor = sp.S.One
         quadrature = self._quadrature(node)
         arguments = (*node.covariance, *quadrature.parameters)
-        return sp.Function(quadrature.name)(*arguments)
+        return factor * sp.Function(quadrature.name)(*arguments)
 
     def _quadrature(self, node: GaussianExpectation) -> Quadrature:
         names = [f"k{i}" for i in range(len(node.covariance))]

@@ -22,7 +22,8 @@ from resexpand.errors import HyperparameterError, StoreError
 
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|inf(inity)?)", re.I | re.A)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.A)
-_QUOTED_COMMA = re.compile(r"""(["'])[+-]?\d*,\d+([eE][+-]?\d+)?\1""", re.A)
+_QUOTED = re.compile(r"""(["'])(.*?)\1""")
+_COMMA_OF_DIGITS = re.compile(r"\d?,\d", re.A)
 _VALUES = frozenset(("true", "false", "na", "n/a", "null", "none"))
 
 
@@ -140,7 +141,7 @@ def _split(line: str, place: int) -> list[str]:
         return [part for field in fields for part in (field.split() or [""])]
     if "," not in line:
         return line.split()
-    if _QUOTED_COMMA.search(line):
+    if any(_COMMA_OF_DIGITS.search(quoted[2]) for quoted in _QUOTED.finditer(line)):
         raise ValueError(
             f"line {place}: a comma within quotation marks may be decimal or one of thousands"
         )

@@ -39,6 +39,7 @@ READ = {
     "decimal commas in one line": ("1;2\n3,5;4\n", [[1, 2], [3.5, 4]]),
     "decimal commas and exponents": ("1,5e1;-2,5\n", [[15, -2.5]]),
     "decimal points": ("1.5;2.5\n3.5;4.5\n", HALVES),
+    "quotes here and there": ('"1",2\n3,"4"\n', TWO),
     "one column": ("1\n2\n", [[1], [2]]),
     "several separators": ("1, 2, 0, 0\n0; 1 1\t0\n", [[1, 2, 0, 0], [0, 1, 1, 0]]),
 }
@@ -57,6 +58,8 @@ def test_what_a_spreadsheet_writes(tmp_path: Path, kind: str) -> None:
 REFUSED = {
     "ragged": ("1,2\n3\n", "line 2 has 1 values, those before have 2"),
     "quoted decimal commas": ('"1,5","2,5"\n', "line 1: a comma within quotation marks"),
+    "quoted thousands": ('"1,000.5","2"\n', "line 1: a comma within quotation marks"),
+    "quoted millions": ("1,'2,000,000'\n", "line 1: a comma within quotation marks"),
     "truth values": ("True,False\n1,0\n", "line 1: 'True' is not a number"),
     "missing values": ("NA,NA\n1,0\n", "line 1: 'NA' is not a number"),
     "wide digits": ("\uff11,\uff12\n3,4\n", "is not a number"),
