@@ -54,7 +54,7 @@ def test_panels_that_ignore_the_jump_are_caught(monkeypatch: pytest.MonkeyPatch)
         texts = pair(*given)
         assert stop in texts[-1]
         return [
-            text.replace(stop, "panel_line_stop(start, reach, 0.0, 0.0, edges)") for text in texts
+            text.replace(stop, "panel_line_stop(start, reach, 0.0, a, edges)") for text in texts
         ]
 
     monkeypatch.setattr(quadrature, "_pair", ignoring)
