@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from resexpand.codegen import cache_files, store
@@ -163,7 +164,7 @@ def test_a_user_without_a_home(place: object, monkeypatch: pytest.MonkeyPatch) -
         return Path(str(place))
 
     monkeypatch.delenv(store.VARIABLE, raising=False)
-    monkeypatch.setattr(store.platformdirs, "user_cache_path", nowhere)
+    monkeypatch.setattr(platformdirs, "user_cache_path", nowhere)
     store._private_folder.cache_clear()
     with pytest.warns(store.CacheWarning, match=r"no home folder.*RESEXPAND_CACHE"):
         assert loaded(8).run(1) == 9
