@@ -53,7 +53,8 @@ class Lattice:
     @classmethod
     def of(cls, functions: Functions, variances: Array, step: float, fineness: float) -> Lattice:
         """Return a lattice that resolves densities of these variances and a step of functions."""
-        deviations = np.sqrt(variances[variances > 0]) if (variances > 0).any() else np.ones(1)
+        known = variances[(variances > 0) & np.isfinite(variances)]
+        deviations = np.sqrt(known) if known.size else np.ones(1)
         end = REACH * (1 + (fineness - 1) / 4) * deviations.max()
         spacing = min(STEP * deviations.min(), step) / fineness
         count = int(min(2 * (end // spacing + 1), LARGEST))
@@ -64,8 +65,10 @@ class Lattice:
     def weights(self, variances: Array, order: int) -> Array:
         """Return rows of weights of sums that are averages of derivatives of what is summed.
 
-        Of variance zero, where only order 0 is known, all weight is at the point zero.
+        Of variance zero, where only order 0 is known, all weight is at the point zero. Averages of
+        variances beyond double precision are NaN.
         """
+        variances = np.where(np.isfinite(variances), variances, np.nan)
         deviation = np.sqrt(np.where(variances > 0, variances, np.nan))[:, None]
         z = self.points / deviation
         normal = np.exp(-z * z / 2) / np.sqrt(2 * np.pi) / deviation
@@ -73,7 +76,7 @@ class Lattice:
             hermite = np.asarray(hermeval(z, [0] * order + [1]))
             return np.asarray(normal * hermite / deviation**order * self.step)
         zero = (self.points == 0).astype(float)
-        return np.asarray(np.where(variances[:, None] > 0, normal * self.step, zero))
+        return np.asarray(np.where(variances[:, None] == 0, zero, normal * self.step))
 
     @property
     def step(self) -> float:

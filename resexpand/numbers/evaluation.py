@@ -257,8 +257,9 @@ def _at_width(
             )
         order = finite_response(theory.net, "parameters")
     else:
-        asked = {outputs} if isinstance(outputs, str) else set(outputs or ())
-        between = theory.kind == "variance" and asked & BETWEEN_LAYERS
+        asked = [outputs] if isinstance(outputs, str) else outputs
+        named = isinstance(asked, Iterable) and not BETWEEN_LAYERS.isdisjoint(asked)
+        between = theory.kind == "variance" and named
         order = finite_response(theory.net, "layers" if between else theory.kind)
     finite = evaluate_finite_response(order, **given)
     limit = {name: value for name, value in given.items() if name != "width"}

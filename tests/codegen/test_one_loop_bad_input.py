@@ -98,8 +98,19 @@ def test_what_vanishes_does_not_look_unresolved(activation: sp.Expr) -> None:
 
 
 def test_what_is_not_resolved_does() -> None:
-    found = evaluate(one_loop(net_of(sp.sin(50 * X + 1), bias=0)), K0=1.0)
+    found = evaluate(one_loop(net_of(sp.tanh(10**4 * X), bias=0)), K0=1.0)
     assert "did not converge" in found.status
+
+
+def test_quick_sines_are_resolved() -> None:
+    """The square of a quick sine has mean 1/2 and variance 1/8, whatever the argument is."""
+    found = evaluate(one_loop(net_of(sp.sin(50 * X + 1), bias=0)), K0=1.0)
+    C, square = 1.2 / 2, 1.2**2 / 8
+    G = 2 + 4 * 0.3**2 * C + 0.3**4 * (2 * C**2 + square)
+    assert found.status == "ok"
+    np.testing.assert_allclose(np.diag(found["C_cov"]), square, rtol=1e-10)
+    assert found["G_cov"][1, 1] == pytest.approx(G, rel=1e-10)
+    assert found["G_cov"][1, 1] != pytest.approx(G - 0.3**4 * square, rel=1e-4)
 
 
 def test_at_a_width() -> None:

@@ -138,6 +138,10 @@ NO_NUMBERS = {
 def test_what_is_no_real_number_is_refused_at_every_door(
     door: Callable[..., Any], kind: str
 ) -> None:
+    if door is described_scale and kind == "text":
+        # A description takes formulas, and these may be text.
+        assert door(NO_NUMBERS[kind]) == 0.5
+        return
     with pytest.raises(ResexpandError):
         door(NO_NUMBERS[kind])
 

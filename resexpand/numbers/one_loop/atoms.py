@@ -160,7 +160,9 @@ class Smooth:
         fine, coarse = (found.covariance(*keys) for found in (self._fine, self._coarse))
         size = self._size(keys[0], 0) * self._size(keys[1], 1)
         if fine.size:
-            self.error = max(self.error, float(np.max(np.abs(fine - coarse) / size)))
+            # The larger of a number and NaN would be the number.
+            error = float(np.max(np.abs(fine - coarse) / size))
+            self.error = max(self.error, error) if np.isfinite(error) else np.inf
         found: Array = fine[self._places]
         return found
 
