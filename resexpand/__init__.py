@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from resexpand.numbers.dropout_positions import rank_positions
     from resexpand.numbers.evaluation import evaluate
     from resexpand.numbers.mask_correlation import mask_correlation
-    from resexpand.numbers.noise_average import coin_average, noise_average
+    from resexpand.numbers.noise_average import noise_average
     from resexpand.numbers.pooled_dropout import pooled_dropout
     from resexpand.numbers.predict import predict
     from resexpand.numbers.scales import compare_scales
@@ -103,7 +103,6 @@ _HOMES = {
     "StochasticDepth": "resexpand.network.stochastic_depth",
     "cite": "resexpand.references",
     "class_codes": "resexpand.numbers.class_codes",
-    "coin_average": "resexpand.numbers.noise_average",
     "noise_average": "resexpand.numbers.noise_average",
     "compare": "resexpand.agreement.comparison",
     "compare_depths": "resexpand.numbers.compare_depths",
@@ -185,7 +184,6 @@ __all__ = [
     "__version__",
     "cite",
     "class_codes",
-    "coin_average",
     "compare",
     "compare_depths",
     "compare_scales",

@@ -239,7 +239,3 @@ def _check(strings: int, components: int) -> None:
             f"at most {MOST_STRINGS} are enumerated",
             "use fewer blocks, or sample()",
         )
-
-
-coin_average = noise_average
-"""The same by its former name."""
