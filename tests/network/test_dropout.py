@@ -77,7 +77,8 @@ def test_evaluation_leaves_the_noise_out() -> None:
     assert expected.evaluation() == expected
     assert net.evaluation() != net
     cycle = ResNet([MASKED, PLAIN], scale=[0.5, 0.4], depth=2)
-    assert cycle.evaluation().kinds == (PLAIN, PLAIN)
+    assert cycle.evaluation() == ResNet([PLAIN, PLAIN], scale=[0.5, 0.4], depth=2)
+    assert cycle.evaluation().kinds == (PLAIN,)
 
 
 class Jitter(Map):

@@ -129,7 +129,8 @@ def test_every_theory_takes_it_or_says_so() -> None:
     assert taken == [
         *("kernel", "kernel of pairs", "kernel over positions", "kernel of a batch"),
         *("kernel of masks", "variance response", "covariance response", "tangent response"),
-        *("gradient moments", "sampled kernel", "sampled kernel, dense"),
+        *("response over positions", "response of a batch", "gradient moments"),
+        *("sampled kernel", "sampled kernel, dense"),
     ]
 
 
