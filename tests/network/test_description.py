@@ -69,7 +69,7 @@ def test_a_linear_keeps_its_variances() -> None:
         (float("inf"), "not a finite real number"),
         (sp.I, "not a finite real number"),
         (1j, "expected a number"),
-        ("1", "expected a number"),
+        ("-1", "must not be below 0"),
         (True, "expected a number"),
         (None, "expected a number"),
     ],
@@ -171,13 +171,12 @@ BAD_NETWORKS = {
     "depth negative": ({"depth": -2}, "must not be below 1"),
     "depth not whole": ({"depth": 2.5}, "not an integer"),
     "depth nan": ({"depth": float("nan")}, "not a finite real number"),
-    "depth text": ({"depth": "3"}, "expected a number"),
+    "depth text": ({"depth": "3.5"}, "depth = 3.5: it is not an integer"),
     "depth list": ({"depth": [3]}, "expected a number"),
     "no depth": ({"depth": None}, "give depth="),
     "scale nan": ({"scale": float("nan")}, "scale = nan: it is not a finite real number"),
     "scale infinite": ({"scale": float("inf")}, "scale = inf: it is not a finite real number"),
     "scale complex": ({"scale": sp.I}, "not a finite real number"),
-    "scale text": ({"scale": "rho"}, "expected a number"),
     "scale infinite in one block": ({"scale": [0.1, float("inf"), 0.2]}, "not a finite real"),
     "too few scales": ({"scale": [0.1, 0.2]}, "2 scales for depth 3.*one scale per block"),
     "no scales": ({"scale": [], "depth": None}, "must not be below 1"),
@@ -197,6 +196,13 @@ def test_bad_networks(case: str) -> None:
     fields: dict[str, Any] = {"branch": BRANCH, "scale": RHO, "depth": 3, **change}
     with pytest.raises(DescriptionError, match=message):
         ResNet(fields.pop("branch"), **fields)
+
+
+@pytest.mark.parametrize("text", ["rho +", "a b", "open('f')", "1j"])
+def test_texts_that_are_no_expressions(text: str) -> None:
+    with pytest.raises(ExpressionError, match="expression"):
+        ResNet(BRANCH, scale=text, depth=3)
+    assert ResNet(BRANCH, scale="1/2", depth="3") == ResNet(BRANCH, scale=0.5, depth=3)
 
 
 def test_a_network_says_what_it_is() -> None:
