@@ -47,6 +47,9 @@ _OPERATORS: dict[type[ast.operator], Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
 }
 _SIGNS: dict[type[ast.unaryop], int] = {ast.UAdd: 1, ast.USub: -1}
 
+# What prints as these would come back as a symbol of that name.
+_NO_NUMBERS = {"nan", "inf", "infinity"}
+
 # Names of refused syntax in messages; the rest goes by its class name.
 _SYNTAX = {
     ast.Attribute: "attribute access",
@@ -238,6 +241,8 @@ class _Builder:
             return CONSTANTS[name]
         if name in FUNCTIONS:
             raise Refusal(f"the function {name} stands without an argument")
+        if name.lower() in _NO_NUMBERS:
+            raise Refusal(f"{name} is not a finite real number")
         if self.allow_symbols and _NAME.fullmatch(name):
             return sp.Symbol(name, real=True)
         raise Refusal(f"it uses the unknown name {name[:40]}")

@@ -198,7 +198,7 @@ def test_bad_networks(case: str) -> None:
         ResNet(fields.pop("branch"), **fields)
 
 
-@pytest.mark.parametrize("text", ["rho +", "a b", "open('f')", "1j"])
+@pytest.mark.parametrize("text", ["rho +", "a b", "open('f')", "1j", "nan", "-inf"])
 def test_texts_that_are_no_expressions(text: str) -> None:
     with pytest.raises(ExpressionError, match="expression"):
         ResNet(BRANCH, scale=text, depth=3)
