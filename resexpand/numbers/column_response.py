@@ -14,19 +14,14 @@ from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.memory import require_memory
 from resexpand.codegen.routine import Target
 from resexpand.codegen.schedule import chosen_names
-from resexpand.codegen.values import Values, overflow_problem
+from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.linear import Linear
 from resexpand.network.positions import inputs_of
-from resexpand.numbers.batch_blocks import (
-    Change,
-    kernels_by_block,
-    mean_of_repetitions,
-    shared_statistics,
-)
+from resexpand.numbers.batch_blocks import Change, kernels_by_block, shared_statistics
 from resexpand.numbers.batch_moments import is_exchangeable
 from resexpand.numbers.column_pieces import Health, Sharing
-from resexpand.numbers.columns import change_of
+from resexpand.numbers.columns import change_of, gathered
 from resexpand.theory.column_response import OUTPUTS, ColumnResponse
 
 Array = NDArray[np.float64]
@@ -76,18 +71,7 @@ def evaluate_column_response(
     blocks = kernels_by_block(ended, point, sharing, health, change)
     first = 0 if sharing.many else sharing.trained or 0
     values = _of_change(blocks) if basis is None else _of_tensors(blocks, names, basis, first)
-    errors, notes = dict.fromkeys(names, health.error), list(point.notes)
-    arrays, problems = {}, list(health.problems)
-    for name in names:
-        arrays[name] = values[name]
-        if not point.grid:
-            arrays[name], error, more = mean_of_repetitions(name, values[name])
-            errors[name] += error
-            notes += more
-        if problem := overflow_problem(name, arrays[name], layered=False):
-            problems.append(problem)
-    cited = base.citations
-    return Values(arrays, point.depth, tuple(problems), errors, cited, "cpu", tuple(notes))
+    return gathered({name: values[name] for name in names}, point, health, base.citations)
 
 
 def _chosen(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from resexpand.numbers.batch_blocks import (
     shared_statistics,
 )
 from resexpand.numbers.column_pieces import Health
+from resexpand.references import Citation
 from resexpand.theory.batch import BatchRecursion
 from resexpand.theory.columns import ColumnRecursion
 
@@ -67,19 +68,28 @@ def evaluate_columns(
     change = None if given is None else Change(given)
     kernels = kernels_by_block(net, point, shared_statistics(net, point), health, change)
     names += [f"d{name}" for name in names if change is not None]
-    arrays, problems, notes = {}, list(health.problems), list(point.notes)
-    errors = dict.fromkeys(names, health.error)
-    for name in names:
-        # Repetitions of lattice rules, or the grid, stand behind the layers.
-        arrays[name] = np.moveaxis(kernels[name], 0, -3)
+    # Repetitions of lattice rules, or the grid, stand behind the layers.
+    arrays = {name: np.moveaxis(kernels[name], 0, -3) for name in names}
+    return gathered(arrays, point, health, theory.citations)
+
+
+def gathered(
+    arrays: Mapping[str, NDArray[np.float64]],
+    point: Point,
+    health: Health,
+    citations: tuple[Citation, ...],
+) -> Values:
+    """Return arrays as values: without a grid, the mean of their repetitions with its error."""
+    arrays, problems, notes = dict(arrays), list(health.problems), list(point.notes)
+    errors = dict.fromkeys(arrays, health.error)
+    for name in arrays:
         if not point.grid:
             arrays[name], error, more = mean_of_repetitions(name, arrays[name])
             errors[name] += error
             notes += more
         if problem := overflow_problem(name, arrays[name], layered=False):
             problems.append(problem)
-    cited = theory.citations
-    return Values(arrays, point.depth, tuple(problems), errors, cited, "cpu", tuple(notes))
+    return Values(arrays, point.depth, tuple(problems), errors, citations, "cpu", tuple(notes))
 
 
 def change_of(given: Any, point: Point) -> NDArray[np.float64] | None:
