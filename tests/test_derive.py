@@ -11,13 +11,17 @@ import sympy as sp
 
 from resexpand import (
     Activation,
+    BatchNorm,
     Branch,
+    Conv,
     Dropout,
     LayerNorm,
     Linear,
+    Markov,
     ResNet,
     derive,
     finite_response,
+    kernel,
     one_loop,
     to_latex,
 )
@@ -68,6 +72,44 @@ def test_networks_without_integrals_are_sampled() -> None:
         derivation.replace(1, wrong)
 
 
+def test_a_scale_may_name_the_depth() -> None:
+    derivation = derive(network(Activation("erf_unit"), Linear(1, 0), scale="c/sqrt(L)"))
+    assert sum(len(step.verified) for step in derivation) == 6
+    wrong = network(Activation("erf_unit"), Linear(1, 0), scale="c/L")
+    with pytest.raises(DerivationError, match="step 1"):
+        derivation.replace(1, kernel(wrong))
+
+
+RELU = Activation("relu")
+
+
+@pytest.mark.parametrize(
+    ("net", "inputs", "formula"),
+    [
+        (network(BatchNorm(eps=0.1, ghost=3), RELU, Linear(1, 0)), "batch", "V_B"),
+        (network(Conv([-1, 0, 1]), RELU, Linear(1, 0), positions=4), "positions", "Conv"),
+        (network(Dropout(0.8), RELU, Linear(1, 0), scale=0.5, depth=3), "masks", "K_12"),
+        (network(RELU, Linear(1, 0)), 2, "K_12"),
+        (network(RELU, Linear(1, 0), scale="c/L", layers=Markov(0.5)), 1, "B^{a,b}"),
+    ],
+    ids=["batch", "positions", "masks", "pair", "layers"],
+)
+def test_kernels_of_several_columns_and_of_correlated_layers(
+    net: ResNet, inputs: Any, formula: str
+) -> None:
+    derivation = derive(net, "kernel", inputs=inputs)
+    assert [v.result for v in derivation[1].verified] == ["it agrees"]
+    assert formula in derivation.report()
+    assert "\\documentclass" in to_latex(derivation, "document")
+    shown = derivation[1][""]
+    wrong = kernel(net.with_scale(sp.Rational(6, 5) * net.scale), inputs=inputs)
+    assert type(wrong) is type(shown)
+    with pytest.raises(DerivationError, match="it disagrees"):
+        derivation.replace(1, wrong)
+    with pytest.raises(HyperparameterError, match="for the kernel alone"):
+        derive(ERF, "response", inputs=2)
+
+
 @pytest.mark.parametrize("kind", ["covariance", "tangent"])
 def test_other_kinds_of_response(kind: str) -> None:
     net = network(Activation("tanh"), Linear())
@@ -77,10 +119,10 @@ def test_other_kinds_of_response(kind: str) -> None:
 
 
 @pytest.mark.slow
-def test_optimal_scale_of_an_activation_without_closed_form() -> None:
-    derivation = derive(
-        network(Activation("tanh"), Linear(1, 0)), "optimal-scale", at={"K0": sp.Rational(1, 10)}
-    )
+@pytest.mark.parametrize("scale", [RHO, "c/sqrt(L)"])
+def test_optimal_scale_of_an_activation_without_closed_form(scale: Any) -> None:
+    net = network(Activation("tanh"), Linear(1, 0), scale=scale)
+    derivation = derive(net, "optimal-scale", at={"K0": sp.Rational(1, 10)})
     assert derivation[7]["K_star"] > 0.1
     assert [len(step.verified) for step in derivation] == [1, 2, 1, 2, 3, 1, 1, 1, 2]
     with pytest.raises(DerivationError, match="Newton"):

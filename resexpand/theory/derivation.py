@@ -26,12 +26,13 @@ from resexpand.expressions.shown import WIDTH, Card
 from resexpand.expressions.shown import Shown as Showing
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
+from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.verification import DIGITS, compare_sides
 
 Pair = tuple[Any, Any]
 Check = Pair | Callable[..., Pair]
-Shown: TypeAlias = Formula | Recursion | sp.Basic
+Shown: TypeAlias = Formula | Recursion | LayerKernel | sp.Basic
 
 
 class DerivationError(ResexpandError, ArithmeticError):
@@ -266,7 +267,8 @@ class Derivation(Showing):
         """Return what it says about itself."""
         checks = sum(len(step.verified) for step in self.steps)
         steps = tuple((str(step.number), plain(step.text)) for step in self.steps)
-        return Card(f"Derivation: {self.title}, {len(steps)} steps, {checks} checks hold", steps)
+        counts = f"{_count(len(steps), 'step')}, {_count(checks, 'check')} passed"
+        return Card(f"Derivation: {self.title}, {counts}", steps)
 
     def _repr_html_(self) -> str:
         return as_page(self)
@@ -274,6 +276,10 @@ class Derivation(Showing):
     def report(self) -> str:
         """Return the derivation as text."""
         return "\n\n".join([self.title, *map(_step_text, self.steps)])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _checks(check: Check | Mapping[str, Check] | None) -> tuple[tuple[str, Check], ...]:
@@ -287,7 +293,7 @@ def _named(
 ) -> tuple[tuple[str, Shown], ...]:
     if isinstance(equations, Mapping):
         return tuple(equations.items())
-    if isinstance(equations, Formula | Recursion | sp.Basic):
+    if isinstance(equations, Shown):
         return (("", equations),)
     return tuple(("", equation) for equation in equations)
 
@@ -334,5 +340,7 @@ def _texts(shown: Shown) -> list[str]:
     if isinstance(shown, Recursion):
         news = [(f"next {s}", u) for s, u in zip(shown.state, shown.update, strict=True)]
         return [f"{left} = {right}" for left, right in (*shown.definitions, *news)]
+    if isinstance(shown, LayerKernel):
+        return [text for formula in shown for text in _texts(formula)]
     text = f"{shown.lhs} = {shown.rhs}" if isinstance(shown, sp.Equality) else str(shown)
     return [text.replace("\\", "")]

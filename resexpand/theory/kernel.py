@@ -49,6 +49,9 @@ from resexpand.theory.signal import Entries, Signal, entry_symbols
 AnySignal: TypeAlias = Signal | BatchSignal | Normalised | ColumnSignal
 """State that a branch carries from operation to operation."""
 
+Inputs: TypeAlias = int | Literal["batch", "masks", "positions"]
+"""Number of inputs, or what several columns are."""
+
 TITLES = {
     1: "covariance kernel",
     2: "covariance kernel of two inputs",
@@ -152,7 +155,7 @@ def kernel(net: ResNet, inputs: Literal["batch"]) -> BatchRecursion: ...
 def kernel(net: ResNet, inputs: Literal["positions"]) -> ColumnRecursion: ...
 @overload
 def kernel(net: ResNet, inputs: int | Literal["masks"] = 1) -> Recursion: ...
-def kernel(net: ResNet, inputs: int | Literal["batch", "masks", "positions"] = 1) -> Recursion:
+def kernel(net: ResNet, inputs: Inputs = 1) -> Recursion:
     """Derive the covariance-kernel recursion at infinite width.
 
     Parameters

@@ -83,7 +83,7 @@ def results() -> dict[str, tuple[Any, list[str]]]:
         "estimates": (run, ["width 8", "draws 40", "kernel", "stderr up to"]),
         "estimate": (run["kernel"], ["40 draws", "width 8", "mean", "stderr"]),
         "agreement": (compare(evaluate(kernel(NET), **FIXED), run), ["5 entries", "p = ", "z = "]),
-        "derivation": (derivation, ["A logarithm, 1 steps, 1 checks hold", "It is F."]),
+        "derivation": (derivation, ["A logarithm, 1 step, 1 check passed", "It is F."]),
         "step": (derivation.steps[0], ["F = log(x)", "[ok]"]),
         "derived": (derive(NET, "response"), ["4 steps", "Price"]),
         "derived step": (derive(NET, "response")[1], ["are independent", "next K"]),

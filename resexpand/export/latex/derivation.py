@@ -14,6 +14,7 @@ from resexpand.export.latex.sections import (
 from resexpand.export.latex.tidy import formal
 from resexpand.theory.derivation import Derivation, Shown, Step, Verified
 from resexpand.theory.formula import Formula
+from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.notation import symbol_latex
 from resexpand.theory.recursion import Recursion
 
@@ -40,6 +41,8 @@ def step_equations(step: Step, closed: bool) -> tuple[Equation, ...]:
 def _shown(name: str, shown: Shown, closed: bool) -> tuple[Equation, ...]:
     if isinstance(shown, Formula):
         return formula_section(shown, closed).equations[:1]
+    if isinstance(shown, LayerKernel):
+        return tuple(e for formula in shown for e in _shown(name, formula, closed))
     if isinstance(shown, Recursion):
         return recursion_equations(shown, closed)
     return expression_section(name and left_side(name), formal(shown)).equations

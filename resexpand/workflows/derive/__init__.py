@@ -17,6 +17,7 @@ from resexpand.network.requirements import require_independent_layers
 from resexpand.network.resnet import ResNet
 from resexpand.theory.derivation import Derivation
 from resexpand.theory.finite_response import FiniteKind
+from resexpand.theory.kernel import Inputs
 from resexpand.theory.response import ResponseKind
 from resexpand.theory.verification import DIGITS
 from resexpand.workflows.derive.finite_response import finite_response_steps
@@ -35,7 +36,7 @@ _TITLES = {
     "finite-response": "Response of kind {kind} at finite width",
 }
 _STEPS: dict[str, Callable[[Derivation, Witness, Any], object]] = {
-    "kernel": lambda derivation, witness, _: kernel_steps(derivation, witness),
+    "kernel": kernel_steps,
     "response": response_steps,
     "optimal-scale": optimal_scale_steps,
     "one-loop": lambda derivation, witness, _: one_loop_steps(derivation, witness),
@@ -48,6 +49,7 @@ def derive(
     of: Of = "response",
     *,
     kind: ResponseKind | FiniteKind = "variance",
+    inputs: Inputs = 1,
     at: Mapping[Any, Any] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Derivation:
@@ -62,6 +64,8 @@ def derive(
     kind : {"variance", "covariance", "tangent", "gradient", "parameters"}
         Of a response, and of the optimal scale: what is perturbed. The last two, and no covariance,
         for ``"finite-response"``.
+    inputs : int, "batch", "masks" or "positions"
+        Of a kernel: how many inputs, or what its columns are, as for `kernel`.
     at : mapping, optional
         Numbers at which formulas are checked, by symbol or name, ``K0`` among them. Symbols that
         are not named get one.
@@ -102,8 +106,15 @@ def derive(
         raise HyperparameterError(
             f"the derivation of {of!r}", "it is unknown", f"use one of {get_args(Of)}"
         )
-    require_independent_layers(net, "the derivation")
+    if of != "kernel":
+        require_independent_layers(net, f"the derivation of {of!r}")
+        if inputs != 1:
+            raise HyperparameterError(
+                f"the derivation of {of!r} with inputs={inputs!r}",
+                "several columns have steps for the kernel alone",
+                'leave inputs out, or derive "kernel"',
+            )
     derivation = Derivation(_TITLES[of].format(kind=kind), announce=announce)
     with mpmath.workdps(DIGITS + 5):
-        _STEPS[of](derivation, Witness(net, at), kind)
+        _STEPS[of](derivation, Witness(net, at), inputs if of == "kernel" else kind)
     return derivation

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import mpmath
 import sympy as sp
 
-from resexpand.numbers.evaluation import evaluate
+from resexpand.conventions import K0
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.derivation import Check, Derivation
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
@@ -115,13 +114,9 @@ def _condition_checks(optimum: OptimalScale, witness: Witness) -> Mapping[str, C
 
 
 def _constant_steps(derivation: Derivation, optimum: OptimalScale, witness: Witness) -> None:
-    numbers = {n: v for n, v in witness.named().items() if n != str(optimum.net.scale)}
-    found = {
-        depth: evaluate(
-            replace(optimum, net=optimum.net.with_scale(optimum.net.scale, depth)), **numbers
-        )
-        for depth in (SHALLOW, DEEP)
-    }
+    own = optimum.net.with_scale(1).free_symbols | {K0}  # not those of the scale that is sought
+    numbers = {s.name: float(v) for s, v in witness.values.items() if s in own}
+    found = {depth: witness.evaluate(optimum, depth, numbers) for depth in (SHALLOW, DEEP)}
     star, constant = (float(found[SHALLOW][name]) for name in ("K_star", "c"))
     scales = {depth: float(values["rho"]) for depth, values in found.items()}
     if not all(map(math.isfinite, (star, constant, *scales.values()))):

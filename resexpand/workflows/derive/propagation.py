@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from resexpand.montecarlo.sample import sample
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.derivation import Check, Derivation
-from resexpand.theory.kernel import kernel
+from resexpand.theory.kernel import Inputs, kernel
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.response import ResponseKind, response
 from resexpand.workflows.derive.witness import Witness, slope
@@ -27,18 +26,17 @@ ERRORS = 5
 """Networks that are sampled where there are no integrals to check by."""
 
 
-def kernel_steps(derivation: Derivation, witness: Witness) -> Recursion:
-    """Take the steps of the kernel of one input."""
-    recursion = kernel(witness.net)
+def kernel_steps(derivation: Derivation, witness: Witness, inputs: Inputs = 1) -> Any:
+    """Take the steps of the kernel of one or several inputs."""
+    recursion = kernel(witness.net, inputs=inputs)
     witness.bind(recursion)
     derivation.cite(recursion.citations)
+    weights = "fresh" if witness.net.layers is None else "correlated"
     derivation.step(
-        "In a wide network the neurons of a layer are independent, because the weights of every "
-        "layer are drawn afresh. Their second moment, the covariance kernel $K$, obeys a "
-        "recursion.",
+        " ".join([_WEIGHTS[weights], *filter(None, [_COLUMNS.get(inputs, _COLUMNS[2])])]),
         recursion,
-        check=_sampled(witness, "kernel")
-        if witness.reason
+        check=_sampled(witness, "kernel", inputs)
+        if witness.reason or inputs != 1
         else {
             f"kernel behind {witness.depth} blocks, against integrals": lambda shown: (
                 last(shown[""], "K", witness),
@@ -70,6 +68,24 @@ def response_steps(derivation: Derivation, witness: Witness, kind: ResponseKind)
     )
     return found
 
+
+_WEIGHTS = {
+    "fresh": "In a wide network the neurons of a layer are independent, because the weights of "
+    "every layer are drawn afresh. Their second moment, the covariance kernel $K$, obeys a "
+    "recursion.",
+    "correlated": "In a wide network the neurons of a layer are independent and, over the layers, "
+    "jointly Gaussian: what two layers add is correlated as their weights are. The covariance of "
+    "two layers obeys a recursion over both.",
+}
+_COLUMNS = {
+    1: "",
+    2: "Of several inputs every pair obeys it.",
+    "batch": "The normalisation couples the inputs of a batch at every neuron; in an exchangeable "
+    "batch one variance and one covariance are left.",
+    "positions": "The positions of an input are columns; an operation that couples them "
+    "transforms the kernel of all columns at once.",
+    "masks": "Two draws of the masks on one input are two columns.",
+}
 
 _WORDS = {
     "variance": "The response of a layer to an earlier one is the derivative of its kernel. By the "
@@ -185,23 +201,24 @@ _SAMPLED = {
 }
 
 
-def _sampled(witness: Witness, of: str) -> Mapping[str, Check]:
+def _sampled(witness: Witness, of: str, inputs: Inputs = 1) -> Mapping[str, Check]:
     """Return the check against random networks of two widths."""
     observable, output = _SAMPLED[of]
 
     def check(shown: Mapping[str, Any]) -> tuple[Any, Any]:
         net, numbers = witness.short(SAMPLED_DEPTH), witness.named()
-        if of == "covariance":
-            size = numbers["K0"]
-            numbers["K0"] = [[size, size / 2], [size / 2, size]]
-        runs = [sample(net, observable, n, DRAWS, seed=n, **numbers) for n in WIDTHS]
-        theory = evaluate(replace(shown[""], net=net), **numbers)
-        values = theory[output]
+        drawn = dict(numbers)
+        if inputs == "masks":
+            drawn["K0"] = np.full((2, 2), numbers["K0"])
+        elif inputs != 1 or of == "covariance":
+            drawn["K0"] = numbers["K0"] = witness.columns(inputs)
+        runs = [sample(net, observable, n, DRAWS, seed=n, **drawn) for n in WIDTHS]
+        values = witness.evaluate(shown[""], SAMPLED_DEPTH, numbers)[output]
         if not np.any(values):  # what has no size has no relative deviation
             run = runs[-1][observable]
             return np.max(np.abs(run.mean) - ERRORS * run.stderr) <= 0, True
-        found = compare({output: values}, runs, names={output: observable})
-        return found.verdict, "agrees"
+        verdict = compare({output: values}, runs, names={output: observable}).verdict
+        return verdict, "agrees"
 
     narrow, wide = WIDTHS
     return {f"with random networks of the widths {narrow} and {wide}, the verdict": check}

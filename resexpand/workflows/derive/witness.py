@@ -8,14 +8,19 @@ the theory is used: no closed form, no theorem of Price, no recursion.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import mpmath
+import numpy as np
 import sympy as sp
+from numpy.typing import NDArray
 
 from resexpand.activations.singularities import branch_points
+from resexpand.codegen.values import Values
 from resexpand.conventions import exact
 from resexpand.errors import HyperparameterError
 from resexpand.gaussian.integral import average, grid_average, mp_function
@@ -23,7 +28,9 @@ from resexpand.network.operation import X
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.network.values import read_values
+from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.by_name import values_of
+from resexpand.theory.kernel import Inputs
 from resexpand.theory.recursion import Recursion
 from resexpand.theory.verification import DIGITS
 
@@ -35,6 +42,9 @@ POINT = {"K0": sp.Rational(3, 10), "rho": sp.Rational(1, 2), "eps": sp.Rational(
 
 VARIANCES = {"w": sp.Rational(6, 5), "b": sp.Rational(1, 20)}
 ANY = sp.Rational(1, 2)
+BATCH = 6
+"""Inputs of a batch that is sampled."""
+
 SHORT = 2
 """Blocks of the network that is computed."""
 
@@ -55,7 +65,9 @@ class Witness:
 
     def __init__(self, net: ResNet, at: Mapping[Any, Any] | None = None):
         self.net = net
-        symbols = sorted(net.free_symbols - net.depth.free_symbols, key=lambda s: s.name)
+        self.fixed = isinstance(net.scale, tuple) or len(net.kinds) > 1
+        self.depth = int(net.depth) if self.fixed else SHORT
+        symbols = sorted(self.short().free_symbols, key=lambda s: s.name)
         own = {s: _default(s) for s in symbols}
         start = sp.Symbol("K0", positive=True)
         self.values = own | {start: POINT["K0"]}
@@ -73,9 +85,8 @@ class Witness:
         # Refuses what is no finite real number, or outside the range of its symbol.
         read_values(net, {s.name: value for s, value in self.values.items()}, (), (start,))
         self.start = mpmath.mpmathify(sp.N(exact(self.values[start]), DIGITS + 5))
-        self.bound: dict[str, sp.Expr] = {}
-        self.fixed = isinstance(net.scale, tuple) or len(net.kinds) > 1
-        self.depth = int(net.depth) if self.fixed else SHORT
+        # Scales such as 1/sqrt(L) are those of the blocks that are computed.
+        self.bound: dict[str, sp.Expr] = {s.name: sp.Integer(SHORT) for s in net.depth.free_symbols}
 
     @property
     def reason(self) -> str:
@@ -101,12 +112,32 @@ class Witness:
                 self.bound[symbol.name] = self.at(value)
 
     def short(self, depth: int = SHORT) -> ResNet:
-        """Return the network with a few blocks, unless its blocks differ."""
-        return self.net if self.fixed else self.net.with_scale(self.net.scale, depth=depth)
+        """Return the network with a few blocks, unless blocks differ or layers correlate."""
+        fixed = self.fixed or (self.net.layers is not None and self.net.depth.is_Integer)
+        return self.net if fixed else self.net.with_scale(self.net.scale, depth=depth)
+
+    def columns(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Return a kernel at layer 0 of several columns, the variance of each that of one.
+
+        Every pair of a batch is correlated alike, as its formulas have it; other columns are
+        correlated the less the further they are apart.
+        """
+        start = float(self.start)
+        if inputs == "batch":
+            return start * (1 + np.eye(BATCH)) / 2
+        count = max(inputs, 2) if isinstance(inputs, int) else math.prod(self.net.positions)
+        place = np.arange(count)
+        return start * 0.5 ** np.abs(np.subtract.outer(place, place))
 
     def named(self) -> dict[str, Any]:
         """Return the numbers by name, as `evaluate` takes them."""
         return {symbol.name: float(value) for symbol, value in self.values.items()}
+
+    def evaluate(self, shown: Any, depth: int, numbers: Mapping[str, Any]) -> Values:
+        """Return the values of what is shown for the network of a few blocks."""
+        if self.net.depth.is_number:
+            return evaluate(replace(shown, net=self.short(depth)), **numbers)
+        return evaluate(shown, depth=depth, **numbers)
 
     def at(self, expression: sp.Expr, **more: Any) -> sp.Expr:
         """Put the numbers into an expression, by the names of its symbols."""
@@ -269,7 +300,7 @@ class Witness:
         return value[block - 1] if isinstance(value, tuple) else value
 
     def _scale(self, block: int) -> sp.Expr:
-        return self.net.scale[block - 1] if isinstance(self.net.scale, tuple) else self.net.scale
+        return self.short().scales(self.depth)[block - 1]
 
     def _number(self, value: sp.Expr) -> Any:
         return self.at(sp.sympify(value, strict=True))._to_mpmath(mpmath.mp.prec)
