@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from heavier import left_to_slow
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -16,7 +18,6 @@ from resexpand import (
     ResNet,
     RMSNorm,
     Scale,
-    evaluate,
     kernel,
     sample,
     to_latex,
@@ -87,7 +88,7 @@ def test_gain_and_bias_are_constants() -> None:
         np.testing.assert_allclose(drawn[0][name].mean, drawn[1][name].mean, rtol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["function-space", "dense"])
+@pytest.mark.parametrize("method", left_to_slow(["function-space", "dense"], ["dense"]))
 def test_sampled_kernels(method: str) -> None:
     branch = Branch(LayerNorm(0.1), RELU, RMSNorm(0.2), OUT)
     net = ResNet(branch, scale=0.65, depth=3)

@@ -14,17 +14,9 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
-from resexpand import (
-    Activation,
-    BatchNorm,
-    Branch,
-    Linear,
-    ResNet,
-    evaluate,
-    gradient_moments,
-    kernel,
-)
+from resexpand import Activation, BatchNorm, Branch, Linear, ResNet, gradient_moments, kernel
 from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
 from resexpand.gaussian.sphere import batch_averages, gradient_averages
 from resexpand.numbers.batch_moments import Psi, moments_of

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -18,7 +19,6 @@ from resexpand import (
     Linear,
     ResNet,
     SharedDropout,
-    evaluate,
     kernel,
     sample,
 )

@@ -6,8 +6,9 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, response
+from resexpand import Activation, Branch, Linear, ResNet, kernel, response
 from resexpand.activations import activation_law
 from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity, pair_moment
 from resexpand.theory.closure import close

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -15,7 +16,6 @@ from resexpand import (
     Linear,
     ResNet,
     StochasticDepth,
-    evaluate,
     kernel,
     noise_average,
     response,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import sympy as sp
 from heavier import left_to_slow
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
+from resexpand import Activation, Branch, Linear, ResNet, kernel
 from resexpand.conventions import DEPTH, K0, PAIR, PAIR0, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.theory.differentiation import (
     differentiate,

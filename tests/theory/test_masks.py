@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -19,7 +20,6 @@ from resexpand import (
     ResNet,
     SharedDropout,
     StochasticDepth,
-    evaluate,
     exact_moments,
     gated_path_sum,
     growth,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -19,7 +20,6 @@ from resexpand import (
     SharedDropout,
     StochasticDepth,
     compare,
-    evaluate,
     kernel,
     noise_average,
     sample,

@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -20,7 +21,6 @@ from resexpand import (
     Linear,
     ResNet,
     RMSNorm,
-    evaluate,
     gradient_moments,
     growth,
     implied_scale,

@@ -7,18 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
-from resexpand import (
-    Activation,
-    Branch,
-    LayerNorm,
-    Linear,
-    ResNet,
-    RMSNorm,
-    evaluate,
-    kernel,
-    response,
-)
+from resexpand import Activation, Branch, LayerNorm, Linear, ResNet, RMSNorm, kernel, response
 
 PAIR = np.array([[1.0, 0.3], [0.3, 0.7]])
 RELU, W = Activation("relu"), 1.9

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -23,7 +24,6 @@ from resexpand import (
     ResNet,
     RMSNorm,
     Scale,
-    evaluate,
     optimal_scale,
     response,
 )

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, response
+from resexpand import Activation, Branch, Linear, ResNet, kernel, response
 from resexpand.conventions import DEPTH, RHO
 
 W, B, SCALE, LAYERS = 1.4, 0.07, 0.55, 6

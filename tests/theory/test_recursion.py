@@ -9,17 +9,9 @@ from heavier import left_to_slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from uncompiled import evaluate
 
-from resexpand import (
-    Activation,
-    Branch,
-    Linear,
-    ResNet,
-    compile_routine,
-    evaluate,
-    kernel,
-    response,
-)
+from resexpand import Activation, Branch, Linear, ResNet, compile_routine, kernel, response
 from resexpand.activations import ACTIVATIONS
 from resexpand.conventions import DEPTH, RHO
 from resexpand.errors import HyperparameterError

@@ -12,8 +12,9 @@ import re
 import mpmath as mp
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, order_profile
+from resexpand import Activation, Branch, Linear, ResNet, order_profile
 
 DEPTH = 24
 

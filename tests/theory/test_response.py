@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import sympy as sp
 from oracles import CONDITIONAL, PHI, PLANE, SLOPE, line_average, pair_average, plane_average
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, response
+from resexpand import Activation, Branch, Linear, ResNet, response
 from resexpand.activations import ACTIVATIONS
 from resexpand.errors import HyperparameterError, UnsupportedError
 

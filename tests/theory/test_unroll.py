@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import sympy as sp
 from heavier import left_to_slow
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, response
+from resexpand import Activation, Branch, Linear, ResNet, kernel, response
 from resexpand.conventions import DEPTH, K0, PAIR0, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.errors import HyperparameterError
 from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity
