@@ -125,6 +125,7 @@ def test_store(tmp_path):
     assert 0 < record["results"]["coordinator_share_with_store"]["median"] < 1
 
 
+@pytest.mark.slow
 def test_trees_and_their_peers_make_the_same(tmp_path):
     record = record_of("trees", tmp_path)
     assert_complete(record)
@@ -167,6 +168,7 @@ def test_tangent_kernels_of_a_data_set(tmp_path):
         assert row["seconds"]["resexpand"]["median"] > 0
 
 
+@pytest.mark.slow
 def test_profiles_of_models(tmp_path):
     if find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")
@@ -191,6 +193,7 @@ def test_committed_records_are_complete():
         assert_complete(read_record(ROOT / "benchmarks" / "results" / f"{script}.json"))
 
 
+@pytest.mark.slow
 def test_mean_correction(tmp_path):
     record = record_of("mean_correction", tmp_path)
     assert_complete(record)
@@ -201,6 +204,7 @@ def test_mean_correction(tmp_path):
     assert set(record["samplers"]) == {"controlled", "function-space", "dense"}
 
 
+@pytest.mark.slow
 def test_one_loop_and_the_obvious_way(tmp_path):
     record = record_of("one_loop", tmp_path)
     assert_complete(record)

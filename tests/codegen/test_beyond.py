@@ -11,6 +11,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from heavier import left_to_slow
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, response
 from resexpand.activations import activation_law
@@ -62,7 +63,10 @@ def at_fifty_digits(low: float, high: float, size: float) -> float:
         return float(low * low + 2 * low * one + both)
 
 
-@pytest.mark.parametrize(("activation", "low", "high"), [(HARD_TANH, -1.0, 1.0), (RELU6, 0.0, 6.0)])
+@pytest.mark.parametrize(
+    ("activation", "low", "high"),
+    left_to_slow([(HARD_TANH, -1.0, 1.0), (RELU6, 0.0, 6.0)], [(RELU6, 0.0, 6.0)]),
+)
 def test_large_variances_at_fifty_digits(activation: str, low: float, high: float) -> None:
     sizes = [1e5, 1e7, 5e7, 1e12]
     start = np.array([size * np.array([[1.0, 0.3], [0.3, 1.0]]) for size in sizes])
@@ -75,7 +79,8 @@ def test_large_variances_at_fifty_digits(activation: str, low: float, high: floa
 
 
 @pytest.mark.parametrize(
-    ("activation", "low", "high"), [(HARD_TANH, -1, 1), (RELU6, 0, 6), (HARD_SIGMOID, 0, 1)]
+    ("activation", "low", "high"),
+    left_to_slow([(HARD_TANH, -1, 1), (RELU6, 0, 6), (HARD_SIGMOID, 0, 1)], [(HARD_SIGMOID, 0, 1)]),
 )
 def test_the_limit_is_the_arcsine_law(activation: str, low: float, high: float) -> None:
     for size in (2.0**100, 2.0**515, 2.0**996):  # correlations are then exact
@@ -138,9 +143,8 @@ def test_several_inputs_and_two_sets() -> None:
 def test_a_grid_keeps_its_other_points() -> None:
     recursion = kernel(net(HARD_TANH), inputs=2)
     grid = np.array([[[1.0, 0.3], [0.3, 1.0]], [[1e9, 3e8], [3e8, 1e9]]])
-    both = evaluate(recursion, K0=grid)
-    one = evaluate(recursion, K0=grid[0])
-    np.testing.assert_array_equal(both["K"][0], one["K"])
+    both, one = (evaluate(recursion, K0=start, outputs="C")["C"] for start in (grid, grid[0]))
+    np.testing.assert_array_equal(both[0], one)
     assert without_limits(recursion) is not None
     assert without_limits(kernel(net("tanh"), inputs=2)) is None
 

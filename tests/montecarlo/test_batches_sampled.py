@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from heavier import left_to_slow
 
 from resexpand import (
     Activation,
@@ -50,7 +51,7 @@ def z_of(estimate: Any, theory: np.ndarray, skip: int = 1) -> np.ndarray:
     return ((estimate.mean - theory) / estimate.stderr)[skip:]
 
 
-@pytest.mark.parametrize("size", [2, 3, 4, 8, 32])
+@pytest.mark.parametrize("size", left_to_slow([2, 3, 4, 8, 32], [4, 32]))
 @pytest.mark.parametrize(
     "name", ["relu", *(pytest.param(n, marks=pytest.mark.slow) for n in ("erf", "gelu"))]
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from heavier import left_to_slow
 from numpy.typing import NDArray
 
 from resexpand import (
@@ -73,8 +75,10 @@ def literal(width: int, draws: int, *, circular: bool) -> tuple[Array, Array]:
     return kernels, outputs[:, :, None] * outputs[:, None, :]
 
 
-@pytest.mark.parametrize("circular", [True, False])
-@pytest.mark.parametrize("method", METHODS)
+CASES = [*product(METHODS, [True, False])]
+
+
+@pytest.mark.parametrize(("method", "circular"), left_to_slow(CASES, CASES[1:3]))
 def test_networks_in_numpy(method: str, circular: bool) -> None:
     """Same law at a small width, where the theory of infinite width would not do."""
     start = given(8)

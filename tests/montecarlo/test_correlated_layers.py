@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from heavier import left_to_slow
 
 from resexpand import (
     Activation,
@@ -85,10 +86,11 @@ class Mean:
         self.mean, self.stderr = rows.mean(0), rows.std(0) / np.sqrt(len(rows))
 
 
-@pytest.mark.parametrize("method", ["dense", "basis"])
-@pytest.mark.parametrize(
-    ("deep", "law"), [*((False, law) for law in LAWS), (True, LAWS[0]), (True, LAWS[3])], ids=repr
-)
+NETWORKS = [*((False, law) for law in LAWS), (True, LAWS[0]), (True, LAWS[3])]
+CASES = [(*case, method) for case in NETWORKS for method in ("dense", "basis")]
+
+
+@pytest.mark.parametrize(("deep", "law", "method"), left_to_slow(CASES, CASES[1::4] + CASES[2::4]))
 def test_the_sampler_draws_the_network_that_is_written_out(deep: bool, law, method: str) -> None:
     read_out = [Linear(1, 0)]
     net = ResNet(DEEP if deep else BRANCH, scale=0.5, depth=DEPTH, layers=law, read_out=read_out)

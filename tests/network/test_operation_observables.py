@@ -70,7 +70,7 @@ TOGETHER = {"BatchNorm": "batch", "Conv": "positions", "Attention": "positions"}
 TOGETHER |= {"GlobalAvgPool": "positions"}
 ALL = (*OBSERVABLES, *(f"{name}(2)" for name in FAMILIES))
 WIDTHS, DRAWS = (48, 96), 4000
-QUICK = {"StochasticDepth", "Gate"}
+QUICK = {"Gate"}
 
 
 def network(kind: str, slope: float = 1.0) -> ResNet:
