@@ -23,11 +23,12 @@ in the depth it is beta = 1, and fractional Brownian weights of exponent H lie i
 - paths: networks of ``W relu(h)`` approach the limit of infinite depth path by path, with the
   derived constant over L. Control: the rate L**(-1/2), from the shallowest network on.
 
-The map of the distances over beta and H at infinite width, for both generators, is kept row by row
-in ``map.jsonl`` and resumed from there.
+The map of the distances over beta and H at infinite width is drawn for both generators.
 
-Usage: ``python numerics/marion_2025.py [--scale smoke|full] [--out FOLDER]``. Exit code 0 if all
-claims agree, 1 if one disagrees (or a control slips through), 2 if undecided.
+Usage: ``python numerics/marion_2025.py [--scale smoke|full] [--out FOLDER]``. The folder keeps what
+is finished, sample by sample, crossing by crossing and row by row of the map; the same command goes
+on from there. Exit code 0 if all claims agree, 1 if one disagrees (or a control slips through), 2
+if undecided.
 """
 
 from __future__ import annotations
@@ -37,14 +38,13 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from resexpand import (
-    Activation,
-    Branch,
     FractionalBrownian,
     Linear,
     Observable,
@@ -53,9 +53,7 @@ from resexpand import (
     compare,
     depth_limit,
     depth_paths,
-    depth_thresholds,
     evaluate,
-    gradient_moments,
     kernel,
     sample,
 )
@@ -63,12 +61,20 @@ from resexpand.agreement.comparison import combine
 from resexpand.export.figures.style import house_style
 from resexpand.numbers.depth_limit import solve_depth_limit
 from support.claims import Claim, run_script
+from support.depth_crossings import (
+    CRITICAL,
+    FRESH,
+    JUMPS,
+    RES1,
+    RES3,
+    theory_of,
+    threshold,
+    wrongly,
+)
 from support.depth_figures import curves, histogram, map_figure
-from support.depth_map import L, depth_map, family
+from support.depth_map import L, depth_map
 from support.ratios import scores
 
-RELU, ERF = Activation("relu"), Activation("erf")
-RES1, RES3 = Branch(RELU, Linear(1, 0)), Branch(Linear(1, 0), RELU, Linear(1, 0))
 WIDTH, VARIANCE = 40, 0.01
 BETAS = (1.0, 0.5, 0.25)
 READ_OUT = (Linear(1, 0),)
@@ -85,6 +91,7 @@ class Scale:
     depths: tuple[int, ...]
     draws: int
     smooth: int
+    smooth_draws: int
     widths: tuple[int, ...]
     critical: tuple[int, ...]
     contraction: tuple[int, ...]
@@ -98,6 +105,7 @@ SETTINGS = {
         depths=(10, 40, 120),
         draws=4000,
         smooth=40,
+        smooth_draws=2000,
         widths=(40, 80),
         critical=(25, 50, 100),
         contraction=(100, 200),
@@ -109,6 +117,7 @@ SETTINGS = {
         depths=(10, 120, 1000),
         draws=8000,
         smooth=200,
+        smooth_draws=400,
         widths=(40, 80, 160),
         critical=(100, 200, 400),
         contraction=(480, 960),
@@ -125,16 +134,22 @@ def ratio_of(record: Any) -> np.ndarray:
     return np.log(squares[:, -1] / squares[:, 0])
 
 
+def drawn(folder: Path | None, name: str, *given: Any, seed: int) -> Any:
+    """Sample; a store in the folder keeps the networks."""
+    return sample(*given, K0=1.0, seed=seed, store=folder and folder / f"{name}.npz")
+
+
 LOG = Observable("log_ratio", ratio_of, ("states",))
 
 
-def independent(scale: Scale) -> tuple[Claim, Found]:
+def independent(scale: Scale, folder: Path | None) -> tuple[Claim, Found]:
     """Sample independent blocks at nine points."""
     found: Found = {}
     right, wrong = {}, {}
     for depth, beta in product(scale.depths, BETAS):
         net = ResNet(RES3, scale=depth**-beta, depth=depth, read_out=READ_OUT)
-        run = sample(net, ["kernel", "gradient"], WIDTH, scale.draws, K0=1.0, seed=depth)
+        name = f"independent-{depth}-{beta}"
+        run = drawn(folder, name, net, ["kernel", "gradient"], WIDTH, scale.draws, seed=depth)
         for name, place in (("kernel", -1), ("gradient", 0)):
             label = f"{name}, beta = {beta}, L = {depth}"
             found[label] = run[name].mean[place], run[name].stderr[place]
@@ -171,14 +186,19 @@ def _squared(mean: float, record: Any) -> np.ndarray:
 
 
 def against_theory(
-    scale: Scale, name: str, text: str, wrong: str, cases: dict[str, tuple[ResNet, ResNet]]
+    claim: tuple[str, str, str],
+    widths: tuple[int, ...],
+    draws: int,
+    cases: dict[str, tuple[ResNet, ResNet]],
+    folder: Path | None,
 ) -> Claim:
     """Compare wide networks with the kernel of their own description, and with that of another."""
+    name, text, wrong = claim
     right, other = {}, {}
     for label, (net, control) in cases.items():
         runs = [
-            sample(net, "kernel", width, scale.draws // 2, K0=1.0, seed=width)
-            for width in scale.widths
+            drawn(folder, f"{name}-{label}-{width}", net, "kernel", width, draws, seed=width)
+            for width in widths
         ]
         right[label], other[label] = (
             compare(evaluate(kernel(n), K0=1.0), runs, names={"K": "kernel"}, resolve=0.2)
@@ -187,7 +207,7 @@ def against_theory(
     return Claim(name, text, combine(right), combine(other), wrong)
 
 
-def smooth(scale: Scale) -> Claim:
+def smooth(scale: Scale, folder: Path | None) -> Claim:
     """Sample smooth weights at two scales."""
     depth = scale.smooth
     cases = {
@@ -198,121 +218,29 @@ def smooth(scale: Scale) -> Claim:
         for beta in (1.0, 0.75)
     }
     text = "smooth weights follow the kernel of two layers"
-    return against_theory(scale, "smooth", text, "the process, not its increments", cases)
+    claim = ("smooth", text, "the process, not its increments")
+    return against_theory(claim, scale.widths, scale.smooth_draws, cases, folder)
 
 
-def generator(scale: Scale) -> Claim:
+def generator(scale: Scale, folder: Path | None) -> Claim:
     """Sample the law that the published generator draws."""
     depth = scale.smooth
     laws = [FractionalBrownian(0.9, name) for name in ("published", "exact")]
     nets = tuple(ResNet(RES3, scale=depth**-0.75, depth=depth, layers=law) for law in laws)
     text = "the published generator draws the law that is stated for it"
-    return against_theory(scale, "generator", text, "the exact law", {"H = 0.9": nets})
+    claim = ("generator", text, "the exact law")
+    return against_theory(claim, scale.widths, scale.draws // 2, {"H = 0.9": nets}, folder)
 
 
-def growth(net: ResNet, gradient: bool, depth: int, beta: float, H: float) -> float:
-    """Return the logarithm of the growth at infinite width."""
-    name, theory, place = ("K", kernel(net), -1)
-    if gradient:
-        name, theory, place = ("gradient", gradient_moments(net), 0)
-    values = evaluate(theory, K0=1.0, depth=depth, beta=beta, H=H, outputs=name)[name]
-    return float(np.log(values[place]))
-
-
-def crossing(net: ResNet, gradient: bool, depth: int, H: float) -> float:
-    """Return the beta at which networks of depths L and 2 L grow alike, by halving."""
-    low, high = 0.05, 1.4
-    for _ in range(16):
-        middle = (low + high) / 2
-        once, twice = (growth(net, gradient, d, middle, H) for d in (depth, 2 * depth))
-        low, high = (middle, high) if twice > once else (low, middle)
-    return (low + high) / 2
-
-
-def gap(branch: Branch, gradient: bool, H: float) -> float:
-    """Return the exponent omega of what corrects a crossing: the gap of the two largest sums.
-
-    Sums of c(l, m)^k over L blocks grow as ``L^e``, e = 2 H for k = 1 and max(1, 2 - 2k (1 - H))
-    beyond. ``V relu(W h)`` meets k = 1, 2, ..., its gradients and odd activations k = 2, 3, ...,
-    ``W phi(h)`` k = 1 over a scale squared, and L over its power p: 4, or 3 where a function jumps.
-    """
-    if branch.opening:
-        p = 3 if (branch.ops[0], gradient) in SINGULAR else 4
-        if p * H < 1:
-            return min(2 / p - 2 * H, 1 / 3) if p == 3 else 0.5 - 2 * H
-        return 1.0 if H > 0.5 else min(1.0, p * H - 1)
-    odd = branch.ops[1] == ERF
-    powers = (2, 3) if gradient or odd else (1, 2)
-    sums = {2 * H if k == 1 else 2 - 2 * k * (1 - H) for k in powers} | {1.0}
-    first, second, *_ = sorted(sums, reverse=True)
-    return first - second
-
-
-def threshold(
-    depths: tuple[int, ...], branch: Branch, gradient: bool, H: float
-) -> tuple[float, float]:
-    """Return beta* and its error: crossings extrapolated with the exponent of their correction.
-
-    The error is what would follow if extrapolations went on to change by a factor 2^{-omega} per
-    doubling.
-    """
-    omega = gap(branch, gradient, H)
-    at = np.array([crossing(family(branch), gradient, d, H) for d in depths])
-    found = (2**omega * at[1:] - at[:-1]) / (2**omega - 1)
-    return float(found[-1]), float(abs(found[-1] - found[-2]) / (2**omega - 1)) + 2e-4
-
-
-CRITICAL = (
-    *((RES3, gradient, H) for gradient in (False, True) for H in (0.2, 0.7, 0.85)),
-    *((RES1, False, H) for H in (0.35, 0.7)),
-)
-"""Settings at which the estimator was chosen: a check of consistency."""
-
-FRESH = (
-    *((Branch(ERF, Linear(1, 0)), False, H) for H in (0.05, 0.1, 0.6, 0.9)),
-    *((RES1, gradient, H) for gradient in (False, True) for H in (0.1, 0.15, 0.45)),
-    *((Branch(Linear(1, 0), ERF, Linear(1, 0)), False, H) for H in (0.3, 0.65, 0.9)),
-    *((RES3, gradient, H) for gradient in (False, True) for H in (0.1, 0.6, 0.95)),
-)
-"""Settings written down before the estimator met them, H < 1/4 included. Criterion, of the same
-time: within three errors of theory. It was missed at one: the gradient of ``W relu(h)`` at H = 0.1,
-.329(24) where max(H, 1/4) had been said. A derivative that jumps makes 1/3 of it; `JUMPS` are
-settings for that, written down after the theory had been mended."""
-
-ABS, SIGN = Activation("abs(x)"), Activation("sign")
-SINGULAR = {(RELU, True), (ABS, True), (SIGN, False)}
-JUMPS = (
-    *((Branch(ABS, Linear(1, 0)), True, H) for H in (0.05, 0.2, 0.42)),
-    *((Branch(SIGN, Linear(1, 0)), False, H) for H in (0.1, 0.2, 0.45)),
-    *((Branch(ABS, Linear(1, 0)), False, H) for H in (0.1, 0.3)),
-)
-
-
-def theory_of(branch: Branch, gradient: bool, H: float) -> float:
-    """Return beta* as `depth_thresholds` has it."""
-    known = depth_thresholds(family(branch))
-    side = known.gradient if gradient else known.stream
-    return float(side.subs(known.exponent, H))
-
-
-def wrongly(branch: Branch, gradient: bool, H: float) -> float:
-    """Return another beta*: that of the other side, or of smooth functions, or one 0.1 above."""
-    right = theory_of(branch, gradient, H)
-    if (branch.ops[0], gradient) in SINGULAR and H < 1 / 3:
-        return max(H, 0.25)
-    exists = branch.ops[0] != SIGN
-    other = theory_of(branch, not gradient, H) if exists else right
-    return other if other != right else right + 0.1
-
-
-def thresholds(scale: Scale, name: str, settings: Any) -> tuple[Claim, Found]:
+def thresholds(scale: Scale, name: str, settings: Any, folder: Path | None) -> tuple[Claim, Found]:
     """Extract critical exponents from kernels of several depths."""
     found: Found = {}
     right, wrong = {}, {}
     for branch, gradient, H in settings:
         kind = ("stream", "gradient")[gradient]
         label = f"{kind}, {branch!r}, H = {H}"
-        found[label] = threshold(scale.critical, branch, gradient, H)
+        store = folder and folder / "crossings.jsonl"
+        found[label] = threshold(scale.critical, branch, gradient, H, store)
         right[label] = theory_of(branch, gradient, H)
         wrong[label] = wrongly(branch, gradient, H)
     text = "critical exponents are those derived at infinite width"
@@ -320,13 +248,14 @@ def thresholds(scale: Scale, name: str, settings: Any) -> tuple[Claim, Found]:
     return Claim(name, text, agreement, control, "stream and gradient exchanged"), found
 
 
-def contraction(scale: Scale) -> Claim:
+def contraction(scale: Scale, folder: Path | None) -> Claim:
     """Extrapolate narrow networks with rough weights to infinite depth."""
     runs = []
     for depth in scale.contraction[-2:]:
         step, law = float(np.sqrt(CONSTANT / depth)), FractionalBrownian(ROUGH)
         net = ResNet(RES1, scale=step, depth=depth, layers=law)
-        run = sample(net, "distance_squared", NARROW, scale.draws, K0=1.0, seed=depth)
+        given = (net, "distance_squared", NARROW, scale.draws)
+        run = drawn(folder, f"contraction-{depth}", *given, seed=depth)
         runs.append((run["distance_squared"].mean[-1], run["distance_squared"].stderr[-1]))
     power = 2 ** (1 - 2 * ROUGH)
     (first, wide), (last, error) = runs
@@ -371,27 +300,34 @@ def log_law(scale: Scale) -> tuple[Any, np.ndarray, int]:
 
 def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
     """Return the claims and the tables; draw the figures."""
-    first, moments = independent(scale)
-    critical, exponents = thresholds(scale, "thresholds", CRITICAL)
-    unseen, fresh = thresholds(scale, "fresh thresholds", FRESH)
-    jumps, singular = thresholds(scale, "thresholds of jumps", JUMPS)
+    out = chosen.out
+    first, moments = independent(scale, out)
+    found = [
+        thresholds(scale, name, settings, out)
+        for name, settings in (
+            ("thresholds", CRITICAL),
+            ("fresh thresholds", FRESH),
+            ("thresholds of jumps", JUMPS),
+        )
+    ]
     last, run = paths(scale)
-    claims = [first, log_normal(scale), smooth(scale), generator(scale), critical, unseen, jumps]
-    claims += [contraction(scale), last]
+    claims = [first, log_normal(scale), smooth(scale, out), generator(scale, out)]
+    claims += [*(claim for claim, _ in found), contraction(scale, out), last]
     depth, columns, rows = scale.map
     betas, hursts = np.linspace(0.2, 1.3, columns), np.linspace(0.05, 0.97, rows)
-    store = None if chosen.out is None else chosen.out / "map.jsonl"
+    store = out and out / "map.jsonl"
     maps = {
         law: depth_map(RES3, depth, betas, hursts, store, generator=law)
         for law in ("exact", "published")
     }
-    if chosen.out is not None:
+    if out is not None:
         with house_style():
-            curves(moments, BETAS, run, chosen.out / "moments.png")
-            histogram(log_law(scale), chosen.out / "growth.png")
-            map_figure(maps, betas, hursts, chosen.out / "map.png")
+            curves(moments, BETAS, run, out / "moments.png")
+            histogram(log_law(scale), out / "growth.png")
+            map_figure(maps, betas, hursts, out / "map.png")
+    exponents = {label: value for _, values in found for label, value in values.items()}
     paths_found = {"exponent": run.exponent, "exponent_error": run.exponent_error}
-    return claims, {"critical_exponents": exponents | fresh | singular, "paths": paths_found}
+    return claims, {"critical_exponents": exponents, "paths": paths_found}
 
 
 main = partial(run_script, __doc__, SETTINGS, examined)

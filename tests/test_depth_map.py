@@ -35,5 +35,5 @@ def test_a_map_is_resumed(tmp_path: Path, monkeypatch) -> None:
     assert whole["forward"][1, 1] == np.log10(distance)
     back = np.sqrt(evaluate(gradient_moments(net), **given)["gradient"][0] - 1)
     assert abs(whole["gradient"][1, 1] - np.log10(back)) < 1e-12
-    rows = [json.loads(line) for line in store.read_text().splitlines() if line.endswith("}")]
-    assert {row["H"] for row in rows} == set(EXPONENTS)
+    rows = [json.loads(line) for line in store.read_text().splitlines() if line.endswith("}}")]
+    assert {row["settings"]["H"] for row in rows} == set(EXPONENTS)
