@@ -39,8 +39,13 @@ def require_plain(net: ResNet, asked: str) -> None:
     require_sums(net, asked)
 
 
-def require_sums(net: ResNet, asked: str) -> None:
+TAKEN = "kernel(), response() and sample() take it"
+
+
+def require_sums(net: ResNet, asked: str, taken: str = TAKEN) -> None:
     """Raise the one error of theories of streams that blocks add to, and do nothing else.
+
+    `taken` says what takes the network.
 
     Raises
     ------
@@ -49,13 +54,14 @@ def require_sums(net: ResNet, asked: str) -> None:
         correlated between layers.
     """
     require_independent_layers(net, asked)
-    require_no_noise((*(step for branch in net.kinds for step in branch.steps), *net.head), asked)
+    steps = (*(step for branch in net.kinds for step in branch.steps), *net.head)
+    require_no_noise(steps, asked, taken)
     if net.skip != 1 or net.post_norm is not None:
         setting = f"skip={net.skip}" if net.post_norm is None else f"post_norm={net.post_norm!r}"
         raise UnsupportedError(
             f"{asked} of a network with {setting}",
             "it is derived for blocks that add to the stream",
-            "kernel(), response() and sample() take it as it is",
+            f"{taken} as it is",
         )
 
 
@@ -75,8 +81,8 @@ def require_independent_layers(net: ResNet, asked: str) -> None:
         )
 
 
-def require_no_noise(steps: Sequence[Step], asked: str) -> None:
-    """Raise the common error of theories without noise.
+def require_no_noise(steps: Sequence[Step], asked: str, taken: str = TAKEN) -> None:
+    """Raise the common error of theories without noise; `taken` as in `require_sums`.
 
     Raises
     ------
@@ -88,7 +94,7 @@ def require_no_noise(steps: Sequence[Step], asked: str) -> None:
             raise UnsupportedError(
                 f"{asked} of a branch with {step.op!r}",
                 f"it is derived without the noise that {step.op.kind} draws",
-                "kernel(), response() and sample() take it; net.evaluation() has no noise",
+                f"{taken}; net.evaluation() has no noise",
             )
 
 

@@ -50,6 +50,7 @@ from resexpand.theory.depth_noise import (
     noise_of,
 )
 from resexpand.theory.formula import Formula
+from resexpand.theory.joint_limit import JointLimit, joint_limit
 from resexpand.theory.kernel import kernel
 from resexpand.theory.notation import Written
 from resexpand.theory.recursion import Recursion
@@ -167,18 +168,19 @@ class DepthLimit(Shown):
         )
 
 
-def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:
+def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit | JointLimit:
     """Derive the limit of infinite depth: of independent blocks, or of smooth weights.
 
     Parameters
     ----------
     net : ResNet
         Blocks of one kind that end in a `Linear`; its depth a symbol L. Independent blocks have the
-        scale ``c / sqrt(L)``, those of a smooth law ``c / L``, c a constant.
+        scale ``c / sqrt(L)``, those of a smooth law ``c / L``, c a constant. Independent blocks of
+        a scale without L have a limit together with the width, at a fixed ratio L/N.
 
     Returns
     -------
-    DepthLimit or SmoothLimit
+    DepthLimit, SmoothLimit or JointLimit
         Formulas that print, go to LaTeX and integrate.
 
     Raises
@@ -216,6 +218,8 @@ def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit:
             "only for odd functions",
             "end the branch in a Linear(), or take the scale 1/L and evaluate(kernel(net))",
         )
+    if constant.has(net.depth):
+        return joint_limit(net)
     rho = sp.Symbol("rho_unit", positive=True)
     unit = net.altered(scale=rho, depth=sp.Integer(1))
     base = kernel(unit)
@@ -339,7 +343,7 @@ def _at_width(maker: _Maker, name: str, rhs: sp.Expr) -> Formula:
 
 
 def _constant(net: ResNet, asked: str) -> sp.Expr:
-    """Return c of the scale ``c / sqrt(L)``."""
+    """Return ``rho sqrt(L)``: c of the scale ``c / sqrt(L)``; L stays in it if rho has none."""
     if isinstance(net.scale, tuple) or not isinstance(net.depth, sp.Symbol):
         raise UnsupportedError(
             f"{asked} of a network of depth {net.depth}",
@@ -347,7 +351,7 @@ def _constant(net: ResNet, asked: str) -> sp.Expr:
             "give depth=L as a symbol and scale=c/sqrt(L)",
         )
     constant = sp.simplify(net.scale * sp.sqrt(net.depth))
-    if constant.has(net.depth):
+    if constant.has(net.depth) and net.scale.has(net.depth):
         raise UnsupportedError(
             f"{asked} at scale {net.scale}",
             "the limit of independent blocks is trivial above, and infinite below c/sqrt(L)",

@@ -63,41 +63,45 @@ class Noise(NamedTuple):
         Whether G obeys an equation of its own.
     covariance : sympy.Expr
         C_12.
-    correlation : sympy.Expr or None
-        k(r), where the activation is homogeneous.
+    correlation, growth : sympy.Expr or None
+        k(r) and s, where the activation is homogeneous: at infinite width if G does not close.
     """
 
     pair: LayerKernel
     closes: bool
     covariance: sp.Expr
     correlation: sp.Expr | None
+    growth: sp.Expr | None
 
 
 def noise_of(net: ResNet) -> Noise:
     """Return the noise of a network of independent blocks that end in a `Linear`."""
     pair = layer_kernel(net.altered(scale=sp.Integer(1), depth=sp.Integer(1), layers=Markov(0)))
     maps = [step for step in net.branch.steps if not step.contracts]
-    closes = not net.branch.opening and len(maps) <= 1
-    if closes:
+    shape: tuple[sp.Expr | None, sp.Expr | None] = (None, None)
+    if len(maps) <= 1:
         given = {FACTORS[1]: sp.Integer(1), **dict(zip(LAYERS, GRAMS, strict=True))}
         rate = pair.flat(pair.branch).xreplace(given)
         homogeneous = all(is_homogeneous(step.op.law.expression) for step in maps)
         biased = any(op.values[1] != 0 for op in net.branch.ops if op.contracts)
-        shape = _correlation(rate, pair) if homogeneous and not biased else None
-        return Noise(pair, True, rate, shape)
+        shape = _correlation(rate, pair) if homogeneous and not biased else shape
+        if not net.branch.opening:
+            return Noise(pair, True, rate, *shape)
     (last,) = (value for symbol, value in pair.definitions if symbol == pair.last[1])
     contractions = sum(step.contracts for step in net.branch.steps)
     inner = FEATURES if contractions == 1 else INSIDE
     averages = dict.fromkeys(last.atoms(GaussianExpectation), inner)
-    return Noise(pair, False, last.xreplace({FACTORS[1]: sp.Integer(1), **averages}), None)
+    return Noise(pair, False, last.xreplace({FACTORS[1]: sp.Integer(1), **averages}), *shape)
 
 
-def _correlation(rate: sp.Expr, pair: LayerKernel) -> sp.Expr | None:
-    """Return ``C_12 / s`` at lengths one and correlation r."""
+def _correlation(rate: sp.Expr, pair: LayerKernel) -> tuple[sp.Expr | None, sp.Expr | None]:
+    """Return ``C_12 / s`` at lengths one and correlation r, and s."""
     closed = close_elementary(rate.xreplace(dict(pair.bindings)), pair.laws)
     at = [dict(zip(GRAMS, (1, r, 1), strict=True)) for r in (CORRELATION, sp.Integer(1))]
     whole, slope = (closed.subs(values, simultaneous=True) for values in at)
-    return None if slope == 0 or whole.has(GaussianExpectation) else sp.simplify(whole / slope)
+    if slope == 0 or whole.has(GaussianExpectation):
+        return None, None
+    return sp.simplify(whole / slope), slope
 
 
 def covariation() -> sp.Expr:

@@ -257,7 +257,7 @@ def layer_kernel(net: ResNet, follows: Follows = "kernel", inputs: int = 1) -> L
     """
     free, asked = net.altered(layers=None), f"the {TITLES[follows]}"
     require_independent_layers(free, asked)
-    require_sums(free, asked)
+    require_sums(free, asked, "sample() takes it")
     if not free.is_gaussian:
         raise UnsupportedError(
             f"{asked} of {free.branch!r}",

@@ -11,12 +11,14 @@ from heavier import left_to_slow
 from resexpand import (
     Activation,
     Branch,
+    Dropout,
     FractionalBrownian,
     LayerMatrix,
     Linear,
     Markov,
     ResNet,
     Smooth,
+    StochasticDepth,
     evaluate,
     gradient_moments,
     kernel,
@@ -186,3 +188,28 @@ def test_refusals(how: dict[str, str]) -> None:
     net = ResNet(BRANCH, scale=0.5, depth=DEPTH, layers=Markov(0.6))
     with pytest.raises(UnsupportedError):
         sample(net, "kernel", WIDTH, 10, K0=1.0, **how)
+
+
+@pytest.mark.parametrize(
+    ("masked", "law"),
+    [
+        (Branch(Linear(1, 0), Activation("relu"), Dropout(0.8), Linear(1, 0)), Markov(0.5)),
+        (Branch(Activation("relu"), Dropout(0.8), Linear(1, 0)), FractionalBrownian(0.7)),
+        (Branch(Linear(1, 0), Activation("relu"), Linear(1, 0), StochasticDepth(0.7)), LAWS[1]),
+    ],
+    ids=["Dropout", "Dropout in front", "StochasticDepth"],
+)
+def test_masks_with_correlated_layers(masked: Branch, law) -> None:
+    """Dense and in function space; control: no masks. Theory refuses, and names what takes it."""
+    net = ResNet(masked, scale=0.4, depth=6, layers=law)
+    how = {"width": WIDTH, "draws": 4000, "K0": 1.0}
+    names = ["kernel", "gradient"]
+    dense = sample(net, names, method="dense", seed=21, **how)
+    spaces = sample(net, names, method="function-space", seed=22, **how)
+    plain = sample(net.evaluation(), names, method="function-space", seed=23, **how)
+    for name in names:
+        assert np.abs(z_scores(dense[name], spaces[name])).max() < 3.8, name
+    assert np.abs(z_scores(dense["gradient"], plain["gradient"])).max() > 5
+    for theory in (kernel, gradient_moments):
+        with pytest.raises(UnsupportedError, match=r"; sample\(\) takes it"):
+            theory(net)

@@ -151,6 +151,9 @@ def test_the_correlation_of_two_inputs_by_the_formula_of_ito(ops) -> None:
 
 REFUSED = {
     "scale 1/L": lambda: depth_limit(ResNet(Branch(RELU, Linear(2, 0)), scale=1 / L, depth=L)),
+    "scale L^-.3": lambda: depth_limit(
+        ResNet(Branch(RELU, Linear(2, 0)), scale=L ** sp.Rational(-3, 10), depth=L)
+    ),
     "numeric depth": lambda: depth_limit(ResNet(Branch(RELU, Linear(2, 0)), scale=1, depth=9)),
     "activation": lambda: limit_of(Linear(1, 0), RELU),
     "dropout": lambda: limit_of(RELU, Dropout(0.5), Linear(2, 0)),

@@ -20,6 +20,7 @@ from resexpand import (
     Activation,
     Branch,
     Linear,
+    Markov,
     ResNet,
     compile_routine,
     evaluate,
@@ -336,6 +337,11 @@ def test_what_cannot_be_solved_says_what_can(branch: Branch, why: str) -> None:
         with pytest.raises(UnsupportedError, match=why) as caught:
             exact_moments(network(branch, depth))
         assert "solvable are" in str(caught.value)
+
+
+def test_correlated_layers_do_not_close() -> None:
+    with pytest.raises(UnsupportedError, match=r"one of more factors.*independent layers"):
+        exact_moments(ResNet(LINEAR, scale=1, depth=3, layers=Markov(0.5)))
 
 
 @pytest.mark.parametrize("name", ["N", "width", "G_var"])

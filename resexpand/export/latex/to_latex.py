@@ -44,6 +44,7 @@ from resexpand.theory.formula import Formula
 from resexpand.theory.gated_paths import GatedPathSum
 from resexpand.theory.gradients import GradientMoments
 from resexpand.theory.growth import Growth
+from resexpand.theory.joint_limit import JointLimit
 from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.optimal_scale import OptimalScale
@@ -174,7 +175,9 @@ def sections(result: Any, closed: bool) -> list[Section]:
             return [write(result, closed)]
     if isinstance(result, Mapping):
         return [_entry(name, value, closed) for name, value in result.items()]
-    if isinstance(result, list | tuple | Growth | DepthLimit | SmoothLimit | LayerKernel):
+    if isinstance(
+        result, list | tuple | Growth | DepthLimit | SmoothLimit | JointLimit | LayerKernel
+    ):
         return [section for item in result for section in sections(item, closed)]
     raise UnsupportedError(
         f"LaTeX of an object of type {type(result).__name__}",

@@ -95,6 +95,13 @@ def exact_moments(net: ResNet) -> Recursion:
             "give ResNet(Branch(...), scale=..., depth=...)",
         )
     _check_symbols(net)
+    if net.layers is not None:
+        raise _unsolvable(
+            net,
+            f"with layers={net.layers!r} a block multiplies by weights that the stream has met "
+            "before, so that every moment needs one of more factors: sample() it, or take "
+            "independent layers",
+        )
     require_plain(net, "the exact moments")
     if not net.branch.is_gaussian:
         raise _unsolvable(net, "the branch ends in an activation: its rows are not Gaussian")
