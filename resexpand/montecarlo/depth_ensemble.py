@@ -12,11 +12,11 @@ network's features deviate from their average, of relative order 1/N.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
 from resexpand.codegen.memory import require_memory
@@ -31,7 +31,8 @@ from resexpand.montecarlo.random.philox import split_seed
 from resexpand.montecarlo.random.streams import FUNCTION_SPACE_FIRST
 from resexpand.montecarlo.source.target import with_bindings
 from resexpand.network.numbers import whole_number
-from resexpand.network.values import read_values, value_of
+from resexpand.network.values import value_of
+from resexpand.numbers.depth_limit import require_independent_limit, single_values
 from resexpand.numbers.layer_kernel import program
 from resexpand.progress import Progress, reporting
 from resexpand.theory.depth_limit import DepthLimit
@@ -188,9 +189,10 @@ def sample_depth_limit(
     >>> run.kernel.shape, run.rows.shape
     ((3,), (400, 3))
     """
-    if not isinstance(limit, DepthLimit) or not limit.noise.closes:
+    require_independent_limit(limit, "paths")
+    if not limit.noise.closes:
         raise UnsupportedError(
-            f"the equation of infinite depth of {getattr(limit, 'net', limit)!r}",
+            f"the equation of infinite depth of {limit.net!r}",
             "its noise is no function of the Gram matrix of the streams",
             "sample() it at a large depth, which is a scheme of the equation; depth_paths() takes "
             "one Linear",
@@ -205,26 +207,17 @@ def sample_depth_limit(
         )
     key = split_seed(whole_number(seed, "seed", 0, 2**64))
     start = noted_kernel(K0, None, None)[0]
-    size, length = len(start), padded(width + 1)
+    size = len(start)
     require_memory(
         "networks of infinite depth", 8.0 * draws * (times + 1) * size**2, "take fewer draws"
     )
-    numbers, scale = _numbers(limit, hyperparameters, steps)
-    pair, digest = limit.noise.pair, library_digest()
-    header = "\n".join(with_bindings((HEADER.format(digest=digest),), "cpu"))
-    found = program(pair, False, DRIVER, header)
-    draw, rules = load(found.source).draw_limit, found.rules("fine")
-    matrix = np.zeros((size + 1, size))
-    matrix[:size] = triangular_root(start).T
-    last = len(limit.net.branch.ops) - 1
-    how = (matrix, width, steps, scale, steps // times, FUNCTION_SPACE_FIRST + 2 * last)
-    grams, c, root = np.zeros((size, size)), np.ones((size, size)), np.zeros((size, size))
-    spaces = (*np.zeros((2, size)), grams, c, root, np.zeros((size, length)), np.zeros(length))
-    rows, part = np.zeros((draws, times + 1, size, size)), -(-draws // PARTS)
+    rows = np.zeros((draws, times + 1, size, size))
+    draw = _sampler(limit, hyperparameters, (width, steps, steps // times), start)
+    part = -(-draws // PARTS)
     with reporting(progress) as done:
         for first in range(0, draws, part):
             own = (first, min(first + part, draws))
-            draw(own, *key, *rules, numbers, *how, *spaces, rows[slice(*own)])
+            draw(own, *key, out=rows[slice(*own)])
             done(own[1], draws)
     kept = rows if np.ndim(K0) else rows[..., 0, 0]
     error = kept.std(axis=0, ddof=1) / math.sqrt(draws)
@@ -232,14 +225,32 @@ def sample_depth_limit(
     return DepthEnsemble(share, kept, kept.mean(axis=0), error, steps, draws)
 
 
+def _sampler(
+    limit: DepthLimit, given: dict[str, Any], counts: tuple[int, int, int], start: Array
+) -> Callable[..., None]:
+    """Return the compiled loop with all but draws, key and place: width, steps, steps kept."""
+    width, steps, kept = counts
+    numbers, scale = _numbers(limit, given, steps)
+    size, length = len(start), padded(width + 1)
+    header = "\n".join(with_bindings((HEADER.format(digest=library_digest()),), "cpu"))
+    found = program(limit.noise.pair, False, DRIVER, header)
+    run, rules = load(found.source).draw_limit, found.rules("fine")
+    matrix = np.zeros((size + 1, size))
+    matrix[:size] = triangular_root(start).T
+    last = len(limit.net.branch.ops) - 1
+    how = (matrix, width, steps, scale, kept, FUNCTION_SPACE_FIRST + 2 * last)
+    grams, c, root = np.zeros((size, size)), np.ones((size, size)), np.zeros((size, size))
+    spaces = (*np.zeros((2, size)), grams, c, root, np.zeros((size, length)), np.zeros(length))
+
+    def draw(own: tuple[int, int], key0: Any, key1: Any, out: Array) -> None:
+        run(own, key0, key1, *rules, numbers, *how, *spaces, out)
+
+    return draw
+
+
 def _numbers(limit: DepthLimit, given: dict[str, Any], steps: int) -> tuple[Array, float]:
     """Return the hyperparameters in the order of the routine, and the scale of a step."""
-    whole = limit.net.altered(scale=limit.constant, depth=sp.Integer(1))
-    values = read_values(whole, given, whole.free_symbols)
-    if many := [symbol.name for symbol, value in values.items() if value.ndim]:
-        raise HyperparameterError(
-            f"several values of {many[0]}", "one equation is drawn", "give one number each"
-        )
+    values = single_values(limit, given)
     # The kernel at layer 0 is bound, too, and does not enter.
     bound = [(s, value) for s, value in limit.noise.pair.bindings if s != START]
     numbers = [float(value_of(value, values)) for _, value in bound]

@@ -36,6 +36,7 @@ from resexpand.montecarlo.random.philox import split_seed
 from resexpand.montecarlo.smooth_paths import draw_smooth, smooth_grid
 from resexpand.montecarlo.source.paths import path_source
 from resexpand.network.numbers import real_array, whole_number
+from resexpand.numbers.depth_limit import require_independent_limit
 from resexpand.progress import Progress, reporting
 from resexpand.theory.depth_limit import DepthLimit
 from resexpand.theory.smooth_limit import SmoothLimit
@@ -135,7 +136,10 @@ def depth_paths(
     UnsupportedError
         If the branch has several linear operations.
     """
-    branch, smooth = limit.net.branch, isinstance(limit, SmoothLimit)
+    smooth = isinstance(limit, SmoothLimit)
+    if not smooth:
+        require_independent_limit(limit, "paths")
+    branch = limit.net.branch
     if not smooth and sum(op.contracts for op in branch.ops) != 1:
         raise UnsupportedError(
             f"paths of {branch!r} at infinite depth",

@@ -65,6 +65,28 @@ class DepthSolution:
     path_error: float
 
 
+def single_values(limit: DepthLimit, given: dict[str, Any]) -> dict[sp.Symbol, Array]:
+    """Return the number of every symbol but the depth."""
+    whole = limit.net.altered(scale=limit.constant, depth=sp.Integer(1))
+    values = read_values(whole, given, whole.free_symbols)
+    if many := [symbol.name for symbol, value in values.items() if value.ndim]:
+        raise HyperparameterError(
+            f"several values of {many[0]}", "one equation is solved", "give one number each"
+        )
+    return values
+
+
+def require_independent_limit(limit: object, asked: str) -> None:
+    """Raise the one error of another limit than that of independent blocks at c/sqrt(L)."""
+    if not isinstance(limit, DepthLimit):
+        raise UnsupportedError(
+            f"{asked} of a {type(limit).__name__}",
+            "it is no limit of independent blocks at scale c/sqrt(L)",
+            "solve_smooth_limit() takes smooth weights; the equations of a JointLimit are formulas "
+            "in r and N",
+        )
+
+
 def solve_depth_limit(
     theory: DepthLimit, *, K0: float, times: ArrayLike = (0.0, 1.0), **hyperparameters: Any
 ) -> DepthSolution:
@@ -90,8 +112,9 @@ def solve_depth_limit(
     HyperparameterError
         If numbers are missing or times lie outside of [0, 1].
     UnsupportedError
-        If the kernel leaves the range of double precision.
+        If the kernel leaves the range of double precision, or the theory is another limit.
     """
+    require_independent_limit(theory, "the solution")
     net, at = theory.net, real_array(times, "times")
     if at.ndim != 1 or not at.size or at.min() < 0 or at.max() > 1 or (np.diff(at) <= 0).any():
         raise HyperparameterError(
@@ -99,12 +122,7 @@ def solve_depth_limit(
         )
     start = float(real_array(K0, "K0"))
     unit = net.altered(scale=sp.Integer(1), depth=sp.Integer(1))
-    whole = net.altered(scale=theory.constant, depth=sp.Integer(1))
-    values = read_values(whole, hyperparameters, whole.free_symbols)
-    if many := [symbol.name for symbol, value in values.items() if value.ndim]:
-        raise HyperparameterError(
-            f"several values of {many[0]}", "one equation is integrated", "give one number each"
-        )
+    values = single_values(theory, hyperparameters)
     length = float(value_of(theory.constant, values)) ** 2
     named = {s.name: float(v) for s, v in values.items() if s in unit.free_symbols}
     routine = compile_routine(response(unit, "tangent"), "cpu", ["K", "chi_0"])

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import sympy as sp
 
@@ -147,12 +148,7 @@ class DepthLimit(Shown):
 
     def __iter__(self) -> Iterator[Formula]:
         """Iterate over the formulas that there are, as printers take them."""
-        listed = (
-            *(self.kernel, self.solution, self.response, self.correction, self.tangent),
-            *(self.stream, self.covariance, self.drift, self.diffusion, self.covariation),
-            *(self.correlation_drift, self.correlation_diffusion),
-            *(self.log_mean, self.log_variance),
-        )
+        listed = (getattr(self, name) for name in LETTERS)
         return (formula for formula in listed if formula is not None)
 
     def _repr_latex_(self) -> str:
@@ -237,9 +233,26 @@ def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit | JointLimit:
     if linear is None or net.branch.opening or linear.has(K):
         linear = None
     noise = noise_of(net)
-    diffuses = noise.closes or linear is not None
+    growth = rate.xreplace({K: GRAM})
+    own, shared = {"stream": STREAM}, {"covariance": noise.covariance}
+    if noise.closes or linear is not None:
+        own |= {"drift": growth, "diffusion": 4 * GRAM * growth / WIDTH}
+    if noise.closes:
+        shared["covariation"] = covariation()
+    if linear is not None:
+        own |= {
+            "log_mean": linear * TIME * (1 - 2 / WIDTH),
+            "log_variance": 4 * linear * TIME / WIDTH,
+        }
+        if (k := noise.correlation) is not None:
+            shared["correlation_drift"] = correlation_drift(linear, k)
+            shared["correlation_diffusion"] = correlation_diffusion(linear, k)
     pairs = _Maker(noise.pair.laws, dict(noise.pair.bindings), noise.pair.citations)
-    turns = None if linear is None else noise.correlation
+    at_width: dict[str, Any] = dict.fromkeys(
+        name for name in LETTERS if name not in AT_INFINITE_WIDTH
+    )
+    for of, values in ((maker, own), (pairs, shared)):
+        at_width |= {name: of.formula(rhs, name, "O(1/L)") for name, rhs in values.items()}
     return DepthLimit(
         net=net,
         constant=constant,
@@ -248,25 +261,7 @@ def depth_limit(net: ResNet) -> DepthLimit | SmoothLimit | JointLimit:
         response=maker.formula(ratio, "response", "O(1/N) + O(1/L)"),
         correction=maker.formula(first, "correction", "O(1/N) + O(1/L^2)"),
         tangent=maker.formula(slope, "tangent"),
-        stream=_at_width(maker, "stream", STREAM),
-        covariance=_at_width(pairs, "covariance", noise.covariance),
-        drift=_at_width(maker, "drift", rate.xreplace({K: GRAM})) if diffuses else None,
-        diffusion=_at_width(maker, "diffusion", 4 * GRAM * rate.xreplace({K: GRAM}) / WIDTH)
-        if diffuses
-        else None,
-        covariation=_at_width(pairs, "covariation", covariation()) if noise.closes else None,
-        correlation_drift=None
-        if turns is None
-        else _at_width(pairs, "correlation_drift", correlation_drift(linear, turns)),
-        correlation_diffusion=None
-        if turns is None
-        else _at_width(pairs, "correlation_diffusion", correlation_diffusion(linear, turns)),
-        log_mean=None
-        if linear is None
-        else _at_width(maker, "log_mean", linear * TIME * (1 - 2 / WIDTH)),
-        log_variance=None
-        if linear is None
-        else _at_width(maker, "log_variance", 4 * linear * TIME / WIDTH),
+        **at_width,
         regimes=REGIMES,
         base=base,
         noise=noise,
@@ -336,10 +331,6 @@ class _Maker:
         return Formula(
             name, Written(LETTERS[name]), numbers, MEANINGS[name], neglects, own, self.laws
         )
-
-
-def _at_width(maker: _Maker, name: str, rhs: sp.Expr) -> Formula:
-    return maker.formula(rhs, name, "O(1/L)")
 
 
 def _constant(net: ResNet, asked: str) -> sp.Expr:
