@@ -10,7 +10,7 @@ from resexpand.agreement.comparison import Agreement
 from support.claims import AGREES, DISAGREES, INCONCLUSIVE, Claim, conclude
 
 NET = ResNet(Branch(Activation("identity"), Linear(1, 0)), scale=0.5, depth=2)
-THEORY = np.asarray(evaluate(kernel(NET), K0=1.0)["K"])
+THEORY = np.asarray(evaluate(kernel(NET), K0=1.0, target="numpy")["K"])
 
 
 @pytest.fixture(scope="module")

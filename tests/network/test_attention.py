@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from numpy.typing import NDArray
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -17,7 +18,6 @@ from resexpand import (
     Linear,
     ResNet,
     compare,
-    evaluate,
     kernel,
     one_loop,
     optimal_scale,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -22,7 +23,6 @@ from resexpand import (
     RMSNorm,
     SharedDropout,
     StochasticDepth,
-    evaluate,
     gradient_moments,
     kernel,
     noise_average,

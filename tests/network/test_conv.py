@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from numpy.typing import NDArray
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -24,7 +25,6 @@ from resexpand import (
     ResNet,
     StochasticDepth,
     compile_routine,
-    evaluate,
     exact_moments,
     gated_path_sum,
     kernel,

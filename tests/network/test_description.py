@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
+from resexpand import Activation, Branch, Linear, ResNet, kernel
 from resexpand.activations import ACTIVATIONS
 from resexpand.conventions import SIGMA_B2, SIGMA_W2, exact
 from resexpand.errors import DescriptionError, ExpressionError, UnsupportedError

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -16,7 +17,6 @@ from resexpand import (
     ResNet,
     SharedDropout,
     StochasticDepth,
-    evaluate,
     kernel,
 )
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel
+from resexpand import Activation, Branch, Linear, ResNet, kernel
 from resexpand.errors import HyperparameterError, KernelError, StoreError
 from resexpand.montecarlo.input_kernel import input_kernel
 from resexpand.network.files import array_file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -15,7 +16,6 @@ from resexpand import (
     ResNet,
     RMSNorm,
     Smooth,
-    evaluate,
     gradient_moments,
     kernel,
     response,

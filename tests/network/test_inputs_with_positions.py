@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Conv, Linear, ResNet, evaluate, kernel, sample
+from resexpand import Activation, Branch, Conv, Linear, ResNet, kernel, sample
 from resexpand.errors import HyperparameterError
 
 TEXTS = np.random.default_rng(1).normal(size=(2, 3, 5))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, sample
+from resexpand import Activation, Branch, Linear, ResNet, kernel, sample
 from resexpand import parse_expression as expression
 from resexpand.errors import KernelError
 from resexpand.network.inputs import rounding, validated_kernel

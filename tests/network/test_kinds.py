@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import sympy as sp
 from heavier import left_to_slow
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
     Branch,
     Linear,
     ResNet,
-    evaluate,
     exact_moments,
     kernel,
     order_profile,

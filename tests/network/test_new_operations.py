@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -21,7 +22,6 @@ from resexpand import (
     ResNet,
     RMSNorm,
     Scale,
-    evaluate,
     exact_moments,
     gated_path_sum,
     kernel,
@@ -111,7 +111,7 @@ def test_a_scale_is_a_variance() -> None:
     both = [ResNet(branch, scale=0.7, depth=3) for branch in (plain, scaled)]
     theory = [evaluate(response(net, "covariance"), K0=PAIR)["eta_layers"] for net in both]
     np.testing.assert_allclose(theory[1], theory[0], rtol=1e-13)
-    names = ["kernel", "chi", "gradient", "order_profile(2)"]
+    names = ["kernel", "gradient", "order_profile(2)"]
     drawn = [sample(net, names, 16, 6, K0=0.9, seed=5) for net in both]
     for name in drawn[0]:
         np.testing.assert_allclose(drawn[1][name].mean, drawn[0][name].mean, rtol=1e-11, atol=1e-13)
@@ -233,20 +233,29 @@ def test_a_store_resumes_it(tmp_path: Path) -> None:
     assert resumed.settings["branch"] == ["HandNorm", "tanh(x)", "Linear", "Scale"]
 
 
-def test_the_command_line_takes_it(
+OPTIONS = ["--branch", "HandNorm(eps=0.1); tanh; Linear(1.9, 0.07); Scale(0.8)"]
+OPTIONS += ["--rho", "0.65", "--depth", "4", "--K0", "0.7"]
+
+
+def test_the_command_line_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kernel", *OPTIONS]) == 0
+    assert f"{by_hand(4, 0.7)[-1]:.6g}" in capsys.readouterr().out
+    assert main(["kernel", *OPTIONS, "--weight-variance", "1"]) == 2
+    assert "the operations of the branch have their own" in capsys.readouterr().err
+    assert main(["one-loop", *OPTIONS]) == 0
+    assert "C_mean" in capsys.readouterr().out
+    few = ["--width", "16", "--draws", "60", "--observables", "kernel"]
+    assert main(["sample", *OPTIONS, *few]) == 0
+    assert "kernel" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_validate_takes_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ops = "HandNorm(eps=0.1); tanh; Linear(1.9, 0.07); Scale(0.8)"
-    options = ["--branch", ops, "--rho", "0.65", "--depth", "4", "--K0", "0.7"]
-    assert main(["kernel", *options]) == 0
-    assert f"{by_hand(4, 0.7)[-1]:.6g}" in capsys.readouterr().out
-    assert main(["kernel", *options, "--weight-variance", "1"]) == 2
-    assert "the operations of the branch have their own" in capsys.readouterr().err
-    assert main(["one-loop", *options]) == 0
-    assert "C_mean" in capsys.readouterr().out
     few = ["--width", "16,32", "--draws", "64", "--dense-draws", "64", "--dense-width", "16"]
-    assert main(["validate", *options, *few, "--out", "out"]) in (0, 2)
+    assert main(["validate", *OPTIONS, *few, "--out", "out"]) in (0, 2)
     assert "response   chi^(l,0)" in capsys.readouterr().out
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -17,7 +18,6 @@ from resexpand import (
     Linear,
     ResNet,
     RMSNorm,
-    evaluate,
     gradient_moments,
     kernel,
     mlp,
@@ -35,6 +35,7 @@ RELU, OUT = Activation("relu"), Linear(1.9, 0.07)
 EPS, ALPHA, RHO = 0.1, 1.3, 0.65
 NET = ResNet(Branch(RELU, OUT), scale=RHO, depth=3, skip=ALPHA, post_norm=LayerNorm(eps=EPS))
 PLAIN = ResNet(Branch(RELU, OUT), scale=0.8, depth=4, post_norm=LayerNorm())
+NAMES = ["kernel", "chi", "tangent", "gradient", "directional_derivative"]
 LIMIT = 4.5
 
 
@@ -96,8 +97,7 @@ def test_tangents_and_gradients() -> None:
 
 @pytest.mark.parametrize("method", ["function-space", "dense"])
 def test_networks_follow(method: str) -> None:
-    names = ["kernel", "chi", "tangent", "gradient", "directional_derivative"]
-    found = sample(NET, names, 256, 400, K0=0.7, seed=3, method=method)
+    found = sample(NET, NAMES, 256, 400, K0=0.7, seed=3, method=method)
     assert largest_z(found["kernel"], evaluate(kernel(NET), K0=0.7)["K"]) < LIMIT
     wrong = ResNet(NET.branches, scale=RHO, depth=3, skip=1, post_norm=LayerNorm(eps=EPS))
     assert largest_z(found["kernel"], evaluate(kernel(wrong), K0=0.7)["K"]) > 2 * LIMIT
@@ -129,10 +129,9 @@ def test_kinds_of_blocks_in_a_cycle() -> None:
 
 def test_a_store_resumes_it(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
-    names = ["kernel", "directional_derivative"]
-    whole = sample(NET, names, 16, 60, K0=0.7, seed=4)["kernel"].mean
-    sample(NET, names, 16, 30, K0=0.7, seed=4, store=path)
-    resumed = sample(NET, names, 16, 60, K0=0.7, seed=4, store=path)
+    whole = sample(NET, NAMES, 16, 60, K0=0.7, seed=4)["kernel"].mean
+    sample(NET, NAMES, 16, 30, K0=0.7, seed=4, store=path)
+    resumed = sample(NET, NAMES, 16, 60, K0=0.7, seed=4, store=path)
     assert resumed["kernel"].mean.tobytes() == whole.tobytes()
     assert resumed.settings["post_norm"] == "LayerNorm"
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from heavier import left_to_slow
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -15,7 +16,6 @@ from resexpand import (
     LayerNorm,
     Linear,
     ResNet,
-    evaluate,
     exact_moments,
     kernel,
     one_loop,
