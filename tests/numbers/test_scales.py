@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -21,7 +22,6 @@ from resexpand import (
     ResNet,
     cite,
     compare_scales,
-    evaluate,
     load,
     mlp,
     post_ln,
@@ -134,7 +134,7 @@ def test_the_optimum_has_the_largest_response() -> None:
     best = found.at("response_optimum")
 
     def eta(scale: float) -> float:
-        return float(evaluate(response(ERF.with_scale(scale, 20)), K0=0.1, outputs="eta")["eta"])
+        return float(evaluate(response(ERF.with_scale(RHO, 20)), K0=0.1, rho=scale)["eta"])
 
     assert best.response == pytest.approx(eta(best.scale), rel=1e-12)
     assert max(eta(0.97 * best.scale), eta(1.03 * best.scale)) < best.response
