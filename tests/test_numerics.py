@@ -18,6 +18,8 @@ from resexpand.export.record import read_record
 
 FOLDER = Path(__file__).parent.parent / "numerics"
 OF_PYTORCH = {"dotzel_2024"}
+LONG = {"digits", "dotzel_2024", "finite_width", "marion_2025", "verdict_level"}
+"""Scripts of half a minute and more; theory and samplers of each have tests of their own."""
 TOO_SMALL = {"finite_width": ["scores"]}
 CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "run_script" in path.read_text("utf-8"))
 
@@ -57,7 +59,7 @@ def test_scripts_were_found() -> None:
     "path",
     left_to_slow(
         CLAIMS,
-        lambda path: path.stem in {"dotzel_2024", "marion_2025", "verdict_level"} or trains(path),
+        lambda path: path.stem in LONG or trains(path),
     ),
     ids=lambda path: path.stem,
 )
