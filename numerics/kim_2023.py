@@ -8,9 +8,10 @@ evaluation. Five claims, for wide networks and large batches:
   ``(1 - 1/pi)/(1/p - 1/pi)``, at all p. Control: the means of channels are left out, ratio p.
 - channels: behind the weight channels differ, before it they do not. Control: they do not either.
 - places: the shifts at all places are as derived. Control: that of the place before.
-- weights: means m of weights of deviation ``s (2/n)^(1/2)`` leave the first ratio as it is, and
-  lower the second as ``m n`` says, over the ranges of the paper. Control: networks of width 128,
-  whose channels are correlated: the figure there is not the formula of infinite width.
+- weights: at width n = 128, for weights of mean m and deviation ``s (2/n)^(1/2)`` over the ranges
+  of the paper, both ratios are derived exactly at that width: a common mean correlates channels,
+  which adds ``(m n)^2`` times their covariance. Control: infinite width at fixed ``m n``, which
+  leaves the first ratio as it is: the figure of the paper is not that formula.
 - head: masks in front of average pooling add less variance than behind it. Control: ``1/S`` times
   the share that is not certain, ``pi/S``, as if spatial means were numbers.
 
@@ -32,6 +33,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.special import roots_gegenbauer, roots_genlaguerre, roots_hermitenorm
 
 from resexpand import (
     Activation,
@@ -127,7 +129,7 @@ PAPER_WIDTH, PAPER_MEAN = 128, 0.02
 
 
 def module(width: int, moved: float, deviation: float, keep: float, batch: int, rng: Any) -> Any:
-    """Return both ratios of a module of weights with means ``moved / width``, a draw of it."""
+    """Return mean variances of channels without masks, with masks before and behind the weight."""
 
     def weights() -> Any:
         normals = rng.normal(size=(width, width)).astype(np.float32)
@@ -141,50 +143,74 @@ def module(width: int, moved: float, deviation: float, keep: float, batch: int, 
     x = np.maximum(x / x.std(axis=1, keepdims=True), 0)
     matrix = weights()
     image = matrix @ x
-    variance = image.var(axis=1, dtype=float).mean()
-    before, behind = matrix @ mask(x), mask(image)
-    return [variance / each.var(axis=1, dtype=float).mean() for each in (before, behind)]
+    signals = (image, matrix @ mask(x), mask(image))
+    return [each.var(axis=1, dtype=float).mean() for each in signals]
 
 
-def with_means(scale: Scale) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
-    """Return ratios of theory, those of networks at infinite width, and those of width 128."""
+def covariance(deviation: float) -> float:
+    """Return the mean covariance of two channels behind relu, exact at the width of the paper.
+
+    A row of the first weight has the cosine ``t`` with the common mean; two rows have the cosine
+    ``t t' + (1 - t^2)^(1/2) (1 - t'^2)^(1/2) s``, where s is that of independent unit vectors.
+    """
+    n = PAPER_WIDTH
+    along, p = roots_hermitenorm(32)
+    along = along + PAPER_MEAN * n / (2**0.5 * deviation)
+    across, q = roots_genlaguerre(16, (n - 3) / 2)  # half the square of the other components
+    t = (along[:, None] / np.sqrt(along[:, None] ** 2 + 2 * across)).ravel()
+    s, r = roots_gegenbauer(12, (n - 3) / 2)
+    row = np.outer(p / p.sum(), q / q.sum()).ravel()
+    normal = np.sqrt(1 - t**2)
+    c = np.outer(t, t)[..., None] + np.outer(normal, normal)[..., None] * s
+    pair = (np.sqrt(1 - c**2) + (np.pi - np.arccos(c)) * c - 1) / (2 * np.pi)
+    return float(np.einsum("i,j,k,ijk", row, row, r / r.sum(), pair))
+
+
+def ratios(deviation: float, keep: float, covariance: float) -> tuple[float, float]:
+    """Return the variance without masks over that with masks before and behind the weight.
+
+    Averages over weights; `covariance` is that of two channels, the inverse width in front of it.
+    """
+    dead, square, noise = 1 / (2 * np.pi), (PAPER_MEAN * PAPER_WIDTH) ** 2, 2 * deviation**2
+    own = noise + (square / PAPER_WIDTH if covariance else 0.0)
+    shared = square * (1 - 1 / PAPER_WIDTH) * covariance
+    plain = own * (0.5 - dead) + shared
+    before = own * (0.5 / keep - dead) + shared
+    return plain / before, plain / (plain / keep + (1 / keep - 1) * (noise + square) * dead)
+
+
+def with_means(scale: Scale) -> tuple[dict[str, float], dict[str, float], dict[str, Any]]:
+    """Return ratios of theory at width 128, those of infinite width, and those of networks."""
     theory: dict[str, float] = {}
+    wrong: dict[str, float] = {}
     found: dict[str, Any] = {}
-    paper: dict[str, Any] = {}
-    moved, dead = PAPER_MEAN * PAPER_WIDTH, 1 / (2 * np.pi)
-    alive = 0.5 - dead
+    moved = PAPER_MEAN * PAPER_WIDTH
     cases = [(s, scale.keeps[0], 1) for s in scale.deviations]
     cases += [(1.0, keep, sign) for keep in scale.keeps[1:] for sign in (1, -1)]
     for deviation, keep, sign in cases:
         rng = np.random.default_rng([round(10 * deviation), round(100 * keep), sign + 1])
-        # Batches of the paper at its width alone; their error is that of the draws.
-        rows = [
+        rows = np.array(
             [
-                module(n, sign * moved, deviation, keep, scale.batch, rng)
-                for _ in range(4 * scale.draws)
+                module(PAPER_WIDTH, sign * moved, deviation, keep, scale.large_batch, rng)
+                for _ in range(2 * scale.draws)
             ]
-            for n in scale.widths
-        ]
-        means = [np.mean(row, axis=0) for row in rows]
-        errors = [np.std(row, axis=0, ddof=1) / len(row) ** 0.5 for row in rows]
-        mean, error = extrapolated(scale.widths, means, errors)
-        own = [
-            module(PAPER_WIDTH, sign * moved, deviation, keep, scale.large_batch, rng)
-            for _ in range(scale.draws)
-        ]
-        w = 2 * deviation**2
-        limits = (
-            alive / (alive / keep + (1 / keep - 1) * dead),
-            w * alive / (w * alive / keep + (1 / keep - 1) * (w + moved**2) * dead),
         )
-        for k, place in enumerate(("before", "behind")):
-            name = f"{place}, deviation {deviation}, p = {keep}, {'-' if sign < 0 else '+'}"
-            theory[name] = float(limits[k])
-            bias = 2 / scale.batch * abs(mean[k])
-            found[name] = mean[k], np.hypot(error[k], bias)
-            column = np.array(own)[:, k]
-            paper[name] = column.mean(), column.std(ddof=1) / len(column) ** 0.5
-    return theory, found, paper
+        names = [
+            f"{place}, deviation {deviation}, p = {keep}, {'-' if sign < 0 else '+'}"
+            for place in ("before", "behind")
+        ]
+        theory |= zip(names, ratios(deviation, keep, covariance(deviation)), strict=True)
+        wrong |= zip(names, ratios(deviation, keep, 0.0), strict=True)
+        for name, masked in zip(names, rows.T[1:], strict=True):
+            found[name] = quotient(rows[:, 0], masked, 2 / scale.large_batch)
+    return theory, wrong, found
+
+
+def quotient(above: Any, below: Any, bias: float = 0.0) -> tuple[float, float]:
+    """Return the ratio of two means of one sample and its error, with a relative bias beside it."""
+    ratio = above.mean() / below.mean()
+    spread = (above / above.mean() - below / below.mean()).std(ddof=1)
+    return ratio, ratio * float(np.hypot(spread / len(above) ** 0.5, bias))
 
 
 def heads(scale: Scale) -> tuple[dict[str, float], dict[str, float], dict[str, Any]]:
@@ -205,10 +231,7 @@ def heads(scale: Scale) -> tuple[dict[str, float], dict[str, float], dict[str, A
                 pooled = (x * masks).mean(axis=1) if len(shape) > 1 else x.mean(axis=0) * masks
                 outputs.append(pooled.var(axis=0, ddof=1).mean())
             rows.append(outputs)
-        means, parts = np.mean(rows, axis=0), np.array(rows)
-        ratio = means[0] / means[1]
-        spread = (parts[:, 0] / means[0] - parts[:, 1] / means[1]).std(ddof=1)
-        found[name] = ratio, ratio * spread / len(rows) ** 0.5
+        found[name] = quotient(*np.array(rows).T)
     return theory, wrong, found
 
 
@@ -249,15 +272,15 @@ def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dic
         Claim(name, text, finding(true, found), finding(false, found), wrong)
         for name, text, true, false, wrong in pairs
     ]
-    limits, wide, narrow = with_means(scale)
+    at_128, limits, narrow = with_means(scale)
     right_head, wrong_head, pooled = heads(scale)
     claims += [
         Claim(
             "weights",
-            "means of weights act behind a weight alone",
-            finding(limits, wide),
+            "means of weights correlate channels, as derived at this width",
+            finding(at_128, narrow),
             finding(limits, narrow),
-            "networks of width 128",
+            "infinite width",
         ),
         Claim(
             "head",
@@ -271,8 +294,7 @@ def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dic
     if chosen.out is not None:
         figure(ranked, totals, chosen.out / "places.png")
     ranking = {f"P{p.number}": {"total": p.total, "reason": p.reason} for p in ranked}
-    at_128 = {name: {"theory": limits[name], "networks": float(narrow[name][0])} for name in limits}
-    return claims, {"ranking": ranking, "measured": totals, "width_128": at_128}
+    return claims, {"ranking": ranking, "measured": totals}
 
 
 def figure(ranked: Any, totals: dict[str, float], path: Path) -> None:

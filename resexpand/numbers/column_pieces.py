@@ -118,8 +118,10 @@ def through(
             numbers = tuple(with_numbers(op, walk.symbols) for op in rest[:behind])
             kernels = _normalised(numbers, kernels, 1000 * seed + place, walk)
             place += behind
-            kernels = covariance = _contracted(ops[place], kernels, walk)
-            place += 1
+            # A gate needs the contraction in front of it: both are one plain piece.
+            if place + 1 == len(ops) or ops[place + 1].contracts or not ops[place + 1].gates:
+                kernels = covariance = _contracted(ops[place], kernels, walk)
+                place += 1
     return covariance, kernels
 
 

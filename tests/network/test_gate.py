@@ -9,6 +9,7 @@ from uncompiled import evaluate
 
 from resexpand import (
     Activation,
+    BatchNorm,
     Branch,
     Conv,
     Gate,
@@ -55,6 +56,20 @@ def test_response_is_the_slope_of_the_kernel() -> None:
     ends = [evaluate(kernel(net), K0=1 + sign * step)["K"][-1] for sign in (1, -1)]
     slope = (ends[0] - ends[1]) / (2 * step)
     assert evaluate(response(net), K0=1.0)["chi"][-1, 0] == pytest.approx(slope, rel=1e-8)
+
+
+def test_the_response_of_a_batch_through_a_bilinear_gate() -> None:
+    """The gate squares the entries W of what reaches it: their change is 2 W dW."""
+    K, change = np.eye(8) + 0.2, np.diag([1.0, -0.4, *[0.1] * 6])
+    plain = ResNet(Branch(BatchNorm(), Linear(2, 0)), scale=1, depth=1)
+    behind = Branch(BatchNorm(), Linear(2, 0), Gate("identity"), Linear(1, 0))
+    nets = (plain, ResNet(behind, scale=1, depth=1))
+    linear, found = (evaluate(response(net, inputs="batch"), K0=K, dK0=change) for net in nets)
+    reached = linear["K"][-1] - K
+    assert np.allclose(found["K"][-1], K + reached**2, rtol=1e-12)
+    want = change + 2 * reached * (linear["chi_0"][-1] - change)
+    assert np.allclose(found["chi_0"][-1], want, rtol=1e-12)
+    assert not np.allclose(want, linear["chi_0"][-1], rtol=1e-3)
 
 
 def test_gradients_of_a_relu_gate_by_hand() -> None:

@@ -162,7 +162,7 @@ def test_what_cannot_be() -> None:
         ResNet(Branch(RELU, OUT), scale=1, depth=2, post_norm=LayerNorm(bias=0.3))
     with pytest.raises(DescriptionError, match="two linear maps"):
         mlp(2, weight_variance=(1, 2, 3))
-    with pytest.raises(UnsupportedError, match="LayerNorm"):
+    with pytest.raises(UnsupportedError, match="rescales all orders"):
         order_profile(NET, 2)
     with pytest.raises(UnsupportedError, match="neither feel the length"):
         one_loop(ResNet(Branch(RELU, OUT), scale=1, depth=2, post_norm=LayerNorm(0.1)))

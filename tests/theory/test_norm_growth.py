@@ -26,7 +26,6 @@ from resexpand import (
     implied_scale,
     kernel,
     mlp,
-    order_profile,
     post_ln,
     pre_ln,
     response,
@@ -171,8 +170,6 @@ def test_the_series_in_a_factor_of_the_scale_ends_where_the_variance_vanishes() 
         assert sp.simplify(before.subs(factor, sp.I * radius.rhs)) == 0
         assert sp.simplify(before.subs(factor, sp.I * radius.rhs * sp.Rational(11, 10))) != 0
     assert growth(ResNet(Branch(Linear(2, 0)), scale=1, depth=3)).radius is None
-    with pytest.raises(UnsupportedError, match=r"growth\(net\).radius"):
-        order_profile(ResNet(branch, scale=1, depth=3), 2)
 
 
 def test_papers_on_normalisation_are_cited_where_it_stands() -> None:

@@ -16,8 +16,23 @@ import pytest
 import sympy as sp
 from heavier import left_to_slow
 from mpmath import mp
+from scipy.special import erf
 
-from resexpand import Activation, Branch, Linear, ResNet, evaluate, kernel, order_profile
+from resexpand import (
+    Activation,
+    BatchNorm,
+    Branch,
+    Dropout,
+    LayerNorm,
+    Linear,
+    ResNet,
+    RMSNorm,
+    Scale,
+    evaluate,
+    growth,
+    kernel,
+    order_profile,
+)
 from resexpand.conventions import DEPTH, K0, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 
@@ -26,6 +41,8 @@ BRANCHES = {
     "W phi": (Activation("erf"), Linear(1.2, 0.1)),
     "V phi W": (Linear(1.3, 0.2), Activation("erf"), Linear(1.1, 0.05)),
     "phi W": (Linear(0.9, 0.3), Activation("erf")),
+    "W phi norm": (LayerNorm(0.2, gain=1.3), Activation("erf"), Linear(1.2, 0.1)),
+    "W phi norm V": (Linear(1.3, 0.2), RMSNorm(), Scale(0.8), Activation("erf"), Linear(1.1, 0.05)),
 }
 
 
@@ -106,6 +123,12 @@ class Pair:
                     )
                     f = [w * v + b for v in f]
                     f[1] *= shared
+                elif isinstance(op, Scale):
+                    f = [v * float(op.factor) ** 2 for v in f]
+                elif not isinstance(op, Activation):
+                    eps, gain = (mp.mpf(str(sp.N(v, 30))) for v in (op.eps, op.gain))
+                    one, other = gain / mp.sqrt(f[0] + eps), gain / mp.sqrt(f[2] + eps)
+                    f = [f[0] * one**2, f[1] * one * other, f[2] * other**2]
                 else:
                     f = [
                         erf_average(f[0], f[0], f[0]),
@@ -182,6 +205,84 @@ def test_chaos_profile_against_correlated_weights(name: str) -> None:
     np.testing.assert_allclose(values["profile"][-1].diagonal(), want, atol=1e-13)
     assert np.all(values["remainder"] > -1e-14)
     assert np.all(np.diff(values["remainder"][-1]) < 1e-14)  # orthogonal: each order takes its part
+
+
+def test_orders_of_normalised_networks_against_networks() -> None:
+    """T_k is read off networks at complex scales on a circle inside the radius of convergence.
+
+    The norm frozen at the kernel of the network, as in the chaos and path profiles, is the control.
+    """
+    net = ResNet(Branch(LayerNorm(), Activation("erf"), Linear(1, 0)), scale=0.7, depth=3)
+    width, draws, points, factor = 200, 60, 16, 0.4
+    assert growth(net).radius.rhs.subs(K0, 1) > 2 * factor
+    rng = np.random.default_rng(4)
+    circle = factor * np.exp(2j * np.pi * np.arange(points) / points)[:, None]
+    rows = []
+    for _ in range(draws):
+        h = np.broadcast_to(rng.normal(size=width), (points, width)).astype(complex)
+        for _ in range(3):
+            weights = rng.normal(size=(width, width)) / width**0.5
+            centred = h - h.mean(axis=1, keepdims=True)
+            normed = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True))
+            h = h + 0.7 * circle * (erf(normed) @ weights.T)
+        orders = (np.fft.fft(h, axis=0).real / points)[:4] / factor ** np.arange(4)[:, None]
+        rows.append(orders @ orders.T / width)
+    mean, error = np.mean(rows, axis=0), np.std(rows, axis=0) / draws**0.5
+    values = evaluate(order_profile(net, 3), K0=1.0)["profile"][-1]
+    # Finite widths move the means by O(1/N), below a fifth of these errors.
+    assert np.abs((mean - values) / error)[np.triu_indices(4)].max() < 4
+    frozen = evaluate(order_profile(net, 3, "chaos"), K0=1.0)["profile"][-1]
+    assert np.abs((mean - frozen) / error)[1, 1] > 10
+
+
+def test_paths_through_normalised_rectifiers_against_networks() -> None:
+    net = ResNet(Branch(RMSNorm(0.3), Activation("relu"), Linear(2, 0.1)), scale=0.8, depth=3)
+    width, draws = 200, 60
+    rng = np.random.default_rng(5)
+    rows = []
+    for _ in range(draws):
+        paths = np.zeros((4, width))
+        paths[0] = rng.normal(size=width)
+        for _ in range(3):
+            h = paths.sum(axis=0)
+            gated = paths * (h > 0) / np.sqrt((h**2).mean() + 0.3)
+            image = gated @ rng.normal(size=(width, width)).T * (2 / width) ** 0.5
+            image[0] += 0.1**0.5 * rng.normal(size=width)
+            paths[1:] += 0.8 * image[:-1]
+        rows.append(paths @ paths.T / width)
+    mean, error = np.mean(rows, axis=0), np.std(rows, axis=0) / draws**0.5
+    values = evaluate(order_profile(net, 3, "paths"), K0=1.0)
+    z = (mean - values["profile"][-1])[1:, 1:] / error[1:, 1:]
+    assert np.abs(z).max() < 4
+    assert np.trace(values["profile"][-1]) == pytest.approx(values["K"][-1], rel=1e-13)
+    bare = ResNet(Branch(Activation("relu"), Linear(2, 0.1)), scale=0.8, depth=3)
+    wrong = evaluate(order_profile(bare, 3, "paths"), K0=1.0)["profile"][-1]
+    assert np.abs((mean - wrong)[1:, 1:] / error[1:, 1:]).max() > 20
+
+
+def test_a_normalised_identity_is_exact_in_every_basis() -> None:
+    # h^2 = h^1 + W2 h^1 / s1 with s1^2 = K0 + (K0/K0 = 1) is the path sum at scales 1/s_l.
+    net = ResNet(Branch(RMSNorm(), Linear(1, 0)), scale=1, depth=2)
+    paths = order_profile(net, 2, "paths").unroll(2)["profile"][-1].applyfunc(sp.simplify)
+    second = K0 / (K0 + 1)
+    assert sp.simplify(paths - sp.diag(K0, 1 + second, 1 / (K0 + 1))) == sp.zeros(3, 3)
+    chaos = order_profile(net, 2, "chaos").unroll(2)["profile"][-1]
+    assert sp.simplify(chaos - paths) == sp.zeros(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("branch", "options", "said"),
+    [
+        ((Linear(1, 0), Activation("erf"), LayerNorm(), Linear(1, 0)), {}, "a mean"),
+        ((RMSNorm(), Linear(1, 0), Activation("erf")), {}, "ends in Linear"),
+        ((Activation("erf"), Linear(1, 0)), {"post_norm": LayerNorm()}, "rescales all orders"),
+        ((BatchNorm(), Activation("erf"), Linear(1, 0)), {}, "states no law"),
+        ((Activation("erf"), Dropout(0.5), Linear(1, 0)), {}, "without the noise"),
+    ],
+)
+def test_where_orders_are_not_derived(branch: tuple, options: dict, said: str) -> None:
+    with pytest.raises(UnsupportedError, match=said):
+        order_profile(ResNet(Branch(*branch), scale=1, depth=2, **options), 2)
 
 
 def test_a_wrong_coefficient_is_caught() -> None:

@@ -11,10 +11,12 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from resexpand.combinatorics.arguments import check_order
-from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
-from resexpand.network.requirements import require_plain
+from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.network.positions import require_no_coupling
+from resexpand.network.requirements import require_network, require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.theory.order_profile.chaos import chaos_profile
+from resexpand.theory.order_profile.multipliers import require_multipliers
 from resexpand.theory.order_profile.paths import path_profile
 from resexpand.theory.order_profile.taylor import taylor_profile
 from resexpand.theory.recursion import Recursion
@@ -62,7 +64,16 @@ def order_profile(
     HyperparameterError
         If the order or the basis is none of those above.
     UnsupportedError
-        If the basis does not exist for an activation of the network.
+        If the basis does not exist for an activation of the network, the stream is normalised, or a
+        normalisation acts on a signal with a mean.
+
+    Notes
+    -----
+    A normalisation in a branch divides by a number at infinite width. In the chaos and path
+    profiles that is the root of the variance of the network itself; in the Taylor profile of the
+    variance at the scale ``lambda rho``, so that the series ends at the latest where the variance
+    in front of the last branch vanishes: `growth` names this radius, ``growth(net).radius``, for
+    eps = 0. Below 1 the Taylor orders grow with k, and do not sum to ``h^L``.
 
     References
     ----------
@@ -75,20 +86,23 @@ def order_profile(
     >>> net = ResNet(Branch(Activation("identity"), Linear(1, 0)), scale=0.5, depth=4)
     >>> evaluate(order_profile(net, 2), K0=1.0)["profile"][-1].diagonal()
     array([1.   , 1.   , 0.375])
+    >>> from resexpand import LayerNorm, growth
+    >>> net = ResNet(Branch(LayerNorm(), Linear(1, 0)), scale=0.5, depth=4)
+    >>> evaluate(order_profile(net, 2, "chaos"), K0=1.0)["profile"][-1].diagonal().round(3)
+    array([1.   , 0.76 , 0.213])
+    >>> growth(net).radius.rhs
+    2*sqrt(3)*sqrt(K0)/3
     """
-    if not isinstance(net, ResNet):
-        raise DescriptionError(
-            f"the order profile of {net!r}",
-            f"it is of type {type(net).__name__}",
-            "give ResNet(Branch(...), scale=..., depth=...)",
-        )
+    asked = "the order profile"
+    require_network(net, asked)
     order = _checked_order(order)
     if basis not in get_args(Basis):
         raise HyperparameterError(
             f"a profile in the basis {basis!r}", "it is unknown", f"use one of {get_args(Basis)}"
         )
-    _require_no_norm(net)
-    require_plain(net, "the order profile")
+    require_no_coupling(net, asked)
+    require_multipliers(net, asked)
+    require_sums(net, asked)
     if basis == "chaos":
         return chaos_profile(net, order)
     if basis == "paths":
@@ -110,7 +124,7 @@ def _checked_order(order: int) -> int:
 
 def _require_smooth(net: ResNet) -> None:
     for op in net.branch.maps:
-        if not op.is_smooth:
+        if op.law is not None and not op.is_smooth:
             raise UnsupportedError(
                 f"the Taylor profile of a network with activation {op.name}",
                 f"{op.name} is not smooth: its derivatives of order 2 and more vanish almost "
@@ -118,23 +132,3 @@ def _require_smooth(net: ResNet) -> None:
                 'use basis="paths" for the gated path sum, or basis="chaos"',
             )
 
-
-def _require_no_norm(net: ResNet) -> None:
-    """Raise the error that names the radius of convergence of a normalised branch.
-
-    Raises
-    ------
-    UnsupportedError
-        If a branch, or the stream, is normalised.
-    """
-    steps = (*(step for branch in net.kinds for step in branch.steps), *net.post)
-    for step in steps:
-        if not step.contracts and step.normalises and step.op.over == "neurons":
-            raise UnsupportedError(
-                f"the order profile of a network with {step.op!r}",
-                "an inverse root of the variance is no sum over paths, and its series in a factor "
-                "of the scale ends where the variance vanishes: in front of the last branch with "
-                "eps = 0 at sqrt(K^0 / (K^{L-1} - K^0)), below 1 unless the blocks add little",
-                "use growth(net).radius for it; order_profile(net, k) without the normalisation, "
-                "at the scales of implied_scale(net)",
-            )

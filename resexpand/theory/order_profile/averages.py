@@ -119,6 +119,15 @@ class Averages:
         """Return ``<phi(u)>`` as a series, for the variance ``base + deviation``."""
         return self._of_one(deviation, lambda n: self.mean(label, base, n))
 
+    def of_function(
+        self, function: sp.Expr, variable: sp.Symbol, series: Truncated
+    ) -> Truncated:
+        """Return a function of one variable at the values of a series."""
+        at = {variable: series[series.zero]}
+        return self._of_one(
+            series.without_constant(), lambda n: function.diff(variable, n).xreplace(at)
+        )
+
     def _of_one(self, deviation: Truncated, derivative: Callable[[int], sp.Expr]) -> Truncated:
         total = deviation.of({})
         for n, power in enumerate(deviation.powers(self.shortened)):

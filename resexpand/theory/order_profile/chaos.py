@@ -37,7 +37,6 @@ from resexpand.theory.order_profile.profile import (
 from resexpand.theory.order_profile.replicas import (
     BranchOfReplicas,
     Replicas,
-    variances_of_branch,
 )
 from resexpand.theory.recursion import Recursion
 
@@ -61,12 +60,10 @@ def chaos_profile(net: ResNet, order: int) -> Recursion:
     """Derive the chaos profile up to an order; see `order_profile`."""
     hyper = Hyperparameters(net)
     rho = hyper.scale()
-    laws = variances_of_branch(net, hyper)
     base = kernel(net)
     smooth = all(op.is_smooth for op in net.branch.maps)
-    fixed = {K0, *(s for law in laws for s in law)}
-    averages = Averages(fixed) if smooth else _GuardedAverages(fixed)
-    branch = BranchOfReplicas(net, laws, averages, shared=1)
+    averages = (Averages if smooth else _GuardedAverages)({K0, *dict(base.bindings)})
+    branch = BranchOfReplicas(net, hyper, averages, shared=1)
     start = degree(0) if branch.has_mean else K0
     moments: dict[tuple[int, ...], sp.Expr] = {(0,): start} | {
         (k,): degree(k) for k in range(1, order + 1)

@@ -9,7 +9,8 @@ paths of different length are orthogonal and the gates act by their mean square 
                      + rho^2 (sigma_w2 <phi'^2> E|P_{k-1}^{l-1}|^2 / N + sigma_b2 [k = 1]),
 
 because ``<Theta(h) p^2> = <p^2> / 2`` for ``(h, p)`` jointly Gaussian. Without biases this is the
-binomial law. A bias of block l starts a path of length one there.
+binomial law. A bias of block l starts a path of length one there. A normalisation divides all
+paths through it by the root of the variance, a number at infinite width.
 
 Source: Veit, Wilber & Belongie (2016) for the paths; their law at infinite width is this package's
 own.
@@ -27,12 +28,12 @@ from resexpand.network.resnet import ResNet
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.kernel import kernel
 from resexpand.theory.order_profile.averages import Averages
+from resexpand.theory.order_profile.multipliers import VARIANCE, multiplier
 from resexpand.theory.order_profile.profile import (
     diagonal_output,
     profile_recursion,
     remainder_output,
 )
-from resexpand.theory.order_profile.replicas import variances_of_branch
 from resexpand.theory.recursion import Recursion
 
 MEANING = "$P_k$ on its diagonal: second moments of the paths of length $k$"
@@ -74,24 +75,26 @@ def _through_branch(
     net: ResNet, hyper: Hyperparameters, averages: Averages, lengths: list[sp.Expr]
 ) -> list[sp.Expr]:
     """Return the second moments behind the branch, before the length rises by one."""
-    laws = iter(variances_of_branch(net, hyper))
-    moments = list(lengths)
+    moments, whole = list(lengths), sp.sympify(K)
     for step in net.branch.steps:
+        added = sp.Integer(0)
         if step.contracts:
-            weight, bias = next(laws)
-            moments = [weight * moment for moment in moments]
-            moments[0] += bias
+            factor, added = hyper.variances(step.op, step.suffix)
+        elif step.label is None:
+            factor = multiplier(step, hyper).xreplace({VARIANCE: whole}) ** 2
         else:
             # The slope has the same mean square at every variance.
             node = slope_moment(step.label, sp.Integer(1))
-            gate = averages.symbol(node, f"gate_{step.position}")
-            moments = [gate * moment for moment in moments]
+            factor = averages.symbol(node, f"gate_{step.position}")
+        moments = [factor * moment for moment in moments]
+        moments[0] += added
+        whole = factor * whole + added
     return moments
 
 
 def _require_two_slopes(net: ResNet) -> None:
     for op in net.branch.maps:
-        if not is_homogeneous(op.expression):
+        if op.law is not None and not is_homogeneous(op.expression):
             raise UnsupportedError(
                 f"the path profile of a network with activation {op.name}",
                 "the gates act by their mean square only if phi has two slopes that meet at 0",

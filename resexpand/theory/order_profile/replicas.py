@@ -3,6 +3,7 @@
 Both have the same input and the same weights but differ in a parameter: the factor in front of
 the residual scale, or how much of the randomness of the weights they share. The second moments of
 the pair are power series in these parameters; every operation of the branch maps series to series.
+At infinite width a normalisation multiplies by a function of the variance, which is such a series.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 import sympy as sp
 
 from resexpand.network.resnet import ResNet
+from resexpand.network.steps import Step
 from resexpand.series.truncated import Truncated
 from resexpand.theory.hyperparameters import Hyperparameters
 from resexpand.theory.order_profile.averages import Averages
+from resexpand.theory.order_profile.multipliers import VARIANCE, multiplier
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class BranchOfReplicas:
     Attributes
     ----------
     net : ResNet
-    laws : tuple of (sympy.Symbol, sympy.Symbol)
-        Symbols of weight and bias variance of each linear operation.
+    hyper : Hyperparameters
+        Symbols of the parameters of every operation.
     averages : Averages
         Collects the averages that occur.
     shared : int
@@ -52,7 +55,7 @@ class BranchOfReplicas:
     """
 
     net: ResNet
-    laws: tuple[tuple[sp.Symbol, sp.Symbol], ...]
+    hyper: Hyperparameters
     averages: Averages
     shared: int = 0
 
@@ -66,7 +69,10 @@ class BranchOfReplicas:
         steps = self.net.branch.steps
         for step in steps:
             if step.contracts:
-                replicas = self._through_linear(self.laws[step.number - 1], replicas)
+                law = self.hyper.variances(step.op, step.suffix)
+                replicas = self._through_linear(law, replicas)
+            elif step.label is None:
+                replicas = self._multiplied(step, replicas)
             else:
                 read_on = any(not later.contracts for later in steps[step.position + 1 :])
                 is_last = step is steps[-1]
@@ -84,6 +90,20 @@ class BranchOfReplicas:
         common = offset.of({(self.shared, *zero[1:]): sp.Integer(1)})
         mixed = linear(replicas.mixed) * common
         return Replicas(linear(replicas.first), mixed, linear(replicas.last))
+
+    def _multiplied(self, step: Step, replicas: Replicas) -> Replicas:
+        """Return what a map that multiplies by a function of the variance makes of both."""
+        slope = multiplier(step, self.hyper)
+        of = self.averages
+        first, mixed, last = map(of.renamed, (replicas.first, replicas.mixed, replicas.last))
+        one, other = (of.renamed(of.of_function(slope, VARIANCE, m)) for m in (first, last))
+
+        def product(*factors: Truncated) -> Truncated:
+            return of.renamed(of.renamed(factors[0] * factors[1]) * factors[2])
+
+        return Replicas(
+            product(one, one, first), product(one, other, mixed), product(other, other, last)
+        )
 
     def _activated(
         self, label: sp.Symbol, replicas: Replicas, *, alone: bool, means: bool
@@ -105,11 +125,3 @@ class BranchOfReplicas:
             (of.of_mean(label, *first), of.of_mean(label, *last)) if means else (),
         )
 
-
-def variances_of_branch(
-    net: ResNet, hyper: Hyperparameters
-) -> tuple[tuple[sp.Symbol, sp.Symbol], ...]:
-    """Return the symbols of weight and bias variance of every linear operation of the branch."""
-    return tuple(
-        hyper.variances(step.op, step.suffix) for step in net.branch.steps if step.contracts
-    )

@@ -34,7 +34,6 @@ from resexpand.theory.order_profile.profile import is_linear, profile_recursion,
 from resexpand.theory.order_profile.replicas import (
     BranchOfReplicas,
     Replicas,
-    variances_of_branch,
 )
 from resexpand.theory.recursion import Output, Recursion
 
@@ -45,10 +44,9 @@ def taylor_profile(net: ResNet, order: int, remainder: bool) -> Recursion:
     """Derive the Taylor profile up to an order; see `order_profile`."""
     hyper = Hyperparameters(net)
     rho = hyper.scale()
-    laws = variances_of_branch(net, hyper)
     base = kernel(net)
-    averages = Averages(fixed={K0, *(s for law in laws for s in law)})
-    branch = BranchOfReplicas(net, laws, averages)
+    averages = Averages({K0, *dict(base.bindings)})
+    branch = BranchOfReplicas(net, hyper, averages)
     system = _System(order, rho, branch)
     update = system.update()
     if remainder:
