@@ -27,7 +27,6 @@ from resexpand import (
     kernel,
     one_loop,
     optimal_scale,
-    order_profile,
     response,
     sample,
     to_latex,

@@ -131,4 +131,3 @@ def _require_smooth(net: ResNet) -> None:
                 "everywhere, and the series stops at the first gate that flips",
                 'use basis="paths" for the gated path sum, or basis="chaos"',
             )
-

@@ -119,9 +119,7 @@ class Averages:
         """Return ``<phi(u)>`` as a series, for the variance ``base + deviation``."""
         return self._of_one(deviation, lambda n: self.mean(label, base, n))
 
-    def of_function(
-        self, function: sp.Expr, variable: sp.Symbol, series: Truncated
-    ) -> Truncated:
+    def of_function(self, function: sp.Expr, variable: sp.Symbol, series: Truncated) -> Truncated:
         """Return a function of one variable at the values of a series."""
         at = {variable: series[series.zero]}
         return self._of_one(

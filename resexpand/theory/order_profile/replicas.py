@@ -124,4 +124,3 @@ class BranchOfReplicas:
             of.of_square(label, *last) if alone else nothing,
             (of.of_mean(label, *first), of.of_mean(label, *last)) if means else (),
         )
-
