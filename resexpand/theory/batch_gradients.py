@@ -113,7 +113,7 @@ def _slopes(step: Step, before: BatchSignal, behind: BatchSignal) -> tuple[sp.Ex
         raise UnsupportedError(
             f"gradients at infinite width through {step.op!r}",
             "it states no law of its averages",
-            'use Activation() of an expression in x alone, or sample(net, "gradient")',
+            'use Activation() of an expression in x alone; kernel(net, inputs="batch") takes it',
         )
     square = behind.moments[0] / own
     return square, square

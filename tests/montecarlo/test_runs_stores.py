@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet
+from resexpand import Activation, Branch, Gate, Linear, ResNet
 from resexpand.activations import ACTIVATIONS
 from resexpand.errors import HyperparameterError, StoreError, UnsupportedError
 from resexpand.export.dataset import to_xarray
@@ -176,6 +176,7 @@ NETS = {
         depth=2,
         read_out=[Activation("erf"), Linear(0.7, 0.1)],
     ),
+    "gate": ResNet(Branch(Linear(2, 0), Gate("silu", 0.7), Linear(1, 0.1)), scale=0.5, depth=2),
     "two linear maps": ResNet(
         Branch(Linear(1, 0.1), Activation("erf"), Linear(0.8, 0)), scale=1, depth=2
     ),

@@ -93,6 +93,17 @@ def test_gradients_by_hand() -> None:
     np.testing.assert_allclose(profile, [float(x) for x in gammas], rtol=1e-13)
 
 
+def test_gradients_where_no_tangent_passes_are_flagged() -> None:
+    found = {}
+    for weight in (0, 2):  # a Linear of weights zero, without a skip, passes its bias alone
+        net = ResNet(Branch(RELU, Linear(weight, 1)), scale=1, depth=3, skip=0)
+        found[weight] = evaluate(gradient_moments(net), K0=1.0)
+    assert np.isnan(found[0]["gradient"]).any()
+    assert "no tangent of the input reaches all layers" in found[0].status
+    assert found[2].status == "ok"
+    assert np.isfinite(found[2]["gradient"]).all()
+
+
 def test_gradients_of_erf_behind_a_norm() -> None:
     slope = 4 / (math.pi * math.sqrt(1 + 4))
     image = 2 / math.pi * math.asin(2 / 3)
