@@ -119,7 +119,7 @@ def through(
             kernels = _normalised(numbers, kernels, 1000 * seed + place, walk)
             place += behind
             # A gate needs the contraction in front of it: both are one plain piece.
-            if place + 1 == len(ops) or ops[place + 1].contracts or not ops[place + 1].gates:
+            if not any(getattr(op, "gates", None) for op in ops[place + 1 : place + 2]):
                 kernels = covariance = _contracted(ops[place], kernels, walk)
                 place += 1
     return covariance, kernels
