@@ -75,7 +75,8 @@ def _through_branch(
     net: ResNet, hyper: Hyperparameters, averages: Averages, lengths: list[sp.Expr]
 ) -> list[sp.Expr]:
     """Return the second moments behind the branch, before the length rises by one."""
-    moments, whole = list(lengths), sp.sympify(K)
+    moments: list[sp.Expr] = list(lengths)
+    whole: sp.Expr = K
     for step in net.branch.steps:
         added = sp.Integer(0)
         if step.contracts:
