@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 import sympy as sp
+from mpmath import mp
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,6 @@ class FunctionEntry:
         Name of the function in `resexpand.codegen.elementary`; generated code calls ``fn_<name>``.
     module : str
         The file of that package it lives in.
-    arity : int
-        Number of arguments.
     domain : str
         Where it is defined, and what it gives elsewhere.
     reference : callable
@@ -56,11 +55,15 @@ class FunctionEntry:
     head: type[sp.Basic]
     name: str
     module: str
-    arity: int
     domain: str
     reference: Callable[..., Any]
     max_ulp: float
     sampled: tuple[tuple[Span, ...], ...]
+
+    @property
+    def arity(self) -> int:
+        """Number of arguments."""
+        return len(self.sampled[0])
 
     @property
     def implementation(self) -> Callable[..., float]:
@@ -68,3 +71,17 @@ class FunctionEntry:
         home = import_module(f"resexpand.codegen.elementary.{self.module}")
         function: Callable[..., float] = getattr(home, self.name)
         return function
+
+
+def entry(
+    module: str,
+    name: str,
+    domain: str,
+    max_ulp: float,
+    *sampled: tuple[Span, ...],
+    head: type[sp.Basic] | None = None,
+    reference: Callable[..., Any] | None = None,
+) -> FunctionEntry:
+    """Return an entry, by default of the function that SymPy and mpmath have by this name."""
+    own, exact = head or getattr(sp, name), reference or getattr(mp, name)
+    return FunctionEntry(own, name, module, domain, exact, max_ulp, sampled)
