@@ -8,17 +8,15 @@ through the operations of every block as a matrix (`resexpand.numbers.batch_bloc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.binding import Point
 from resexpand.codegen.memory import require_memory
-from resexpand.codegen.routine import Target, compile_routine
+from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
@@ -33,7 +31,8 @@ from resexpand.numbers.batch_blocks import (
 from resexpand.numbers.batch_moments import Psi, is_exchangeable, sphere_averages
 from resexpand.numbers.column_pieces import Health, Sharing
 from resexpand.numbers.column_response import evaluate_column_response
-from resexpand.numbers.columns import evaluate_columns
+from resexpand.numbers.columns import evaluate_columns, with_change
+from resexpand.numbers.request import Request
 from resexpand.theory.batch import BatchRecursion, Stage
 from resexpand.theory.batch_gradients import FACTORS, SIZE
 from resexpand.theory.column_response import column_response
@@ -61,13 +60,7 @@ def ghost_of(stage: Stage) -> int:
     return int(stage.op.by_symbol[GHOST])
 
 
-def evaluate_batch(
-    theory: BatchRecursion,
-    *,
-    target: Target = "cpu",
-    outputs: str | Iterable[str] | None = None,
-    **hyperparameters: Any,
-) -> Values:
+def evaluate_batch(theory: BatchRecursion, asked: Request) -> Values:
     """Return the kernel of a batch, ``K0`` of shape ``(..., B, B)`` or ``inputs`` of B rows.
 
     Raises
@@ -78,24 +71,20 @@ def evaluate_batch(
     UnsupportedError
         If there is no theory of this kernel.
     """
-    if "dK0" in hyperparameters:
-        names = chosen_names(outputs, ("K", "C"), "the change of the kernel of a batch")
-        return evaluate_columns(theory, target=target, outputs=names, **hyperparameters)
-    own = theory.net.free_symbols
-    bindings = {s: value for s, value in theory.bindings if s != value or s in own}
-    layers = dict(theory.layer_bindings)
-    point = bind(theory.net, bindings, layers, hyperparameters, matrix=True)
+    if "dK0" in asked.given:
+        names = chosen_names(asked.outputs, ("K", "C"), "the change of the kernel of a batch")
+        return evaluate_columns(theory, replace(asked, outputs=names))
+    point, _ = with_change(theory, asked.given)
     stages = [_numbers(stage, point) for stage in theory.stages]
     sharing = shared_statistics(theory.net, point)
     count = point.kernel.shape[-1]
     alike = is_exchangeable(point.kernel, count)
-    if GRADIENT in _chosen(theory, outputs) and not alike:
+    if GRADIENT in _chosen(theory, asked) and not alike:
         gradients = column_response(theory.net, "gradient", "batch")
-        return evaluate_column_response(gradients, outputs=outputs, **hyperparameters)
-    if alike and sharing.trained in (None, 2 * count) and not any(found.eps for found in stages):
-        given = {k: v for k, v in hyperparameters.items() if k not in ("K0", "inputs")}
-        return _compiled(theory, target, outputs, given, point, stages, sharing.size)
-    return _by_blocks(theory, outputs, point, sharing)
+        return evaluate_column_response(gradients, replace(asked, target="cpu"))
+    if alike and sharing.trained in (None, 2 * count) and not any(stage.eps for stage in stages):
+        return _compiled(theory, asked, point, stages, sharing.size)
+    return _by_blocks(theory, asked, point, sharing)
 
 
 def _numbers(stage: Stage, point: Point) -> _Numbers:
@@ -116,28 +105,23 @@ def _numbers(stage: Stage, point: Point) -> _Numbers:
 
 
 def _compiled(
-    theory: BatchRecursion,
-    target: Target,
-    outputs: str | Iterable[str] | None,
-    given: dict[str, Any],
-    point: Point,
-    stages: list[_Numbers],
-    size: int,
+    theory: BatchRecursion, request: Request, point: Point, stages: list[_Numbers], size: int
 ) -> Values:
     """Run the recursion of an exchangeable batch."""
+    given = {k: v for k, v in request.given.items() if k not in ("K0", "inputs")}
     errors = [0.0]
     for own in stages:
         fine, coarse = (sphere_averages(own.psi, size, r) for r in ("fine", "coarse"))
         for symbol, name in zip(own.stage.symbols, ("square", "product", "mean"), strict=True):
             given[str(symbol)] = value = getattr(fine, name)
             errors.append(abs(value - getattr(coarse, name)) / max(fine.square, 1e-300))
-    asked = _chosen(theory, outputs)
+    asked = _chosen(theory, request)
     names = list(dict.fromkeys(FACTORS if name == GRADIENT else name for name in asked))
     if FACTORS in (o.name for o in theory.outputs):
         given |= _slopes(theory, stages, size)
     across = {"K_13"} & {o.name for o in theory.outputs} if size < point.kernel.shape[-1] else set()
     wanted = list(dict.fromkeys([*names, *across]))
-    values = compile_routine(theory, target, wanted)(K0=point.kernel[..., :2, :2], **given)
+    values = compile_routine(theory, request.target, wanted)(K0=point.kernel[..., :2, :2], **given)
     for name in names:
         if theory.output(name).shape == (2, 2):
             between = values.get("K_13") if name == "K" and not _runs(theory) else None
@@ -151,11 +135,11 @@ def _compiled(
     return values
 
 
-def _chosen(theory: BatchRecursion, outputs: str | Iterable[str] | None) -> tuple[str, ...]:
+def _chosen(theory: BatchRecursion, asked: Request) -> tuple[str, ...]:
     """Return the names asked for; gradients are put together from factors of the recursion."""
     known = [output.name for output in theory.outputs]
     known += [GRADIENT] if FACTORS in known else []
-    return chosen_names(outputs, known, f"the {theory.title}")
+    return chosen_names(asked.outputs, known, f"the {theory.title}")
 
 
 def _slopes(theory: BatchRecursion, stages: list[_Numbers], size: int) -> dict[str, float]:
@@ -210,16 +194,11 @@ def _spread(pair: Array, between: Array | None, count: int, size: int) -> Array:
     return whole
 
 
-def _by_blocks(
-    theory: BatchRecursion,
-    outputs: str | Iterable[str] | None,
-    point: Point,
-    sharing: Sharing,
-) -> Values:
+def _by_blocks(theory: BatchRecursion, request: Request, point: Point, sharing: Sharing) -> Values:
     """Carry the kernel of a batch through every block as a matrix."""
-    asked = _chosen(theory, outputs)
+    asked, named = _chosen(theory, request), request.outputs is not None
     names = {"K", "C"}.intersection(asked)
-    if missing := [n for n in asked if n not in names and (outputs is not None or n == GRADIENT)]:
+    if missing := [n for n in asked if n not in names and (named or n == GRADIENT)]:
         raise UnsupportedError(
             f"{missing[0]} of this batch",
             "it is known for exchangeable inputs and eps = 0",

@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resexpand.codegen.binding import Point, bind
+from resexpand.codegen.binding import Point
 from resexpand.codegen.memory import require_memory
-from resexpand.codegen.routine import Target
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import HyperparameterError
 from resexpand.network.linear import Linear
 from resexpand.network.positions import inputs_of
 from resexpand.numbers.batch_blocks import Change, kernels_by_block, shared_statistics
 from resexpand.numbers.batch_moments import is_exchangeable
 from resexpand.numbers.column_pieces import Health, Sharing
-from resexpand.numbers.columns import change_of, gathered
+from resexpand.numbers.columns import ON_THE_HOST, gathered, with_change
+from resexpand.numbers.request import Request
 from resexpand.theory.column_response import OUTPUTS, ColumnResponse
 
 Array = NDArray[np.float64]
@@ -29,13 +28,7 @@ Array = NDArray[np.float64]
 FEWER = "give dK0=, a change of K0, and leave chi out; take fewer columns or blocks"
 
 
-def evaluate_column_response(
-    theory: ColumnResponse,
-    *,
-    target: Target = "cpu",
-    outputs: str | Iterable[str] | None = None,
-    **hyperparameters: Any,
-) -> Values:
+def evaluate_column_response(theory: ColumnResponse, asked: Request) -> Values:
     """Return the responses of all columns, ``K0`` of shape ``(..., n, n)``.
 
     Raises
@@ -45,20 +38,13 @@ def evaluate_column_response(
     UnsupportedError
         If there is no such response, or on another target.
     """
-    if target == "cuda":
-        raise UnsupportedError(
-            "responses of coupled columns on target 'cuda'",
-            "their matrices are put together on the host",
-            "use target='cpu'",
-        )
+    asked.require_host("responses of coupled columns", ON_THE_HOST, "numpy")
     base, net = theory.base, theory.net
-    given = hyperparameters.pop("dK0", None)
-    names = _chosen(theory, outputs, given is not None)
-    known = {s: value for s, value in base.bindings if s != value or s in net.free_symbols}
-    point = bind(net, known, dict(base.layer_bindings), hyperparameters, matrix=True)
+    names = _chosen(theory, asked.outputs, asked.given.get("dK0") is not None)
+    point, step = with_change(base, asked.given)
     if net.positions:
         inputs_of(point.kernel, math.prod(net.positions))
-    step, health = change_of(given, point), Health()
+    health = Health()
     sharing = shared_statistics(net, point)
     basis = _basis(theory, point, sharing) if step is None else None
     _require_room(names, point, 1 if basis is None else len(basis.rows))

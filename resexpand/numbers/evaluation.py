@@ -22,6 +22,7 @@ from resexpand.numbers.finite_optimum import with_width
 from resexpand.numbers.layer_inputs import evaluate_layers
 from resexpand.numbers.one_loop import evaluate_finite_response, evaluate_one_loop
 from resexpand.numbers.optimum import evaluate_optimal_scale
+from resexpand.numbers.request import Request
 from resexpand.numbers.several_depths import over_depths
 from resexpand.numbers.tangent_kernel import evaluate_tangent_kernel
 from resexpand.numbers.two_loop import evaluate_two_loop
@@ -52,12 +53,14 @@ Theory = (
 
 ON_THE_HOST = "the order 1/N is put together from small matrices on the host"
 
-OF_THEIR_OWN: dict[type, Callable[..., Values]] = {
+OF_THEIR_OWN: dict[type, Callable[[Any, Request], Values]] = {
     BatchRecursion: evaluate_batch,
     ColumnRecursion: evaluate_columns,
     ColumnResponse: evaluate_column_response,
     LayerKernel: evaluate_layers,
-    TwoLoop: evaluate_two_loop,
+    TwoLoop: lambda theory, asked: evaluate_two_loop(
+        theory, target=asked.target, outputs=asked.outputs, **asked.given
+    ),
 }
 """Theories that are evaluated by loops of their own."""
 
@@ -141,27 +144,22 @@ def evaluate(
     """
     with tracked(progress):
         values = over_depths(
-            theory, hyperparameters, lambda given: _evaluated(theory, target, outputs, given)
+            theory, hyperparameters, lambda given: _of(theory, Request(target, outputs, given))
         )
     values.axes = axes_of(theory, hyperparameters)
     return values
 
 
-def _evaluated(
-    theory: Theory,
-    target: Target,
-    outputs: str | Iterable[str] | None,
-    hyperparameters: dict[str, Any],
-) -> Values:
+def _of(theory: Theory, asked: Request) -> Values:
     if isinstance(theory, OptimalScale):
-        return _of_optimum(theory, target, outputs, hyperparameters)
+        return _of_optimum(theory, asked)
     if isinstance(theory, OneLoop | FiniteResponse):
-        return _of_order_one(theory, target, outputs, hyperparameters)
+        return _of_order_one(theory, asked)
     for kind, compute in OF_THEIR_OWN.items():
         if isinstance(theory, kind):
-            return compute(theory, target=target, outputs=outputs, **hyperparameters)
+            return compute(theory, asked)
     if isinstance(theory, GradientMoments | Recursion):
-        return _of_recursion(theory, target, outputs, hyperparameters)
+        return _of_recursion(theory, asked)
     raise UnsupportedError(
         f"evaluating {type(theory).__name__}",
         "it is not a recursion, an optimal scale or an order 1/N",
@@ -169,65 +167,43 @@ def _evaluated(
     )
 
 
-def _of_optimum(
-    theory: OptimalScale,
-    target: Target,
-    outputs: str | Iterable[str] | None,
-    given: dict[str, Any],
-) -> Values:
+def _of_optimum(theory: OptimalScale, asked: Request) -> Values:
     with untracked():
-        if not _asks_for_width(theory, given):
-            return evaluate_optimal_scale(theory, target=target, outputs=outputs, **given)
-        left = dict(given)
+        if not _asks_for_width(theory, asked.given):
+            return evaluate_optimal_scale(theory, asked)
+        left = dict(asked.given)
         width = whole_number(left.pop("width"), "width", least=1)
-        values = evaluate_optimal_scale(theory, target=target, **left)
-        return _chosen(with_width(theory, values, width, left), outputs)
+        values = evaluate_optimal_scale(theory, Request(asked.target, given=left))
+        return _chosen(with_width(theory, values, width, left), asked)
 
 
-def _of_recursion(
-    theory: Recursion | GradientMoments,
-    target: Target,
-    outputs: str | Iterable[str] | None,
-    given: dict[str, Any],
-) -> Values:
+def _of_recursion(theory: Recursion | GradientMoments, asked: Request) -> Values:
     # In the standard parametrisation the width is a hyperparameter.
     standard = isinstance(theory, TangentKernel) and theory.parametrisation == "standard"
     if (
         isinstance(theory, GradientMoments | Response | TangentKernel)
         and not standard
-        and _asks_for_width(theory, given)
+        and _asks_for_width(theory, asked.given)
     ):
-        return _at_width(theory, target, outputs, given)
+        return _at_width(theory, asked)
     if isinstance(theory, GradientMoments):
-        return _gradients(theory, target, outputs, given)
+        return _gradients(theory, asked)
     if isinstance(theory, TangentKernel):
-        values = evaluate_tangent_kernel(theory, target=target, outputs=outputs, **given)
+        values = evaluate_tangent_kernel(theory, asked)
     else:
-        values = compile_routine(theory, target, outputs)(**given)
+        values = compile_routine(theory, asked.target, asked.outputs)(**asked.given)
     _require_variance(theory, values)
     if theory.takes_width:
-        width = np.asarray(given.get("width", given.get(WIDTH.name)))
+        width = np.asarray(asked.given.get("width", asked.given.get(WIDTH.name)))
         values.width = int(width) if width.ndim == 0 else None
     return values
 
 
-def _of_order_one(
-    theory: OneLoop | FiniteResponse,
-    target: Target,
-    outputs: str | Iterable[str] | None,
-    given: dict[str, Any],
-) -> Values:
-    if target not in ("cpu", "auto"):
-        raise UnsupportedError(
-            f"the order 1/N on target {target!r}",
-            ON_THE_HOST,
-            "use target='cpu'; what kernel() and response() return runs on a GPU",
-        )
-    if isinstance(theory, OneLoop):
-        values = evaluate_one_loop(theory, outputs=outputs, **given)
-    else:
-        values = evaluate_finite_response(theory, outputs=outputs, **given)
-    values.target = "cpu" if target == "cpu" else f"cpu ({ON_THE_HOST})"
+def _of_order_one(theory: OneLoop | FiniteResponse, asked: Request) -> Values:
+    asked.require_host("the order 1/N", ON_THE_HOST)
+    compute = evaluate_one_loop if isinstance(theory, OneLoop) else evaluate_finite_response
+    values: Values = compute(theory, outputs=asked.outputs, **asked.given)  # type: ignore[arg-type]
+    values.target = "cpu" if asked.target == "cpu" else f"cpu ({ON_THE_HOST})"
     return values
 
 
@@ -239,12 +215,7 @@ def _asks_for_width(
     return "width" in given and "width" not in {s.name for s in net.free_symbols}
 
 
-def _at_width(
-    theory: Response | TangentKernel | GradientMoments,
-    target: Target,
-    outputs: str | Iterable[str] | None,
-    given: dict[str, Any],
-) -> Values:
+def _at_width(theory: Response | TangentKernel | GradientMoments, asked: Request) -> Values:
     """Evaluate a response at infinite width and to order 1/N at the width that is given."""
     if isinstance(theory, GradientMoments):
         order = finite_response(theory.tangent.net, "gradient")
@@ -257,13 +228,13 @@ def _at_width(
             )
         order = finite_response(theory.net, "parameters")
     else:
-        asked = [outputs] if isinstance(outputs, str) else outputs
-        named = isinstance(asked, Iterable) and not BETWEEN_LAYERS.isdisjoint(asked)
+        names = [asked.outputs] if isinstance(asked.outputs, str) else asked.outputs
+        named = isinstance(names, Iterable) and not BETWEEN_LAYERS.isdisjoint(names)
         between = theory.kind == "variance" and named
         order = finite_response(theory.net, "layers" if between else theory.kind)
-    finite = evaluate_finite_response(order, **given)
-    limit = {name: value for name, value in given.items() if name != "width"}
-    values = _evaluated(theory, target, None, limit)
+    finite = evaluate_finite_response(order, **asked.given)
+    limit = {name: value for name, value in asked.given.items() if name != "width"}
+    values = _of(theory, Request(asked.target, given=limit))
     whole = Values(
         {**finite, **values},
         values.depth,
@@ -274,27 +245,22 @@ def _at_width(
         values.notes,
     )
     whole.width = finite.width
-    return _chosen(whole, outputs)
+    return _chosen(whole, asked)
 
 
-def _chosen(values: Values, outputs: str | Iterable[str] | None) -> Values:
+def _chosen(values: Values, asked: Request) -> Values:
     """Keep the outputs that were asked for."""
-    for name in set(values) - set(chosen_names(outputs, list(values), "a result at a width")):
+    for name in set(values) - set(chosen_names(asked.outputs, list(values), "a result at a width")):
         del values[name]
     return values
 
 
-def _gradients(
-    theory: GradientMoments,
-    target: Target,
-    outputs: str | Iterable[str] | None,
-    given: dict[str, Any],
-) -> Values:
+def _gradients(theory: GradientMoments, asked: Request) -> Values:
     """Evaluate the tangent response and read it from the last layer back."""
-    names = chosen_names(outputs, ("K", "gradient"), "a theory of gradients")
+    names = chosen_names(asked.outputs, ("K", "gradient"), "a theory of gradients")
     factors = {"K": ("K",), "gradient": ("chi_0", "eta")}
     wanted = [factor for name in names for factor in factors[name]]
-    values = compile_routine(theory.tangent, target, wanted)(**given)
+    values = compile_routine(theory.tangent, asked.target, wanted)(**asked.given)
     if "gradient" in names:
         with np.errstate(invalid="ignore"):
             values["gradient"] = values.pop("eta")[..., None] / values.pop("chi_0")

@@ -1,4 +1,4 @@
-r"""Numbers of the kernel of two layers for several inputs, and of the tangent kernel.
+r"""Numbers of the kernel of two layers: of one input, of several, and of the tangent kernel.
 
 For inputs a and b the kernel ``K^{lm}_{ab} = lim h^l_a . h^m_b / N`` is not symmetric in layers. It
 follows the same equations as that of one input, whose diagonals enter its averages:
@@ -16,7 +16,7 @@ A what the parameters of a block add (`LayerKernel.added`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -25,20 +25,18 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from resexpand.codegen.accuracy import ROUNDING
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.memory import require_memory
-from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.store import load
+from resexpand.codegen.track import done
 from resexpand.codegen.values import QUADRATURE_LIMIT, Values, overflow_problem, relative_difference
 from resexpand.errors import HyperparameterError
+from resexpand.gaussian.quadrature import Resolution
 from resexpand.network.inputs import rows_of
-from resexpand.numbers.layer_kernel import (
-    RESOLUTIONS,
-    evaluate_layer_kernel,
-    program,
-    require_host,
-)
+from resexpand.numbers.layer_kernel import Place, back, behind, forward, of_one_input, program
+from resexpand.numbers.request import Request
 from resexpand.theory.kernel import kernel as kernel_of
 from resexpand.theory.layer_kernel import LayerKernel
 from resexpand.theory.response import response
@@ -46,11 +44,18 @@ from resexpand.theory.tangent_kernel import tangent_kernel
 
 Array = NDArray[np.float64]
 
+RESOLUTIONS: tuple[Resolution, ...] = ("fine", "coarse")
+
+RESPONSES = ("chi_0", "eta", "eta_layers", "K")
 OUTPUTS = {
     "kernel": ("K", "K_layers", "C"),
-    "pair": ("chi_0", "eta", "eta_layers", "K"),
+    "gradient": ("gradient", "K"),
     "ntk": ("NTK", "NNGP", "K"),
 }
+"""Outputs of what is followed; of the others `RESPONSES`."""
+
+READ_OUT = ["gain", "added_weights", "added_biases", "NNGP"]
+"""Of a tangent kernel of independent layers: what a read-out adds."""
 
 RUN = '''
 @driver
@@ -74,104 +79,102 @@ def run_pair(depth, {rules}numbers, scales, c, start, first, second, kernel, lin
 '''
 
 
-def evaluate_layers(
-    theory: LayerKernel,
-    *,
-    target: str = "cpu",
-    outputs: str | Iterable[str] | None = None,
-    **hyperparameters: Any,
-) -> Values:
+def evaluate_layers(theory: LayerKernel, asked: Request) -> Values:
     """Evaluate a kernel of two layers, of one input or several; see `resexpand.evaluate`."""
-    if theory.inputs == 1 and theory.follows != "ntk":
-        return evaluate_layer_kernel(theory, target=target, outputs=outputs, **hyperparameters)
-    require_host(theory, target)
-    if "others" not in hyperparameters or "inputs" not in hyperparameters:
-        return evaluate_layer_inputs(theory, outputs, hyperparameters)
-    # Between two sets of inputs: a block of the kernel of all.
-    sets = [rows_of(hyperparameters.pop(name), name) for name in ("inputs", "others")]
-    if theory.inputs == 1 or sets[0].shape[-1] != sets[1].shape[-1]:
-        raise HyperparameterError(
-            f"the {theory.title} between two sets of inputs",
-            "two sets of inputs of one kind, and inputs=2, are needed",
-            "use inputs=2 in kernel() or tangent_kernel()",
-        )
-    whole = evaluate_layer_inputs(
-        theory, outputs, {**hyperparameters, "inputs": np.concatenate(sets, axis=-2)}
-    )
-    for name in list(whole):
-        whole[name] = whole[name][..., : len(sets[0]), len(sets[0]) :]
-    return whole
-
-
-def evaluate_layer_inputs(
-    theory: LayerKernel, outputs: str | Iterable[str] | None, hyperparameters: dict[str, Any]
-) -> Values:
-    """Evaluate a kernel of two layers of several inputs, or a tangent kernel."""
-    names = chosen_names(outputs, OUTPUTS[theory.follows], theory.title)
+    why = "its loop over the history is compiled for the CPU"
+    asked.require_host(f"the {theory.title}", why)
+    if "others" in asked.given and "inputs" in asked.given:
+        return _between(theory, asked)
+    names = chosen_names(asked.outputs, OUTPUTS.get(theory.follows, RESPONSES), theory.title)
     symbols = {sp.Dummy(p.name): value for p, value in theory.law.pairs}
-    bindings = {**dict(theory.bindings), **symbols}
-    matrix = theory.inputs == 2
-    layers = dict(theory.layer_bindings)
-    point = bind(theory.net, bindings, layers, hyperparameters, matrix=matrix)
-    size = point.kernel.shape[-1] if matrix else 1
-    pairs, points = size**2, int(np.prod(point.grid, dtype=int))
-    kept = points if "K_layers" in names else 1
-    bytes_needed = 8.0 * pairs * (kept + 2 * (theory.follows != "kernel")) * (point.depth + 2) ** 2
-    require_memory(
-        f"the {theory.title} at depth {point.depth}", bytes_needed, "take fewer inputs or layers"
-    )
-    found = program(theory, theory.follows != "kernel", RUN)
-    module = load(found.source)
+    bindings, layers = {**dict(theory.bindings), **symbols}, dict(theory.layer_bindings)
+    point = bind(theory.net, bindings, layers, asked.given, matrix=theory.inputs == 2)
+    _require_memory(theory, point, names)
+    single = theory.inputs == 1 and theory.follows != "ntk"
+    text = program(theory, theory.follows != "kernel", "" if single else RUN)
+    compute, module = of_one_input if single else _of_pairs, load(text.source)
     arrays: dict[str, list[Array]] = {name: [] for name in names}
     error = dict.fromkeys(names, 0.0)
-    for place in product(*map(range, point.grid)):
-        given = {s: _at(v, place, point.grid) for s, v in point.values.items()}
+    count = int(np.prod(point.grid, dtype=int))
+    for k, index in enumerate(product(*map(range, point.grid))):
+        at = _place(theory, point, index, symbols)
         runs = [
-            _one(theory, point, place, given, symbols, module, found.rules(accuracy))
-            for accuracy in RESOLUTIONS[: 1 + bool(found.quadratures)]
+            compute(theory, at, module, text.rules(accuracy), names)
+            for accuracy in RESOLUTIONS[: 1 + bool(text.quadratures)]
         ]
         for name in names:
             arrays[name].append(runs[0][name])
             if len(runs) > 1:
-                scale = np.abs(runs[0][name])
-                gap = relative_difference(runs[0][name], runs[1][name], scale)
-                error[name] = max(error[name], gap)
+                gap = relative_difference(runs[0][name], runs[1][name], np.abs(runs[0][name]))
+                error[name] = max(error[name], gap + ROUNDING * (point.depth + 1))
+        done(k + 1, count)
     shaped = {n: np.array(a).reshape(point.grid + a[0].shape) for n, a in arrays.items()}
-    problems = [overflow_problem(name, values, True) for name, values in shaped.items()]
+    problems = [overflow_problem(n, a, n != "eta") for n, a in shaped.items()]
     problems += [
         f"{name} depends on the resolution of its quadrature by {gap:.1e}"
         for name, gap in error.items()
         if gap > QUADRATURE_LIMIT
     ]
     said = tuple(text for text in problems if text)
-    quadrature = error if found.quadratures else {}
+    quadrature = error if text.quadratures else {}
     return Values(shaped, point.depth, said, quadrature, theory.citations, "cpu", point.notes)
 
 
-def _at(value: Array, place: tuple[int, ...], grid: tuple[int, ...]) -> float:
-    return float(np.broadcast_to(value, grid)[place])
+def _between(theory: LayerKernel, asked: Request) -> Values:
+    """Evaluate between two sets of inputs: a block of the kernel of all."""
+    given = dict(asked.given)
+    sets = [rows_of(given.pop(name), name) for name in ("inputs", "others")]
+    if theory.inputs == 1 or sets[0].shape[-1] != sets[1].shape[-1]:
+        raise HyperparameterError(
+            f"the {theory.title} between two sets of inputs",
+            "two sets of inputs of one kind, and inputs=2, are needed",
+            "use inputs=2 in kernel() or tangent_kernel()",
+        )
+    given["inputs"] = np.concatenate(sets, axis=-2)
+    whole = evaluate_layers(theory, replace(asked, given=given))
+    for name in list(whole):
+        whole[name] = whole[name][..., : len(sets[0]), len(sets[0]) :]
+    return whole
 
 
-def _one(
-    theory: LayerKernel,
-    point: Point,
-    place: tuple[int, ...],
-    given: dict[sp.Symbol, float],
-    symbols: dict[sp.Symbol, sp.Expr],
-    module: Any,
-    rules: list[Array],
-) -> dict[str, Array]:
-    """Return everything at one point of the grid."""
-    scales, start = _scales(theory, point, place, given), _start(theory, point, place)
-    count, size = len(scales), len(start)
+def _require_memory(theory: LayerKernel, point: Point, names: tuple[str, ...]) -> None:
+    pairs = point.kernel.shape[-1] ** 2 if theory.inputs == 2 else 1
+    kept = int(np.prod(point.grid, dtype=int)) if "K_layers" in names else 0
+    matrices = 3 + 3 * (theory.follows != "kernel") + kept
+    require_memory(
+        f"the {theory.title} at depth {point.depth}",
+        8.0 * pairs * matrices * (point.depth + 1) ** 2,
+        'take fewer inputs, points or layers; outputs=["K"] keeps the diagonal alone',
+    )
+
+
+def _place(
+    theory: LayerKernel, point: Point, index: tuple[int, ...], symbols: dict[sp.Symbol, sp.Expr]
+) -> Place:
+    """Return the numbers at a point of the grid."""
+    given = {s: float(np.broadcast_to(v, point.grid)[index]) for s, v in point.values.items()}
+    scales = point.layer_values.get(theory.scale)
+    if scales is None:
+        own = np.full(point.depth, given[theory.scale])
+    else:
+        own = np.broadcast_to(scales, (*point.grid, point.depth))[index].astype(np.float64)
     c = theory.law.at([given[s] for s in symbols]).covariance(point.depth, further=1)
-    c = np.ascontiguousarray(c)
-    numbers = np.array([given.get(s, 0.0) for s, _ in theory.bindings])
+    size = point.kernel.shape[-2:] if theory.inputs == 2 else ()
+    start = np.atleast_2d(np.broadcast_to(point.kernel, (*point.grid, *size))[index])
+    return Place(given, np.append(own, 0.0), np.ascontiguousarray(c), start)
+
+
+def _of_pairs(
+    theory: LayerKernel, at: Place, module: Any, rules: list[Array], names: tuple[str, ...]
+) -> dict[str, Array]:
+    """Return everything of all pairs of inputs at a point of the grid."""
+    count, size = len(at.scales), len(at.start)
+    given = (*rules, at.numbers(theory), at.scales, at.c)
     follows = theory.follows != "kernel"
     empty, ends = np.zeros((0, 0, 0)), np.zeros((size, count + 1))
     for a in range(size):
         whole, linear = np.zeros((count + 1, count + 1)), np.zeros(count)
-        module.run(count, *rules, numbers, scales, c, start[a, a], whole, linear, empty)
+        module.run(count, *given, at.start[a, a], whole, linear, empty)
         ends[a] = np.diagonal(whole)
     kernel = np.zeros((size, size, count + 1, count + 1))
     linear, adds = np.zeros((2, size, size, count))
@@ -182,96 +185,43 @@ def _one(
             linear[a, b], adds[a, b] = linear[b, a], adds[b, a]
             continue
         own = (ends[a], ends[b], kernel[a, b], linear[a, b], slopes[a, b], adds[a, b])
-        module.run_pair(count, *rules, numbers, scales, c, start[a, b], *own)
+        module.run_pair(count, *given, at.start[a, b], *own)
     layers = np.moveaxis(kernel[:, :, :count, :count], (0, 1), (-2, -1))
     diagonal = np.moveaxis(np.diagonal(layers, axis1=0, axis2=1), -1, 0)
     values = {"K": diagonal, "K_layers": layers, "C": np.moveaxis(linear, -1, 0)}
     if theory.net.read_out is not None and not follows:
-        end = _behind(theory, partial(kernel_of, inputs=2), ["C"], diagonal[-1], given)["C"][-1]
+        end = behind(theory, partial(kernel_of, inputs=2), ["C"], diagonal[-1], at.given)["C"][-1]
         values["C"] = np.concatenate([values["C"][:-1], end[None]])
     if theory.follows == "pair":
-        values |= _covariance(theory, diagonal, slopes[:, :, :-1, :-1], scales[:-1], given)
+        values |= _covariance(theory, diagonal, slopes[:, :, :-1, :-1], at)
     if theory.follows == "ntk":
-        values |= _tangent(theory, values, slopes[:, :, :-1, :-1], adds[..., :-1], scales, given)
+        values |= _tangent(theory, diagonal, slopes[:, :, :-1, :-1], adds, at)
     return values if theory.inputs == 2 else {n: v[..., 0, 0] for n, v in values.items()}
 
 
-def _scales(
-    theory: LayerKernel, point: Point, place: tuple[int, ...], given: dict[sp.Symbol, float]
-) -> Array:
-    """Return the scale of every block, and zero for one more, whose covariance is read."""
-    scale = point.layer_values.get(theory.scale)
-    if scale is None:
-        own = np.full(point.depth, given[theory.scale])
-    else:
-        own = np.broadcast_to(scale, (*point.grid, point.depth))[place].astype(np.float64)
-    return np.append(own, 0.0)
-
-
-def _start(theory: LayerKernel, point: Point, place: tuple[int, ...]) -> Array:
-    """Return the kernel of the inputs at a point of the grid, a matrix."""
-    own = point.kernel.shape[-2:] if theory.inputs == 2 else ()
-    found: Array = np.broadcast_to(point.kernel, (*point.grid, *own))[place]
-    return np.atleast_2d(np.asarray(found, dtype=np.float64))
-
-
 def _tangent(
-    theory: LayerKernel,
-    values: dict[str, Array],
-    slopes: Array,
-    adds: Array,
-    scales: Array,
-    given: dict[sp.Symbol, float],
+    theory: LayerKernel, kernel: Array, slopes: Array, adds: Array, at: Place
 ) -> dict[str, Array]:
     """Return tangent kernel and covariance of the output."""
     # Of a block of scale zero in front of the read-out nothing arrives but what the read-out does.
-    end = _behind(theory, partial(tangent_kernel, inputs=2), None, values["K"][-1], given)
-    factor = end["gain"][-1]
-    own = np.asarray(end["added_weights"][-1] + end["added_biases"][-1])
-    start, total = values["K"][0], own.copy()
-    for a, b in np.ndindex(start.shape):
-        back = _back(slopes[a, b], scales[:-1])
-        blocks = scales[:-1] ** 2 * np.diagonal(back)[1:] * adds[a, b]
-        total[a, b] += factor[a, b] * (back[0, 0] * start[a, b] + blocks.sum())
+    end = behind(theory, partial(tangent_kernel, inputs=2), READ_OUT, kernel[-1], at.given)
+    factor, scales = end["gain"][-1], at.scales[:-1]
+    total = np.asarray(end["added_weights"][-1] + end["added_biases"][-1])
+    for a, b in np.ndindex(at.start.shape):
+        passed = back(slopes[a, b], scales)
+        blocks = scales**2 * np.diagonal(passed)[1:] * adds[a, b, :-1]
+        total[a, b] += factor[a, b] * (passed[0, 0] * kernel[0, a, b] + blocks.sum())
     return {"NTK": total, "NNGP": np.asarray(end["NNGP"])}
 
 
-def _covariance(
-    theory: LayerKernel, kernel: Array, slopes: Array, scales: Array, given: dict[sp.Symbol, float]
-) -> dict[str, Array]:
+def _covariance(theory: LayerKernel, kernel: Array, slopes: Array, at: Place) -> dict[str, Array]:
     """Return the response of every pair to its own entry; of two inputs that of the pair alone."""
     growth = np.empty_like(kernel)
     for a, b in np.ndindex(*kernel.shape[1:]):
-        # A history from the input on is one from the output on, read backwards.
-        reverse = _back(slopes[a, b][::-1, ::-1], scales[::-1])
-        growth[:, a, b] = np.diagonal(reverse)[::-1]
-    eta = _behind(theory, partial(response, kind="covariance"), ["eta"], kernel, given)["eta"]
+        growth[:, a, b] = forward(slopes[a, b], at.scales[:-1])
+    derive = partial(response, kind="covariance")
+    eta = behind(theory, derive, ["eta"], kernel, at.given)["eta"]
     if kernel.shape[-1] == 2:
         growth = growth[:, 0, 1]
     layers = np.broadcast_to(eta, growth.shape) * growth
     return {"chi_0": growth, "eta_layers": layers, "eta": layers[-1]}
-
-
-def _back(slope: Array, scales: Array) -> Array:
-    """Return ``P^{lm} = 1 + sum_{i > l, j > m} rho_i rho_j M^{ij} P^{ij}``, l, m = 0 ... L."""
-    depth = len(scales)
-    found = np.ones((depth + 1, depth + 1))
-    for l in range(depth - 1, -1, -1):  # noqa: E741
-        row = scales * slope[l] * found[l + 1, 1:]
-        behind = np.append(np.cumsum(row[::-1])[::-1], 0.0)
-        found[l] = found[l + 1] + scales[l] * behind
-    return found
-
-
-def _behind(
-    theory: LayerKernel,
-    derive: Any,
-    names: list[str] | None,
-    kernel: Array,
-    given: dict[sp.Symbol, float],
-) -> Any:
-    """Return what a theory of independent layers says of a read-out at a kernel."""
-    free = theory.net.altered(layers=None, read_in=None).with_scale(0, 1)
-    named = {s.name: float(v) for s, v in given.items() if s in free.free_symbols}
-    wanted = names or ["gain", "added_weights", "added_biases", "NNGP"]
-    return compile_routine(derive(free), "cpu", wanted)(K0=kernel, **named)

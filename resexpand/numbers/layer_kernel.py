@@ -1,4 +1,4 @@
-"""Numbers of the kernel of two layers: a compiled loop over the history.
+"""Loops of the kernel of two layers over the history, and what follows from them for one input.
 
 The generated module holds two scalar functions, the covariance of the branches of two blocks and
 its slopes, and a loop over m that runs over ``l <= m`` inside, where the entries of one column do
@@ -11,45 +11,25 @@ Sums of positive and negative terms of the size of the answer; no difference of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from resexpand.codegen.accuracy import ROUNDING
-from resexpand.codegen.binding import Point, bind
-from resexpand.codegen.memory import require_memory
 from resexpand.codegen.quadrature import quadrature_functions, rule_arguments, with_rules
 from resexpand.codegen.resolution import resolution
 from resexpand.codegen.rewrite import Lowering, Quadrature
 from resexpand.codegen.routine import compile_routine
-from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.source import argument_names, module_source, scalar_function
-from resexpand.codegen.store import load
-from resexpand.codegen.track import done
-from resexpand.codegen.values import QUADRATURE_LIMIT, Values, overflow_problem, relative_difference
-from resexpand.errors import UnsupportedError
 from resexpand.gaussian.quadrature import Resolution, panel_rule
 from resexpand.theory.kernel import kernel as kernel_of
 from resexpand.theory.layer_kernel import FACTORS, LAYERS, LayerKernel
 from resexpand.theory.response import ResponseKind, response
 
 Array = NDArray[np.float64]
-
-RESOLUTIONS: tuple[Resolution, ...] = ("fine", "coarse")
-
-OUTPUTS = {
-    "kernel": ("K", "K_layers", "C"),
-    "variance": ("chi_0", "eta", "eta_layers", "K"),
-    "tangent": ("chi_0", "eta", "eta_layers", "K"),
-    "gradient": ("gradient", "K"),
-}
-"""Outputs of each quantity."""
 
 RUN = '''
 @driver
@@ -158,214 +138,113 @@ def program(theory: LayerKernel, with_slopes: bool, further: str = "", header: s
     )
 
 
-class History(NamedTuple):
-    """Arrays of one point.
+@dataclass(frozen=True)
+class Place:
+    """A point of the grid.
 
-    Kernel (L+1, L+1), covariance of the last `Linear` of blocks 1 ... L+1, slopes (3, L, L) or
-    empty, scales (L,).
+    Attributes
+    ----------
+    given : dict
+        Numbers of the symbols.
+    scales : ndarray, shape (L + 1,)
+        Of all blocks, and zero for one more, whose covariance is read.
+    c : ndarray, shape (L + 1, L + 1)
+        Covariance of the weights of blocks.
+    start : ndarray, shape (D, D)
+        Kernel at layer 0.
     """
 
-    kernel: Array
-    linear: Array
-    slopes: Array
+    given: dict[sp.Symbol, float]
     scales: Array
+    c: Array
+    start: Array
+
+    def numbers(self, theory: LayerKernel) -> Array:
+        """Return the parameters of the loops."""
+        return np.array([self.given.get(s, 0.0) for s, _ in theory.bindings])
 
 
-def require_host(theory: LayerKernel, target: str) -> None:
-    """Refuse other targets than the CPU."""
-    if target not in ("cpu", "auto"):
-        raise UnsupportedError(
-            f"the {theory.title} on target {target!r}",
-            "its loop over the history is compiled for the CPU",
-            "use target='cpu'",
-        )
-
-
-def evaluate_layer_kernel(
-    theory: LayerKernel,
-    *,
-    target: str = "cpu",
-    outputs: str | Iterable[str] | None = None,
-    **hyperparameters: Any,
-) -> Values:
-    """Evaluate a kernel of two layers, see `resexpand.evaluate`."""
-    require_host(theory, target)
-    names = chosen_names(outputs, OUTPUTS[theory.follows], theory.title)
-    law = theory.law
-    symbols = {sp.Dummy(p.name): value for p, value in law.pairs}
-    bindings = {**dict(theory.bindings), **symbols}
-    point = bind(theory.net, bindings, dict(theory.layer_bindings), hyperparameters, matrix=False)
-    _require_memory(theory, point, names)
-    with_slopes = theory.follows != "kernel"
-    found = program(theory, with_slopes)
-    run = load(found.source).run
-    arrays: dict[str, list[Array]] = {name: [] for name in names}
-    error = dict.fromkeys(names, 0.0)
-    count = int(np.prod(point.grid, dtype=int))
-    for k, place in enumerate(product(*map(range, point.grid))):
-        given = {s: _at(v, place, point.grid) for s, v in point.values.items()}
-        layers = law.at([given[s] for s in symbols])
-        c = np.ascontiguousarray(layers.covariance(point.depth, further=1))
-        runs = []
-        for accuracy in RESOLUTIONS[: 1 + bool(found.quadratures)]:
-            history = _history(theory, point, place, given, c, run, found.rules(accuracy))
-            runs.append(_read(theory, history, given, names))
-        for name in names:
-            arrays[name].append(runs[0][name])
-            if len(runs) > 1:
-                scale = np.abs(runs[0][name])
-                gap = relative_difference(runs[0][name], runs[1][name], scale)
-                error[name] = max(error[name], gap + ROUNDING * (point.depth + 1))
-        done(k + 1, count)
-    shaped = {n: np.array(a).reshape(point.grid + a[0].shape) for n, a in arrays.items()}
-    problems = [overflow_problem(n, a, n not in ("eta",)) for n, a in shaped.items()]
-    problems += [
-        f"{name} depends on the resolution of its quadrature by {gap:.1e}"
-        for name, gap in error.items()
-        if gap > QUADRATURE_LIMIT
-    ]
-    quadrature = error if found.quadratures else {}
-    said = tuple(text for text in problems if text)
-    return Values(shaped, point.depth, said, quadrature, theory.citations, "cpu", point.notes)
-
-
-def _at(value: Array, place: tuple[int, ...], grid: tuple[int, ...]) -> float:
-    return float(np.broadcast_to(value, grid)[place])
-
-
-def _require_memory(theory: LayerKernel, point: Point, names: tuple[str, ...]) -> None:
-    matrices = 3 + 3 * (theory.follows != "kernel")
-    kept = int(np.prod(point.grid, dtype=int)) if "K_layers" in names else 0
-    require_memory(
-        f"the {theory.title} at depth {point.depth}",
-        8.0 * (matrices + kept) * (point.depth + 1) ** 2,
-        'take fewer points or layers; outputs=["K"] keeps the diagonal alone',
-    )
-
-
-def _history(
-    theory: LayerKernel,
-    point: Point,
-    place: tuple[int, ...],
-    given: dict[sp.Symbol, float],
-    c: Array,
-    run: Any,
-    rules: list[Array],
-) -> History:
-    depth = point.depth
-    scale = point.layer_values.get(theory.scale)
-    if scale is None:
-        scales = np.full(depth, given[theory.scale])
-    else:
-        scales = np.broadcast_to(scale, (*point.grid, depth))[place].astype(np.float64)
-    start = _at(point.kernel, place, point.grid)
-    order = [s for s, _ in theory.bindings]
-    numbers = np.array([given.get(s, start) for s in order])
-    # One block more, of scale zero, whose covariance is read.
-    count = depth + 1
+def of_one_input(
+    theory: LayerKernel, at: Place, module: Any, rules: list[Array], names: tuple[str, ...]
+) -> dict[str, Array]:
+    """Return what was asked for of one input at a point of the grid."""
+    count = len(at.scales)
     kernel, linear = np.zeros((count + 1, count + 1)), np.zeros(count)
     slopes = np.zeros((3, count, count) if theory.follows != "kernel" else (0, 0, 0))
-    run(count, *rules, numbers, np.append(scales, 0.0), c, start, kernel, linear, slopes)
-    return History(kernel[:count, :count], linear, slopes[:, :depth, :depth], scales)
-
-
-def _read(
-    theory: LayerKernel,
-    history: History,
-    given: dict[sp.Symbol, float],
-    names: tuple[str, ...],
-) -> dict[str, Array]:
-    """Return what was asked for at one point."""
-    kernel = np.diagonal(history.kernel).copy()
-    found = {"K": kernel}
+    given = (*rules, at.numbers(theory), at.scales, at.c, at.start[0, 0])
+    module.run(count, *given, kernel, linear, slopes)
+    kernel, slopes, scales = kernel[:count, :count], slopes[:, :-1, :-1], at.scales[:-1]
+    own = np.diagonal(kernel).copy()
+    values = {"K": own}
     if "K_layers" in names:
-        found["K_layers"] = _symmetric(history.kernel)
+        values["K_layers"] = _symmetric(kernel)
     if "C" in names:
-        found["C"] = _linear(theory, history, given)
+        values["C"] = linear
+        if theory.net.read_out is not None:  # the last entry belongs to the read-out
+            end = behind(theory, kernel_of, ["C"], kernel[-1, -1:], at.given)["C"]
+            values["C"] = np.append(linear[:-1], end[:, -1])
     if theory.follows == "kernel":
-        return found
-    eta = _read_outs(theory, kernel, given)
-    if theory.follows == "gradient":
-        slope = _symmetric(history.slopes[1])[::-1, ::-1]
-        back = follow(slope, history.scales[::-1])
-        return {**found, "gradient": eta[-1] * np.diagonal(back)[::-1]}
-    sides = history.slopes if theory.follows == "variance" else history.slopes[1:2]
-    growth = np.diagonal(_followed(sides, history.scales)).copy()
+        return values
+    kind: ResponseKind = "variance" if theory.follows == "variance" else "tangent"
+    eta = behind(theory, partial(response, kind=kind), ["eta"], own, at.given)["eta"]
+    eta = np.broadcast_to(eta, own.shape)
+    if theory.follows == "variance":
+        growth = np.diagonal(_moved(slopes, scales)).copy()
+    else:
+        both = _symmetric(slopes[1])
+        if theory.follows == "gradient":
+            return {**values, "gradient": eta[-1] * np.diagonal(back(both, scales))}
+        growth = forward(both, scales)
     layers = eta * growth
-    return {**found, "chi_0": growth, "eta_layers": layers, "eta": layers[-1]}
-
-
-def _linear(theory: LayerKernel, history: History, given: dict[sp.Symbol, float]) -> Array:
-    """Return the covariance of the last `Linear`; the last entry belongs to a read-out."""
-    if theory.net.read_out is None:
-        return history.linear
-    at_end = _behind(theory, kernel_of, "C", history.kernel[-1, -1:], given)
-    return np.append(history.linear[:-1], at_end[:, -1])
+    return {**values, "chi_0": growth, "eta_layers": layers, "eta": layers[-1]}
 
 
 def _symmetric(lower: Array) -> Array:
     """Return the symmetric matrix of a lower triangle."""
-    found: Array = np.tril(lower) + np.tril(lower, -1).T
-    return found
+    return np.asarray(np.tril(lower) + np.tril(lower, -1).T)
 
 
-def follow(slope: Array, scales: Array) -> Array:
-    """Return ``T^{lm} = 1 + sum_{a<=l, b<=m} rho_a rho_b M^{ab} T^{a-1,b-1}``.
-
-    Parameters
-    ----------
-    slope : ndarray, shape (L, L)
-        M, symmetric.
-    scales : ndarray, shape (L,)
-
-    Returns
-    -------
-    ndarray, shape (L + 1, L + 1)
-        Its lower triangle.
-    """
-    return _followed(slope[None], scales)
-
-
-def _followed(slopes: Array, scales: Array) -> Array:
-    """Return the quantity that one slope (lm) or three (ll, lm, mm) let grow; lower triangle."""
+def back(slope: Array, scales: Array) -> Array:
+    """Return ``P^{lm} = 1 + sum_{i > l, j > m} rho_i rho_j M^{ij} P^{ij}``, l, m = 0 ... L."""
     depth = len(scales)
-    found, sums = np.zeros((depth + 1, depth + 1)), np.zeros(depth)
-    found[:, 0] = 1.0
+    products = np.ones((depth + 1, depth + 1))
+    for l in range(depth - 1, -1, -1):  # noqa: E741
+        row = scales * slope[l] * products[l + 1, 1:]
+        behind = np.append(np.cumsum(row[::-1])[::-1], 0.0)
+        products[l] = products[l + 1] + scales[l] * behind
+    return products
+
+
+def forward(slope: Array, scales: Array) -> Array:
+    """Return ``T^{ll}``, ``T^{lm} = 1 + sum_{i <= l, j <= m} rho_i rho_j M^{ij} T^{i-1,j-1}``."""
+    # A history from the input on is one from the output on, read backwards.
+    return np.diagonal(back(slope[::-1, ::-1], scales[::-1]))[::-1]
+
+
+def _moved(slopes: Array, scales: Array) -> Array:
+    """Return the derivative of the kernel by its start, of slopes ll, lm, mm; lower triangle."""
+    depth = len(scales)
+    moved, sums = np.zeros((depth + 1, depth + 1)), np.zeros(depth)
+    moved[:, 0] = 1.0
     diagonal = np.ones(depth + 1)
     for m in range(1, depth + 1):
         own = slice(0, m)
-        if len(slopes) == 1:
-            row = slopes[0, m - 1, own] * found[m - 1, own]
-        else:
-            row = slopes[1, m - 1, own] * found[m - 1, own]
-            row = (
-                row
-                + slopes[0, m - 1, own] * diagonal[own]
-                + slopes[2, m - 1, own] * diagonal[m - 1]
-            )
+        row = slopes[1, m - 1, own] * moved[m - 1, own]
+        row = row + slopes[0, m - 1, own] * diagonal[own] + slopes[2, m - 1, own] * diagonal[m - 1]
         sums[: m - 1] += scales[m - 1] * row[:-1]
         sums[m - 1] = scales[own] @ row
-        found[m, 1 : m + 1] = 1.0 + np.cumsum(scales[own] * sums[own])
-        diagonal[m] = found[m, m]
-    return found
+        moved[m, 1 : m + 1] = 1.0 + np.cumsum(scales[own] * sums[own])
+        diagonal[m] = moved[m, m]
+    return moved
 
 
-def _read_outs(theory: LayerKernel, kernel: Array, given: dict[sp.Symbol, float]) -> Array:
-    """Return the response of a read-out behind each layer to that layer."""
-    kind: ResponseKind = "variance" if theory.follows == "variance" else "tangent"
-    found = _behind(theory, partial(response, kind=kind), "eta", kernel, given)
-    value: Array = np.broadcast_to(found, kernel.shape)
-    return value
-
-
-def _behind(
-    theory: LayerKernel, derive: Any, name: str, kernel: Array, given: dict[sp.Symbol, float]
-) -> Array:
-    """Return what a theory of independent layers says of a read-out at these kernels.
+def behind(
+    theory: LayerKernel, derive: Any, names: list[str], kernel: Array, given: dict[sp.Symbol, float]
+) -> Any:
+    """Return what a theory of independent layers says of a read-out at a kernel.
 
     A read-out knows nothing of other layers: a block of scale zero in front of it is no layer.
     """
-    free = theory.net.altered(layers=None).with_scale(0, 1)
+    free = theory.net.altered(layers=None, read_in=None).with_scale(0, 1)
     named = {s.name: float(v) for s, v in given.items() if s in free.free_symbols}
-    found: Array = compile_routine(derive(free), "cpu", [name])(K0=kernel, **named)[name]
-    return found
+    return compile_routine(derive(free), "cpu", names)(K0=kernel, **named)

@@ -13,7 +13,6 @@ it is called local.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +27,7 @@ from resexpand.errors import HyperparameterError, KernelError
 from resexpand.gaussian.quadrature import unit_rule
 from resexpand.network.values import value_of
 from resexpand.numbers.largest import Largest, largest
+from resexpand.numbers.request import Request
 from resexpand.theory.optimal_scale import OptimalScale
 
 Array = NDArray[np.float64]
@@ -111,26 +111,16 @@ class Curves:
         return np.concatenate(blocks)
 
 
-def evaluate_optimal_scale(
-    theory: OptimalScale,
-    *,
-    target: Target = "cpu",
-    outputs: str | Iterable[str] | None = None,
-    **hyperparameters: Any,
-) -> Values:
+def evaluate_optimal_scale(theory: OptimalScale, asked: Request) -> Values:
     """Evaluate an optimal scale on a grid of hyperparameters.
 
     Parameters
     ----------
     theory : OptimalScale
         The theory to evaluate.
-    target : {"cpu", "cuda", "auto"}
-        Where the condition and the slope are computed.
-    outputs : str or iterable of str, optional
-        Which of the three to compute; ``c`` needs ``K_star``, and ``rho`` needs both.
-    **hyperparameters
-        ``K0 > 0``, ``depth`` unless the network has a number, and every symbol by name except the
-        residual scale. Arrays broadcast.
+    asked : Request
+        The target computes the condition and the slope. Given are ``K0 > 0``, ``depth`` unless the
+        network has a number, and every symbol by name except the residual scale. Arrays broadcast.
 
     Returns
     -------
@@ -148,13 +138,13 @@ def evaluate_optimal_scale(
     KernelError
         If ``K0`` is not positive.
     """
-    names = chosen_names(outputs, OUTPUTS, "an optimal scale")
-    point, start = _bound(theory, hyperparameters)
+    names = chosen_names(asked.outputs, OUTPUTS, "an optimal scale")
+    point, start = _bound(theory, asked.given)
     _require_known(theory, point)
     if theory.trend != "interior":
         arrays = dict.fromkeys(names, np.full(point.grid, np.nan)[()])
         return Values(arrays, point.depth, (theory.reason,), citations=theory.citations)
-    curves = _curves(theory, point, start, target)
+    curves = _curves(theory, point, start, asked.target)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         limit, slope = _in_the_limit(curves)
         finite = _at_finite_depth(curves)

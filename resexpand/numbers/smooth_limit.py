@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array
 from resexpand.numbers.depth_limit import extrapolate_in_depth
-from resexpand.numbers.layer_kernel import evaluate_layer_kernel
+from resexpand.numbers.layer_inputs import evaluate_layers
+from resexpand.numbers.request import Request
 from resexpand.theory.layer_kernel import layer_kernel
 from resexpand.theory.smooth_limit import SmoothLimit
 
@@ -90,9 +91,8 @@ def solve_smooth_limit(theory: SmoothLimit, *, K0: float, **hyperparameters: Any
     for depth in DEPTHS:
         whole = sp.Integer(depth)
         net = theory.net.altered(scale=theory.constant / whole, depth=whole)
-        values = evaluate_layer_kernel(
-            layer_kernel(net), K0=start, outputs="K_layers", **hyperparameters
-        )["K_layers"]
+        asked = Request(outputs="K_layers", given={"K0": start, **hyperparameters})
+        values = evaluate_layers(layer_kernel(net), asked)["K_layers"]
         if values.ndim != 2:
             raise HyperparameterError(
                 "several values of a hyperparameter", "one equation is integrated", "give one each"

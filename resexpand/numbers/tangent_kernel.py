@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.codegen.binding import Point, bind
-from resexpand.codegen.routine import Target, compile_routine
+from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.conventions import is_on_device
 from resexpand.network.inputs import rows_of
 from resexpand.network.values import value_of
+from resexpand.numbers.request import Request
 from resexpand.theory.tangent_kernel import D_IN, MEANINGS, TangentKernel
 
 Array = NDArray[np.float64]
@@ -38,26 +39,17 @@ LIMIT = 1 << 26
 """Bytes of an output with a layer axis above which it is left out if no outputs are named."""
 
 
-def evaluate_tangent_kernel(
-    theory: TangentKernel,
-    *,
-    target: Target = "cpu",
-    outputs: str | Iterable[str] | None = None,
-    **given: Any,
-) -> Values:
+def evaluate_tangent_kernel(theory: TangentKernel, asked: Request) -> Values:
     """Evaluate a tangent kernel; see `resexpand.evaluate`.
 
     Parameters
     ----------
     theory : TangentKernel
         From `tangent_kernel`.
-    target : {"cpu", "cuda", "auto"}
-        Where its recursion is computed; the shares of the layers are put together on the host.
-    outputs : str or iterable of str, optional
-        Names; by default all but `gain` and what layers add, without those that have a layer axis
-        where one of them would take more than 64 MiB.
-    **given
-        Hyperparameters.
+    asked : Request
+        The shares of the layers are put together on the host. Outputs are by default all but `gain`
+        and what layers add, without those that have a layer axis where one of them would take more
+        than 64 MiB.
 
     Returns
     -------
@@ -66,10 +58,10 @@ def evaluate_tangent_kernel(
         L + 1`` in front of the inputs.
     """
     read = [output.name for output in theory.outputs]
-    names = chosen_names(outputs, [*read, *SHARES], f"the {theory.title}")
-    given = with_fan_in(theory, given)
+    names = chosen_names(asked.outputs, [*read, *SHARES], f"the {theory.title}")
+    given = with_fan_in(theory, asked.given)
     notes: tuple[str, ...] = ()
-    if outputs is None:
+    if asked.outputs is None:
         names = tuple(name for name in names if name not in MEANINGS)
         layered = [name for name in names if name not in ("NTK", "NNGP")]
         if any(map(is_on_device, given.values())):
@@ -81,7 +73,8 @@ def evaluate_tangent_kernel(
     needed = {name for name in names if name in read}
     needed |= {part for name in shares for part in SHARES[name]}
     needed |= {"gain", "Theta"} if shares else set()
-    values = compile_routine(theory, target, [name for name in read if name in needed])(**given)
+    own = [name for name in read if name in needed]
+    values = compile_routine(theory, asked.target, own)(**given)
     values.notes = (*values.notes, *notes)
     if shares:
         _with_shares(theory, values, shares, _point(theory, given))

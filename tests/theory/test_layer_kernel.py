@@ -37,7 +37,7 @@ from resexpand import (
     variance_shift,
 )
 from resexpand.errors import HostMemoryError, UnsupportedError
-from resexpand.numbers.layer_kernel import follow
+from resexpand.numbers.layer_kernel import back, forward
 
 DEPTH = 5
 TRIPLE = [[1, 0.3, 0.2], [0.3, 0.8, -0.4], [0.2, -0.4, 0.9]]
@@ -235,7 +235,7 @@ def test_grids() -> None:
     assert len(np.unique(found["K"][..., -1])) == 6
 
 
-def test_follow_is_the_double_sum() -> None:
+def test_histories_are_double_sums() -> None:
     rng = np.random.default_rng(0)
     slope, scales = rng.normal(size=(4, 4)), rng.normal(size=4)
     slope = slope + slope.T
@@ -248,7 +248,9 @@ def test_follow_is_the_double_sum() -> None:
                 for j in range(1, b + 1)
             ]
             expected[a, b] = expected[b, a] = 1 + sum(terms)
-    np.testing.assert_allclose(follow(slope, scales), np.tril(expected), rtol=1e-13)
+    whole = back(slope[::-1, ::-1], scales[::-1])[::-1, ::-1]
+    np.testing.assert_allclose(whole, expected, rtol=1e-13)
+    np.testing.assert_allclose(forward(slope, scales), np.diagonal(expected), rtol=1e-13)
 
 
 NET = ResNet(BRANCHES["res-1 relu"], scale=0.3, depth=3, layers=Markov(0.5))
