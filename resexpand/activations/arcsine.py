@@ -20,12 +20,13 @@ from typing import Any
 
 import sympy as sp
 
+from resexpand.activations.rewritten import Rewritten
 
-class Area(sp.Function):
+
+class Area(Rewritten):
     """``Area(a, b, c) = sqrt(a b - c^2)``."""
 
     nargs = 3
-    is_extended_real = True
 
     @classmethod
     def eval(cls, a: sp.Expr, b: sp.Expr, c: sp.Expr) -> sp.Expr | None:
@@ -64,15 +65,11 @@ class Area(sp.Function):
     def _sympystr(self, printer: Any) -> str:
         return f"sqrt({printer.doprint(self.determinant)})"
 
-    def _eval_evalf(self, prec: int) -> sp.Expr:
-        return self.rewritten()._eval_evalf(prec)
 
-
-class ArcCorrelation(sp.Function):
+class ArcCorrelation(Rewritten):
     """``ArcCorrelation(a, b, c) = arcsin(c / sqrt(a b))``."""
 
     nargs = 3
-    is_extended_real = True
 
     @classmethod
     def eval(cls, a: sp.Expr, b: sp.Expr, c: sp.Expr) -> sp.Expr | None:
@@ -94,15 +91,8 @@ class ArcCorrelation(sp.Function):
         a, b, c = self.args
         return sp.asin(c / a) if a == b else sp.asin(c / sp.sqrt(a * b))
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        body = printer.doprint(self.rewritten())
-        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
-
     def _sympystr(self, printer: Any) -> str:
         return str(printer.doprint(self.rewritten()))
-
-    def _eval_evalf(self, prec: int) -> sp.Expr:
-        return self.rewritten()._eval_evalf(prec)
 
 
 def elementary(expression: sp.Expr) -> sp.Expr:

@@ -11,12 +11,13 @@ from typing import Any
 
 import sympy as sp
 
+from resexpand.activations.rewritten import Rewritten
 
-class ExpCosh(sp.Function):
+
+class ExpCosh(Rewritten):
     """``ExpCosh(s, t) = exp(s) cosh(t)``."""
 
     nargs = 2
-    is_extended_real = True
 
     @classmethod
     def eval(cls, s: sp.Expr, t: sp.Expr) -> sp.Expr | None:
@@ -34,15 +35,8 @@ class ExpCosh(sp.Function):
         s, t = self.args
         return sp.exp(s) * sp.cosh(t)
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        body = printer.doprint(self.rewritten())
-        return str(body) if exp is None else rf"\left({body}\right)^{{{exp}}}"
-
     def _sympystr(self, printer: Any) -> str:
         return f"({printer.doprint(self.rewritten())})"
-
-    def _eval_evalf(self, prec: int) -> sp.Expr:
-        return self.rewritten()._eval_evalf(prec)
 
 
 class ExpSinh(ExpCosh):

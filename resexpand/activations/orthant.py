@@ -21,6 +21,7 @@ import mpmath
 import sympy as sp
 
 from resexpand.activations.arcsine import ArcCorrelation, Area
+from resexpand.activations.rewritten import Rewritten
 
 HALF = sp.Rational(1, 2)
 
@@ -40,23 +41,10 @@ def pair_density(a: sp.Expr, b: sp.Expr, c: sp.Expr, t: sp.Expr, u: sp.Expr) -> 
     return PairExponential(a, b, c, t, u) / (2 * sp.pi * Area(a, b, c))
 
 
-class PairFunction(sp.Function):
+class PairFunction(Rewritten):
     """A function of the covariance of a pair and of two thresholds."""
 
     nargs = 5
-    is_extended_real = True
-
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        body = self.written(printer.doprint)
-        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
-
-    def written(self, text: Any) -> str:
-        """Return the LaTeX of the function, given the printer of its arguments."""
-        return str(text(self.rewritten()))
-
-    def rewritten(self) -> sp.Expr:
-        """Return the same in SymPy's own functions, or itself where there are none."""
-        return self
 
 
 def _ordered(
@@ -157,9 +145,6 @@ class ConditionalTail(PairFunction):
         """Return the LaTeX of the function: the normal distribution function."""
         return rf"\Phi\left({text(self.score)}\right)"
 
-    def _eval_evalf(self, prec: int) -> sp.Expr:
-        return self.rewritten()._eval_evalf(prec)
-
 
 class PairExponential(PairFunction):
     """``PairExponential(a, b, c, t, u) = exp(-(t, u) C^{-1} (t, u) / 2)``."""
@@ -194,9 +179,6 @@ class PairExponential(PairFunction):
     def rewritten(self) -> sp.Expr:
         """Return the same in SymPy's own functions."""
         return sp.exp(self.exponent.replace(Area, lambda *args: Area(*args).rewritten()))
-
-    def _eval_evalf(self, prec: int) -> sp.Expr:
-        return self.rewritten()._eval_evalf(prec)
 
 
 def orthant_probability(

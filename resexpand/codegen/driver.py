@@ -74,10 +74,10 @@ def driver_source(plan: Schedule) -> str:
     rows = Rows.of(plan)
     body = [
         "for tile in range(first_tile, last_tile):",
-        *_indent(_tile(plan, rows), 1),
+        *indent(_tile(plan, rows), 1),
     ]
     signature = ", ".join(driver_arguments(plan))
-    return "\n".join(["@driver", f"def run({signature}):", *_indent(body, 1), ""])
+    return "\n".join(["@driver", f"def run({signature}):", *indent(body, 1), ""])
 
 
 def slots_source(results: Mapping[str, int]) -> str:
@@ -127,15 +127,15 @@ def _layers(plan: Schedule, rows: Rows) -> list[str]:
     """Return the loop over layers, in pages if every layer has results."""
     slots = (*plan.trajectory_slots, *plan.layer_slots)
     if not slots:
-        return ["for layer in range(depth):", *_indent(_block(plan, rows), 1)]
+        return ["for layer in range(depth):", *indent(_block(plan, rows), 1)]
     collected = [f"page[{k}, s, i] = lane[{rows.results[k]}, i]" for k in range(len(slots))]
     page = [
         f"layers = min({PAGE}, depth - start)",
         "for s in range(layers):",
         "    layer = start + s",
-        *_indent(_block(plan, rows), 1),
+        *indent(_block(plan, rows), 1),
         f"    for i in range({rows.lanes}):",
-        *_indent(collected, 2),
+        *indent(collected, 2),
         *(
             f"tile_store_page(out_{slot}, page[{k}], low, count, start, layers)"
             for k, slot in enumerate(slots)
@@ -144,7 +144,7 @@ def _layers(plan: Schedule, rows: Rows) -> list[str]:
     return [
         f"page = np.empty(({len(slots)}, {PAGE}, {rows.lanes}))",
         f"for start in range(0, depth, {PAGE}):",
-        *_indent(page, 1),
+        *indent(page, 1),
     ]
 
 
@@ -222,7 +222,7 @@ def _propagate(propagations: Sequence[Propagation], rows: list[int]) -> list[str
         if p.size == 1:
             lines.append(f"tile_propagate(out_{p.name}, lane[{own[0]}], low, count, layer)")
         else:
-            lines += ["for i in range(count):", *_indent(_propagate_matrix(p, k, own), 1)]
+            lines += ["for i in range(count):", *indent(_propagate_matrix(p, k, own), 1)]
     return lines
 
 
@@ -243,5 +243,6 @@ def _propagate_matrix(p: Propagation, k: int, rows: Sequence[int]) -> list[str]:
     return lines
 
 
-def _indent(lines: Sequence[str], depth: int) -> list[str]:
+def indent(lines: Sequence[str], depth: int = 1) -> list[str]:
+    """Return lines of a text further to the right."""
     return ["    " * depth + line for line in lines]

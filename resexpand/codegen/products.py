@@ -23,8 +23,7 @@ LARGE = 2**26
 def block_product(a: Array, b: Array) -> Array:
     """Return ``a @ b`` of two matrices."""
     if a.shape[0] * a.shape[1] * b.shape[1] >= LARGE:
-        whole: Array = a @ b
-        return whole
+        return np.asarray(a @ b)
     out = np.zeros((a.shape[0], b.shape[1]))
     for k in range(0, a.shape[1], BLOCK):
         for i in range(0, a.shape[0], BLOCK):

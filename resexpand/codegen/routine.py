@@ -260,7 +260,7 @@ class Routine(Shown):
     def _on_device(self, point: Point, pairs: Pairs) -> Values:
         from resexpand.codegen.cuda.on_device import device_values
 
-        return device_values(self, point, pairs, self.run)
+        return device_values(self, point, pairs)
 
 
 @lru_cache(maxsize=256)

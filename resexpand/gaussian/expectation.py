@@ -246,6 +246,20 @@ class GaussianExpectation(sp.Expr):
         return f"<{printer.doprint(self.integrand)}>_[{entries}]"
 
 
+def merged(expression: sp.Expr, place: int = 0) -> sp.Expr:
+    """Return an expression whose averages of pairs are of one input, with the variance there."""
+    (x,), pair = integration_variables(1), integration_variables(2)
+    at = dict.fromkeys(pair, x)
+    averages = {
+        node: GaussianExpectation(
+            node.integrand.subs(at, simultaneous=True), (x,), (node.covariance[place],)
+        )
+        for node in expression.atoms(GaussianExpectation)
+        if len(node.variables) == 2
+    }
+    return expression.xreplace(averages)
+
+
 def _switches(expression: sp.Expr) -> set[sp.Basic]:
     kinds = (sp.Abs, sp.sign, sp.Heaviside, sp.Max, sp.Min, sp.Piecewise)
     found: set[sp.Basic] = expression.atoms(*kinds)

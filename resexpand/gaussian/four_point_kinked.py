@@ -36,8 +36,7 @@ def covariance(sigma: Array, labels: Labels, right: float, left: float) -> Array
         _average(sigma[:, part, part], labels[part], (0, 0), right, left)
         for part in (slice(0, 2), slice(2, 4))
     ]
-    difference: Array = whole - pairs[0] * pairs[1]
-    return difference
+    return np.asarray(whole - pairs[0] * pairs[1])
 
 
 def slopes(sigma: Array, labels: Labels, right: float, left: float) -> tuple[Array, Array, Array]:

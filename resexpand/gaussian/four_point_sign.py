@@ -113,8 +113,7 @@ def _arcs(sigma: Array, noise: float) -> Array:
     scale = np.sqrt(_left(a[2] - explained(2, 2), a[2]) * _left(a[3] - explained(3, 3), a[3]))
     given = np.arcsin(np.clip(_quotient(known, scale), -1.0, 1.0))
     free = np.arcsin(np.clip(_quotient(sigma[:, 2, 3], np.sqrt(a[2] * a[3])), -1.0, 1.0))
-    difference: Array = given - free
-    return difference
+    return np.asarray(given - free)
 
 
 def _quotient(value: Array, by: Array) -> Array:

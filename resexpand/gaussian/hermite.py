@@ -12,8 +12,7 @@ Array = NDArray[np.float64]
 
 def root_density(nodes: Array) -> Array:
     """Return the square root of the normal density."""
-    root: Array = np.exp(-nodes * nodes / 4) / (2 * np.pi) ** 0.25
-    return root
+    return np.asarray(np.exp(-nodes * nodes / 4) / (2 * np.pi) ** 0.25)
 
 
 def hermite_functions(nodes: Array, terms: int) -> Iterator[Array]:

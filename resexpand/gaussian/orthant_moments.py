@@ -89,5 +89,4 @@ def _angle(sigma: Array, i: int, j: int) -> Array:
     """Return the arcsine of a correlation, exact where variables coincide."""
     product = sigma[:, i, i] * sigma[:, j, j]
     area = np.sqrt(np.maximum(product - sigma[:, i, j] ** 2, 0.0))
-    angle: Array = np.where(product > 0, np.arctan2(sigma[:, i, j], area), 0.0)
-    return angle
+    return np.asarray(np.where(product > 0, np.arctan2(sigma[:, i, j], area), 0.0))

@@ -146,8 +146,7 @@ def _resolved(
     finite, lost = seen.all(axis=-1), ~seen.any(axis=-1)
     narrow = right - left <= np.maximum(1e-14 * far, SMALLEST)
     lost |= ~finite & (right - left < far / 16)
-    resolved: NDArray[np.bool_] = ((good & finite) | lost).all(axis=0) | narrow
-    return resolved
+    return np.asarray(((good & finite) | lost).all(axis=0) | narrow)
 
 
 def _cuts(left: Array, right: Array, fixed: Array) -> Array:

@@ -55,15 +55,13 @@ def _erf_integral(alpha: Array, beta: Array, gamma: Array) -> Array:
     product = (2 * alpha - 1)[:, None] - square
     product *= (2 * beta - 1)[:, None] - square
     values = np.arcsin(v * root / np.sqrt(product)) / root
-    total: Array = 16 / np.pi**2 * half * (values @ WEIGHTS)
-    return total
+    return np.asarray(16 / np.pi**2 * half * (values @ WEIGHTS))
 
 
 def _determinant(alpha: Array, beta: Array, gamma: Array) -> Array:
     """Return ``alpha beta - gamma^2`` without losing what exceeds ``gamma`` in either."""
     first, second = alpha - gamma, beta - gamma
-    determinant: Array = first * second + gamma * (first + second)
-    return determinant
+    return np.asarray(first * second + gamma * (first + second))
 
 
 def erf_slope(a: Array, b: Array, c: Array, q: float) -> Array:
@@ -76,8 +74,7 @@ def erf_slope(a: Array, b: Array, c: Array, q: float) -> Array:
     crossed = np.arcsin(gamma / np.sqrt(inner * outer))
     first = pair / (alpha * np.sqrt(2 * alpha - 1))
     second = 2 * gamma / alpha * crossed / np.sqrt(_determinant(alpha, beta, gamma))
-    slope: Array = 4 * q / np.pi**2 * (first - second)
-    return slope
+    return np.asarray(4 * q / np.pi**2 * (first - second))
 
 
 def _arcsine_difference(excess: Array, shift: Array) -> Array:
@@ -87,23 +84,20 @@ def _arcsine_difference(excess: Array, shift: Array) -> Array:
     # roots is written as a quotient, since it may be small.
     sine = shift * (2 * excess / (high + low) - high)
     cosine = low * high + (excess - shift) * excess
-    difference: Array = np.arctan2(sine, cosine)
-    return difference
+    return np.asarray(np.arctan2(sine, cosine))
 
 
 def kinked_covariance(a: Array, b: Array, c: Array, even: float, odd: float) -> Array:
     """Return ``Cov(f(x), f(y))`` for ``f = even x^2 + odd x|x|``."""
     sine, cosine, product = _angles(a, b, c)
     arcs = 3 * sine * cosine + (1 + 2 * cosine**2) * np.arctan2(cosine, sine)
-    covariance: Array = 2 * even**2 * c**2 + odd**2 * 2 / np.pi * product * arcs
-    return covariance
+    return np.asarray(2 * even**2 * c**2 + odd**2 * 2 / np.pi * product * arcs)
 
 
 def kinked_slope(a: Array, b: Array, c: Array, odd: float) -> Array:
     """Return ``Cov(f''(x)/2, f(y))`` for ``f = even x^2 + odd x|x|``; it needs `odd` alone."""
     sine, cosine, _ = _angles(a, b, c)
-    slope: Array = odd**2 * 2 / np.pi * b * (sine * cosine + np.arctan2(cosine, sine))
-    return slope
+    return np.asarray(odd**2 * 2 / np.pi * b * (sine * cosine + np.arctan2(cosine, sine)))
 
 
 def _angles(a: Array, b: Array, c: Array) -> tuple[Array, Array, Array]:
@@ -116,8 +110,7 @@ def _angles(a: Array, b: Array, c: Array) -> tuple[Array, Array, Array]:
 
 def sine_covariance(a: Array, b: Array, c: Array, q: float) -> Array:
     """Return ``Cov(sin(s x)^2, sin(s y)^2)``, ``q = 2 s^2``."""
-    covariance: Array = np.exp(-q * (a + b - 2 * c)) * np.expm1(-2 * q * c) ** 2 / 8
-    return covariance
+    return np.asarray(np.exp(-q * (a + b - 2 * c)) * np.expm1(-2 * q * c) ** 2 / 8)
 
 
 def sine_slope(a: Array, b: Array, c: Array, q: float) -> Array:

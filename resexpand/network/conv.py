@@ -145,8 +145,7 @@ class Conv(OverPositions, Contraction):
 
     def gram_moved(self, before: Array, moved: Array, at: Sequence[Array]) -> Array:
         """Return the change of the covariance: it is linear in the second moments."""
-        changed: Array = at[0][..., None, None] * self._shifted(moved, at[2:])
-        return changed
+        return np.asarray(at[0][..., None, None] * self._shifted(moved, at[2:]))
 
     def _shifted(self, gram: Array, shares: Sequence[Array]) -> Array:
         """Return the sum of the shifted Gram matrices, weighted by the shares."""

@@ -174,8 +174,7 @@ def _clipped(
     norms[apart] = 1.0
     correlations = np.clip(clipped / norms, -1.0, 1.0)
     correlations[apart] = 0.0
-    result: NDArray[np.float64] = correlations
-    return result
+    return correlations
 
 
 def kernel_from_inputs(

@@ -70,8 +70,7 @@ class LayerLaw(Operation):
         """
         count = depth + further
         places = np.arange(count)
-        found: Array = self.lags(depth, count)[np.abs(places[:, None] - places)]
-        return found
+        return np.asarray(self.lags(depth, count)[np.abs(places[:, None] - places)])
 
     @property
     def exponent(self) -> sp.Expr | None:
@@ -173,13 +172,11 @@ class FractionalBrownian(LayerLaw):
 
 
 def _rbf(a: float, k: Array) -> Array:
-    found: Array = np.exp(-a * k**2)
-    return found
+    return np.asarray(np.exp(-a * k**2))
 
 
 def _cosine(a: float, k: Array) -> Array:
-    found: Array = np.cos(np.sqrt(2 * a) * k)
-    return found
+    return np.asarray(np.cos(np.sqrt(2 * a) * k))
 
 
 def _rbf_increments(a: float, k: Array) -> Array:
@@ -194,8 +191,7 @@ def _rbf_increments(a: float, k: Array) -> Array:
     least = float(-np.expm1(-a))
     level = least * (np.exp(-a * k * (k - 2)) + np.exp(-a * k * (k + 2))) / 2
     bend = np.exp(-a * k * (k - 2)) * np.expm1(-2 * a * k) ** 2 / 2
-    found: Array = (level - bend) / least
-    return found
+    return np.asarray((level - bend) / least)
 
 
 KERNELS = {
@@ -272,8 +268,7 @@ class Smooth(LayerLaw):
         """Return a choice of places, or normalised sums of increments."""
         every, behind = fine // depth, np.eye(fine, fine + 1, 1)
         if self.of == 1:
-            chosen: Array = behind[every - 1 :: every]
-            return chosen
+            return np.asarray(behind[every - 1 :: every])
         window = self.lags(fine, every)[np.abs(np.subtract.outer(range(every), range(every)))]
         summed: Array = behind.reshape(depth, every, fine + 1).sum(axis=1)
         summed /= math.sqrt(float(window.sum()))

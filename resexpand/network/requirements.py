@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, get_args
 
-from resexpand.errors import DescriptionError, UnsupportedError
+from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.network.positions import require_no_coupling
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
@@ -24,6 +25,19 @@ def require_network(net: object, asked: str) -> None:
             f"it is of type {type(net).__name__}",
             "give ResNet(Branch(...), scale=..., depth=...)",
         )
+
+
+def require_one_of(value: object, kinds: Any, asked: str) -> None:
+    """Raise the common error of a word that is none of a `Literal`.
+
+    Raises
+    ------
+    HyperparameterError
+        With the words that there are.
+    """
+    if value not in get_args(kinds):
+        known = f"use one of {get_args(kinds)}"
+        raise HyperparameterError(f"{asked} {value!r}", "it is unknown", known)
 
 
 def require_plain(net: ResNet, asked: str) -> None:

@@ -166,8 +166,7 @@ def _integrated(rates: Any, start: float, times: Array, tolerance: float) -> Arr
         raise UnsupportedError(
             "the limit of infinite depth", str(found.message), "take a smaller scale"
         )
-    state: Array = found.y
-    return state
+    return np.asarray(found.y)
 
 
 def extrapolate_in_depth(

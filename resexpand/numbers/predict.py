@@ -6,13 +6,14 @@ The kernels come from `tangent_kernel`, what training makes of them from `number
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resexpand.codegen.values import QUADRATURE_LIMIT
-from resexpand.errors import HyperparameterError, KernelError
+from resexpand.errors import KernelError
+from resexpand.network.requirements import require_one_of
 from resexpand.network.resnet import ResNet
 from resexpand.numbers.gradient_flow import EPS, Trained, ensemble_covariance, posterior
 from resexpand.numbers.prediction import NAMES, Prediction
@@ -99,10 +100,7 @@ def predict(
     >>> found.mean.round(3)
     array([0.673, 1.642])
     """
-    if kind not in get_args(Kind):
-        raise HyperparameterError(
-            f"the prediction of kind {kind!r}", "it is unknown", f"use one of {get_args(Kind)}"
-        )
+    require_one_of(kind, Kind, "the prediction of kind")
     times, y = times_of(time), targets_of(targets)
     theory = tangent_kernel(net, 2, trained, parametrisation)
     given = Inputs(train, test, hyperparameters.pop("K0", None), len(y))

@@ -109,6 +109,9 @@ def _logarithm(power: int, size: int) -> list[Fraction]:
     return found
 
 
+ABSOLUTE, SQUARES = "sum of absolute values", "sum of squares"
+
+
 @dataclass(frozen=True)
 class CountGrowth:
     """Size of one order of the expansion over the depth, for differentials of norm 1.
@@ -144,44 +147,21 @@ class CountGrowth:
         """
         k, c = self.order, self.constant
         half = sp.Rational(k, 2)
+        size, squares = c**k, c ** (2 * k)
         rows = (
-            ("terms", "a", sp.Integer(1), self.worst, 0, "weighted number of terms of order"),
-            (
-                "worst case at c/n",
-                "A",
-                c**k,
-                self.worst,
-                -k,
-                "sum of absolute values at c/n, order",
-            ),
-            (
-                "worst case at c/sqrt(n)",
-                "A",
-                c**k,
-                self.worst,
-                -half,
-                "sum of absolute values at c/sqrt(n), order",
-            ),
-            (
-                "mean square at c/sqrt(n)",
-                "S",
-                c ** (2 * k),
-                self.square,
-                -k,
-                "sum of squares at c/sqrt(n), order",
-            ),
+            ("terms", "a", sp.S.One, self.worst, 0, "weighted number of terms of"),
+            ("worst case at c/n", "A", size, self.worst, -k, f"{ABSOLUTE} at c/n,"),
+            ("worst case at c/sqrt(n)", "A", size, self.worst, -half, f"{ABSOLUTE} at c/sqrt(n),"),
+            ("mean square at c/sqrt(n)", "S", squares, self.square, -k, f"{SQUARES} at c/sqrt(n),"),
         )
-        return tuple(
-            Formula(
-                f"{name}, order {k}",
-                sp.Symbol(f"{letter}_{k}"),
-                factor * self.leading(polynomial, sp.sympify(power, strict=True)),
-                f"{meaning} {k}",
-                "O(1/n)",
-                _CITATIONS,
+        formulas = []
+        for name, letter, factor, polynomial, power, meaning in rows:
+            value = factor * self.leading(polynomial, sp.sympify(power, strict=True))
+            symbol, said = sp.Symbol(f"{letter}_{k}"), f"{meaning} order {k}"
+            formulas.append(
+                Formula(f"{name}, order {k}", symbol, value, said, "O(1/n)", _CITATIONS)
             )
-            for name, letter, factor, polynomial, power, meaning in rows
-        )
+        return tuple(formulas)
 
 
 _CITATIONS = (Citation(REFERENCES["dherin2025"]),)

@@ -19,20 +19,21 @@ zero of the exact derivative of ``ln(eta)``, itself a recursion.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import sympy as sp
 
 from resexpand.activations.arcsine import reduce_area
 from resexpand.activations.at_point import value_of
 from resexpand.conventions import K0, PAIR, RHO, K
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import UnsupportedError
 from resexpand.expressions.notebook import in_notebook
 from resexpand.expressions.shown import Card, Shown
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.network.operation import Map
 from resexpand.network.requirements import (
     require_network,
+    require_one_of,
     require_plain,
     require_sums,
 )
@@ -173,12 +174,7 @@ def optimal_scale(net: ResNet, kind: ResponseKind = "variance") -> OptimalScale:
     Fischer, Dahmen & Helias (2023), optimal residual scaling from response functions.
     """
     require_network(net, "the optimal scale")
-    if kind not in get_args(ResponseKind):
-        raise HyperparameterError(
-            f"the optimal scale for {kind!r}",
-            "it is unknown",
-            f"use one of {get_args(ResponseKind)}",
-        )
+    require_one_of(kind, ResponseKind, "the optimal scale for")
     _check_branch(net)
     searched = _with_free_scale(net)
     base = kernel(searched, inputs=1)
@@ -264,15 +260,8 @@ def _rate_and_amplitude(
 
 
 def _formula(name: str, lhs: sp.Expr, rhs: sp.Expr, base: Recursion, meaning: str = "") -> Formula:
-    return Formula(
-        name=name,
-        lhs=lhs,
-        rhs=rhs,
-        meaning=meaning,
-        neglects=NEGLECTED.get(name, ""),
-        citations=base.citations,
-        laws=base.laws,
-    )
+    neglects = NEGLECTED.get(name, "")
+    return Formula(name, lhs, rhs, meaning, neglects, base.citations, base.laws)
 
 
 def _constant(growth: sp.Expr, base: Recursion) -> Formula:

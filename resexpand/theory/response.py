@@ -15,16 +15,14 @@ The output response is ``eta = d(sigma_out2 <phi phi>_{K^L}) / dK^0``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, cast, get_args, overload
+from typing import Any, Literal, cast, overload
 
 import sympy as sp
 
 from resexpand.conventions import PAIR, K
-from resexpand.errors import HyperparameterError
-from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
-from resexpand.network.requirements import require_network
+from resexpand.gaussian.expectation import merged
+from resexpand.network.requirements import require_network, require_one_of
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.coins import require_constant
@@ -120,12 +118,7 @@ def response(
     [(sigma_w2/2 + 1)**2/2]
     """
     require_network(net, "the response")
-    if kind not in get_args(ResponseKind):
-        raise HyperparameterError(
-            f"the response of kind {kind!r}",
-            "it is unknown",
-            f"use one of {get_args(ResponseKind)}",
-        )
+    require_one_of(kind, ResponseKind, "the response of kind")
     if inputs is not None:
         return column_response(net, "tangent" if kind == "tangent" else "covariance", inputs)
     if net.layers is not None:
@@ -229,15 +222,7 @@ def coincide(expression: sp.Expr) -> sp.Expr:
     Averages over the pair become averages over one variable after Price's theorem has been
     applied, and the kernel entries 11, 12, 22 become ``K``, both means ``m``.
     """
-    (x,) = integration_variables(1)
-    pair_variables: Sequence[sp.Symbol] = integration_variables(2)
-
-    def merged(node: GaussianExpectation) -> sp.Expr:
-        integrand = node.integrand.subs(dict.fromkeys(pair_variables, x), simultaneous=True)
-        return GaussianExpectation(integrand, (x,), (node.covariance[0],))
-
-    pairs = [n for n in expression.atoms(GaussianExpectation) if len(n.variables) == 2]
-    replaced = expression.xreplace({node: merged(node) for node in pairs})
+    replaced = merged(expression)
     (mean,) = mean_symbols((K,))
     alike = dict.fromkeys(PAIR, K) | dict.fromkeys(mean_symbols(PAIR), mean)
     return replaced.subs(alike, simultaneous=True)

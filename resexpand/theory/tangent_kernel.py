@@ -30,8 +30,8 @@ import sympy as sp
 
 from resexpand.conventions import K0, PAIR, PAIR0, WIDTH
 from resexpand.errors import HyperparameterError, UnsupportedError
-from resexpand.gaussian.expectation import GaussianExpectation, integration_variables
-from resexpand.network.requirements import require_network, require_no_noise
+from resexpand.gaussian.expectation import merged
+from resexpand.network.requirements import require_network, require_no_noise, require_one_of
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
 from resexpand.theory.hyperparameters import Hyperparameters
@@ -142,12 +142,7 @@ def tangent_kernel(
     if net.layers is not None:
         of_layers: Any = _of_layers(net, inputs, chosen, parametrisation)
         return cast(TangentKernel, of_layers)
-    if parametrisation not in get_args(Parametrisation):
-        raise HyperparameterError(
-            f"the parametrisation {parametrisation!r}",
-            "there is no such one",
-            f"use one of {get_args(Parametrisation)}",
-        )
+    require_one_of(parametrisation, Parametrisation, "the parametrisation")
     steps = (*(step for branch in net.kinds for step in branch.steps), *net.head)
     require_no_noise(steps, f"the {TITLE}")
     return _Derivation(net, chosen, parametrisation).recursion(inputs)
@@ -348,16 +343,7 @@ class _Renaming:
         """Return the expression where both inputs are the first, the second, or the only one."""
         if name == "12":
             return expression
-        place = -1 if name == "22" else 0
-        (x,) = integration_variables(1)
-        pair = integration_variables(2)
-
-        def merged(node: GaussianExpectation) -> sp.Expr:
-            integrand = node.integrand.subs(dict.fromkeys(pair, x), simultaneous=True)
-            return GaussianExpectation(integrand, (x,), (node.covariance[place],))
-
-        nodes = [n for n in expression.atoms(GaussianExpectation) if len(n.variables) == 2]
-        single = expression.xreplace({node: merged(node) for node in nodes})
+        single = merged(expression, -1 if name == "22" else 0)
         return single.xreplace(self._alike(name))
 
     def _alike(self, name: str) -> dict[sp.Basic, sp.Basic]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from resexpand.codegen.driver import indent
 from resexpand.codegen.schedule import (
     Propagation,
     Schedule,
@@ -114,14 +115,14 @@ def _run(plan: Schedule) -> str:
         *_call("initial", carried, [*parameters, *rules]),
         "flaw = 0.0",
         "for turn in range(depth):",
-        *_indent(block or ["pass"]),
+        *indent(block or ["pass"]),
         *_finish(plan, [*carried, *parameters, *rules]),
         *_REPORT,
     ]
-    lines = ["i = cuda.grid(1)", "if i < n:", *_indent(body)]
+    lines = ["i = cuda.grid(1)", "if i < n:", *indent(body)]
     if plan.quadratures:
-        lines = ["if cuda.blockIdx.x * cuda.blockDim.x < n:", *_indent([*_CLAMPED, *body])]
-    return "\n".join([f"def run({', '.join(run_arguments(plan))}):", *_indent(lines), ""])
+        lines = ["if cuda.blockIdx.x * cuda.blockDim.x < n:", *indent([*_CLAMPED, *body])]
+    return "\n".join([f"def run({', '.join(run_arguments(plan))}):", *indent(lines), ""])
 
 
 # Threads that share quadratures wait for each other: those beyond the last point repeat it, in a
@@ -135,7 +136,7 @@ _CLAMPED = [
 
 def _kept(plan: Schedule, stores: list[str]) -> list[str]:
     """Return stores, which only one of the threads that share a point makes."""
-    return ["if keeps:", *_indent(stores)] if plan.quadratures and stores else stores
+    return ["if keeps:", *indent(stores)] if plan.quadratures and stores else stores
 
 
 # The difference of a number and itself is zero, or NaN if the number is not finite.
@@ -270,14 +271,10 @@ def _propagate(p: Propagation, *, symmetric: bool) -> str:
         "    at += step",
         "    below += down",
         f"    out[below] = {kept}",
-        *_indent([*(mirrored if symmetric else []), *_watched([kept])]),
+        *indent([*(mirrored if symmetric else []), *_watched([kept])]),
         *_REPORT,
     ]
     taken = ["matrices", *(["diagonal"] if symmetric else []), "out"]
     arguments = ["n", "width", "depth", "flag", *taken]
-    lines = ["i, m = cuda.grid(2)", "if i < n and m <= depth:", *_indent(body)]
-    return "\n".join([f"def propagate_{p.name}({', '.join(arguments)}):", *_indent(lines), ""])
-
-
-def _indent(lines: Sequence[str]) -> list[str]:
-    return ["    " + line for line in lines]
+    lines = ["i, m = cuda.grid(2)", "if i < n and m <= depth:", *indent(body)]
+    return "\n".join([f"def propagate_{p.name}({', '.join(arguments)}):", *indent(lines), ""])

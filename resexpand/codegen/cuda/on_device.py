@@ -7,8 +7,7 @@ packages read through ``__cuda_array_interface__`` without a copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,49 +16,17 @@ from resexpand.codegen.arguments import arguments_of, rule_arrays, sampled
 from resexpand.codegen.binding import Point
 from resexpand.codegen.cuda import memory
 from resexpand.codegen.cuda.launch import NUMBER, Kernels, run_blocks
-from resexpand.codegen.results import Buffers, Pairs
-from resexpand.codegen.schedule import Schedule
+from resexpand.codegen.results import Pairs
 from resexpand.codegen.store import load
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError
-from resexpand.gaussian.quadrature import Resolution
-from resexpand.references import Citation
-from resexpand.theory.recursion import Output, Recursion
+from resexpand.theory.recursion import Output
 
 SAMPLE = 1024
 """Most points at which two resolutions of a quadrature are compared."""
 
 
-class Compiled(Protocol):
-    """Attributes of a routine that are read here."""
-
-    @property
-    def recursion(self) -> Recursion:
-        """The plan of the routine."""
-
-    @property
-    def plan(self) -> Schedule:
-        """Arguments and expressions it was generated from."""
-
-    @property
-    def source(self) -> str:
-        """The generated text."""
-
-    @property
-    def place(self) -> str:
-        """Where it runs, in words."""
-
-    @property
-    def citations(self) -> tuple[Citation, ...]:
-        """Where its equations stand."""
-
-
-def device_values(
-    routine: Compiled,
-    point: Point,
-    pairs: Pairs,
-    run: Callable[[Point, Pairs, Resolution], Buffers],
-) -> Values:
+def device_values(routine: Any, point: Point, pairs: Pairs) -> Values:
     """Evaluate a routine and leave its results on the device.
 
     Parameters
@@ -68,8 +35,6 @@ def device_values(
         For the target ``cuda``.
     point, pairs
         Values of the hyperparameters, and the pairs of inputs.
-    run : callable
-        Runs the routine on a grid and a resolution, with results on the host.
 
     Returns
     -------
@@ -100,7 +65,9 @@ def device_values(
     if plan.quadratures and arguments.count:
         indices = np.arange(0, arguments.count, -(-arguments.count // SAMPLE))
         few = sampled(point, indices, matrix=matrix)
-        fine, coarse = (run(few, pairs, resolution).slots for resolution in ("fine", "coarse"))
+        fine, coarse = (
+            routine.run(few, pairs, resolution).slots for resolution in ("fine", "coarse")
+        )
         quadrature = quadrature_errors(plan, fine, coarse, pairs=matrix, depth=point.depth)
     shown = {o.name: arrays[o.name].reshape(_shape(o, point)) for o in plan.outputs}
     suspects = {} if finite else {name: array.copy_to_host() for name, array in shown.items()}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
+from resexpand.codegen.driver import indent
 from resexpand.codegen.gram.series import Key, Series, key_of, series_of, series_texts, sum_text
 from resexpand.codegen.quadrature import quadrature_functions, rule_arguments
 from resexpand.codegen.schedule import Schedule
@@ -191,20 +192,20 @@ def _loop(plan: GramPlan, name: str, function: str, *, last: bool) -> str:
         *loads,
         "for a in range(low1, high1):",
         *(f"    u{k} = first{k}[layer, g, a]" for k in range(len(gram.first))),
-        *_indent(carried),
+        *indent(carried),
         "    for i in range(count):",
         f"        {', '.join(names)} = {function}({', '.join(arguments)})",
         *(f"        lane[{at + k}, i] = r{k}" for k in range(results)),
-        *_indent(stores),
+        *indent(stores),
     ]
     mirrored = [
         f"tile_mirror{levels}({array}, {place}, low1, high1, low2, count)"
         for array, levels, place in written
     ]
     if mirrored:
-        body += ["if mirrored:", *_indent(mirrored)]
+        body += ["if mirrored:", *indent(mirrored)]
     head = f"@driver\ndef {name}({', '.join(gram_arguments(plan))}):"
-    return "\n".join([head, "    for tile in range(first_tile, last_tile):", *_indent(body, 2), ""])
+    return "\n".join([head, "    for tile in range(first_tile, last_tile):", *indent(body, 2), ""])
 
 
 def _scalars(plan: GramPlan) -> list[str]:
@@ -216,7 +217,3 @@ def _scalars(plan: GramPlan) -> list[str]:
         for k in range(len(plan.pair.layer_parameters))
     ]
     return lines
-
-
-def _indent(lines: Sequence[str], depth: int = 1) -> list[str]:
-    return ["    " * depth + line for line in lines]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from types import ModuleType
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -24,8 +24,7 @@ from resexpand.codegen.binding import Point
 from resexpand.codegen.gram.driver import BLOCK, GramPlan, gram_source, planned
 from resexpand.codegen.gram.series import table
 from resexpand.codegen.memory import require_memory
-from resexpand.codegen.results import Buffers, Pairs
-from resexpand.codegen.schedule import Schedule, restricted, schedule, with_equal_inputs
+from resexpand.codegen.schedule import restricted, schedule, with_equal_inputs
 from resexpand.codegen.store import load
 from resexpand.codegen.threads import run_tiles
 from resexpand.codegen.track import stages, untracked
@@ -46,18 +45,8 @@ Scale = tuple[Array, Array] | None
 """Entries of equal inputs, ``(G, L + 1, D)`` or ``(G, D)``: errors are relative to their roots."""
 
 
-class SingleRoutine(Protocol):
-    """A compiled recursion of one input."""
-
-    @property
-    def plan(self) -> Schedule:
-        """The plan of the routine."""
-
-    def run(self, point: Point, pairs: Pairs, resolution: Resolution) -> Buffers:
-        """Return what it fills."""
-
-
-Compile = Callable[[Recursion], SingleRoutine]
+Compile = Callable[[Recursion], Any]
+"""Returns the `Routine` of a recursion of one input."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +133,7 @@ def _require_memory(plan: GramPlan, point: Point) -> None:
 
 
 def _run(
-    plan: GramPlan, source: str, point: Point, single: SingleRoutine, resolution: Resolution
+    plan: GramPlan, source: str, point: Point, single: Any, resolution: Resolution
 ) -> dict[str, tuple[Array, Scale]]:
     """Return every output with the scale of its error; None where that is its own size."""
     own = np.diagonal(point.kernel, axis1=-2, axis2=-1)
@@ -162,7 +151,7 @@ def _run(
 
 
 def _of_singles(
-    single: SingleRoutine, point: Point, variances: Array, resolution: Resolution
+    single: Any, point: Point, variances: Array, resolution: Resolution
 ) -> dict[str, Array]:
     """Return the quantities of single inputs by name, of shape ``(L + 1, G, D)`` or ``(G, D)``."""
     values = {s: v[..., None] if v.ndim else v for s, v in point.values.items()}

@@ -265,11 +265,11 @@ def table(features: Callable[..., None], series: Series, scales: Array, rule: Re
         rules. The number of terms is the first of `TERMS_TRIED` that suffices for all inputs.
     """
     if scales.max(initial=0.0) <= _largest_scale(features, series):
-        chosen = compared = _Rule(features, series.breaks, scales, rule)
+        chosen = compared = _Rule(features, series, scales, rule)
     else:
         # Both runs know how far the rules lie apart: they leave the same pairs to quadrature.
         names: tuple[Resolution, ...] = ("fine", "coarse") if rule == "fine" else ("coarse", "fine")
-        chosen, compared = (_PanelRule(features, series.edges, scales, name) for name in names)
+        chosen, compared = (_Rule(features, series, scales, name, False) for name in names)
     squares = chosen.squares()
     for terms in TERMS_TRIED:
         own = chosen.coefficients(terms)
@@ -290,15 +290,19 @@ class _Rule:
     def __init__(
         self,
         features: Callable[..., None],
-        breaks: tuple[float, ...],
+        series: Series,
         scales: Array,
         rule: Resolution,
+        fixed: bool = True,
     ) -> None:
-        self._nodes, self._weights = _nodes(breaks, scales, rule)
+        # At fixed distances, or on panels that resolve the function.
+        place, ends = (_nodes, series.breaks) if fixed else (_on_panels, series.edges)
+        self._nodes, self._weights = place(ends, scales, rule)  # type: ignore[operator]
         self._values = np.empty((scales.size, self._nodes.shape[1]))
         features(0, scales.size, scales, self._nodes, self._values)
         self._weighted = self._values * self._weights
-        self._shared = (rule, bool(breaks)) if len(self._nodes) == 1 else None
+        shared = fixed and len(self._nodes) == 1
+        self._shared = (rule, bool(series.breaks)) if shared else None
 
     def coefficients(self, terms: int) -> Array:
         """Return the first coefficients, shape (n, terms)."""
@@ -313,21 +317,7 @@ class _Rule:
         """Return ``< f^2 >``."""
         # The weights hold one square root of the density.
         values = self._values * root_density(self._nodes)
-        squares: Array = np.einsum("pi,pi->p", self._weighted, values)
-        return squares
-
-
-class _PanelRule(_Rule):
-    """The same on panels that resolve the function."""
-
-    def __init__(
-        self, features: Callable[..., None], edges: Array, scales: Array, rule: Resolution
-    ) -> None:
-        self._nodes, self._weights = _on_panels(edges, scales, rule)
-        self._values = np.empty((scales.size, self._nodes.shape[1]))
-        features(0, scales.size, scales, self._nodes, self._values)
-        self._weighted = self._values * self._weights
-        self._shared = None
+        return np.asarray(np.einsum("pi,pi->p", self._weighted, values))
 
 
 @lru_cache(maxsize=256)
@@ -337,8 +327,8 @@ def _largest_scale(features: Callable[..., None], series: Series) -> float:
     The larger the deviation, the narrower are the features of a function beside it.
     """
     with np.errstate(all="ignore"):
-        fixed = _Rule(features, series.breaks, SCALES, "coarse")
-        right = _PanelRule(features, series.edges, SCALES, "fine")
+        fixed = _Rule(features, series, SCALES, "coarse")
+        right = _Rule(features, series, SCALES, "fine", False)
         squares = right.squares()
         good = np.abs(fixed.squares() - squares) <= ROUGH * squares
         # The square of a function can be smooth where it is not.

@@ -8,10 +8,9 @@ recommended; of several whose responses are within `CLOSE` of it the first in th
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 STEADY = 10.0
 CLOSE = 0.01
@@ -28,30 +27,8 @@ LIMITS = (
 )
 
 
-class Table(Protocol):
-    """What the rule reads."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Keys of the candidates."""
-
-    @property
-    def titles(self) -> tuple[str, ...]:
-        """Names of the candidates in tables."""
-
-    @property
-    def identities(self) -> tuple[str, ...]:
-        """Keys of candidates that make the network the identity."""
-
-    @property
-    def depths(self) -> tuple[int, ...]:
-        """Numbers of blocks."""
-
-    @property
-    def response_kind(self) -> str:
-        """Which response it is."""
-
-    def __getitem__(self, name: str, /) -> NDArray[np.float64]: ...
+Table = Any
+"""A `ScaleComparison`, whose properties the rule reads."""
 
 
 def advice(table: Table) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from resexpand.conventions import DEPTH, RHO
 from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
 from resexpand.network.numbers import whole_number
+from resexpand.network.requirements import require_one_of
 from resexpand.network.resnet import ResNet
 from resexpand.numbers.scales.candidate import Choice, Setting, forgets_variance
 from resexpand.numbers.scales.comparison import ScaleComparison
@@ -159,10 +160,8 @@ def _check(net: object, kind: object, share: object) -> None:
             "the network has no skip connections (skip=0)",
             "describe it with skip=1",
         )
-    if kind is not None and kind not in get_args(ResponseKind):
-        raise HyperparameterError(
-            f"the response {kind!r}", "it is unknown", f"use one of {get_args(ResponseKind)}"
-        )
+    if kind is not None:
+        require_one_of(kind, ResponseKind, "the response")
     if not isinstance(share, float | int) or not 0 < share < 1:
         raise HyperparameterError(
             f"a share of {share!r}", "it is a part of the state", "give a number between 0 and 1"

@@ -13,14 +13,14 @@ from __future__ import annotations
 import sympy as sp
 
 from resexpand.conventions import K0, WIDTH
-from resexpand.errors import DescriptionError, HyperparameterError, UnsupportedError
+from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.gaussian.expectation import (
     GaussianExpectation,
     Nonlinearity,
     integration_variables,
     second_moment,
 )
-from resexpand.network.requirements import require_plain
+from resexpand.network.requirements import require_network, require_plain
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
 from resexpand.theory.exact_moments.chain import (
@@ -88,12 +88,7 @@ def exact_moments(net: ResNet) -> Recursion:
     >>> evaluate(exact_moments(net), K0=1.0, width=8)["G_var"]
     array([0.25, 4.75])
     """
-    if not isinstance(net, ResNet):
-        raise DescriptionError(
-            f"exact moments of {net!r}",
-            f"it is of type {type(net).__name__}",
-            "give ResNet(Branch(...), scale=..., depth=...)",
-        )
+    require_network(net, "exact moments")
     _check_symbols(net)
     if net.layers is not None:
         raise _unsolvable(

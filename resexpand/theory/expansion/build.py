@@ -15,7 +15,7 @@ from resexpand.network.requirements import require_plain
 from resexpand.network.resnet import ResNet
 from resexpand.theory.expansion.blocks import check_smooth, formal_block, read_blocks
 from resexpand.theory.expansion.expansion import Expansion, check_expansion_memory
-from resexpand.theory.expansion.scales import read_scales
+from resexpand.theory.expansion.scales import is_list, read_scales
 
 DEPTH = sp.Symbol("n", integer=True, positive=True)
 """Number of blocks where none is given."""
@@ -97,6 +97,13 @@ def residual_expansion(
     else:
         found = read_blocks(_listed(blocks), variables, parameters)
     return Expansion(checked, len(found), found, read_scales(scales, len(found)))
+
+
+def read_depth(depth: Any, scales: Any) -> Any:
+    """Return a number of blocks, a symbol, or what a list of scales says; `DEPTH` by default."""
+    if depth is None:
+        return len(scales) if is_list(scales) and hasattr(scales, "__len__") else DEPTH
+    return depth if is_symbolic(depth, "depth") else check_count(depth, "depth", least=1)
 
 
 def _of_network(network: ResNet, scales: Any) -> tuple[Any, Any]:

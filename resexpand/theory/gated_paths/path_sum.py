@@ -10,7 +10,6 @@ from typing import Any
 import sympy as sp
 
 from resexpand.combinatorics.arguments import check_count, check_memory
-from resexpand.conventions import is_symbolic
 from resexpand.errors import DescriptionError, HyperparameterError
 from resexpand.network.activation import Activation
 from resexpand.network.linear import Linear
@@ -18,8 +17,8 @@ from resexpand.network.operation import Map
 from resexpand.network.requirements import require_laws, require_plain
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
-from resexpand.theory.expansion.build import DEPTH
-from resexpand.theory.expansion.scales import is_list, read_scales
+from resexpand.theory.expansion.build import read_depth
+from resexpand.theory.expansion.scales import read_scales
 from resexpand.theory.expansion.sums import LETTERS
 from resexpand.theory.expansion.wording import signed
 from resexpand.theory.formula import Formula
@@ -264,7 +263,7 @@ def gated_path_sum(
     elif isinstance(network, Map | str):
         op = Activation(network) if isinstance(network, str) else network
         branch = Branch(op, Linear(1, 0))
-        chosen = _read_depth(depth, scales)
+        chosen = read_depth(depth, scales)
     else:
         raise DescriptionError(
             f"the gated path sum of {network!r}",
@@ -282,11 +281,3 @@ def gated_path_sum(
                 f"give longest <= {chosen}",
             )
     return GatedPathSum(branch, chosen, read_scales(scales, chosen), most)
-
-
-def _read_depth(depth: Any, scales: Any) -> Any:
-    if depth is None:
-        return len(scales) if is_list(scales) and hasattr(scales, "__len__") else DEPTH
-    if is_symbolic(depth, "depth"):
-        return depth
-    return check_count(depth, "depth", least=1)

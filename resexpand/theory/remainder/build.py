@@ -6,11 +6,10 @@ from typing import Any
 
 import sympy as sp
 
-from resexpand.combinatorics.arguments import check_count, check_order
-from resexpand.conventions import is_symbolic
+from resexpand.combinatorics.arguments import check_order
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.theory.expansion import Expansion
-from resexpand.theory.expansion.build import DEPTH
+from resexpand.theory.expansion.build import read_depth
 from resexpand.theory.expansion.scales import is_list, with_depth
 from resexpand.theory.remainder.bound import RemainderBound
 from resexpand.theory.remainder.majorant import Majorant, real
@@ -71,16 +70,8 @@ def remainder_bound(
         depth = order.depth if depth is None else depth
         scale = order.scales if scale is None else scale
         order = order.order
-    blocks = _depth(depth, scale)
+    blocks = read_depth(depth, scale)
     return RemainderBound(check_order(order), blocks, _scales(scale, blocks), chosen)
-
-
-def _depth(depth: Any, scale: Any) -> Any:
-    if depth is None:
-        return len(scale) if is_list(scale) and hasattr(scale, "__len__") else DEPTH
-    if is_symbolic(depth, "depth"):
-        return depth
-    return check_count(depth, "depth", least=1)
 
 
 def _scales(scale: Any, depth: Any) -> Any:
