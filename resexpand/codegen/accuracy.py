@@ -32,22 +32,9 @@ ROUNDING = 8e-15
 
 
 def quadrature_errors(
-    plan: Schedule,
-    fine: Mapping[str, Array],
-    coarse: Mapping[str, Array],
-    *,
-    pairs: bool,
-    depth: int,
+    plan: Schedule, run: Mapping[str, Array], other: Mapping[str, Array], *, pairs: bool, depth: int
 ) -> dict[str, float]:
-    """Return by output a bound of the error of its quadratures, from runs at two resolutions."""
-    found = differences(plan, fine, coarse, pairs=pairs)
-    return {name: error + ROUNDING * (depth + 1) for name, error in found.items()}
-
-
-def differences(
-    plan: Schedule, run: Mapping[str, Array], other: Mapping[str, Array], *, pairs: bool
-) -> dict[str, float]:
-    """Return by output the largest relative difference of two runs, given by slot.
+    """Return by output a bound of the error of its quadratures, from runs at two resolutions.
 
     Parameters
     ----------
@@ -57,8 +44,11 @@ def differences(
         Arrays by slot; the first one tells the scale.
     pairs : bool
         Whether 2 x 2 matrices are covariance kernels of two inputs.
+    depth : int
+        Number of blocks.
     """
-    return {output.name: _difference(output, run, other, pairs) for output in plan.outputs}
+    rounding = ROUNDING * (depth + 1)
+    return {o.name: _difference(o, run, other, pairs) + rounding for o in plan.outputs}
 
 
 def _difference(

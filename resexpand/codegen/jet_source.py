@@ -8,18 +8,11 @@ from __future__ import annotations
 
 import sympy as sp
 
-from resexpand.codegen.source import OPERATION_CAP, scalar_function
+from resexpand.codegen.source import scalar_function
 from resexpand.series.jets import jet_assignments
 
 
-def jet_function(
-    name: str,
-    expression: sp.Expr,
-    variable: sp.Symbol,
-    order: int,
-    *,
-    operation_cap: int = OPERATION_CAP,
-) -> str:
+def jet_function(name: str, expression: sp.Expr, variable: sp.Symbol, order: int) -> str:
     """Return the text of ``name(h_0, ..., h_k)``, which returns ``(c_0, ..., c_k)``.
 
     Parameters
@@ -32,8 +25,6 @@ def jet_function(
         That symbol.
     order : int
         Highest coefficient k, ``>= 0``; a jet of order zero returns a plain number.
-    operation_cap : int, optional
-        A longer program is cut into functions of at most this many operations.
 
     Raises
     ------
@@ -54,6 +45,4 @@ def jet_function(
     <BLANKLINE>
     """
     jet = jet_assignments(expression, variable, order)
-    return scalar_function(
-        name, jet.inputs, jet.outputs, definitions=jet.assignments, operation_cap=operation_cap
-    )
+    return scalar_function(name, jet.inputs, jet.outputs, definitions=jet.assignments)

@@ -56,13 +56,10 @@ def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
     wholes: dict[str, Array] = {}
     for output in plan.outputs:
         names = slots(output)
-        if output.kind == "propagator":
-            whole = np.zeros((points, depth + 1, depth + 1))
-            if output.diagonal is not None:
-                views[diagonal_slot(output.name)] = np.empty((points, depth + 1))
-        else:
-            layers = () if output.kind == "final" else (depth + 1,)
-            whole = np.empty((points, *layers, *output.shape))
+        made = np.zeros if output.kind == "propagator" else np.empty
+        whole = made((points, *output.layers(depth), *output.shape))
+        if output.diagonal is not None:
+            views[diagonal_slot(output.name)] = np.empty((points, depth + 1))
         wholes[output.name] = whole
         if len(names) == 1:
             views[names[0]] = whole
@@ -74,13 +71,8 @@ def allocate(plan: Schedule, points: int, depth: int) -> Buffers:
 
 def required_bytes(plan: Schedule, points: int, depth: int) -> int:
     """Return the bytes that `allocate` takes for a schedule."""
-    layers = depth + 1
-    numbers = 0
-    for output in plan.outputs:
-        if output.kind == "propagator":
-            numbers += layers * (layers + (output.diagonal is not None))
-        else:
-            numbers += (1 if output.kind == "final" else layers) * math.prod(output.shape)
+    numbers = sum(math.prod((*o.layers(depth), *o.shape)) for o in plan.outputs)
+    numbers += sum((depth + 1) * (o.diagonal is not None) for o in plan.outputs)
     return points * numbers * np.dtype(np.float64).itemsize
 
 

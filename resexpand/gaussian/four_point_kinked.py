@@ -31,12 +31,7 @@ def covariance(sigma: Array, labels: Labels, right: float, left: float) -> Array
     right, left : float
         ``phi(1)`` and ``phi(-1)``.
     """
-    whole = _average(sigma, labels, (0, 0, 0, 0), right, left)
-    pairs = [
-        _average(sigma[:, part, part], labels[part], (0, 0), right, left)
-        for part in (slice(0, 2), slice(2, 4))
-    ]
-    return np.asarray(whole - pairs[0] * pairs[1])
+    return _crossed(sigma, labels, (0, 0), (right, left))
 
 
 def slopes(sigma: Array, labels: Labels, right: float, left: float) -> tuple[Array, Array, Array]:
@@ -45,16 +40,13 @@ def slopes(sigma: Array, labels: Labels, right: float, left: float) -> tuple[Arr
     For one and the same variable (equal first labels) the second is the derivative with respect to
     its variance, ``<(phi^2)''/2 ...>``, and the others are zero.
     """
-    other = _average(sigma[:, 2:, 2:], labels[2:], (0, 0), right, left)
     along = []
     for orders in ((2, 0), (1, 1), (0, 2)):
         if labels[0] == labels[1] and orders != (1, 1):
             along.append(np.zeros(sigma.shape[0]))
             continue
         factor = 1.0 if orders == (1, 1) else 0.5
-        joint = _average(sigma, labels, (*orders, 0, 0), right, left)
-        alone = _average(sigma[:, :2, :2], labels[:2], orders, right, left)
-        along.append(factor * (joint - alone * other))
+        along.append(factor * _crossed(sigma, labels, orders, (right, left)))
     return along[0], along[1], along[2]
 
 
@@ -64,13 +56,17 @@ def drifts(sigma: Array, labels: Labels, right: float, left: float) -> tuple[Arr
     For one and the same variable (equal first labels) they are the same: half of the derivative by
     its mean.
     """
-    other = _average(sigma[:, 2:, 2:], labels[2:], (0, 0), right, left)
-    found = []
-    for orders in ((1, 0), (0, 1)):
-        joint = _average(sigma, labels, (*orders, 0, 0), right, left)
-        alone = _average(sigma[:, :2, :2], labels[:2], orders, right, left)
-        found.append(joint - alone * other)
-    return found[0], found[1]
+    ends = right, left
+    return _crossed(sigma, labels, (1, 0), ends), _crossed(sigma, labels, (0, 1), ends)
+
+
+def _crossed(
+    sigma: Array, labels: Labels, orders: tuple[int, int], ends: tuple[float, float]
+) -> Array:
+    """Return the covariance of a product of derivatives of the first two with the last two."""
+    joint = _average(sigma, labels, (*orders, 0, 0), *ends)
+    alone = _average(sigma[:, :2, :2], labels[:2], orders, *ends)
+    return joint - alone * _average(sigma[:, 2:, 2:], labels[2:], (0, 0), *ends)
 
 
 def _average(

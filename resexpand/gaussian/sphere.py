@@ -77,7 +77,6 @@ def gradient_averages(
     slope: Function,
     kinks: Sequence[float],
     size: int,
-    resolution: str = "fine",
     square: Function | None = None,
 ) -> tuple[float, float]:
     """Return ``kappa_B`` and ``tau_B`` of a function's derivative, B above 3.
@@ -85,8 +84,8 @@ def gradient_averages(
     They are what `resexpand.theory.batch_gradients` says. For a function that masks draw, `slope`
     is the mean of its derivative and `square` that of the derivative's square.
     """
-    u, weights = entry_rule(size, kinks, NODES[resolution])
-    first, second, of_pair = pair_rule(size, kinks, NODES[resolution])
+    u, weights = entry_rule(size, kinks, NODES["fine"])
+    first, second, of_pair = pair_rule(size, kinks, NODES["fine"])
     squares = slope(u) ** 2 if square is None else square(u)
     own = float(weights @ (squares * (1 - 1 / size - u**2 / size)))
     products = slope(first) * slope(second) * (1 + first * second)

@@ -21,7 +21,7 @@ from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
 from resexpand.gaussian.sphere import gradient_averages
-from resexpand.network.batch_norm import GHOST, is_running
+from resexpand.network.batch_norm import is_running
 from resexpand.numbers.batch_blocks import (
     kernels_by_block,
     mean_of_repetitions,
@@ -49,15 +49,6 @@ class _Numbers:
     stage: Stage
     eps: float
     psi: Psi
-
-    def size(self, count: int) -> int:
-        """Return how many inputs share their statistics."""
-        return ghost_of(self.stage) or count
-
-
-def ghost_of(stage: Stage) -> int:
-    """Return the inputs of a ghost batch, 0 for all."""
-    return int(stage.op.by_symbol[GHOST])
 
 
 def evaluate_batch(theory: BatchRecursion, asked: Request) -> Values:

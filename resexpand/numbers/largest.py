@@ -113,8 +113,14 @@ def _refined(
     rises = slope(middle[None])[0] > 0
     low, high = np.where(rises, middle, low), np.where(rises, high, middle)
     turns = (slope(low[None])[0] > 0) & (slope(high[None])[0] <= 0)
+    low, high = bisected(lambda middle: slope(middle[None])[0] > 0, low, high)
+    return (low + high) / 2, turns
+
+
+def bisected(below: Function, low: Array, high: Array) -> tuple[Array, Array]:
+    """Return ends around the places up to which something holds, `BISECTIONS` times closer."""
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        rises = slope(middle[None])[0] > 0
-        low, high = np.where(rises, middle, low), np.where(rises, high, middle)
-    return (low + high) / 2, turns
+        holds = below(middle)
+        low, high = np.where(holds, middle, low), np.where(holds, high, middle)
+    return low, high

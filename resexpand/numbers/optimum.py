@@ -26,7 +26,7 @@ from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, KernelError
 from resexpand.gaussian.quadrature import unit_rule
 from resexpand.network.values import value_of
-from resexpand.numbers.largest import Largest, largest
+from resexpand.numbers.largest import Largest, bisected, largest
 from resexpand.numbers.request import Request
 from resexpand.theory.optimal_scale import OptimalScale
 
@@ -52,7 +52,6 @@ ACCURACY = 1e-2
 FLAT = 1e-3
 """Slope of ``ln|eta|`` per factor e of the kernel below which it rises to a limit."""
 
-HALVINGS = 60
 INTEGRATION_ORDER = 64
 
 
@@ -246,11 +245,9 @@ def _at_finite_depth(curves: Curves) -> Largest:
 def _reaching(curves: Curves, kernel: Array) -> Array:
     """Return the logarithm of the scale at which the last kernel is this one."""
     low, high = np.full(kernel.shape, -40.0), np.full(kernel.shape, 40.0)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        below = curves.at_scale(np.exp(middle)[None], "last")[0] < kernel
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return low
+    return bisected(
+        lambda middle: curves.at_scale(np.exp(middle)[None], "last")[0] < kernel, low, high
+    )[0]
 
 
 def _passed(curves: Curves) -> Array:
@@ -263,10 +260,7 @@ def _passed(curves: Curves) -> Array:
     turning = (condition[:-1] > 0) & (condition[1:] <= 0)
     index, columns = len(turning) - 1 - turning[::-1].argmax(axis=0), np.arange(places.shape[1])
     low, high = places[index, columns], places[index + 1, columns]
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        positive = curves.condition(np.exp(middle)[None])[0] > 0
-        low, high = np.where(positive, middle, low), np.where(positive, high, middle)
+    low, high = bisected(lambda at: curves.condition(np.exp(at)[None])[0] > 0, low, high)
     return np.where(turning.any(axis=0), np.exp((low + high) / 2), np.nan)
 
 

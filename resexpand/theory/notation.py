@@ -173,20 +173,9 @@ def notation(symbols: Iterable[sp.Symbol], layer: str = "") -> dict[sp.Symbol, s
     return {symbol: symbol_latex(symbol.name, layer) for symbol in symbols}
 
 
-def in_notation(expression: sp.Expr, layer: str = "", block: str = "") -> str:
-    """Print an expression with SymPy's own printer, its symbols in the notation of the field.
-
-    Parameters
-    ----------
-    expression : sympy.Expr
-        The expression to print.
-    layer, block : str, optional
-        Layer of kernels and responses, and of the covariances ``C`` inside of a block.
-    """
-    symbols = expression.atoms(sp.Symbol)
-    inside = {symbol for symbol in symbols if symbol.name.startswith("C")}
-    names = notation(symbols - inside, layer) | notation(inside, block)
-    return str(NamesPrinter(names).doprint(expression))
+def in_notation(expression: sp.Expr) -> str:
+    """Print an expression with SymPy's own printer, its symbols in the notation of the field."""
+    return str(NamesPrinter(notation(expression.atoms(sp.Symbol))).doprint(expression))
 
 
 class Written(sp.Symbol):

@@ -86,6 +86,10 @@ class Output:
         size = triangle_size(count)
         return () if size == 1 or self.kind == "propagator" else (size, size)
 
+    def layers(self, depth: int) -> tuple[int, ...]:
+        """Return the shape of its layer axes."""
+        return {"final": (), "propagator": (depth + 1,) * 2}.get(self.kind, (depth + 1,))
+
 
 def needed(
     definitions: Definitions, expressions: Iterable[sp.Expr]

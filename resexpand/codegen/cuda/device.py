@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -132,22 +132,47 @@ def obstacle(found: Machine, parts: tuple[str, ...] = ()) -> Obstacle | None:
     found : Machine
         Equipment of the machine.
     parts : tuple of str, optional
-        Names of `PARTS` to look at; all by default.
+        Some of ``package``, ``toolkit``, ``driver``, ``devices`` and ``process`` to look at; all by
+        default.
     """
     if found.simulated:
         return None
-    obstacles = (PARTS[part](found) for part in parts or PARTS)
-    return next((o for o in obstacles if o is not None), None)
+    return next((o for part, o in _obstacles(found) if not parts or part in parts), None)
 
 
-def _of_package(found: Machine) -> Obstacle | None:
-    if found.package is not None:
-        return None
-    served = found.driver[0] if found.driver else TOOLKITS[-1]
-    remedy = INSTALL
-    if served < TOOLKITS[-1]:
-        remedy = OLDER.format(served) if served in TOOLKITS else f"{UPDATE}, then {INSTALL}"
-    return Obstacle("numba-cuda and what it needs are not installed", remedy)
+def _obstacles(found: Machine) -> Iterator[tuple[str, Obstacle]]:
+    """Yield obstacles by part, each resting on those before it."""
+    if found.package is None:
+        served = found.driver[0] if found.driver else TOOLKITS[-1]
+        remedy = INSTALL
+        if served < TOOLKITS[-1]:
+            remedy = OLDER.format(served) if served in TOOLKITS else f"{UPDATE}, then {INSTALL}"
+        yield "package", Obstacle("numba-cuda and what it needs are not installed", remedy)
+    if (unfit := _of_toolkit(found)) is not None:
+        yield "toolkit", unfit
+    if found.driver is None:
+        remedy = (
+            "on a machine with an NVIDIA GPU: install its driver, version 580 or later; "
+            "elsewhere use target='cpu'"
+        )
+        yield "driver", Obstacle(f"there is no NVIDIA driver ({found.trouble})", remedy)
+    if not found.devices:
+        said = f" ({found.trouble})" if found.trouble else ""
+        remedy = (
+            "make one visible: check nvidia-smi and CUDA_VISIBLE_DEVICES, and that a container was "
+            "given its GPU; or use target='cpu'"
+        )
+        yield "devices", Obstacle(f"the CUDA driver finds no device{said}", remedy)
+    if found.forked:
+        why = (
+            "this process was forked from one that has started the CUDA driver, which serves no "
+            "fork"
+        )
+        remedy = (
+            "use threads, or processes that start anew: ProcessPoolExecutor(mp_context="
+            "multiprocessing.get_context('spawn'))"
+        )
+        yield "process", Obstacle(why, remedy)
 
 
 def _of_toolkit(found: Machine) -> Obstacle | None:
@@ -171,47 +196,6 @@ def _of_toolkit(found: Machine) -> Obstacle | None:
             f"{INSTALL} --upgrade",
         )
     return None
-
-
-def _of_driver(found: Machine) -> Obstacle | None:
-    if found.driver is not None:
-        return None
-    return Obstacle(
-        f"there is no NVIDIA driver ({found.trouble})",
-        "on a machine with an NVIDIA GPU: install its driver, version 580 or later; "
-        "elsewhere use target='cpu'",
-    )
-
-
-def _of_devices(found: Machine) -> Obstacle | None:
-    if found.devices:
-        return None
-    said = f" ({found.trouble})" if found.trouble else ""
-    return Obstacle(
-        f"the CUDA driver finds no device{said}",
-        "make one visible: check nvidia-smi and CUDA_VISIBLE_DEVICES, and that a container was "
-        "given its GPU; or use target='cpu'",
-    )
-
-
-def _of_process(found: Machine) -> Obstacle | None:
-    if not found.forked:
-        return None
-    return Obstacle(
-        "this process was forked from one that has started the CUDA driver, which serves no fork",
-        "use threads, or processes that start anew: ProcessPoolExecutor(mp_context="
-        "multiprocessing.get_context('spawn'))",
-    )
-
-
-PARTS: dict[str, Callable[[Machine], Obstacle | None]] = {
-    "package": _of_package,
-    "toolkit": _of_toolkit,
-    "driver": _of_driver,
-    "devices": _of_devices,
-    "process": _of_process,
-}
-"""Checks by part, each resting on those before it."""
 
 
 def require_cuda(asked: str, found: Machine | None = None) -> Device:

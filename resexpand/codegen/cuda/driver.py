@@ -15,6 +15,7 @@ a vector in registers instead of a matrix of products, and L times as many threa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from resexpand.codegen.driver import indent
@@ -25,7 +26,6 @@ from resexpand.codegen.schedule import (
     places,
     slots,
 )
-from resexpand.theory.recursion import Output
 
 
 def kernels_source(plan: Schedule) -> str:
@@ -76,23 +76,12 @@ def rows_of(plan: Schedule, depth: int) -> dict[str, int]:
     """Return how many rows every array of `results`, and every propagator, has."""
     rows = {}
     for output in plan.outputs:
-        if output.kind == "propagator":
-            rows[output.name] = (depth + 1) ** 2
-        else:
-            layers = 1 if output.kind == "final" else depth + 1
-            rows[output.name] = layers * _entries(output)
+        rows[output.name] = math.prod((*output.layers(depth), *output.shape))
         if output.diagonal is not None:
             rows[diagonal_slot(output.name)] = depth + 1
     for p in plan.propagations:
         rows[matrices_of(p.name)] = depth * p.size**2
     return rows
-
-
-def _entries(output: Output) -> int:
-    count = 1
-    for size in output.shape:
-        count *= size
-    return count
 
 
 def _run(plan: Schedule) -> str:
@@ -216,7 +205,7 @@ def _slot_rows(plan: Schedule) -> dict[str, tuple[str, int, tuple[int, ...]]]:
             continue
         names = slots(output)
         for name, place in zip(names, places(output) or [()], strict=True):
-            rows[name] = (output.name, _entries(output), _filled(output.shape, place))
+            rows[name] = (output.name, math.prod(output.shape), _filled(output.shape, place))
     return rows
 
 

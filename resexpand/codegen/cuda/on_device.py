@@ -20,7 +20,6 @@ from resexpand.codegen.results import Pairs
 from resexpand.codegen.store import load
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError
-from resexpand.theory.recursion import Output
 
 SAMPLE = 1024
 """Most points at which two resolutions of a quadrature are compared."""
@@ -69,7 +68,8 @@ def device_values(routine: Any, point: Point, pairs: Pairs) -> Values:
             routine.run(few, pairs, resolution).slots for resolution in ("fine", "coarse")
         )
         quadrature = quadrature_errors(plan, fine, coarse, pairs=matrix, depth=point.depth)
-    shown = {o.name: arrays[o.name].reshape(_shape(o, point)) for o in plan.outputs}
+    shapes = {o.name: (*point.grid, *o.layers(point.depth), *o.shape) for o in plan.outputs}
+    shown = {name: arrays[name].reshape(shape) for name, shape in shapes.items()}
     suspects = {} if finite else {name: array.copy_to_host() for name, array in shown.items()}
     found = problems(plan, suspects, quadrature)
     values = cast(Any, shown)
@@ -86,12 +86,3 @@ def _allocated(kernels: Kernels) -> dict[str, Any]:
             raise
         numbers = sum(rows[name] for name in kernels.copied)
         raise memory.too_little(count, count, NUMBER * numbers) from error
-
-
-def _shape(output: Output, point: Point) -> tuple[int, ...]:
-    layers = point.depth + 1
-    if output.kind == "final":
-        return (*point.grid, *output.shape)
-    if output.kind == "propagator":
-        return (*point.grid, layers, layers)
-    return (*point.grid, layers, *output.shape)

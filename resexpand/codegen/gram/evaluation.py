@@ -111,10 +111,7 @@ def _planned(recursion: Recursion, names: tuple[str, ...]) -> tuple[str, GramPla
 
 
 def _shape(output: Output, point: Point) -> tuple[int, ...]:
-    layers = {"final": (), "propagator": (point.depth + 1,) * 2}.get(
-        output.kind, (point.depth + 1,)
-    )
-    return (math.prod(point.grid), *layers, *point.kernel.shape[-2:])
+    return (math.prod(point.grid), *output.layers(point.depth), *point.kernel.shape[-2:])
 
 
 def _require_memory(plan: GramPlan, point: Point) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import sympy as sp
@@ -37,6 +38,7 @@ class Network(Protocol):
         """Return the product of the scales of some blocks."""
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class Term:
     """One term of an expansion; made by `residual_expansion`, immutable.
 
@@ -51,19 +53,10 @@ class Term:
         The tree with its labels; None at symbolic depth.
     """
 
-    __slots__ = ("_network", "_scale", "labelled", "tree")
-
-    def __init__(
-        self,
-        network: Network,
-        tree: Tree,
-        labelled: LabelledTree | None = None,
-        scale: sp.Expr | None = None,
-    ) -> None:
-        self._network = network
-        self._scale = scale
-        self.tree = tree
-        self.labelled = labelled
+    _network: Network
+    tree: Tree
+    labelled: LabelledTree | None = None
+    _scale: sp.Expr | None = None
 
     @property
     def order(self) -> int:
