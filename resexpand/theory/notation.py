@@ -14,7 +14,6 @@ written as `resexpand.theory.latex_names` says (``alpha_1`` becomes ``\alpha_{1}
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -160,22 +159,10 @@ def _upper(index: str) -> str:
     return f"^{{{index}}}" if index else ""
 
 
-def notation(symbols: Iterable[sp.Symbol], layer: str = "") -> dict[sp.Symbol, str]:
-    """Return the spelling of symbols, as the setting ``symbol_names`` of SymPy's printers.
-
-    Parameters
-    ----------
-    symbols : iterable of sympy.Symbol
-        Symbols to write.
-    layer : str, optional
-        Layer of those that live on one.
-    """
-    return {symbol: symbol_latex(symbol.name, layer) for symbol in symbols}
-
-
 def in_notation(expression: sp.Expr) -> str:
     """Print an expression with SymPy's own printer, its symbols in the notation of the field."""
-    return str(NamesPrinter(notation(expression.atoms(sp.Symbol))).doprint(expression))
+    names = {symbol: symbol_latex(symbol.name) for symbol in expression.atoms(sp.Symbol)}
+    return str(NamesPrinter(names).doprint(expression))
 
 
 class Written(sp.Symbol):
