@@ -172,7 +172,7 @@ def _clipped(
     lengths = np.sqrt(np.diagonal(clipped, axis1=-2, axis2=-1))
     norms = lengths[..., :, None] * lengths[..., None, :]
     norms[apart] = 1.0
-    correlations = np.clip(clipped / norms, -1.0, 1.0)
+    correlations = np.asarray(np.clip(clipped / norms, -1.0, 1.0))
     correlations[apart] = 0.0
     return correlations
 

@@ -128,17 +128,11 @@ scale=3/10, depth=20)
                 raise DescriptionError(f"{name} {op!r}", "it is not linear", "use Linear(...)")
         scales = scales_of(scale)
         blocks = depth_from(depth, scales, len(branches))
-        set_field = object.__setattr__
-        set_field(self, "branches", branches)
-        set_field(self, "scale", scales_per_block(scales, blocks))
-        set_field(self, "depth", blocks)
-        set_field(self, "read_in", read_in)
-        set_field(self, "read_out", last)
-        set_field(self, "head_ops", head)
-        set_field(self, "skip", hyperparameter(skip, "skip"))
-        set_field(self, "post_norm", post_norm)
-        set_field(self, "positions", shape)
-        set_field(self, "layers", layer_law(layers))
+        # In the order of the attributes.
+        values = [branches, scales_per_block(scales, blocks), blocks, read_in, last, head]
+        values += [hyperparameter(skip, "skip"), post_norm, shape, layer_law(layers)]
+        for field, value in zip(fields(self), values, strict=True):
+            object.__setattr__(self, field.name, value)
         check_post_norm(post_norm)
         check_positions(self)
         check_blocks(self)
@@ -324,20 +318,20 @@ scale=3/10, depth=20)
 
     def __repr__(self) -> str:
         single = len(self.branches) == 1
-        fields = [
-            repr(self.branches[0] if single else [*self.branches]),
-            f"scale={self.scale}",
-            f"depth={self.depth}",
-        ]
-        read_out = [*self.head_ops, self.read_out] if self.head_ops else self.read_out
-        ends = (("read_in", self.read_in), ("read_out", read_out))
-        fields += [f"{name}={value}" for name, value in ends if value is not None]
-        fields += [f"skip={self.skip}"] if self.skip != 1 else []
-        fields += [f"post_norm={self.post_norm}"] if self.post_norm is not None else []
-        shape = self.positions[0] if len(self.positions) == 1 else self.positions
-        fields += [f"positions={shape}"] if self.positions else []
-        fields += [f"layers={self.layers}"] if self.layers is not None else []
-        return f"ResNet({', '.join(fields)})"
+        branches = repr(self.branches[0] if single else [*self.branches])
+        shape = self.positions[0] if len(self.positions) == 1 else self.positions or None
+        said = {
+            "scale": self.scale,
+            "depth": self.depth,
+            "read_in": self.read_in,
+            "read_out": [*self.head_ops, self.read_out] if self.head_ops else self.read_out,
+            "skip": None if self.skip == 1 else self.skip,
+            "post_norm": self.post_norm,
+            "positions": shape,
+            "layers": self.layers,
+        }
+        named = [f"{name}={value}" for name, value in said.items() if value is not None]
+        return f"ResNet({', '.join([branches, *named])})"
 
     def _repr_latex_(self) -> str:
         return in_notebook(self)

@@ -137,15 +137,14 @@ def compare_depths(
     thresholds = _thresholds(net, hyperparameters)
     expected = np.nan if thresholds is None else 2 * (float(thresholds.stream) - beta)
     if len(finite) < 2:
+        exponent = error = np.nan
         still = REGIMES[0] if abs(growth[-1] - 1) < NEARLY_ONE else "undecided"
         regime = REGIMES[2] if np.isposinf(growth[-1]) else still
-        return DepthComparison(
-            listed, growth, np.nan, np.nan, regime, beta, thresholds, float(expected)
-        )
-    exponent, error = float(finite[-1]), float(abs(finite[-1] - finite[-2]))
-    return DepthComparison(
-        listed, growth, exponent, error, _regime(exponent, error), beta, thresholds, float(expected)
-    )
+    else:
+        exponent, error = float(finite[-1]), float(abs(finite[-1] - finite[-2]))
+        regime = _regime(exponent, error)
+    measured = exponent, error, regime
+    return DepthComparison(listed, growth, *measured, beta, thresholds, float(expected))
 
 
 NEARLY_ONE = 1e-6

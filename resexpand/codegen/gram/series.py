@@ -295,9 +295,10 @@ class _Rule:
         rule: Resolution,
         fixed: bool = True,
     ) -> None:
-        # At fixed distances, or on panels that resolve the function.
-        place, ends = (_nodes, series.breaks) if fixed else (_on_panels, series.edges)
-        self._nodes, self._weights = place(ends, scales, rule)  # type: ignore[operator]
+        if fixed:
+            self._nodes, self._weights = _nodes(series.breaks, scales, rule)
+        else:  # on panels that resolve the function
+            self._nodes, self._weights = _on_panels(series.edges, scales, rule)
         self._values = np.empty((scales.size, self._nodes.shape[1]))
         features(0, scales.size, scales, self._nodes, self._values)
         self._weighted = self._values * self._weights

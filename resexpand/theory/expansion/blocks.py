@@ -224,14 +224,8 @@ def _of_expression(
     check_smooth(expression.xreplace({own[0]: sp.Dummy("x", real=True)}), name, str(expression))
 
     used = expression.free_symbols - set(own)
-    components = partial(_pointwise, expression, own[0])
+    components = partial(_applied, sp.Lambda(own[0], expression))
     return Block(name, components, is_pointwise=True, parameters=frozenset(used))
-
-
-def _pointwise(
-    expression: sp.Expr, variable: sp.Symbol, symbols: Sequence[sp.Symbol]
-) -> list[sp.Expr]:
-    return [expression.xreplace({variable: symbol}) for symbol in symbols]
 
 
 def _of_vector(

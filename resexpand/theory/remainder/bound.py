@@ -99,9 +99,11 @@ class RemainderBound:
         kept = (envelope.family.coefficient(j) * load**j for j in range(1, self.order + 1))
         return envelope.R * (envelope.family.flow(load) - sp.Add(*kept))
 
-    def _where_it_holds(self, tail: Callable[[sp.Expr], sp.Expr]) -> sp.Expr:
+    def _formula(self, name: str, tail: Callable[[sp.Expr], sp.Expr], meaning: str) -> Formula:
         # Beyond q = 1 the formulas have values, negative or complex, that bound nothing.
-        return sp.oo if self.condition == sp.false else tail(self.load.rhs)
+        value = sp.oo if self.condition == sp.false else tail(self.load.rhs)
+        title, said = f"{name} after order {self.order}", f"{meaning} {self.order}"
+        return Formula(title, self.symbol, value, said, citations=_CITATIONS)
 
     @property
     def symbol(self) -> sp.Symbol:
@@ -111,26 +113,13 @@ class RemainderBound:
     @property
     def closed(self) -> Formula:
         """The simple closed bound, valid for ``q < 1``; infinite at numbers beyond."""
-        meaning = f"bound of the norm of what is neglected after order {self.order}"
-        return Formula(
-            f"remainder after order {self.order}",
-            self.symbol,
-            self._where_it_holds(self.tail),
-            meaning,
-            citations=_CITATIONS,
-        )
+        meaning = "bound of the norm of what is neglected after order"
+        return self._formula("remainder", self.tail, meaning)
 
     @property
     def sharp(self) -> Formula:
         """All orders of the flow after ``k``: smaller than `closed`, valid where that is."""
-        meaning = f"orders of the flow after {self.order}"
-        return Formula(
-            f"flow after order {self.order}",
-            self.symbol,
-            self._where_it_holds(self.flow_tail),
-            meaning,
-            citations=_CITATIONS,
-        )
+        return self._formula("flow", self.flow_tail, "orders of the flow after")
 
     def order_bound(self, order: int) -> sp.Expr:
         """Return the bound of the norm of one order with its scales, exact for the majorant.
