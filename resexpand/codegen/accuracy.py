@@ -89,20 +89,20 @@ def problems(
 
     Outputs that are not among the arrays are known to be finite.
     """
-    found = []
+    sentences = []
     for output in plan.outputs:
         if output.name not in arrays:
             continue
         array = np.asarray(arrays[output.name])
         problem = overflow_problem(output.name, array, _is_layered(output))
-        found += [problem] if problem else []
-    found += [*infinite_averages(laws), *_cancelling(laws)] if found else []
+        sentences += [problem] if problem else []
+    sentences += [*infinite_averages(laws), *_cancelling(laws)] if sentences else []
     coarse = [
         f"the quadrature in {name} is only good to {error:.1g}"
         for name, error in quadrature.items()
         if error > QUADRATURE_LIMIT
     ]
-    return (*found, *coarse)
+    return (*sentences, *coarse)
 
 
 def infinite_averages(laws: Laws) -> list[str]:

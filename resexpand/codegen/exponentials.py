@@ -63,12 +63,12 @@ def _without_constant(exponent: sp.Expr) -> sp.Expr:
 
 def _families(expression: sp.Expr) -> dict[sp.Expr, set[sp.Rational]]:
     """Return exponents up to a rational factor, and the factors with which each occurs."""
-    found: dict[sp.Expr, set[sp.Rational]] = {}
+    families: dict[sp.Expr, set[sp.Rational]] = {}
     for node in sorted(expression.atoms(sp.exp), key=sp.default_sort_key):
         if node.free_symbols:
             multiple, exponent = _normal(node.args[0])
-            found.setdefault(exponent, set()).add(multiple)
-    return found
+            families.setdefault(exponent, set()).add(multiple)
+    return families
 
 
 def _normal(exponent: sp.Expr) -> tuple[sp.Rational, sp.Expr]:

@@ -121,7 +121,7 @@ def _sizes(wholes: tuple[sp.Expr, ...]) -> tuple[Array, Array]:
 
 def _centres(expression: sp.Expr) -> set[float]:
     """Return real parts of the zeros of polynomial arguments of functions and denominators."""
-    found: set[float] = set()
+    centres: set[float] = set()
     for node in expression.atoms(sp.Function, sp.Pow):
         argument = node.args[0]
         if isinstance(node, sp.Piecewise):
@@ -131,5 +131,5 @@ def _centres(expression: sp.Expr) -> set[float]:
         if argument.has(X) and argument.is_polynomial(X):
             coefficients = [float(c) for c in sp.Poly(argument, X).all_coeffs()]
             if np.isfinite(coefficients).all():
-                found |= {float(r) for r in np.roots(coefficients).real}
-    return found
+                centres |= {float(r) for r in np.roots(coefficients).real}
+    return centres

@@ -119,8 +119,8 @@ def addresses(
                 driver.compile(given)
             except OSError as error:  # compiled, and not written: it is found in memory
                 warn_unkept(error)
-            found = [_address(functions[name], each) for name, each in slots.calls]
-        slots.known[key] = np.array(found, np.int64)
+            listed = [_address(functions[name], each) for name, each in slots.calls]
+        slots.known[key] = np.array(listed, np.int64)
     return slots.known[key]
 
 

@@ -119,11 +119,11 @@ class Increments:
         A derivative of ``B`` that is not known is moved onto the density and ``A``.
         """
         b, rest = self.lattice.split(early)
-        found = np.zeros(self.later.shape)
+        total = np.zeros(self.later.shape)
         for moved in range(rest + 1):
             sign = (-1) ** moved * comb(rest, moved)
-            found += sign * self._product((late[0], late[1] + moved), b, rest - moved, moved == 0)
-        return found
+            total += sign * self._product((late[0], late[1] + moved), b, rest - moved, moved == 0)
+        return total
 
     def _product(self, late: Key, b: Array, order: int, centred: bool) -> Array:
         """Return averages of ``A(z')``, ``B(z)`` and a Hermite polynomial of ``z``."""
@@ -138,10 +138,10 @@ class Increments:
         double = np.full(lattice.frequencies.size, 2.0)
         double[[0, -1]] = 1.0
         profile = product.real * double / lattice.points.size
-        found = np.empty(self.later.shape)
+        products = np.empty(self.later.shape)
         half = lattice.frequencies**2 / 2
         for level, row in enumerate(profile):
             rows = np.flatnonzero(places == level)
             t = np.maximum(self.later[rows] - levels[level], 0.0)
-            found[rows] = np.exp(-t[:, None] * half) @ row
-        return found
+            products[rows] = np.exp(-t[:, None] * half) @ row
+        return products

@@ -141,7 +141,7 @@ def _slopes(theory: BatchRecursion, stages: list[_Numbers], size: int) -> dict[s
             "it is infinite: the inverse square of the length of a centred batch has no mean",
             "give a batch of more than 3 inputs, or sample log_gradient",
         )
-    found: dict[str, float] = {str(SIZE): float(size)}
+    averages: dict[str, float] = {str(SIZE): float(size)}
     for own in stages:
         if any(law.jumps for law in (own.psi.law, *(one for one, _ in own.psi.draws))):
             raise UnsupportedError(
@@ -149,21 +149,21 @@ def _slopes(theory: BatchRecursion, stages: list[_Numbers], size: int) -> dict[s
             )
         psi = own.psi
         both = gradient_averages(psi.slope, psi.kinks, size, square=psi.squared_slope)
-        found |= {str(own.stage.centred): both[0], str(own.stage.common): both[1]}
+        averages |= {str(own.stage.centred): both[0], str(own.stage.common): both[1]}
     bound = {s.name for s, _ in theory.bindings}
-    return {name: value for name, value in found.items() if name in bound}
+    return {name: value for name, value in averages.items() if name in bound}
 
 
 def _gradients(factors: Array, size: int) -> Array:
     """Return the second moments of gradients at layers 0 ... L, shape (..., L + 1, B, B)."""
     depth = factors.shape[-2]
     matrices = factors.reshape(*factors.shape[:-1], 2, 2)
-    found = np.empty((*factors.shape[:-1], 2))
+    gradients = np.empty((*factors.shape[:-1], 2))
     moment = np.ones((*factors.shape[:-2], 2))
     for layer in reversed(range(depth)):
         moment = (matrices[..., layer, :, :] @ moment[..., None])[..., 0]
-        found[..., layer, :] = moment
-    pair = np.stack([found, found[..., ::-1]], axis=-2)
+        gradients[..., layer, :] = moment
+    pair = np.stack([gradients, gradients[..., ::-1]], axis=-2)
     return _spread(pair, None, size, size)
 
 

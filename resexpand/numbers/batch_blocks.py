@@ -151,7 +151,7 @@ def kernels_by_block(
     stream = Moving(start, None if change is None else _fitted(change.value, start))
     if sharing.many:
         stream = _with_training(stream, sharing)
-    found, covariances = [stream], []
+    streams, covariances = [stream], []
     for block in range(1, depth + 2):
         last = block > depth
         if last and net.read_out is not None:
@@ -165,10 +165,10 @@ def kernels_by_block(
             stream = stream.scaled(skip**2).plus(out.scaled(scale**2))
             for step in net.post:
                 stream = plain((step.op,), stream, walk)
-            found.append(stream)
+            streams.append(stream)
             if change is not None and change.restart:
-                stream = Moving(stream.value, found[0].change)
-    layers = {"K": found, "C": covariances}
+                stream = Moving(stream.value, streams[0].change)
+    layers = {"K": streams, "C": covariances}
     layers = {name: [s.part(seen, seen) for s in own] for name, own in layers.items()}
     values = {name: _stacked([s.value for s in own]) for name, own in layers.items()}
     if change is None:

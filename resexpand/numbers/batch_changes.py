@@ -99,12 +99,12 @@ def moved_moments(psi: Psi, kernels: Array, changes: Array, batch: Batch) -> Arr
         given = replace(one, draws=(), clean=psi.clean)
         return _moved(given, kernels, flat, batch, alike)
 
-    found = moved(Psi(psi.law))
+    moments = moved(Psi(psi.law))
     if psi.draws:
         own = np.arange(batch.trained)
         drawn = [chance * moved(Psi(one))[..., own, own] for one, chance in psi.draws]
-        found[..., own, own] = sum(drawn)
-    return found.reshape(*changes.shape[:-3], *found.shape[1:])
+        moments[..., own, own] = sum(drawn)
+    return moments.reshape(*changes.shape[:-3], *moments.shape[1:])
 
 
 def _require_finite(psi: Psi, kernels: Array, batch: Batch, alike: bool) -> None:
@@ -162,7 +162,7 @@ def _homogeneous(psi: Psi, kernel: Array, changes: Array, eps: float) -> Array:
     s, grown, weights = inverse_square(values, eps)
     shrunk = np.einsum("ik,sk,jk->sij", vectors, values / grown, vectors)
     traces = np.einsum("mkk,sk->ms", steps, 1 / grown) * s / size
-    found = -np.einsum("s,ms,sij->mij", weights, traces, pair_moments(psi, shrunk))
+    changed = -np.einsum("s,ms,sij->mij", weights, traces, pair_moments(psi, shrunk))
     even, odd = slopes_of_sides(psi)
     own = np.maximum(np.diagonal(shrunk, axis1=1, axis2=2), 0)
     scale = np.sqrt(own[:, :, None] * own[:, None, :])
@@ -176,8 +176,8 @@ def _homogeneous(psi: Psi, kernel: Array, changes: Array, eps: float) -> Array:
         moved = np.einsum("ik,skl,jl->sij", vectors, inner, vectors, optimize=True)
         logs = np.diagonal(moved, axis1=1, axis2=2) * sides
         folded = np.arcsin(ratio) * 2 / np.pi * moved + root * (logs[:, :, None] + logs[:, None, :])
-        found[place] += np.tensordot(weights, odd**2 * moved + even**2 * folded, 1)
-    return np.asarray(found)
+        changed[place] += np.tensordot(weights, odd**2 * moved + even**2 * folded, 1)
+    return np.asarray(changed)
 
 
 def _centred(changes: Array, size: int, trained: int) -> Array:
@@ -232,19 +232,19 @@ def _jacobians(normed: Array, scale: Array, batch: Batch) -> Array:
     trained, size = batch.trained, batch.size
     groups = np.arange(trained) // size
     same = groups[:, None] == groups
-    found = np.zeros((points, count, count))
+    jacobians = np.zeros((points, count, count))
     own = normed[:, :trained]
-    found[:, :trained, :trained] = (np.eye(trained) - same / size) / scale[:, :trained, None]
+    jacobians[:, :trained, :trained] = (np.eye(trained) - same / size) / scale[:, :trained, None]
     outer = own[:, :, None] * own[:, None, :] * same / size
-    found[:, :trained, :trained] -= outer / scale[:, :trained, None]
+    jacobians[:, :trained, :trained] -= outer / scale[:, :trained, None]
     if trained < count:
         test, divisor = normed[:, trained:, None], scale[:, trained:, None]
         # The variance that a test meets is the mean of the unbiased ones of all batches.
         moved = own * scale[:, :trained] / ((size - 1) * (trained // size))
-        found[:, trained:, trained:] = np.eye(count - trained) / divisor
+        jacobians[:, trained:, trained:] = np.eye(count - trained) / divisor
         if batch.tangent:
             # Statistics are constants of an evaluation.
-            return found
-        found[:, trained:, :trained] = -1 / trained / divisor
-        found[:, trained:, :trained] -= test * moved[:, None, :] / divisor**2
-    return found
+            return jacobians
+        jacobians[:, trained:, :trained] = -1 / trained / divisor
+        jacobians[:, trained:, :trained] -= test * moved[:, None, :] / divisor**2
+    return jacobians

@@ -128,14 +128,14 @@ def is_exchangeable(kernel: Array, size: int) -> bool:
 
 def sphere_averages(psi: Psi, size: int, resolution: str = "fine") -> BatchAverages:
     """Return V_B, J_B and mu_B without eps."""
-    found = batch_averages(psi, psi.kinks, size, resolution)
+    averages = batch_averages(psi, psi.kinks, size, resolution)
     if not psi.draws:
-        return found
+        return averages
 
     def square(one: Psi) -> Array:
         return np.asarray(batch_averages(one, one.kinks, size, resolution).square)
 
-    return replace(found, square=float(psi.over_draws(square)))
+    return replace(averages, square=float(psi.over_draws(square)))
 
 
 def moments_of(
@@ -169,11 +169,11 @@ def moments_of(
         given = replace(one, draws=(), clean=psi.clean)
         return _moments(given, kernels, eps, size, seed, trained)
 
-    found = moments(psi)
+    second = moments(psi)
     if psi.draws:
         own = np.arange(trained)
-        found[:, own, own] = psi.over_draws(lambda one: moments(one)[:, own, own])
-    return found
+        second[:, own, own] = psi.over_draws(lambda one: moments(one)[:, own, own])
+    return second
 
 
 def _moments(psi: Psi, kernels: Array, eps: float, size: int, seed: int, trained: int) -> Array:
@@ -208,9 +208,9 @@ def _exchangeable(psi: Psi, kernel: Array, eps: float, size: int) -> Array:
     own = exchangeable_averages(psi, float(kernel[0, 0] - kernel[0, 1]), eps, size)
     same = np.arange(count) // size
     # Centring removes the part that groups share: between them stands a product of means.
-    found = np.where(same[:, None] == same, own.product, own.mean**2)
-    np.fill_diagonal(found, own.square)
-    return found
+    second = np.where(same[:, None] == same, own.product, own.mean**2)
+    np.fill_diagonal(second, own.square)
+    return second
 
 
 def exchangeable_averages(psi: Psi, spread: float, eps: float, size: int) -> BatchAverages:

@@ -131,9 +131,9 @@ class Channels:
 
     def statistics(self) -> tuple[Array, Array, Array, Array]:
         """Return mean and variance over the batch, in training and in evaluation."""
-        found = [(piece.chance, *piece.moments(self.psi)) for piece in self.trained]
-        mean = sum((chance * own for chance, own, _ in found), np.zeros((1, 1)))
-        second = sum((chance * square for chance, _, square in found), np.zeros((1, 1)))
+        moments = [(piece.chance, *piece.moments(self.psi)) for piece in self.trained]
+        mean = sum((chance * own for chance, own, _ in moments), np.zeros((1, 1)))
+        second = sum((chance * square for chance, _, square in moments), np.zeros((1, 1)))
         own, square = self.evaluated.moments(self.psi)
         return mean, second - mean**2, own, square - own**2
 

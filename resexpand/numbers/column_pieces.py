@@ -203,10 +203,10 @@ def plain(ops: tuple[Operation, ...], kernels: Moving, walk: Walk) -> Moving:
     given = _named(ops, walk)
     values = _routine(ops)(K0=kernels.value, **given)
     walk.health.note(values)
-    found = np.asarray(values["K"][..., 1, :, :])
+    value = np.asarray(values["K"][..., 1, :, :])
     if kernels.change is None:
-        return Moving(found)
-    return Moving(found, _moved(ops, kernels, given, walk))
+        return Moving(value)
+    return Moving(value, _moved(ops, kernels, given, walk))
 
 
 def _named(ops: tuple[Operation, ...], walk: Walk) -> dict[str, Array]:

@@ -175,10 +175,10 @@ def _of_tensors(
 def _between_layers(steps: list[Array], unit: Array, basis: Basis) -> Array:
     """Return the response of every layer to every one before it."""
     layers, size = len(steps) + 1, basis.masks.shape[-1]
-    found = np.zeros((*unit.shape[:-2], layers, layers, *(size,) * 4))
+    chi = np.zeros((*unit.shape[:-2], layers, layers, *(size,) * 4))
     for start in range(layers):
         moved = unit
         for layer in range(start, layers):
             moved = steps[layer - 1] @ moved if layer > start else moved
-            found[..., layer, start, :, :, :, :] = basis.tensor(moved)
-    return found
+            chi[..., layer, start, :, :, :, :] = basis.tensor(moved)
+    return chi

@@ -120,11 +120,11 @@ def compare_depths(
     if not start > 0:
         raise HyperparameterError(f"K0={K0}", "growth is relative to it", "give K0 > 0")
     theory = kernel(net)
-    found = [
+    kernels = [
         evaluate(theory, K0=start, depth=depth, outputs="K", **hyperparameters)["K"]
         for depth in listed
     ]
-    growth = np.array([values[..., -1] / start for values in found])
+    growth = np.array([values[..., -1] / start for values in kernels])
     if growth.ndim != 1:
         raise HyperparameterError(
             "several values of a hyperparameter", "one network is compared", "give one number each"
@@ -161,13 +161,13 @@ def _regime(exponent: float, error: float) -> str:
 
 
 def _scales(net: ResNet, depths: tuple[int, ...], given: dict[str, Any]) -> list[float]:
-    found = []
+    scales = []
     for depth in depths:
         scale = sp.sympify(net.scale, strict=True).subs(net.depth, depth)
         whole = net.altered(depth=sp.Integer(depth), scale=scale)
         values = read_values(whole, given, whole.free_symbols)
-        found.append(float(value_of(scale, values)))
-    return found
+        scales.append(float(value_of(scale, values)))
+    return scales
 
 
 def _thresholds(net: ResNet, given: dict[str, Any]) -> DepthThresholds | None:

@@ -130,14 +130,14 @@ block is behind it
             f"it is of type {type(branch).__name__}",
             "give Branch(...)",
         )
-    found = []
+    positions = []
     for place in range(len(branch.ops) + 1):
         with_masks = Branch(*branch.ops[:place], dropout, *branch.ops[place:])
         net = ResNet(with_masks, scale=scale, depth=1, skip=skip)
-        found.append(Position(place + 1, with_masks, variance_shift(net, **hyperparameters)))
+        positions.append(Position(place + 1, with_masks, variance_shift(net, **hyperparameters)))
     return tuple(
         sorted(
-            found,
+            positions,
             key=lambda p: (
                 *(round(p.total, DIGITS), round(p.spread, DIGITS)),
                 *(p.feels_weight_means, -p.number),

@@ -81,13 +81,13 @@ def largest(places: Array, values: Array, value: Function, slope: Function) -> L
     heights = np.where(inside, values, -np.inf)
     for _ in range(TRIED):
         index = heights.argmax(axis=0)
-        found = inside[index, columns]
+        is_inside = inside[index, columns]
         low = places[np.maximum(index - 1, 0), columns]
         high = places[np.minimum(index + 1, rows - 1), columns]
         place, turns = _refined(low, high, value, slope)
         reached = value(place[None])[0] - value(places[index, columns][None])[0]
         reached += values[index, columns]
-        better = found & turns & (reached > height)
+        better = is_inside & turns & (reached > height)
         best, height = np.where(better, place, best), np.where(better, reached, height)
         inside[index, columns], heights[index, columns] = False, -np.inf
     last = values[count - 1, columns]

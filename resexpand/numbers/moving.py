@@ -59,7 +59,7 @@ def beside(train: Moving, test: Moving, across: Moving) -> Moving:
 def _whole(train: Array, test: Array, across: Array) -> Array:
     leading = np.broadcast_shapes(*(part.shape[:-2] for part in (train, test, across)))
     cut, size = train.shape[-1], train.shape[-1] + test.shape[-1]
-    found = np.empty((*leading, size, size))
-    found[..., :cut, :cut], found[..., cut:, cut:] = train, test
-    found[..., :cut, cut:], found[..., cut:, :cut] = across, across.swapaxes(-1, -2)
-    return found
+    whole = np.empty((*leading, size, size))
+    whole[..., :cut, :cut], whole[..., cut:, cut:] = train, test
+    whole[..., :cut, cut:], whole[..., cut:, :cut] = across, across.swapaxes(-1, -2)
+    return whole

@@ -178,8 +178,8 @@ class _Walk:
         single = self.size == 1
         own = {s.name: self.values[s] for s in net.free_symbols}
         K0 = kernels[..., 0, 0] if single else kernels
-        found = evaluate(kernel(net, 1 if single else 2), outputs="K", K0=K0, **own)["K"]
-        return np.asarray(found[..., 1, None, None] if single else found[..., 1, :, :])
+        moments = evaluate(kernel(net, 1 if single else 2), outputs="K", K0=K0, **own)["K"]
+        return np.asarray(moments[..., 1, None, None] if single else moments[..., 1, :, :])
 
     def outcomes(self, ops: Sequence[Any], over: str) -> tuple[Array, Array]:
         """Return products of the factors of two columns for every outcome, and its chance."""

@@ -72,8 +72,8 @@ class Curves:
         A response below zero, as that of a bump, rises in magnitude where the condition is
         negative: ``d ln|eta| / dK`` is the condition over ``A B``, and ``B`` is positive.
         """
-        found = self.still(K0=kernel, **self.values)
-        return np.where(found["amplitude"] < 0, -found["condition"], found["condition"])
+        values = self.still(K0=kernel, **self.values)
+        return np.where(values["amplitude"] < 0, -values["condition"], values["condition"])
 
     def shape(self, kernel: Array) -> tuple[Array, Array]:
         """Return ``ln|A|`` and ``G/B`` at kernels in rows; NaN where they are not accurate."""
@@ -82,10 +82,13 @@ class Curves:
         return amplitude, ratio
 
     def _block(self, kernel: Array) -> tuple[Array, Array]:
-        found = self.still(K0=kernel, **self.values)
-        errors = found.quadrature_error
+        values = self.still(K0=kernel, **self.values)
+        errors = values.quadrature_error
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio, amplitude = found["rate"] / found["growth"], np.log(np.abs(found["amplitude"]))
+            ratio, amplitude = (
+                values["rate"] / values["growth"],
+                np.log(np.abs(values["amplitude"])),
+            )
             wrong = max((errors.get(n, 0.0) for n in ("growth", "amplitude")), default=0.0)
             steep = errors.get("rate", 0.0) * np.abs(kernel * ratio).max()
         if max(wrong, steep) > ACCURACY:
@@ -102,10 +105,10 @@ class Curves:
         blocks = []
         for k in range(0, len(scale), BLOCK):
             given = {**self.values, self.scale_name: scale[k : k + BLOCK], "depth": self.depth}
-            found = self.slope(K0=self.start, **given)
-            level = found["level"]
+            values = self.slope(K0=self.start, **given)
+            level = values["level"]
             finite = np.abs(level[np.isfinite(level)])
-            error = found.quadrature_error.get("level", 0.0) * (finite.max() if finite.size else 0)
+            error = values.quadrature_error.get("level", 0.0) * (finite.max() if finite.size else 0)
             blocks.append(level if error <= ACCURACY else np.full(level.shape, np.nan))
         return np.concatenate(blocks)
 
@@ -224,8 +227,8 @@ def _in_the_limit(curves: Curves) -> tuple[Largest, Array]:
         part: Array = low + t * (high - low) + t * (1 - t) * bent
         return curves.shape(np.exp(place))[0] + part
 
-    found = largest(half[::2], values, value, lambda place: curves.condition(np.exp(place)))
-    return found, (values[-1] - values[-2]) / width
+    highest = largest(half[::2], values, value, lambda place: curves.condition(np.exp(place)))
+    return highest, (values[-1] - values[-2]) / width
 
 
 def _at_finite_depth(curves: Curves) -> Largest:
@@ -314,13 +317,13 @@ def _reasons(
 
 
 def _unsure(
-    what: str, name: str, found: Largest, start: NDArray[np.bool_], inside: NDArray[np.bool_]
+    what: str, name: str, highest: Largest, start: NDArray[np.bool_], inside: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the sentences on maxima beyond which the response is not known well enough."""
-    nothing = found.at_end & ~found.complete & ~np.isfinite(found.place)
+    nothing = highest.at_end & ~highest.complete & ~np.isfinite(highest.place)
 
     def beyond(where: NDArray[np.bool_]) -> str:
-        edge = f"{np.exp(found.end[where].min()):.3g}" if where.any() else ""
+        edge = f"{np.exp(highest.end[where].min()):.3g}" if where.any() else ""
         return f"beyond {name} = {edge} the averages are not accurate enough to tell"
 
     return {

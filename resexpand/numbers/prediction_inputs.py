@@ -78,35 +78,35 @@ class Inputs:
             given: dict[str, Any] = (
                 {"inputs": self._all()} if self.kernel is None else {"K0": self.kernel}
             )
-            found = [evaluate(theory, **given, **settings)]
-            own = {k: v[..., :n, :n] for k, v in found[0].items()}
-            rest = slice(n, None) if found[0]["NNGP"].shape[-1] > n else slice(None)
-            cross = {k: v[..., rest, :n] for k, v in found[0].items()}
-            prior = {k: v[..., rest, rest] for k, v in found[0].items()}
+            runs = [evaluate(theory, **given, **settings)]
+            own = {k: v[..., :n, :n] for k, v in runs[0].items()}
+            rest = slice(n, None) if runs[0]["NNGP"].shape[-1] > n else slice(None)
+            cross = {k: v[..., rest, :n] for k, v in runs[0].items()}
+            prior = {k: v[..., rest, rest] for k, v in runs[0].items()}
         else:
-            found = [
+            runs = [
                 evaluate(theory, inputs=self.train, **settings),
                 evaluate(theory, inputs=self.test, others=self.train, **settings),
             ]
-            own, cross, prior = dict(found[0]), dict(found[1]), {}
+            own, cross, prior = dict(runs[0]), dict(runs[1]), {}
         if cross["NNGP"].ndim != 2:
             raise HyperparameterError(
                 "a prediction on a grid of hyperparameters",
                 "the kernel of the training inputs is one matrix",
                 "give one number each, and call predict() for every point",
             )
-        return Blocks(own, cross, prior, _error(found), *_said(found))
+        return Blocks(own, cross, prior, _error(runs), *_said(runs))
 
     def _all(self) -> Array:
         return self.train if self.test is None else np.concatenate([self.train, self.test])
 
 
-def _error(found: list[Values]) -> float:
-    return max((e for values in found for e in values.quadrature_error.values()), default=0.0)
+def _error(runs: list[Values]) -> float:
+    return max((e for values in runs for e in values.quadrature_error.values()), default=0.0)
 
 
-def _said(found: list[Values]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    said = (tuple(p for v in found for p in getattr(v, n)) for n in ("problems", "notes"))
+def _said(runs: list[Values]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    said = (tuple(p for v in runs for p in getattr(v, n)) for n in ("problems", "notes"))
     problems, notes = said
     return problems, notes
 
@@ -114,33 +114,33 @@ def _said(found: list[Values]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def targets_of(targets: Any) -> Array:
     """Return targets as an array, one per training input in the first axis."""
     if isinstance(targets, str | os.PathLike):
-        found = array_file(targets, "targets")
-        return found[:, 0] if found.shape[1] == 1 else found
-    found = real_array(targets, "targets")
-    if found.ndim not in (1, 2) or 0 in found.shape:
+        array = array_file(targets, "targets")
+        return array[:, 0] if array.shape[1] == 1 else array
+    array = real_array(targets, "targets")
+    if array.ndim not in (1, 2) or 0 in array.shape:
         raise HyperparameterError(
-            f"targets of shape {found.shape}",
+            f"targets of shape {array.shape}",
             "every training input has one target, a number or a row",
             "give (n,) or (n, outputs); class_codes() makes them of classes",
         )
-    return found
+    return array
 
 
 def times_of(time: ArrayLike | None) -> Array:
     """Return the times in one axis."""
     if time is None:
         return np.array([np.inf])
-    found = real_array(time, "time", finite=False)
-    if found.ndim > 1 or np.isnan(found).any() or (found < 0).any() or not found.size:
+    times = real_array(time, "time", finite=False)
+    if times.ndim > 1 or np.isnan(times).any() or (times < 0).any() or not times.size:
         raise HyperparameterError(
             f"time = {time}", "a time is a number >= 0, or infinity", "give one, or a list of them"
         )
-    return found.reshape(-1)
+    return times.reshape(-1)
 
 
 def ridge_of(ridge: float) -> float:
     """Return the ridge, a number that is not negative."""
-    found = real_array(ridge, "ridge")
-    if found.ndim or found < 0:
+    value = real_array(ridge, "ridge")
+    if value.ndim or value < 0:
         raise HyperparameterError(f"ridge = {ridge}", "it is not a number >= 0", "give one")
-    return float(found)
+    return float(value)

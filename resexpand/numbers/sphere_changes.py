@@ -101,7 +101,7 @@ def changed_on_sphere(
 
 def _responses(psi: Psi, steps: Array, lengths: Lengths, same: Array, size: int) -> Array:
     quadratic = _Quadratic.of(steps, same, size)
-    found, means, linear = np.zeros_like(steps), 0.0, 0.0
+    moments, means, linear = np.zeros_like(steps), 0.0, 0.0
     moved = np.zeros(steps.shape[:-1])
     listed = zip(lengths.weights, lengths.radius, lengths.square, lengths.shrink, strict=True)
     for weight, radius, square, shrink in listed:
@@ -109,19 +109,19 @@ def _responses(psi: Psi, steps: Array, lengths: Lengths, same: Array, size: int)
         own = (square * quadratic.of_one(alone.squares) - quadratic.trace * alone.squares[0]) / 2
         pair = (square * quadratic.of_two(both) - quadratic.trace[..., None] * both[0, 0]) / 2
         _set_diagonal(pair, own)
-        found += weight * pair
+        moments += weight * pair
         mean = (square * quadratic.of_one(alone.values) - quadratic.trace * alone.values[0]) / 2
         moved += weight * mean
         means += weight * alone.values[0]
         linear += weight * radius * alone.values[1] / (1 - 1 / size)
     apart = means * (moved[..., :, None] + moved[..., None, :]) + linear**2 * steps
-    return np.where(same, found, apart)
+    return np.where(same, moments, apart)
 
 
 def _tangents(psi: Psi, steps: Array, lengths: Lengths, same: Array, size: int) -> Array:
     quadratic = _Quadratic.of(steps, same, size)
     own, other = quadratic.own, quadratic.other
-    found, linear = np.zeros_like(steps), 0.0
+    moments, linear = np.zeros_like(steps), 0.0
     listed = zip(
         lengths.weights, lengths.shrink, lengths.inverse, lengths.inverse_square, strict=True
     )
@@ -137,10 +137,10 @@ def _tangents(psi: Psi, steps: Array, lengths: Lengths, same: Array, size: int) 
         alike = diagonal * (alone.squares[0] - 2 * shrink**2 * alone.squares[2] * size / (size - 1))
         alike = alike + shrink**4 * quadratic.of_one(alone.squares[2:])
         _set_diagonal(pair, alike)
-        found += weight * square * pair
+        moments += weight * square * pair
         mean = (1 - 1 / size) * alone.values[0] - shrink**2 * alone.values[2]
         linear += weight * inverse * mean / (1 - 1 / size)
-    return np.where(same, found, linear**2 * steps)
+    return np.where(same, moments, linear**2 * steps)
 
 
 def _set_diagonal(matrices: Array, values: Array) -> None:
@@ -190,23 +190,23 @@ class _Quadratic:
     def of_one(self, powers: Array) -> Array:
         """Return the average, where ``powers[k]`` is that of ``f t^k``."""
         size, rest = self.size, self.trace - self.diagonal
-        found = self.diagonal * powers[2] * (1 + 2 / (size - 1))
-        found = found + rest * (powers[0] - powers[2]) / (size - 1)
+        average = self.diagonal * powers[2] * (1 + 2 / (size - 1))
+        average = average + rest * (powers[0] - powers[2]) / (size - 1)
         if size > 2:
             between = (self.diagonal - rest) / ((size - 1) * (size - 2))
-            found = found + between * (2 * powers[2] - powers[0])
-        return np.asarray(found)
+            average = average + between * (2 * powers[2] - powers[0])
+        return np.asarray(average)
 
     def of_two(self, powers: Array) -> Array:
         """Return the average, where ``powers[j, k]`` is that of ``f t_1^j t_2^k``."""
         size, own, other, step = self.size, self.own, self.other, self.step
-        found = (own + other) * powers[2, 0] + 2 * step * powers[1, 1]
+        average = (own + other) * powers[2, 0] + 2 * step * powers[1, 1]
         squares, rest = powers[0, 0] - 2 * powers[2, 0], self.trace[..., None] - own - other
         if size > 2:
             sums = powers[2, 0] + powers[1, 1]
-            found = found + 2 * (own + other + 2 * step) * sums / (size - 2)
-            found = found + rest * squares / (size - 2)
+            average = average + 2 * (own + other + 2 * step) * sums / (size - 2)
+            average = average + rest * squares / (size - 2)
         if size > 3:
             pairs = (own + other + 2 * step - rest) / ((size - 2) * (size - 3))
-            found = found + pairs * (2 * powers[1, 1] - squares + 2 * powers[2, 0])
-        return np.asarray(found)
+            average = average + pairs * (2 * powers[1, 1] - squares + 2 * powers[2, 0])
+        return np.asarray(average)

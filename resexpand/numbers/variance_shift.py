@@ -121,12 +121,12 @@ def variance_shift(net: ResNet, **hyperparameters: Any) -> tuple[Shift, ...]:
         raise _unknown(net.post[0].op, "it normalises the stream", "normalise in the branch")
     own, pair = float(kernel[0, 0]), float(kernel[0, 1])
     stream = Batch(own - pair, own - pair, np.full((2, 2), pair))
-    found: list[Shift] = []
+    shifts: list[Shift] = []
     scales = net.scales(point.depth)
     skip = float(value_of(net.skip, point.symbols)) ** 2
     for block in range(1, point.depth + 1):
         weight = float(value_of(scales[block - 1], point.symbols)) ** 2
-        out = _through(net, block, stream, point, found)
+        out = _through(net, block, stream, point, shifts)
         if isinstance(out, Channels):
             _require_last(net, block, point.depth)
             _, trained, _, evaluated = out.statistics()
@@ -134,7 +134,7 @@ def variance_shift(net: ResNet, **hyperparameters: Any) -> tuple[Shift, ...]:
                 skip * stream.trained + weight * trained,
                 skip * stream.evaluated + weight * evaluated,
             )
-            found.append(_shift(STREAM, block, out, *variances))
+            shifts.append(_shift(STREAM, block, out, *variances))
             continue
         stream = Batch(
             skip * stream.trained + weight * out.trained,
@@ -142,23 +142,23 @@ def variance_shift(net: ResNet, **hyperparameters: Any) -> tuple[Shift, ...]:
             skip * stream.means + weight * out.means,
         )
         layer = Channels.of(stream)
-        found.append(_shift(STREAM, block, layer, *layer.statistics()[1::2]))
-    return tuple(found)
+        shifts.append(_shift(STREAM, block, layer, *layer.statistics()[1::2]))
+    return tuple(shifts)
 
 
 def _through(
-    net: ResNet, block: int, stream: Batch, point: Point, found: list[Shift]
+    net: ResNet, block: int, stream: Batch, point: Point, shifts: list[Shift]
 ) -> Batch | Channels:
     """Take a layer through a branch; note what every normalisation meets."""
     ops = [with_numbers(op, point.symbols) for op in net.block(block).ops]
     out: Batch | Channels = stream
     for step in steps_of(ops):
         layer = Channels.of(out) if isinstance(out, Batch) else out
-        out = _past(step, block, layer, found)
+        out = _past(step, block, layer, shifts)
     return out
 
 
-def _past(step: Step, block: int, layer: Channels, found: list[Shift]) -> Batch | Channels:
+def _past(step: Step, block: int, layer: Channels, shifts: list[Shift]) -> Batch | Channels:
     op = step.op
     if step.contracts:
         return layer.contracted(*(float(value) for value in op.values))
@@ -168,7 +168,7 @@ def _past(step: Step, block: int, layer: Channels, found: list[Shift]) -> Batch 
             raise _unknown(op, "its batches are small", "leave ghost out")
         _, trained, _, evaluated = layer.statistics()
         name = f"{op.kind}{step.suffix}"
-        found.append(_shift(name, block, layer, trained, evaluated))
+        shifts.append(_shift(name, block, layer, trained, evaluated))
         return layer.normalised(at[EPS])
     if op.averages:
         raise _unknown(op, "it averages over neurons", "use BatchNorm()")

@@ -205,8 +205,8 @@ def _fill(
 def _start(value: sp.Expr, point: Point) -> Array:
     """Return what a quantity of the pairs begins with."""
     at = {symbol: number[..., None, None] for symbol, number in point.values.items()}
-    found = value_at(value, {**at, PAIR0[1]: point.kernel})
-    return np.broadcast_to(found, (*point.grid, *point.kernel.shape[-2:])).copy()
+    start = value_at(value, {**at, PAIR0[1]: point.kernel})
+    return np.broadcast_to(start, (*point.grid, *point.kernel.shape[-2:])).copy()
 
 
 def _tables(
@@ -217,7 +217,7 @@ def _tables(
     resolution: Resolution,
 ) -> list[Array]:
     """Return the coefficients of all series at a layer, of the first and of the second inputs."""
-    found: list[Array] = []
+    tables: list[Array] = []
     # Values of second inputs are stored under the symbols of the first.
     names = dict(zip(plan.gram.second, plan.gram.first, strict=True))
     for series in plan.series:
@@ -225,13 +225,13 @@ def _tables(
         variances = sides[0][series.key[1].name][layer], sides[1][names[series.key[2]].name][layer]
         alike = last == 0 and np.array_equal(*variances)
         for k, variance in zip((0, last), variances, strict=True):
-            if alike and len(found) % 2:
-                found.append(found[-1])
+            if alike and len(tables) % 2:
+                tables.append(tables[-1])
                 continue
             features = getattr(module, f"{series.name}_feature{k}s")
             own = table(features, series, np.sqrt(variance).ravel(), resolution)
-            found.append(own.reshape(*variance.shape, -1))
-    return found
+            tables.append(own.reshape(*variance.shape, -1))
+    return tables
 
 
 def _tiles(points: int, rows: int, columns: int, square: bool) -> NDArray[np.int64]:

@@ -126,18 +126,18 @@ def series_of(quadratures: Sequence[Quadrature], calls: Iterable[sp.Expr]) -> li
         Calls with the variances of two inputs as first and third argument.
     """
     by_name = {q.name: q for q in quadratures if len(q.variables) == 2 and not q.parameters}
-    found: dict[Key, Series] = {}
+    listed: dict[Key, Series] = {}
     for call in sorted(calls, key=sp.default_sort_key):
         quadrature = by_name.get(call.func.__name__)
         functions = None if quadrature is None else _separated(quadrature)
-        if quadrature is None or functions is None or key_of(call) in found:
+        if quadrature is None or functions is None or key_of(call) in listed:
             continue
         x = quadrature.variables[0]
         breaks = {float(p) for f in functions for p in branch_points(f, x)}
-        found[key_of(call)] = Series(
-            f"series_{len(found)}", key_of(call), quadrature, functions, tuple(sorted(breaks))
+        listed[key_of(call)] = Series(
+            f"series_{len(listed)}", key_of(call), quadrature, functions, tuple(sorted(breaks))
         )
-    return list(found.values())
+    return list(listed.values())
 
 
 def key_of(call: sp.Expr) -> Key:
@@ -309,10 +309,10 @@ class _Rule:
         """Return the first coefficients, shape (n, terms)."""
         if self._shared is not None:
             return block_product(self._weighted, _shared_functions(*self._shared, terms).T)
-        found = np.empty((len(self._weighted), terms))
+        coefficients = np.empty((len(self._weighted), terms))
         for n, hermite in enumerate(hermite_functions(self._nodes, terms)):
-            found[:, n] = np.einsum("pi,pi->p", self._weighted, hermite)
-        return found
+            coefficients[:, n] = np.einsum("pi,pi->p", self._weighted, hermite)
+        return coefficients
 
     def squares(self) -> Array:
         """Return ``< f^2 >``."""

@@ -21,6 +21,6 @@ def batch_norm(setting: Setting) -> Choice:
     setting.require_no_norm("the scale implied by BatchNorm")
     kinds = [Branch(RMSNorm(), *branch.ops) for branch in setting.given.kinds]
     net = ResNet(kinds, scale=1, depth=setting.depth, positions=setting.given.positions or None)
-    found = evaluate(implied_scale(net), outputs="scale", **setting.values)["scale"]
-    scales = tuple(map(float, found[: setting.depth]))
+    implied = evaluate(implied_scale(net), outputs="scale", **setting.values)["scale"]
+    scales = tuple(map(float, implied[: setting.depth]))
     return Choice(scales[-1], scales)

@@ -58,12 +58,12 @@ class Setting:
 
     def keywords(self, net: ResNet, scale: float | None = None) -> dict[str, Any]:
         """Return the keywords of `evaluate` for a network, at a scale if it is a symbol there."""
-        found = dict(self.values)
+        keywords = dict(self.values)
         if net.depth.free_symbols:
-            found["depth"] = self.depth
+            keywords["depth"] = self.depth
         if scale is not None:
-            found[RHO.name] = scale
-        return found
+            keywords[RHO.name] = scale
+        return keywords
 
     @property
     def normalises(self) -> bool:

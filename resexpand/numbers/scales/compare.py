@@ -115,8 +115,8 @@ def compare_scales(
             if not np.isfinite(np.asarray(choice.scale, dtype=float)).all():
                 reasons[rule.name] = f"its scale at depth {blocks} and this K0 is no finite number"
                 continue
-            found, absent = measures.of(setting, choice)
-            for name, number in {"scale": choice.value, **found}.items():
+            measured, absent = measures.of(setting, choice)
+            for name, number in {"scale": choice.value, **measured}.items():
                 arrays[name][k, j] = number
             missing |= dict.fromkeys(absent)
             if not np.any(choice.scale):
@@ -178,10 +178,10 @@ def _depths(net: ResNet, depth: int | Iterable[int] | None) -> tuple[int, ...]:
             )
         depth = int(net.depth)
     listed = depth if isinstance(depth, Iterable) else [depth]
-    found = tuple(dict.fromkeys(whole_number(each, "depth", least=1) for each in listed))
-    if not found:
+    counts = tuple(dict.fromkeys(whole_number(each, "depth", least=1) for each in listed))
+    if not counts:
         raise HyperparameterError("a comparison of scales", "no depth is given", "give depth=12")
-    return tuple(sorted(found))
+    return tuple(sorted(counts))
 
 
 def _names(candidates: Iterable[str] | None) -> tuple[str, ...]:

@@ -110,12 +110,12 @@ class ScaleComparison(Kept, Tabled, Mapping[str, Array]):
     @property
     def rows(self) -> list[Row]:
         """The table: the candidates of the first depth, then of the next."""
-        found = []
+        rows = []
         for j, depth in enumerate(self.depths):
             for k, name in enumerate(self.names):
                 numbers = {column: float(self[column][k, j]) for column in COLUMNS}
-                found.append(Row(name, depth, reason=self._why(name, k, j), **numbers))
-        return found
+                rows.append(Row(name, depth, reason=self._why(name, k, j), **numbers))
+        return rows
 
     def at(self, name: str, depth: int | None = None) -> Row:
         """Return the row of a candidate, at the largest depth by default.

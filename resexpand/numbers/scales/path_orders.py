@@ -33,9 +33,9 @@ def path_orders(setting: Setting) -> Choice:
     for _ in range(ROUNDS):
         scales = np.geomspace(low, high, POINTS)
         given = {**setting.keywords(setting.net), RHO.name: scales}
-        found = evaluate(theory, outputs=["remainder", "K"], **given)
+        profile = evaluate(theory, outputs=["remainder", "K"], **given)
         with np.errstate(invalid="ignore"):  # far beyond, both overflow: that counts as over
-            part = found["remainder"][:, -1, setting.order - 1] / found["K"][:, -1]
+            part = profile["remainder"][:, -1, setting.order - 1] / profile["K"][:, -1]
         over = np.nonzero(~(part <= setting.share))[0]
         if not over.size or over[0] == 0:
             side = "largest" if not over.size else "smallest"

@@ -21,9 +21,9 @@ def response_optimum(setting: Setting) -> Choice:
     theory = optimal_scale(setting.given.with_scale(1, setting.depth), setting.kind)
     if theory.reason:
         raise UnsupportedError("an optimal residual scale", theory.reason)
-    found = evaluate(theory, **setting.values)
-    value = float(found["rho"])
+    optimum = evaluate(theory, **setting.values)
+    value = float(optimum["rho"])
     if not math.isfinite(value):
-        raise UnsupportedError("an optimal residual scale", found.status)
+        raise UnsupportedError("an optimal residual scale", optimum.status)
     why = "the response falls with the scale: K0 lies beyond K*" if value == 0 else ""
     return Choice(value, value, remark=why)
