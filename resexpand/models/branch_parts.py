@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resexpand.errors import UnsupportedError
 from resexpand.network.activation import Activation
 from resexpand.network.gate import Gate
+from resexpand.network.linear import Linear
 from resexpand.network.operation import Operation
 
 Step = Callable[[Any], Any]
@@ -23,6 +24,15 @@ class Map:
     weight: Any
     bias: Any = None
     is_copy: bool = False
+
+    @property
+    def form(self) -> str:
+        """What is the same at blocks of one kind, beside the law of the weights."""
+        return "copy" * self.is_copy
+
+    def operation(self, variance: Any, bias: Any, like: Sequence[Map]) -> Operation:
+        """Return the operation of variances, for this map and those like it in other blocks."""
+        return Linear(variance, bias)
 
     def on(self, rows: Any) -> Any:
         """Return the image of rows."""
@@ -180,6 +190,19 @@ class Repeated:
 def mean_square(weight: Any) -> float:
     """Return the variance of weights times their fan-in."""
     return float((weight.detach().double() ** 2).mean()) * int(weight.shape[1])
+
+
+def gain_of(reading: Reading, path: str, weight: Any, bias: Any) -> float:
+    """Return the gain of a normalisation; that it is not all of it is noted."""
+    gain = 1.0 if weight is None else float((weight.detach().double() ** 2).mean()) ** 0.5
+    spread = 0.0 if weight is None else float(weight.detach().double().std())
+    shift = 0.0 if bias is None else float(bias.detach().double().abs().max())
+    if spread > 1e-3 * gain or shift > 1e-3 * gain:
+        reading.notes.append(
+            f"{path}: gains of a spread of {spread:.2g} and biases up to {shift:.2g} are taken as "
+            f"one gain of {gain:.3g} and no bias"
+        )
+    return gain
 
 
 def number(value: float) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,17 @@ from resexpand.expressions.shown import Card, Tabled, listed
 from resexpand.measure.block_profile import Array
 from resexpand.models.batches import Batch, batches_of
 from resexpand.models.blocks import named, none_found
-from resexpand.models.branch_parts import Map, Reading, number
+from resexpand.models.branch_parts import Reading, number
+from resexpand.models.columns import are_images, columns_of, positions_of
 from resexpand.models.laws import WeightLaw, law_of, overlap
 from resexpand.models.library import torch_for
+from resexpand.models.pooling import kinds_of, law_notes
 from resexpand.models.reading import read_branch
 from resexpand.models.recording import Recording
 from resexpand.models.replay import Rows, kept_rows, settle
 from resexpand.models.state import looked_at, run, unwrapped
 from resexpand.models.watching import Event, Place, Sum, watching
-from resexpand.network.branch import Branch
 from resexpand.network.layer_norm import LayerNorm
-from resexpand.network.linear import Linear
-from resexpand.network.numbers import hyperparameter
-from resexpand.network.operation import Operation
 from resexpand.network.resnet import ResNet
 
 KEPT = 64
@@ -34,9 +33,10 @@ KEPT = 64
 SAME = 0.01
 """Relative difference of sizes of the stream that a norm's eps or rounding may make."""
 
+UNMOVED = 1e-4
+"""Relative change of the first token that rounding may make where the last one is another."""
+
 BESIDE = "branches beside each other are described one behind the other"
-VARIES = 1.25
-"""Ratio of the largest to the smallest variance of blocks, from which a note is made."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +61,8 @@ class ModelDescription(Tabled):
     per_sum : tuple of int
         Blocks of the description for every block of the model: several where a block adds several
         functions of one stream.
+    columns : int
+        Columns of the stream that `K0` is the kernel of; 0 where it is their mean.
     """
 
     net: ResNet
@@ -71,16 +73,18 @@ class ModelDescription(Tabled):
     biases: tuple[tuple[Array, ...], ...]
     stream: Array
     per_sum: tuple[int, ...] = ()
+    columns: int = 0
 
     @property
     def K0(self) -> Any:
-        """Kernel in front of the first block: mean of the tokens, or of those of the first input.
+        """Kernel in front of the first block: the mean of the tokens, or a matrix.
 
-        A matrix of its tokens where the description has positions, else a number.
+        The matrix is that of the first columns of the stream, where blocks couple columns: the
+        tokens of the first input, or the positions of some images, or the inputs of a batch.
         """
-        if not self.net.positions:
+        if not self.columns:
             return float((self.stream**2).mean())
-        tokens = self.stream[:, : self.net.positions[0]]
+        tokens = self.stream[:, : self.columns]
         return tokens.T @ tokens / len(tokens)
 
     def card(self) -> Card:
@@ -112,7 +116,7 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
     ------
     UnsupportedError
         If no residual block is found, one is called twice, or one holds what this package has no
-        operation for: convolutions, modules of other libraries.
+        operation for, such as a strided or grouped convolution, or modules of other libraries.
 
     Notes
     -----
@@ -121,6 +125,7 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
     Every branch is carried out as it was read and compared with the model: rows of tokens, for
     causal attention the first token, which reads itself alone. A product of an activation and a
     second map is a `Gate`. Branches beside each other become blocks one behind the other.
+    Convolutions keep their positions; the kernel of the first images is that of all their columns.
 
     Examples
     --------
@@ -151,8 +156,11 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
             first, levels = dict(sums), list(energies.values())
             # The last branch with tokens, at the first one, does not know the last, or it does.
             causal = _is_causal(torch, model, given, last)
+    # Running statistics are those of before again.
+    with looked_at(torch, model, 0):
         rows = kept_rows(torch, model, given)
     names = named(first)
+    _require_one_shape(names, first)
     for place, name in names.items():
         if place.turn:
             raise UnsupportedError(
@@ -169,6 +177,8 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
         reading.notes += [BESIDE] * term.is_beside
     own = list(first.values())
     found = _described(torch, model, terms, own, readings, levels)
+    if found.net.post_norm is None:
+        _require_streams(names, rows, float(found.net.skip))
     return replace(found, per_sum=tuple(max(len(sum_.terms), 1) for sum_ in own))
 
 
@@ -205,6 +215,33 @@ def _terms(
             yield Term(name, events, sum_.factor, replace(own, stream=stream), is_beside)
 
 
+def _require_one_shape(names: dict[Place, str], sums: dict[Place, Sum]) -> None:
+    """Raise where a stream changes its width, or the positions of its images."""
+    images = are_images([*sums.values()])
+    shapes = [tuple(sum_.branch)[1 if images else -1 :] for sum_ in sums.values()]
+    for place, shape in zip(sums, shapes, strict=True):
+        if shape != shapes[0]:
+            raise UnsupportedError(
+                "a description of a stream that changes its shape between blocks",
+                f"it is {shapes[0]} at {names[next(iter(sums))]} and {shape} at {names[place]}",
+                "describe a part of one shape: from_torch(model.stage, what the stage is given)",
+            )
+
+
+def _require_streams(names: dict[Place, str], rows: dict[Place, list[Rows]], skip: float) -> None:
+    """Raise unless the stream of every block is the sum before it, up to the factor `skip`."""
+    for (place, own), (after, (behind, *_)) in pairwise(rows.items()):
+        whole = skip * sum((term.branch for term in own), own[0].stream)
+        same = whole.shape == behind.stream.shape
+        if not same or (behind.stream - whole).norm() > 2 * behind.bound * whole.norm():
+            raise UnsupportedError(
+                "a description of the stream",
+                f"between {names[place]} and {names[after]} it is changed otherwise than by a "
+                "factor, as by an activation behind the sum",
+                "describe a part of the model in which blocks follow each other",
+            )
+
+
 def _energy(tensor: Any) -> float:
     return float((tensor.detach().double() ** 2).mean())
 
@@ -227,7 +264,8 @@ def _is_causal(torch: Any, model: Any, given: Batch, last: list[Any]) -> bool:
         name = next(iter(given.kwargs))
         changed = replace(given, kwargs={**given.kwargs, name: other})
     run(torch, model, changed)
-    return bool(torch.allclose(last[0][:, 0], before[:, 0], rtol=1e-4, atol=1e-6))
+    moved = float((last[0] - before)[:, 0].norm())
+    return moved <= UNMOVED * float(before[:, 0].norm())
 
 
 def _described(
@@ -262,75 +300,29 @@ def _described(
             f"attention of {len(mixes)} blocks is described by uniform weights; with normalised "
             f"inputs its logits have a standard deviation of {span}"
         )
-    notes += _law_notes(laws)
-    kinds = _kinds(readings, laws, names, notes)
-    shape = tuple(sums[0].branch)
+    notes += law_notes(laws)
+    kinds = kinds_of(readings, laws, names, notes)
+    columns = columns_of(sums, readings, notes)
     net = ResNet(
         kinds if len(kinds) > 1 else kinds[0],
         scale=1,
         depth=len(readings),
         skip=skip,
         post_norm=post,
-        positions=shape[1] if mixes else None,
+        positions=positions_of(sums, readings),
     )
-    count = max(KEPT, shape[1]) if mixes else KEPT
-    stream = sums[0].stream.reshape(-1, shape[-1])[:count].double().cpu().numpy().T / skip
+    stream = sums[0].stream.movedim(1, -1) if are_images(sums) else sums[0].stream
+    stream = stream.reshape(-1, stream.shape[-1])[: max(KEPT, columns)].double().cpu()
+    stream = stream.numpy().T / skip
     weights = tuple(tuple(_array(m.weight) for m in reading.maps) for reading in readings)
     biases = tuple(
         tuple(_array(m.bias) if m.bias is not None else np.zeros(len(m.weight)) for m in r.maps)
         for r in readings
     )
     short = tuple(dict.fromkeys(notes))
-    return ModelDescription(net, tuple(names), tuple(laws), short, weights, biases, stream)
-
-
-def _kinds(
-    readings: list[Reading], laws: list[WeightLaw], names: list[str], notes: list[str]
-) -> list[Branch]:
-    """Return the branches of the shortest cycle of kinds, variances pooled over it."""
-    forms = [[_form(part) for part in reading.parts] for reading in readings]
-    period = next(
-        p
-        for p in range(1, len(forms) + 1)
-        if all(form == forms[k % p] for k, form in enumerate(forms))
+    return ModelDescription(
+        net, tuple(names), tuple(laws), short, weights, biases, stream, columns=columns
     )
-    by_block = [[law for law in laws if law.block == name] for name in names]
-    branches = []
-    for start in range(period):
-        same = list(range(start, len(forms), period))
-        numbers = iter(zip(*(by_block[k] for k in same), strict=True))
-        ops = [_pooled([readings[k].parts[j] for k in same], numbers, notes) for j in
-               range(len(forms[start]))]  # fmt: skip
-        branches.append(Branch(*filter(None, ops)))
-    return branches
-
-
-def _form(part: Any) -> str:
-    """Return the kind of a part, and what its numbers do not say."""
-    return "copy" * part.is_copy if isinstance(part, Map) else str(part.text)
-
-
-def _pooled(parts: list[Any], numbers: Any, notes: list[str]) -> Operation | None:
-    """Return one operation for those at the same place of several blocks; none for a copy."""
-    if isinstance(parts[0], Map):
-        laws: Sequence[WeightLaw] = next(numbers)
-        if parts[0].is_copy:
-            return None
-        variances = [law.variance for law in laws]
-        if max(variances) > VARIES * min(variances):
-            notes.append(
-                f"{laws[0].name} and its like: variances from {min(variances):.3g} to "
-                f"{max(variances):.3g} are pooled"
-            )
-        biases = [law.bias_variance for law in laws]
-        return Linear(number(float(np.mean(variances))), number(float(np.mean(biases))))
-    first: Operation = parts[0]
-    if all(part == first for part in parts):
-        return first
-    values = np.array([[float(v) for v in part.values] for part in parts])
-    notes.append(f"{first.kind}: parameters of several blocks are pooled")
-    means = zip(values.mean(axis=0), first.parameters, strict=True)
-    return first.with_values(tuple(hyperparameter(number(v), p.name) for v, p in means))
 
 
 def _post_norm(torch: Any, model: Any, sums: list[Sum]) -> LayerNorm | None:
@@ -361,21 +353,11 @@ def _skip(levels: list[list[float]], post: Any) -> float:
     if max(found) > min(found) * (1 + SAME):
         raise UnsupportedError(
             "a description of the stream",
-            f"its size changes between blocks, by {min(found):.3g} to {max(found):.3g}",
+            f"its size changes between blocks, by {min(found):.3g} to {max(found):.3g}, as by an "
+            "activation behind the sum or a layer between blocks",
             "describe a part of the model in which blocks follow each other",
         )
     return number(round(float(np.mean(found)), 4))
-
-
-def _law_notes(laws: list[WeightLaw]) -> list[str]:
-    notes = []
-    for what, wrong in (
-        ("are not Gaussian", [law for law in laws if not law.is_gaussian]),
-        ("are not independent", [law for law in laws if not law.is_independent]),
-    ):
-        if wrong:
-            notes.append(f"the weights of {len(wrong)} of {len(laws)} maps {what}, {wrong[0].name}")
-    return notes
 
 
 def _array(tensor: Any) -> Array:

@@ -6,7 +6,8 @@ At infinite width a block with fresh weights adds what is uncorrelated with its 
     |f| / |x + f| = sqrt(1 - skip^2 K^{l-1} / K^l),      cos(x, f) = 0.
 
 Where the stream is normalised behind a block, the denominator is that of the sum in front of the
-normalisation. With positions ``K^l`` is that of each token, and the prediction is the median.
+normalisation. With positions ``K^l`` is that of each token, or for images their mean over the
+positions of each sample, and the prediction is the median.
 """
 
 from __future__ import annotations
@@ -23,22 +24,28 @@ from resexpand.network.resnet import ResNet
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.kernel import kernel
 
+MOST = 640
+"""Columns of a batch, beyond which averages take minutes and gigabytes."""
 
-def ratio_profile(net: ResNet, K0: Any, per_sum: Sequence[int] = ()) -> Array:
+
+def ratio_profile(net: ResNet, K0: Any, per_sum: Sequence[int] = (), per: str = "token") -> Array:
     """Return the residual ratio of every block at infinite width.
 
     Parameters
     ----------
     net : ResNet
         With numbers as parameters.
-    K0 : float, or array of shape (tokens, tokens)
-        Kernel at layer 0: of one input, or of the tokens of one where the network has positions.
+    K0 : float, or array of shape (columns, columns)
+        Kernel at layer 0: of one input, of the inputs of a batch where blocks normalise over it,
+        of the tokens of some inputs where the network has positions.
     per_sum : sequence of int, optional
         Numbers of blocks that count as one: those of branches beside each other.
+    per : {"token", "sample"}
+        Whether norms are those of columns, or of all columns of an input together.
 
     Returns
     -------
-    array, shape (L,), or (L, tokens)
+    array, shape (L,), or (L, columns), or (L, inputs) per sample
 
     Raises
     ------
@@ -55,8 +62,9 @@ def ratio_profile(net: ResNet, K0: Any, per_sum: Sequence[int] = ()) -> Array:
                 "leave the prediction out",
             )
         ends = np.array([_sum_of(net, block, K[block])[1] for block in range(len(K) - 1)])
-        return _ratios(_of_tokens(net, K[:-1]) * float(net.skip) ** 2, _of_tokens(net, ends))
-    K = _of_tokens(net, K)
+        kept = _of_tokens(net, K[:-1], per) * float(net.skip) ** 2
+        return _ratios(kept, _of_tokens(net, ends, per))
+    K = _of_tokens(net, K, per)
     counts = np.array(per_sum or [1] * (len(K) - 1))
     ends = np.concatenate([[0], np.cumsum(counts)])
     skips = float(net.skip) ** (2 * counts.reshape(-1, *[1] * (K.ndim - 1)))
@@ -68,13 +76,22 @@ def _ratios(kept: Array, whole: Array) -> Array:
 
 
 def _kernel(net: ResNet, K0: Any) -> Array:
-    theory: Any = kernel(net, inputs="positions") if net.positions else kernel(net)
+    inputs: Any = "positions" if net.positions else "batch" if _has_batches(net) else 1
+    theory: Any = kernel(net, inputs=inputs)
     return np.asarray(evaluate(theory, K0=K0)["K"], dtype=float)
 
 
-def _of_tokens(net: ResNet, K: Array) -> Array:
-    """Return the kernel of each token."""
-    return np.diagonal(K, axis1=-2, axis2=-1) if net.positions else K
+def _has_batches(net: ResNet) -> bool:
+    return any(op.over == "batch" for kind in net.kinds for op in kind.ops)
+
+
+def _of_tokens(net: ResNet, K: Array, per: str) -> Array:
+    """Return the kernel of each token, or its mean over those of each input."""
+    if not net.positions and not _has_batches(net):
+        return K
+    own = np.diagonal(K, axis1=-2, axis2=-1)
+    count = int(np.prod(net.positions)) if per == "sample" else 1
+    return np.asarray(own.reshape(len(own), -1, count).mean(axis=-1))
 
 
 def _sum_of(net: ResNet, block: int, K0: Any) -> Array:
@@ -111,13 +128,22 @@ def predicted_ratios(
         raise UnsupportedError(
             f"a prediction of {net.depth} blocks", f"the model has {len(found)}", "give such a net"
         )
-    if found.settings.get("mode") == "evaluation":
+    # A described batch stands for what running statistics were gathered on.
+    if found.settings.get("mode") == "evaluation" and not (_has_batches(net) and K0 is not None):
         net = net.evaluation()
     energy = float(found.energy[0])
     if K0 is None:
         count = int(np.prod(net.positions)) if net.positions else 0
+        if _has_batches(net):
+            count = max(count, 1) * int(found.evaluations[0] // found.settings["batches"])
         K0 = energy * np.eye(count) if count else energy
-    ratios = ratio_profile(net, K0, per_sum)
+    if _has_batches(net) and len(K0) > MOST:
+        raise UnsupportedError(
+            f"a prediction of normalisation over {len(K0)} columns",
+            f"its averages take all columns at once, {MOST} at most",
+            "give smaller images, or leave the prediction out",
+        )
+    ratios = ratio_profile(net, K0, per_sum, found.settings["per"])
     return replace(found, prediction=np.median(ratios, axis=-1) if ratios.ndim > 1 else ratios)
 
 

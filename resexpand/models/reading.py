@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from resexpand.models.branch_parts import Choice, Map, Reading, Step, number, unknown
+from resexpand.models.branch_parts import Choice, Map, Reading, Step, gain_of, number, unknown
+from resexpand.models.convolutions import batch_norm, convolution
 from resexpand.models.reading_attention import Modules, attention_in, read_attention
 from resexpand.models.recording import PRODUCTS
 from resexpand.models.scales import NAME as SCALE
@@ -87,6 +88,8 @@ def _read_events(
     for event in events:
         if event.module:
             _read_module(torch, reading, event.module, modules[event.module])
+        elif event.name == "batch_norm" and hasattr(modules[event.owner], "running_mean"):
+            batch_norm(reading, event.owner, modules[event.owner])
         else:
             _read_function(torch, reading, name, event)
 
@@ -97,6 +100,10 @@ def _read_module(torch: Any, reading: Reading, path: str, module: Any) -> None:
         reading.add(*_map(path, module.weight, module.bias))
     elif kind == "Conv1D":  # the linear map of GPT-2, stored transposed
         reading.add(*_map(path, module.weight.T, module.bias))
+    elif isinstance(module, nn.modules.conv._ConvNd):
+        reading.add(*convolution(path, module))
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        batch_norm(reading, path, module)
     elif isinstance(module, nn.LayerNorm):
         _norm(reading, path, LayerNorm, module.eps, module.weight, module.bias)
     elif kind.endswith("RMSNorm") and hasattr(module, "weight"):
@@ -156,22 +163,14 @@ def _gate(torch: Any, reading: Reading, block: str, packed: bool = False) -> Non
 
 
 def _norm(reading: Reading, path: str, kind: Any, eps: float, weight: Any, bias: Any) -> None:
-    gain = 1.0 if weight is None else float((weight.detach().double() ** 2).mean()) ** 0.5
-    spread = 0.0 if weight is None else float(weight.detach().double().std())
-    shift = 0.0 if bias is None else float(bias.detach().double().abs().max())
-
     def step(rows: Any) -> Any:
         rows = rows - rows.mean(-1, keepdim=True) if kind is LayerNorm else rows
         rows = rows / ((rows**2).mean(-1, keepdim=True) + eps) ** 0.5
         rows = rows if weight is None else rows * weight.double()
         return rows if bias is None else rows + bias.double()
 
+    gain = gain_of(reading, path, weight, bias)
     reading.add(kind(number(eps), number(gain), 0), step)
-    if spread > 1e-3 * gain or shift > 1e-3 * gain:
-        reading.notes.append(
-            f"{path}: gains of a spread of {spread:.2g} and biases up to {shift:.2g} are taken as "
-            f"one gain of {gain:.3g} and no bias"
-        )
 
 
 def _gain(reading: Reading, path: str, values: Any) -> None:

@@ -66,7 +66,8 @@ class Recording(Watch):
         is_idle |= name == "dropout" and _is_still(*args[1:], **kwargs)
         if not is_idle:
             made = self._joined(result)
-            self._events.append(Event(name, "", *made, weights, factor, inputs))
+            owner = self._frames[-1].path
+            self._events.append(Event(name, "", *made, weights, factor, inputs, owner=owner))
         return result
 
     def _joined(self, values: Any) -> tuple[int, int]:

@@ -19,8 +19,8 @@ from resexpand.models.tensor_tracing import Node
 from resexpand.models.watching import Place, Sum, Watch, watching
 from resexpand.network.scale import Scale
 
-ROWS = 64
-"""Tokens that are compared."""
+ROWS, POSITIONS = 64, 4096
+"""Tokens, and positions of whole images, that are compared."""
 
 SAME = 0.01
 """Relative difference that rounding, or gelu by tanh, may make in single precision."""
@@ -43,10 +43,12 @@ def kept_rows(torch: Any, model: Any, batch: Any) -> dict[Place, list[Rows]]:
     found: dict[Place, list[Rows]] = {}
 
     def measured(place: Place, sum_: Sum) -> None:
-        own = [_rows(t) for t in (sum_.stream, sum_.branch)]
+        keeps = _images if sum_.kind == "convolution" else _rows
+        own = [keeps(t) for t in (sum_.stream, sum_.branch)]
         bound = COARSE if torch.finfo(sum_.branch.dtype).bits < 32 else SAME
         found[place] = [
-            Rows(own[0], sum_.factor * term, bound) for term in sum_.term_rows or own[1:]
+            Rows(own[0], sum_.factor * term, bound)
+            for term in (keeps is _rows and sum_.term_rows) or own[1:]
         ]
 
     modes = [(module, module.training) for module in model.modules()]
@@ -59,7 +61,14 @@ def kept_rows(torch: Any, model: Any, batch: Any) -> dict[Place, list[Rows]]:
 
 
 def _rows(tensor: Any) -> Any:
-    return tensor.reshape(-1, tensor.shape[-1])[:ROWS].double()
+    # A copy, since the sum may be in place.
+    return tensor.reshape(-1, tensor.shape[-1])[:ROWS].double().clone()
+
+
+def _images(tensor: Any) -> Any:
+    """Return the first inputs, channels last."""
+    count = max(1, POSITIONS // max(1, tensor[0, 0].numel()))
+    return tensor[:count].movedim(1, -1).double().clone()
 
 
 class Keeping(Watch):

@@ -66,6 +66,8 @@ class Event:
         Every activation that a function was given.
     products : bool
         Whether it joins two functions of the stream, by a product or a sum.
+    owner : str
+        Path of the module in which a function was called.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Event:
     factor: float | None = None
     inputs: tuple[Node, ...] = ()
     products: bool = False
+    owner: str = ""
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,7 @@ def spectrum(kernel: Array) -> tuple[Array, Array]:
 def _homogeneous(psi: Psi, kernel: Array, eps: float) -> Array:
     values, vectors = spectrum(kernel)
     _, grown, weights = inverse_square(values, eps)
-    shrunk = np.einsum("ik,sk,jk->sij", vectors, values / grown, vectors)
+    shrunk = vectors * (values / grown)[:, None, :] @ vectors.T
     return np.asarray(np.tensordot(weights, pair_moments(psi, shrunk), 1))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from torch_models import (
-    BasicBlock,
     Residual,
     Transformer,
     image,
@@ -73,6 +72,19 @@ def test_the_kernel_of_the_tokens_is_that_of_the_first_input():
     # Control: attention over tokens that are taken as uncorrelated contributes less.
     apart = profile(model, x, net=described.net)
     assert apart.prediction[0] < 0.7 * found.median()[0]
+
+
+class Bottleneck(nn.Module):
+    """A grouped convolution between two of single positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Sequential(
+            nn.Conv2d(8, 4, 1), nn.Conv2d(4, 4, 3, padding=1, groups=2), nn.Conv2d(4, 8, 1)
+        )
+
+    def forward(self, x):
+        return x + self.f(x)
 
 
 class Averaging(nn.Module):
@@ -193,7 +205,7 @@ def test_scores_of_independent_weights_are_standard():
 @pytest.mark.parametrize(
     ("model", "batch", "message"),
     [
-        (nn.Sequential(nn.Conv2d(3, 8, 1), BasicBlock(8, 8)).eval(), image(), "a Conv2d"),
+        (nn.Sequential(nn.Conv2d(3, 8, 1), Bottleneck()).eval(), image(), "with groups=2"),
         (nn.Sequential(nn.Linear(16, 16)), rows(), "residual blocks of Sequential"),
     ],
 )
