@@ -22,6 +22,7 @@ from resexpand import (
     kernel,
     response,
     sample,
+    to_latex,
 )
 from resexpand.errors import HyperparameterError, KernelError, UnsupportedError
 from resexpand.numbers.batch_changes import Batch, moved_moments
@@ -251,6 +252,14 @@ def test_evaluation_meets_many_batches() -> None:
     assert slope == pytest.approx(expected, rel=1e-10)
     gradient = evaluate(gradient_moments(smooth), K0=start)["gradient"]
     assert gradient[1, 0, 0] / gradient[0, 0, 0] != pytest.approx(1, rel=0.1)
+
+
+def test_latex_is_that_of_the_kernel() -> None:
+    for net, inputs in ((LINE, "positions"), (BATCH, "batch")):
+        theory = response(net, inputs=inputs)  # type: ignore[call-overload]
+        assert "\\begin{equation}" in to_latex(theory.base)
+        with pytest.raises(UnsupportedError, match=r"use to_latex\(result\.base\)"):
+            to_latex(theory)
 
 
 def test_what_is_refused() -> None:

@@ -36,6 +36,7 @@ from resexpand.export.latex.sections import (
     network_section,
 )
 from resexpand.network.resnet import ResNet
+from resexpand.theory.column_response import ColumnResponse
 from resexpand.theory.depth_limit import DepthLimit
 from resexpand.theory.derivation import Derivation, Step
 from resexpand.theory.expansion import Expansion, Term
@@ -179,6 +180,12 @@ def sections(result: Any, closed: bool) -> list[Section]:
         result, list | tuple | Growth | DepthLimit | SmoothLimit | JointLimit | LayerKernel
     ):
         return [section for item in result for section in sections(item, closed)]
+    if isinstance(result, ColumnResponse):
+        raise UnsupportedError(
+            f"LaTeX of the {result.kind} response of all columns",
+            "its equations are put together as matrices of numbers, and not as formulas",
+            "use to_latex(result.base), the kernel that it differentiates, and evaluate(result)",
+        )
     raise UnsupportedError(
         f"LaTeX of an object of type {type(result).__name__}",
         "it holds no equations this package knows",
