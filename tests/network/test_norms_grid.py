@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from heavier import left_to_slow
+from uncompiled import evaluate
 
 from resexpand import (
     Activation,
@@ -18,7 +19,6 @@ from resexpand import (
     RMSNorm,
     Scale,
     SharedDropout,
-    evaluate,
     gradient_moments,
     kernel,
     response,
