@@ -199,3 +199,8 @@ def _edges(breaks: list[mp.mpf]) -> list[mp.mpf]:
     limit = mp.sqrt(2 * mp.mp.dps * mp.log(10)) + 2
     inside = {b for b in breaks if -limit < b < limit}
     return sorted({-limit, *(mp.mpf(i) for i in range(-6, 7, 2)), limit} | inside)
+
+
+def exchangeable(size: int, own: float = 1.5, pair: float = 0.5) -> np.ndarray:
+    """Return a kernel of one variance and one covariance."""
+    return np.full((size, size), pair) + (own - pair) * np.eye(size)

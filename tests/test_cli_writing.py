@@ -78,6 +78,7 @@ def test_validate_as_json_and_as_text(capsys: pytest.CaptureFixture[str], tmp_pa
     assert stored["responses"] == record["responses"]
 
 
+@pytest.mark.slow
 def test_validate_takes_an_expression_and_data(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+from oracles import exchangeable
 from uncompiled import evaluate
 
 from resexpand import Activation, BatchNorm, Branch, Linear, ResNet, gradient_moments, kernel
@@ -24,11 +25,6 @@ from resexpand.numbers.batch_moments import Psi, moments_of
 NET = ResNet(Branch(BatchNorm(), Activation("relu"), Linear(2, 0)), scale=1, depth=4)
 SIZES = (2, 3, 4, 5, 8, 32, 1000)
 RNG = np.random.default_rng(3)
-
-
-def exchangeable(size: int, own: float = 1.5, pair: float = 0.5) -> np.ndarray:
-    """Return a kernel of one variance and one covariance."""
-    return np.full((size, size), pair) + (own - pair) * np.eye(size)
 
 
 def j1(c: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from oracles import exchangeable
 from uncompiled import evaluate
 
 from resexpand import (
@@ -30,11 +31,6 @@ from resexpand.theory.noise import images
 SIZE, KEEP = 8, 0.5
 RELU = Activation("relu")
 RNG = np.random.default_rng(5)
-
-
-def exchangeable(size: int, own: float = 1.5, pair: float = 0.5) -> np.ndarray:
-    """Return a kernel of one variance and one covariance."""
-    return np.full((size, size), pair) + (own - pair) * np.eye(size)
 
 
 def net(*maps: Any, depth: int = 1, norm: BatchNorm | None = None, bias: float = 0) -> ResNet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from heavier import left_to_slow
+from oracles import exchangeable
 
 from resexpand import (
     Activation,
@@ -35,10 +36,6 @@ LINE = ResNet(Branch(LayerNorm(), RELU, Conv((-1, 0, 1), 2, 0.1)), scale=0.7, de
 TOKENS = ResNet(Branch(Attention(0.5), Linear(1, 0.1)), scale=0.7, depth=2, positions=3)
 BATCH = ResNet(Branch(BatchNorm(), RELU, Linear(2, 0.1)), scale=0.8, depth=2)
 EPS = ResNet(Branch(BatchNorm(0.3), RELU, Linear(2, 0.1)), scale=0.8, depth=2)
-
-
-def exchangeable(size: int, own: float = 1.5, pair: float = 0.5) -> np.ndarray:
-    return np.full((size, size), pair) + (own - pair) * np.eye(size)
 
 
 def scattered(size: int) -> np.ndarray:
