@@ -11,7 +11,7 @@ import pytest
 from docutils.core import publish_doctree
 
 from resexpand.cli import main
-from resexpand.cli.runs_options import OBSERVABLES as IN_HELP
+from resexpand.cli.options import COMMANDS as IN_HELP
 from resexpand.montecarlo.observables.registry import FAMILIES, OBSERVABLES
 
 PAGE = Path(__file__).parent.parent / "docs" / "sampling.rst"
@@ -39,7 +39,8 @@ def test_every_observable_is_named() -> None:
     names = {*OBSERVABLES, *(f"{name}()" for name in FAMILIES)}
     table = TEXT.partition("What can be observed")[2].partition("An observable of your own")[0]
     assert names <= set(re.findall(r"``([\w()]+)``", _unnumbered(table)))
-    assert set(re.split(", ", _unnumbered(IN_HELP))) == names
+    listed = IN_HELP.partition("--observables LIST =kernel  of ")[2].partition("\n  --")[0]
+    assert set(re.split(r",\s+", _unnumbered(listed))) == names
 
 
 def _unnumbered(text: str) -> str:
