@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
 
 from resexpand.export.latex.layout import Equation
 from resexpand.export.latex.meanings import meanings
@@ -24,46 +24,45 @@ from resexpand.theory.formula import Formula
 from resexpand.theory.one_loop import OneLoop
 from resexpand.theory.one_loop.quantities import quantity
 
-_GROUPS = (
+Words = Sequence[tuple[Sequence[str], str]]
+"""For every group of formulas the beginnings of their names, and what is said of them."""
+
+WORDS: Words = (
     (
         ("covariance", "kernel"),
         "Given the Gram matrices of all linear operations, neurons are independent, and what each "
-        "linear operation draws is Gaussian. This is exact at every width. At infinite width the "
-        "Gram matrices do not fluctuate:",
+        "linear operation draws is Gaussian: this is exact at every width. At infinite width the "
+        "Gram matrices do not fluctuate.",
     ),
     (
-        (
-            "response",
-            "curvature",
-            "block_response",
-            "stream",
-            "kernel_propagator",
-            "gram_propagator",
-        ),
-        "A Gram matrix that deviates moves all that follows. By Price's theorem and the chain "
-        "rule,",
+        ("response", "curvature"),
+        "A Gram matrix that deviates moves what follows. By Price's theorem its slope $T$ and "
+        "curvature $H$ are averages of derivatives.",
+    ),
+    (
+        ("stream", "block_response", "kernel_propagator", "gram_propagator"),
+        "The chain rule carries a deviation through the blocks.",
     ),
     (
         ("source", "conditioning_source"),
-        "An average over N neurons fluctuates, and since all layers add to one stream, averages of "
-        "different layers fluctuate together. For $m \\\\le l$, symmetric in both,",
+        "An average over $N$ neurons fluctuates, and since all layers add to one stream, averages "
+        "of different layers fluctuate together: for $m \\le l$, symmetric in both,",
     ),
     (
         ("kernel_covariance", "gram_covariance", "single_neuron", "empirical_covariance"),
-        "Carried on by the responses, these sources make the covariances between layers,",
+        "Carried on by the responses, these sources make the covariances between layers.",
     ),
     (
         ("tadpole", "conditioning", "gram_mean", "kernel_mean"),
-        "and the corrections of the means: inherited ones are transported; the curvature "
-        "acts on fluctuations (tadpole); and a neuron that raised an earlier Gram matrix responds "
-        "differently to what that one moves (conditioning).",
+        "The means are corrected by what is inherited, by the curvature on fluctuations (tadpole), "
+        "and because a neuron that raised an earlier Gram matrix responds differently to what that "
+        "one moves (conditioning).",
     ),
     (
         ("four_point", "kurtosis", "validity"),
         "The output is Gaussian given its Gram matrix, so that its excess kurtosis is a variance. "
-        "The expansion holds as long as the last quantity is small against N:",
+        "The expansion holds as long as the last quantity is small against $N$.",
     ),
-    (("finite",), ""),
 )
 
 
@@ -71,18 +70,16 @@ def finite_response_section(theory: FiniteResponse, closed: bool) -> Section:
     """Return a response at finite width as text and equations."""
     network = network_section(theory.net).parts
     parts: list[Text | Equation] = [*network, *meanings(theory.net.free_symbols), Text(_COLUMNS)]
-    for number, same in groupby(theory.formulas, key=_group):
-        formulas = list(same)
-        last = formulas[0].name == "finite"
-        words = formulas[0].meaning.split(" ", 4)[-1] if last else _GROUPS[number][1]
-        head = "These give the response, its shift and its variance times N, " if last else ""
-        parts.append(Text(prose(f"{head}{words}".replace("\\\\", "\\"))))
+    for stem, text, formulas in grouped(theory.formulas, (*WORDS[:-1], _LAST)):
+        meaning = formulas[0].meaning.split(" ", 4)[-1] if stem == "finite" else ""
+        parts.append(Text(prose(text + meaning)))
         parts += [e for formula in formulas for e in _of_entries(formula)]
     kernel = theory.one_loop.kernel
     parts += [*law_equations(kernel.laws), *_numbers(theory.one_loop)]
     return Section("Response at finite width", tuple(parts), theory.citations, "O(1/N^{2})")
 
 
+_LAST = (("finite",), "These give the response, its shift and its variance times N, ")
 _COLUMNS = (
     "A tangent $v$ of the input $h$ is one more column of the network: given the past, the rows of "
     "what a linear operation makes of $\\phi(h)$ and $\\phi'(h) v$ are independent and normal. So "
@@ -97,10 +94,9 @@ def one_loop_section(theory: OneLoop, closed: bool) -> Section:
     """Return the order 1/N of a network as text and equations."""
     said = meanings(theory.net.free_symbols)
     parts: list[Text | Equation] = [*network_section(theory.net).parts, *said]
-    for number, same in groupby(theory.formulas, key=_group):
-        parts.append(Text(prose(_GROUPS[number][1].replace("\\\\", "\\"))))
-        for formula in same:
-            parts += _equations(formula, theory, closed)
+    for _, text, formulas in grouped(theory.formulas, WORDS):
+        parts.append(Text(prose(text)))
+        parts += [e for formula in formulas for e in _equations(formula, theory, closed)]
     if theory.inputs == 1:
         parts.append(Text(_OTHER_WEIGHTS))
         parts += [e for f in theory.weight_formulas for e in _equations(f, theory, closed)]
@@ -155,12 +151,14 @@ def _layers_of(node: GaussianExpectation) -> str:
     return names[0] if len(node.variables) == 2 else ", ".join(dict.fromkeys(names))
 
 
-def _group(formula: Formula) -> int:
-    """Return which group a formula belongs to: that of the longest name it begins with."""
-    found = [
-        (len(stem), number)
-        for number, (stems, _) in enumerate(_GROUPS)
-        for stem in stems
-        if formula.name == stem or formula.name.startswith(f"{stem}_")
-    ]
-    return max(found)[1]
+def grouped(formulas: Iterable[Formula], words: Words) -> Iterator[tuple[str, str, list[Formula]]]:
+    """Yield every group: its first name, what is said, and the formulas, if there are any.
+
+    A formula belongs to the group of the longest name it begins with.
+    """
+    stems = {stem: names[0] for names, _ in words for stem in names}
+    groups: dict[str, list[Formula]] = {names[0]: [] for names, _ in words}
+    for formula in formulas:
+        begun = [s for s in stems if formula.name == s or formula.name.startswith(f"{s}_")]
+        groups[stems[max(begun, key=len)]].append(formula)
+    yield from ((names[0], text, own) for names, text in words if (own := groups[names[0]]))

@@ -8,6 +8,7 @@ from typing import Any
 import sympy as sp
 
 from resexpand.agreement.comparison import compare
+from resexpand.export.latex.one_loop import WORDS
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.montecarlo.sample import sample
 from resexpand.numbers.evaluation import evaluate
@@ -17,7 +18,7 @@ from resexpand.theory.finite_response import FiniteKind, FiniteResponse, finite_
 from resexpand.theory.formula import Formula
 from resexpand.theory.one_loop.column_formulas import ENTRIES
 from resexpand.theory.one_loop.entries import EntryQuantity
-from resexpand.workflows.derive.one_loop import BLOCKS, TINY, WORDS, take_steps
+from resexpand.workflows.derive.one_loop import BLOCKS, TINY, take_steps
 from resexpand.workflows.derive.propagation import exact_start, kernel_steps
 from resexpand.workflows.derive.witness import DOUBLE, Witness, rounded, slope
 

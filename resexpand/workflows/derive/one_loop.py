@@ -9,6 +9,7 @@ import mpmath
 import sympy as sp
 
 from resexpand.agreement.comparison import compare
+from resexpand.export.latex.one_loop import WORDS, Words, grouped
 from resexpand.montecarlo.sample import sample
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.closure import close_elementary
@@ -24,44 +25,6 @@ WIDTH, DRAWS, BLOCKS = 256, 20000, 3
 """Networks that are sampled at a width."""
 
 TINY = sp.Rational(1, 10**7)
-
-WORDS = (
-    (
-        ("covariance", "kernel"),
-        "Given the Gram matrices of all linear operations, neurons are independent, and what each "
-        "linear operation draws is Gaussian: this is exact at every width. At infinite width the "
-        "Gram matrices do not fluctuate.",
-    ),
-    (
-        ("response", "curvature"),
-        "A Gram matrix that deviates moves what follows. By Price's theorem its slope $T$ and "
-        "curvature $H$ are averages of derivatives.",
-    ),
-    (
-        ("stream_response", "block_response", "kernel_propagator", "gram_propagator"),
-        "The chain rule carries a deviation through the blocks.",
-    ),
-    (
-        ("source", "conditioning_source"),
-        "An average over $N$ neurons fluctuates, and since all layers add to one stream, averages "
-        "of different layers fluctuate together.",
-    ),
-    (
-        ("kernel_covariance", "gram_covariance", "single_neuron", "empirical_covariance"),
-        "Carried on by the responses, these sources make the covariances between layers.",
-    ),
-    (
-        ("tadpole", "conditioning", "gram_mean", "kernel_mean"),
-        "The means are corrected by what is inherited, by the curvature on fluctuations (tadpole), "
-        "and because a neuron that raised an earlier Gram matrix responds differently to what that "
-        "one moves (conditioning).",
-    ),
-    (
-        ("four_point", "kurtosis", "validity"),
-        "The output is Gaussian given its Gram matrix, so that its excess kurtosis is a variance. "
-        "The expansion holds as long as the last quantity is small against $N$.",
-    ),
-)
 
 
 def one_loop_steps(derivation: Derivation, witness: Witness) -> None:
@@ -82,27 +45,13 @@ def one_loop_steps(derivation: Derivation, witness: Witness) -> None:
 
 def take_steps(
     derivation: Derivation,
-    words: Sequence[tuple[Sequence[str], str]],
+    words: Words,
     formulas: Sequence[Formula],
     checks: Callable[[str], Mapping[str, Check]],
 ) -> None:
-    """Take one step per group of formulas, given by the names they begin with.
-
-    Parameters
-    ----------
-    derivation : Derivation
-        It gets the steps.
-    words : sequence of (names, text)
-        Beginnings of the names of every group, and what its step says.
-    formulas : sequence of Formula
-        All of them.
-    checks : callable
-        Takes the first name of a group.
-    """
-    for number, (stems, text) in enumerate(words):
-        own = {f.name: f for f in formulas if _group(f.name, words) == number}
-        if own:
-            derivation.step(text, own, checks(stems[0]))
+    """Take one step per group of formulas; `checks` takes the first name of a group."""
+    for stem, text, own in grouped(formulas, words):
+        derivation.step(text, {f.name: f for f in own}, checks(stem))
 
 
 def _checks(
@@ -260,14 +209,3 @@ class _Layers:
         ).doit()
         at = {q: self._value(str(q.args[0]), *q.args[2:]) for q in here.atoms(LayerQuantity)}
         return self.witness.at(here.xreplace(at)).evalf(DOUBLE)
-
-
-def _group(name: str, words: Sequence[tuple[Sequence[str], str]]) -> int:
-    """Return which step a formula belongs to: that of the longest name it begins with."""
-    found = [
-        (len(stem), number)
-        for number, (stems, _) in enumerate(words)
-        for stem in stems
-        if name == stem or name.startswith(f"{stem}_")
-    ]
-    return max(found)[1]
