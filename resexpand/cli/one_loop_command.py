@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from resexpand.cli.description import Request, caption, request
 from resexpand.cli.layout import Array, Column, Table, grid_table, layer_table, pairs
-from resexpand.cli.show import record, say, table, warn
-from resexpand.cli.theory_commands import formulas, head
+from resexpand.cli.show import draw, say, table, theory_record, warn
+from resexpand.cli.theory_commands import answer_of, formulas, head
 from resexpand.cli.values import integer, split
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.numbers.evaluation import evaluate
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     theory = one_loop(wanted.net(), inputs=_inputs(wanted))
     if arguments.out is not None:
         _check_figure(wanted, widths)
-    answers = [_answer(theory, wanted, depth) for depth in wanted.depths]
+    given = wanted.keywords()
+    answers = [answer_of(d, evaluate(theory, depth=d, **given)) for d in wanted.depths]
     if arguments.out is not None:
         _draw(arguments, answers[0], widths)
     if arguments.json:
@@ -91,19 +92,6 @@ def _check_figure(wanted: Request, widths: Sequence[int]) -> None:
             "the figure is of one network and one input, at given widths",
             "give --width, and one value for every other option",
         )
-
-
-def _answer(theory: OneLoop, wanted: Request, depth: int) -> Answer:
-    values = evaluate(theory, depth=depth, **wanted.keywords())
-    if values.problems:
-        warn(f"depth {depth}: {values.status}")
-    arrays = {name: np.asarray(array) for name, array in values.items()}
-    return {
-        "depth": depth,
-        **arrays,
-        "status": values.status,
-        "quadrature_error": values.quadrature_error,
-    }
 
 
 def at_width(answer: Mapping[str, Any], width: int, lead: int = 0) -> dict[str, Array]:
@@ -234,18 +222,11 @@ def _record(
             for width in widths
         }
         results.append({**answer, **({"at_width": absolute} if widths else {})})
-    record(
-        command="one-loop",
-        settings={**wanted.settings(), "widths": list(widths)},
-        formulas=_equations(theory),
-        neglects=theory.neglects,
-        citations=[str(citation) for citation in theory.citations],
-        results=results,
-    )
+    settings = {**wanted.settings(), "widths": list(widths)}
+    theory_record("one-loop", theory, settings, _equations(theory), results)
 
 
 def _draw(arguments: argparse.Namespace, answer: Answer, widths: Sequence[int]) -> None:
-    from resexpand.export.figures.agreement import save_figure
     from resexpand.export.figures.one_loop import Fluctuation, fluctuation_figure
 
     layers = np.arange(answer["depth"] + 1, dtype=float)
@@ -263,5 +244,4 @@ def _draw(arguments: argparse.Namespace, answer: Answer, widths: Sequence[int]) 
             Fluctuation(layers, answer["K"], found["K"], found["K_deviation"], holds, width)
         )
     title = f"{caption(arguments)}, depth {answer['depth']}"
-    for path in save_figure(fluctuation_figure(profiles, subtitle=title), arguments.out):
-        warn(f"wrote {path}")
+    draw(fluctuation_figure(profiles, subtitle=title), arguments.out)

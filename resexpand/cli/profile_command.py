@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 
 from resexpand.cli.description import Request, caption, request
-from resexpand.cli.show import record, say, table, warn
+from resexpand.cli.show import draw, say, table, theory_record, warn
 from resexpand.cli.theory_commands import formulas, head
 from resexpand.cli.values import integer, numbers
 from resexpand.conventions import DEPTH
@@ -50,7 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         _draw(arguments, scalings, answers)
     if arguments.json:
-        _record(arguments, wanted, order, recursion, answers)
+        settings = {**wanted.settings(), "order": order, "basis": arguments.basis}
+        del settings["rho"]  # every result has its own
+        results = [{**answer, "rho": str(answer["rho"])} for answer in answers]
+        theory_record("order-profile", recursion, settings, formulas(recursion), results)
         return 0
     head(recursion.title, formulas(recursion), recursion.neglects)
     for answer in answers:
@@ -110,29 +113,9 @@ def _show(answer: Answer) -> None:
     table([*headers, *(["left out, share"] if has_rest else [])], len(orders), row)
 
 
-def _record(
-    arguments: argparse.Namespace,
-    wanted: Request,
-    order: int,
-    recursion: Recursion,
-    answers: list[Answer],
-) -> None:
-    settings = {**wanted.settings(), "order": order, "basis": arguments.basis}
-    del settings["rho"]  # every result has its own
-    record(
-        command="order-profile",
-        settings=settings,
-        formulas=formulas(recursion),
-        neglects=recursion.neglects,
-        citations=[str(citation) for citation in recursion.citations],
-        results=[{**answer, "rho": str(answer["rho"])} for answer in answers],
-    )
-
-
 def _draw(
     arguments: argparse.Namespace, scalings: Sequence[sp.Expr], answers: list[Answer]
 ) -> None:
-    from resexpand.export.figures.agreement import save_figure
     from resexpand.export.figures.profile import Shares, profile_figure
 
     panels = []
@@ -146,5 +129,4 @@ def _draw(
         depths = np.array([float(a["depth"]) for a in own])
         panels.append(Shares(rf"$\rho = {_inline(scaling)}$", depths, shares, rest))
     title = f"{_BASES[arguments.basis]}: {caption(arguments, scale=False)}"
-    for path in save_figure(profile_figure(panels, subtitle=title), arguments.out):
-        warn(f"wrote {path}")
+    draw(profile_figure(panels, subtitle=title), arguments.out)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import numpy as np
 
 from resexpand.cli.description import request
-from resexpand.cli.show import record, say, warn
+from resexpand.cli.show import draw, record, say
 from resexpand.cli.values import integer, number, split
 from resexpand.errors import HyperparameterError
 from resexpand.numbers.scales import compare_scales
@@ -24,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
             "give --rho, --K0 and the variances one number each; --depth may be a list",
         )
     base = arguments.base_depth
-    found = compare_scales(
+    comparison = compare_scales(
         wanted.net(wanted.depths[0]),
         wanted.depths,
         candidates=_names(arguments.candidates),
@@ -35,26 +34,19 @@ def run(arguments: argparse.Namespace) -> int:
         K0=np.asarray(wanted.kernel),
     )
     if arguments.out is not None:
-        _draw(found, arguments.out)
+        draw(comparison.plot(), arguments.out)
     if arguments.json:
-        settings = {**wanted.settings(), "order": found.order, "kind": found.response_kind}
+        chosen = {"order": comparison.order, "kind": comparison.response_kind}
         record(
             command="scales",
-            settings=settings,
-            citations=[str(citation) for citation in found.citations],
-            results=found.to_dict(),
+            settings={**wanted.settings(), **chosen},
+            citations=list(map(str, comparison.citations)),
+            results=comparison.to_dict(),
         )
         return 0
-    say(str(found))
+    say(str(comparison))
     return 0
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in split(text, ","))
-
-
-def _draw(found: Any, stem: str) -> None:
-    from resexpand.export.figures.agreement import save_figure
-
-    for path in save_figure(found.plot(), stem):
-        warn(f"wrote {path}")

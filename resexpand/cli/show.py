@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from resexpand.cli.output import one_line, remark, write
 from resexpand.export.record import record_text
@@ -24,6 +25,33 @@ def warn(text: str) -> None:
 def record(**sections: object) -> None:
     """Print a record of the package (`resexpand.export.record`) as JSON."""
     write(record_text(**sections))
+
+
+def theory_record(
+    command: str,
+    source: Any,
+    settings: Mapping[str, object],
+    formulas: Mapping[str, str],
+    results: Sequence[object],
+    neglects: str | None = None,
+) -> None:
+    """Print the record of a theory: settings, formulas, what is neglected, papers, numbers."""
+    record(
+        command=command,
+        settings=settings,
+        formulas=formulas,
+        neglects=getattr(source, "neglects", "") if neglects is None else neglects,
+        citations=list(map(str, source.citations)),
+        results=results,
+    )
+
+
+def draw(figure: Any, stem: str) -> None:
+    """Save a figure as PDF and PNG."""
+    from resexpand.export.figures.picture_files import save_figure
+
+    for path in save_figure(figure, stem):
+        warn(f"wrote {path}")
 
 
 def table(headers: Sequence[str], count: int, row: Callable[[int], Sequence[object]]) -> None:

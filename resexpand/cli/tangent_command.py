@@ -8,7 +8,7 @@ marginal likelihood, so that scale, variances and depth can be chosen by evidenc
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations_with_replacement, product
 from typing import Any
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import grid_table, layer_table
-from resexpand.cli.show import record, say, table, warn
-from resexpand.cli.theory_commands import formulas, head
+from resexpand.cli.show import say, table, theory_record, warn
+from resexpand.cli.theory_commands import Answer, answer_of, formulas, head
 from resexpand.cli.values import integer, number, numbers, split
 from resexpand.errors import HyperparameterError
 from resexpand.network.files import array_file
@@ -25,8 +25,6 @@ from resexpand.numbers.evaluation import evaluate
 from resexpand.numbers.predict import predict
 from resexpand.numbers.prediction import Prediction
 from resexpand.theory.tangent_kernel import tangent_kernel
-
-Answer = dict[str, Any]
 
 AT_THE_END = ("NTK", "NNGP")
 SHARES = ("NTK_layers", "NTK_weights", "NTK_biases")
@@ -36,9 +34,7 @@ SHOWN_CLASSES = 10
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the two commands."""
-    command: Callable[[argparse.Namespace, Request], None]
-    command = _predict if arguments.command == "predict" else _tangent_kernel
-    command(arguments, request(arguments))
+    (_predict if arguments.command == "predict" else _tangent_kernel)(arguments, request(arguments))
     return 0
 
 
@@ -63,17 +59,13 @@ def _tangent_kernel(arguments: argparse.Namespace, wanted: Request) -> None:
     theory = tangent_kernel(wanted.net(), 2 if wanted.pairs else 1, **_options(arguments))
     names = [*AT_THE_END, *([] if wanted.axes or wanted.pairs else SHARES)]
     given = wanted.keywords() | _width(arguments)
-    answers = []
-    for depth in wanted.depths:
-        values = evaluate(theory, target=arguments.target, outputs=names, depth=depth, **given)
-        if values.problems:
-            warn(f"depth {depth}: {values.status}")
-        kept = {name: np.asarray(values[name]) for name in names}
-        answers.append({"depth": depth, **kept, "target": values.target, "status": values.status})
+    how = {"target": arguments.target, "outputs": names, **given}
+    answers = [answer_of(d, evaluate(theory, depth=d, **how), names) for d in wanted.depths]
     equations = formulas(theory)
     if arguments.json:
         chosen = {"trained": theory.trained, "parametrisation": theory.parametrisation}
-        _record(arguments, wanted, chosen, equations, theory.citations, answers)
+        settings = {**wanted.settings(), **chosen}
+        theory_record("tangent-kernel", theory, settings, equations, answers)
         return
     head(theory.title, equations, theory.neglects)
     for answer in answers:
@@ -130,7 +122,7 @@ def _predict(arguments: argparse.Namespace, wanted: Request) -> None:
     if arguments.json:
         values = {n: getattr(found, n) for n in ("mean", "covariance", "log_marginal_likelihood")}
         answer = {"depth": depth, **values, "status": found.status, "notes": found.notes}
-        _record(arguments, wanted, settings, {}, found.citations, [answer])
+        theory_record("predict", found, {**wanted.settings(), **settings}, {}, [answer], "O(1/N)")
         return
     _show_prediction(found)
 
@@ -183,24 +175,6 @@ def _show_evidence(
     values = np.array(evidence)
     if arguments.json:
         answer = {"axes": axes, "log_marginal_likelihood": values}
-        _record(arguments, wanted, settings, {}, found.citations, [answer])
+        theory_record("predict", found, {**wanted.settings(), **settings}, {}, [answer], "O(1/N)")
         return
     table(*grid_table(axes, [("log marginal likelihood", values)]))
-
-
-def _record(
-    arguments: argparse.Namespace,
-    wanted: Request,
-    settings: Mapping[str, Any],
-    equations: Mapping[str, str],
-    citations: Sequence[object],
-    answers: Sequence[Answer],
-) -> None:
-    record(
-        command=arguments.command,
-        settings={**wanted.settings(), **settings},
-        formulas=equations,
-        neglects="O(1/N)",
-        citations=[str(citation) for citation in citations],
-        results=answers,
-    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import Array, Column, grid_table, layer_table, pairs
-from resexpand.cli.show import record, say, table, warn
+from resexpand.cli.show import say, table, theory_record, warn
 from resexpand.cli.values import integer
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
@@ -28,18 +28,17 @@ Answer = dict[str, Any]
 _OVER_LAYERS: tuple[str, ...] = ("K", "C", "chi_0", "chi_0_mean", "chi_0_deviation")
 _OVER_LAYERS += ("tangent_mean", "tangent_deviation", "eta_layers_mean", "eta_layers_deviation")
 _AT_THE_END = ("eta", "eta_mean", "eta_deviation", "K_star", "c", "rho", "rho_shift", "rho_width")
+SHOWN = (*_OVER_LAYERS, *_AT_THE_END)
 # C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
 _HEADINGS = {"C": "C(l+1)"}
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the three commands."""
-    run_command: Callable[[argparse.Namespace], None] = {
-        "kernel": _recursion_command,
-        "response": _recursion_command,
-        "optimal-scale": _optimal_scale_command,
-    }[arguments.command]
-    run_command(arguments)
+    if arguments.command == "optimal-scale":
+        _optimal_scale_command(arguments)
+    else:
+        _recursion_command(arguments)
     return 0
 
 
@@ -56,10 +55,12 @@ def _recursion_command(arguments: argparse.Namespace) -> None:
     else:
         routine = compile_routine(recursion, arguments.target, names)
         whole = [routine(depth=depth, **wanted.keywords()) for depth in wanted.depths]
-    answers = [_answer(depth, values) for depth, values in zip(wanted.depths, whole, strict=True)]
+    answers = [answer_of(d, values, SHOWN) for d, values in zip(wanted.depths, whole, strict=True)]
     equations = formulas(recursion)
     if arguments.json:
-        _record(arguments, wanted, equations, recursion, answers)
+        kind = {"kind": arguments.kind} if hasattr(arguments, "kind") else {}
+        settings = {**wanted.settings(), **kind}
+        theory_record(arguments.command, recursion, settings, equations, answers)
         return
     head(recursion.title, equations, "O(1/N^2)" if width else recursion.neglects)
     _show_all(answers, wanted)
@@ -101,30 +102,29 @@ def _optimal_scale_command(arguments: argparse.Namespace) -> None:
             "it depends on the variance of one input alone",
             "give --K0 one number, or a list of variances for one optimum each",
         )
+    given = {**wanted.keywords(), **_width(arguments)}
     optima = {
         depth: optimal_scale(wanted.net(depth), kind=arguments.kind) for depth in wanted.depths
     }
     answers = [
-        _answer(
-            depth,
-            evaluate(optimum, target=arguments.target, **wanted.keywords(), **_width(arguments)),
-        )
+        answer_of(depth, evaluate(optimum, target=arguments.target, **given), SHOWN)
         for depth, optimum in optima.items()
     ]
     first = optima[wanted.depths[0]]
     equations = _optimum_formulas(first)
     if arguments.json:
-        _record(arguments, wanted, equations, first, answers)
+        settings = {**wanted.settings(), "kind": arguments.kind}
+        theory_record("optimal-scale", first, settings, equations, answers)
         return
     head(f"optimal residual scale of the {arguments.kind} response", equations, "")
     _show_all(answers, wanted)
 
 
-def _answer(depth: int, values: Values) -> Answer:
+def answer_of(depth: int, values: Values, names: Iterable[str] | None = None) -> Answer:
     """Keep what is shown; a problem is part of the answer and is said on the error stream."""
-    kept = [name for name in (*_OVER_LAYERS, *_AT_THE_END) if name in values]
     if values.problems:
         warn(f"depth {depth}: {values.status}")
+    kept = values if names is None else [name for name in names if name in values]
     return {
         "depth": depth,
         **{name: np.asarray(values[name]) for name in kept},
@@ -132,24 +132,6 @@ def _answer(depth: int, values: Values) -> Answer:
         "status": values.status,
         "quadrature_error": values.quadrature_error,
     }
-
-
-def _record(
-    arguments: argparse.Namespace,
-    wanted: Request,
-    equations: Mapping[str, str],
-    source: Recursion | OptimalScale | LayerKernel,
-    answers: Sequence[Answer],
-) -> None:
-    kind = {"kind": arguments.kind} if hasattr(arguments, "kind") else {}
-    record(
-        command=arguments.command,
-        settings={**wanted.settings(), **kind},
-        formulas=equations,
-        neglects=getattr(source, "neglects", ""),
-        citations=[str(citation) for citation in source.citations],
-        results=answers,
-    )
 
 
 def formulas(recursion: Recursion | LayerKernel) -> dict[str, str]:
