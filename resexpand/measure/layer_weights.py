@@ -41,9 +41,7 @@ SMOOTH = 0.02
 CHANCE = 4.0
 """Standard errors above which a misfit is none of chance."""
 
-GOLDEN = (math.sqrt(5) - 1) / 2
-RANGE = (0.001, 0.999)
-STEPS = 40
+RANGE, PRECISION = (0.001, 0.999), 1e-9
 
 
 @dataclass(frozen=True, repr=False)
@@ -183,20 +181,11 @@ def _cost(H: float, c: Array) -> float:
 
 
 def _fitted(c: Array) -> float:
-    """Return the H of the largest likelihood, by golden sections."""
-    low, high = RANGE
-    inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)]
-    costs = [_cost(H, c) for H in inner]
-    for _ in range(STEPS):
-        if costs[0] < costs[1]:
-            high, inner[1], costs[1] = inner[1], inner[0], costs[0]
-            inner[0] = high - GOLDEN * (high - low)
-            costs[0] = _cost(inner[0], c)
-        else:
-            low, inner[0], costs[0] = inner[0], inner[1], costs[1]
-            inner[1] = low + GOLDEN * (high - low)
-            costs[1] = _cost(inner[1], c)
-    return (low + high) / 2
+    """Return the H of the largest likelihood."""
+    from scipy.optimize import minimize_scalar
+
+    tight = {"xatol": PRECISION}
+    return float(minimize_scalar(_cost, bounds=RANGE, args=(c,), method="bounded", options=tight).x)
 
 
 def _fit_error(H: float, depth: int, entries: int) -> float:

@@ -135,7 +135,7 @@ def validate(
     responses = {
         scale: judge_responses(settings, theory, scale, run) for scale, run in runs.items()
     }
-    samplers = witness(settings, runs, say)
+    samplers = witness(settings, say)
     kernels = judge_kernels(settings, say)
     parts = {f"rho = {scale:g}": a for scale, a in responses.items()}
     parts |= {f"dense, rho = {scale:g}": a for scale, a in samplers.items()}
@@ -186,24 +186,35 @@ def _announce(settings: Settings, theory: Theory, say: Say) -> None:
         say(f"           none: {best.status}")
 
 
+def _sampled(
+    settings: Settings, scale: float, width: int, draws: int, store: str, part: int = 0, **how: Any
+) -> Estimates:
+    """Sample networks of one scale and width; the response by default, from its kernel."""
+    given = {"observables": ["kernel", settings.measured.observable], "K0": settings.start} | how
+    return sample(
+        settings.network(scale, settings.depth),
+        width=width,
+        draws=draws,
+        seed=settings.seed_at(width, scale, part=part),
+        workers=settings.workers,
+        store=settings.store_at(store),
+        **given,
+    )
+
+
+def _at_widths(settings: Settings, scale: float, store: str, **how: Any) -> list[Estimates]:
+    """Sample networks of one scale at all widths, each into a store of its own."""
+    return [
+        _sampled(settings, scale, w, settings.draws_at(w), f"{store}-{scale:g}-{w}", **how)
+        for w in settings.widths
+    ]
+
+
 def sample_responses(settings: Settings, say: Say) -> dict[float, list[Estimates]]:
     """Sample the response after every layer, at every scale and width."""
     runs: dict[float, list[Estimates]] = {}
     for scale in settings.scales:
-        net = settings.network(scale, settings.depth)
-        runs[scale] = [
-            sample(
-                net,
-                ["kernel", settings.measured.observable],
-                width,
-                settings.draws_at(width),
-                K0=settings.start,
-                seed=settings.seed_at(width, scale),
-                workers=settings.workers,
-                store=settings.store_at(f"response-{scale:g}-{width}"),
-            )
-            for width in settings.widths
-        ]
+        runs[scale] = _at_widths(settings, scale, "response")
         say(f"sampled    rho = {scale:<5g} at widths {', '.join(map(str, settings.widths))}")
     return runs
 
@@ -225,33 +236,19 @@ def judge_responses(
     )
 
 
-def witness(
-    settings: Settings, runs: dict[float, list[Estimates]], say: Say
-) -> dict[float, Agreement]:
+def witness(settings: Settings, say: Say) -> dict[float, Agreement]:
     """Compare dense with function-space networks of one width, at the ends and the middle."""
-    count = len(settings.scales)
-    chosen = dict.fromkeys(settings.scales[i] for i in (0, count // 2, count - 1))
-    found = {}
-    for scale in chosen:
-        net = settings.network(scale, settings.depth)
+    count, width, draws = len(settings.scales), settings.dense_width, settings.dense_draws
+    verdicts = {}
+    for scale in dict.fromkeys(settings.scales[i] for i in (0, count // 2, count - 1)):
         pair = [
-            sample(
-                net,
-                ["kernel", settings.measured.observable],
-                settings.dense_width,
-                settings.dense_draws,
-                K0=settings.start,
-                method=method,
-                seed=settings.seed_at(settings.dense_width, scale, part=part),
-                workers=settings.workers,
-                store=settings.store_at(f"{method}-{scale:g}"),
-            )
-            for part, method in enumerate(("dense", "function-space"), start=1)
+            _sampled(settings, scale, width, draws, store=f"{m}-{scale:g}", part, method=m)
+            for part, m in enumerate(("dense", "function-space"), start=1)
         ]
         largest = {name: _largest(pair[0][name].mean) for name in pair[0]}
-        found[scale] = two_sample(*pair, resolve=settings.resolve, scale=largest)
-        say(f"sampled    rho = {scale:<5g} with every weight drawn, width {settings.dense_width}")
-    return found
+        verdicts[scale] = two_sample(*pair, resolve=settings.resolve, scale=largest)
+        say(f"sampled    rho = {scale:<5g} with every weight drawn, width {width}")
+    return verdicts
 
 
 def judge_kernels(settings: Settings, say: Say) -> Agreement | None:
@@ -262,19 +259,7 @@ def judge_kernels(settings: Settings, say: Say) -> Agreement | None:
     scale = settings.scales[len(settings.scales) // 2]
     net = settings.network(scale, settings.depth)
     theory = evaluate(kernel(net, inputs=settings.columns), K0=start, outputs=["K"])
-    runs = [
-        sample(
-            net,
-            ["kernel"],
-            width,
-            settings.draws_at(width),
-            K0=start,
-            seed=settings.seed_at(width, scale, part=3),
-            workers=settings.workers,
-            store=settings.store_at(f"kernel-{scale:g}-{width}"),
-        )
-        for width in settings.widths
-    ]
+    runs = _at_widths(settings, scale, "kernel", observables=["kernel"], K0=start, part=3)
     say(f"sampled    kernel of {len(start)} columns at rho = {scale:g}")
     return compare({"K": theory["K"]}, runs, resolve=settings.resolve, scale=_largest(theory["K"]))
 

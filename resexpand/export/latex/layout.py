@@ -50,20 +50,10 @@ def lines_of(room: float) -> Iterator[None]:
 
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|[{}^_&]|.", re.DOTALL)
 _WIDE = {"+": 1.35, "-": 1.35, "=": 1.4, r"\int": 1.0, r"\quad": 1.0, r"\qquad": 2.0, r"\prod": 1.1}
-_NAMES = {r"\arcsin", r"\arccos", r"\arctan", r"\ln", r"\sin", r"\cos", r"\tan", r"\sinh"} | {
-    r"\cosh",
-    r"\tanh",
-}
-_SILENT = {r"\left", r"\right", r"\mathrm", r"\operatorname", r"\text", r"\displaystyle"} | {
-    r"\begin",
-    r"\end",
-    r"\partial_",
-    r"\limits",
-    "{",
-    "}",
-    " ",
-    "&",
-}
+_FUNCTIONS = "arcsin arccos arctan ln sin cos tan sinh cosh tanh"
+_NAMES = {rf"\{function}" for function in _FUNCTIONS.split()}
+_COMMANDS = "left right mathrm operatorname text displaystyle begin end partial_ limits"
+_SILENT = {rf"\{command}" for command in _COMMANDS.split()} | set("{} &")
 _SCRIPT = 0.72
 
 
