@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from resexpand.export.figures import panels
-from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.figures.style import colour, house_style
 from support.claims import Claim, run_script
 from support.depth_scale import DepthScale

@@ -49,8 +49,8 @@ from resexpand import (
 from resexpand.agreement.comparison import combine
 from resexpand.agreement.outcome import Agreement
 from resexpand.conventions import DEPTH, RHO
-from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.orders import Neglect, neglect_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.measure.radius import ConvergenceWarning
 from resexpand.montecarlo.observables import profiles
 from resexpand.montecarlo.statistics.estimate import Estimate

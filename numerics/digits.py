@@ -46,7 +46,7 @@ from resexpand import (
 )
 from resexpand.conventions import DEPTH, RHO
 from resexpand.export.figures import panels
-from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.figures.style import colour, house_style
 from support.claims import Claim, run_script
 from support.findings import Bounded

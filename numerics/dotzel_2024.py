@@ -44,7 +44,7 @@ except ImportError:
 
 from resexpand import Attention, load, pre_ln, profile
 from resexpand.export.figures import panels
-from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.figures.style import colour, house_style
 from resexpand.models.prediction import ratio_profile
 from support.claims import Claim, run_script

@@ -55,7 +55,7 @@ from resexpand import (
 )
 from resexpand.agreement.comparison import combine
 from resexpand.export.figures import panels
-from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.figures.style import FAINT, INK, colour, house_style
 from resexpand.numbers.one_loop import expansion
 from resexpand.numbers.one_loop.columns import Columns

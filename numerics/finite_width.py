@@ -36,8 +36,8 @@ import numpy as np
 
 from resexpand.agreement.comparison import combine, compare
 from resexpand.agreement.outcome import Agreement
-from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.one_loop import Sampled, terms_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.montecarlo.sample import sample
 from support.claims import Claim, run_script
 from support.finite_width import (

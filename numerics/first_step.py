@@ -45,7 +45,7 @@ from scipy import special
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, finite_response
 from resexpand.export.figures import panels
-from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.figures.style import colour, house_style
 from support.claims import Claim, run_script
 from support.findings import Bounded, Scores

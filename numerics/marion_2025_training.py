@@ -33,7 +33,7 @@ import numpy as np
 
 from resexpand import FractionalBrownian, Smooth
 from resexpand.export.figures import panels
-from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.figures.style import colour, house_style
 from support.claims import Claim, run_script
 from support.direction import Direction, direction_claim

@@ -47,8 +47,8 @@ from resexpand import (
     sample,
 )
 from resexpand.agreement.extrapolation import extrapolate_all
-from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.one_loop import Sampled, terms_figure
+from resexpand.export.figures.picture_files import save_figure
 from support.claims import Claim, run_script
 
 PAIR = np.array([[1.0, 0.4], [0.4, 1.0]])

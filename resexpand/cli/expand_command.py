@@ -205,7 +205,7 @@ def _write(arguments: argparse.Namespace, expansion: Expansion, bound: Remainder
         content = to_latex([expansion, bound], "document").encode()
         warn(f"wrote {write_atomically(path, content, 'the formulas')}")
         return
-    from resexpand.export.figures.agreement import drawn
+    from resexpand.export.figures.picture_files import drawn
 
     content = drawn(_figure(arguments, expansion), path.suffix[1:])
     warn(f"wrote {write_atomically(path, content, 'the figure')}")

@@ -17,7 +17,7 @@ import resexpand
 from resexpand.cli.show import record, say, warn
 from resexpand.cli.values import integer, split
 from resexpand.errors import HyperparameterError, ResexpandError, StoreError
-from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.files import reason_of
 from resexpand.models.description import from_torch
 from resexpand.models.library import torch_for

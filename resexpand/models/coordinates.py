@@ -130,12 +130,10 @@ class CoordinateCheck(Tabled):
                     self.depths, self.mean[:, step], np.nan_to_num(self.stderr[:, step]),
                     color=colour(k), marker="o", ms=3.5, lw=1.2, label=f"step {step}",
                 )  # fmt: skip
-            axes.set_xscale("log")
-            axes.set_yscale("log")
+            axes.set(xscale="log", yscale="log")
             axes.set_xticks(self.depths, [str(depth) for depth in self.depths])
             axes.minorticks_off()
-            axes.set_xlabel("depth")
-            axes.set_ylabel("change of a feature (rms)")
+            axes.set(xlabel="depth", ylabel="change of a feature (rms)")
             axes.legend(fontsize=7)
         return axes.figure
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resexpand.errors import StoreError
-from resexpand.export.figures.agreement import kernel_figure, response_figure, save_figure
+from resexpand.export.figures.agreement import kernel_figure, response_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.figures.series import Curve, Optimum, Points, Profile
 from resexpand.export.files import write_atomically
 from resexpand.export.latex.to_latex import to_latex

@@ -242,7 +242,7 @@ def witness(settings: Settings, say: Say) -> dict[float, Agreement]:
     verdicts = {}
     for scale in dict.fromkeys(settings.scales[i] for i in (0, count // 2, count - 1)):
         pair = [
-            _sampled(settings, scale, width, draws, store=f"{m}-{scale:g}", part, method=m)
+            _sampled(settings, scale, width, draws, f"{m}-{scale:g}", part, method=m)
             for part, m in enumerate(("dense", "function-space"), start=1)
         ]
         largest = {name: _largest(pair[0][name].mean) for name in pair[0]}

@@ -7,8 +7,8 @@ import pytest
 
 from resexpand.combinatorics import weighted_count
 from resexpand.errors import HyperparameterError
-from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.expansion import counting_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.theory.count_growth import power_count
 
 

@@ -16,16 +16,10 @@ from matplotlib.text import Text
 from resexpand import compare
 from resexpand.agreement.comparison import Agreement
 from resexpand.errors import HyperparameterError, StoreError
-from resexpand.export.figures.agreement import (
-    Curve,
-    Optimum,
-    Points,
-    Profile,
-    kernel_figure,
-    response_figure,
-    save_figure,
-)
+from resexpand.export.figures.agreement import kernel_figure, response_figure
 from resexpand.export.figures.panels import label_ends, spread_apart, verdict_line
+from resexpand.export.figures.picture_files import save_figure
+from resexpand.export.figures.series import Curve, Optimum, Points, Profile
 from resexpand.export.figures.style import SETTINGS, colour
 from resexpand.montecarlo.statistics.estimate import Estimate
 from resexpand.montecarlo.statistics.moments import Moments

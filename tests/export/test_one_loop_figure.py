@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from resexpand.errors import HyperparameterError
-from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.one_loop import (
     Fluctuation,
     Sampled,
     fluctuation_figure,
     terms_figure,
 )
+from resexpand.export.figures.picture_files import save_figure
 
 LAYERS = np.arange(6)
 LIMIT = 1 + 0.3 * LAYERS

@@ -9,8 +9,8 @@ from matplotlib.text import Text
 
 from resexpand import Activation, Branch, Linear, ResNet, measure_orders, measure_paths
 from resexpand.errors import HyperparameterError
-from resexpand.export.figures.agreement import save_figure
 from resexpand.export.figures.orders import Neglect, neglect_figure, orders_figure
+from resexpand.export.figures.picture_files import save_figure
 
 DEPTH, WIDTH = 6, 20
 

@@ -12,7 +12,7 @@ import sympy as sp
 from resexpand import residual_expansion
 from resexpand.combinatorics import LabelledTree, Tree, labelled_trees, trees
 from resexpand.errors import DescriptionError, UnsupportedError
-from resexpand.export.figures.agreement import save_figure
+from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.figures.trees import (
     MOST_TERMS,
     mathtext,
@@ -60,7 +60,7 @@ def test_layout_is_that_of_the_tree(tree: Tree):
     for vertex in reversed(range(len(below))):
         rebuilt[vertex] = Tree([rebuilt[child] for child in below[vertex]])
     assert rebuilt[0] is tree
-    for level in range(int(layout.levels) + 1):
+    for level in range(len({y for _, y in layout.places})):
         row = sorted(x for x, y in layout.places if y == level)
         assert all(b - a >= 1 for a, b in pairwise(row))
 

@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from resexpand.errors import HyperparameterError
 from resexpand.export.figures import panels
-from resexpand.export.figures.picture_files import drawn, save_figure
 from resexpand.export.figures.series import Curve, Optimum, Points, Profile
-from resexpand.export.figures.style import BAND, BAR, FAINT, INK, colour, house_style
+from resexpand.export.figures.style import BAND, BAR, FAINT, INK, colour, house_style, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from resexpand.agreement.outcome import Agreement
 
 Array = npt.NDArray[np.float64]
-SAMPLER_MARKERS = ("o", "s", "^", "D")
 
 
 def response_figure(
@@ -86,12 +84,11 @@ def response_figure(
             panels.errorbars(main, series.rho, series.eta, series.error, **look)
             _scores(sigma, series.rho, series, limit, **look)
         main.margins(x=0.02)
+        main.set_ylabel(quantity)
         shown = _mark_optima(main, curves, optima, asymptote, tones)
         sigma.set_xlabel(r"residual scale  $\rho$")
-        main.set_ylabel(quantity)
-        ends = [panels.last_finite(curve.eta) for curve in curves]
         names = [f"$L = {curve.depth}$" for curve in curves]
-        panels.label_ends(main, ends, names, [tones[curve.depth] for curve in curves])
+        panels.name_curves(main, [curve.eta for curve in curves], names, list(tones.values()))
         keys = _response_keys(markers, *shown)
         panels.legend(figure, keys + _score_keys(points))
         panels.headline(figure, main, agreement, subtitle)
@@ -128,10 +125,7 @@ def kernel_figure(
     """
     if not profiles:
         raise HyperparameterError("a figure of no profile", "nothing to draw", "pass one or more")
-    looks = [
-        {"colour": colour(index), "marker": SAMPLER_MARKERS[index % 4]}
-        for index in range(len(profiles))
-    ]
+    looks = [{"colour": colour(k), "marker": marker(k)} for k in range(len(profiles))]
     if ax is not None:
         _profiles(ax, profiles, looks, quantity)
         panels.count_layers(ax)
@@ -143,8 +137,7 @@ def kernel_figure(
         for profile, look in zip(profiles, looks, strict=True):
             _scores(sigma, profile.layer, profile, limit, **look)
         panels.count_layers(sigma)
-        dot = panels.key("Monte Carlo", color=FAINT, ls="none", marker="o", ms=4.2)
-        keys = [panels.key("theory", color=FAINT), dot]
+        keys = [panels.key("theory", color=FAINT), panels.dot()]
         panels.legend(figure, keys + _score_keys(profiles))
         panels.headline(figure, main, agreement, subtitle)
     return figure
@@ -160,9 +153,8 @@ def _profiles(
     axes.margins(x=0.02)
     axes.set_ylabel(quantity)
     if len(profiles) > 1:
-        ends = [panels.last_finite(p.theory) for p in profiles]
         tones = [look["colour"] for look in looks]
-        panels.label_ends(axes, ends, [p.label for p in profiles], tones)
+        panels.name_curves(axes, [p.theory for p in profiles], [p.label for p in profiles], tones)
 
 
 def _tones(
@@ -189,7 +181,7 @@ def _tones(
 
 def _markers(points: Sequence[Points]) -> dict[str, str]:
     samplers = list(dict.fromkeys(series.sampler for series in points))
-    return {name: SAMPLER_MARKERS[k % 4] for k, name in enumerate(samplers)}
+    return {name: marker(k) for k, name in enumerate(samplers)}
 
 
 def _joined(arrays: Sequence[Array]) -> Array:
@@ -237,17 +229,13 @@ def _mark_optima(
 def _response_keys(markers: dict[str, str], optima: bool, asymptote: bool) -> list[Any]:
     """Return the legend entries, in neutral grey since colour means depth."""
     keys = [panels.key("theory", color=FAINT)]
-    for sampler, marker in markers.items():
-        keys.append(panels.key(sampler, color=FAINT, ls="none", marker=marker, ms=4.2))
+    keys += [panels.dot(sampler, marker=shape) for sampler, shape in markers.items()]
     if optima:
-        keys.append(
-            panels.key("optimum", mfc=FAINT, mec=INK, mew=0.6, ls="none", marker="*", ms=10.0)
-        )
+        look = {"mfc": FAINT, "mec": INK, "mew": 0.6, "marker": "*", "ms": 10.0}
+        keys.append(panels.key("optimum", ls="none", **look))
     if asymptote:
-        label = r"$c/\sqrt{L}$"
-        keys.append(
-            panels.key(label, mfc="white", mec=FAINT, mew=1.1, ls="none", marker="D", ms=5.0)
-        )
+        look = {"mfc": "white", "mec": FAINT, "mew": 1.1, "marker": "D", "ms": 5.0}
+        keys.append(panels.key(r"$c/\sqrt{L}$", ls="none", **look))
     return keys
 
 
@@ -259,15 +247,3 @@ def _score_keys(series: Sequence[Any]) -> list[Any]:
     if any(np.any(item.neglected > 0.0) for item in series):
         keys.append(Patch(facecolor=BAR, label="neglected order"))
     return keys
-
-
-__all__ = [
-    "Curve",
-    "Optimum",
-    "Points",
-    "Profile",
-    "drawn",
-    "kernel_figure",
-    "response_figure",
-    "save_figure",
-]

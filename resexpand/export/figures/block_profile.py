@@ -73,9 +73,8 @@ def draw_profile(
     axes.plot(x, middle, color=tone, lw=1.0, zorder=2, label=label or "median of tokens")
     for k, kind in enumerate(dict.fromkeys(found.kinds)):
         own = np.array([own == kind for own in found.kinds])
-        marker = "osD^"[k % 4]
         axes.plot(
-            x[own], middle[own], ls="none", marker=marker, ms=3.6, color=tone, mec="white",
+            x[own], middle[own], ls="none", marker="osD^"[k % 4], ms=3.6, color=tone, mec="white",
             mew=0.4, zorder=3, label=kind,
         )  # fmt: skip
     if theory is not None:
@@ -86,9 +85,7 @@ def draw_profile(
             )
         axes.plot(x, line, color=INK, lw=1.2, ls=(0, (4, 2)), zorder=4, label="at initialisation")
     panels.count_layers(axes)
-    axes.set_xlabel("block")
-    axes.set_ylabel(LABELS[key])
-    axes.set_xlim(0.5, len(x) + 0.5)
+    axes.set(xlabel="block", ylabel=LABELS[key], xlim=(0.5, len(x) + 0.5))
     if key in ("ratio", "relative"):
         axes.set_ylim(bottom=0)
     axes.legend(loc="best", labelcolor=FAINT)

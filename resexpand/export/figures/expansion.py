@@ -91,7 +91,8 @@ def counting_figure(order: int = 6, depth: int = 10**6, *, points: int = 97) -> 
             axes[place].set_xlim(1, depth)
             if place == 0:
                 axes[place].set_ylim(bottom=1.0)  # it counts
-            _name(axes[place], curves)
+            tones = [colour(index) for index in range(highest)]
+            panels.name_curves(axes[place], curves, [f"$k = {k}$" for k in orders], tones)
     return figure
 
 
@@ -131,9 +132,3 @@ def _draw(axes: Axes, depths: Array, curves: Sequence[Array], *, limits: bool) -
         if limits:
             axes.axhline(1 / (index + 1), color=colour(index), ls=":", lw=0.7, zorder=1)
         axes.plot(depths, curve, color=colour(index), zorder=2)
-
-
-def _name(axes: Axes, curves: Sequence[Array]) -> None:
-    ends = [float(curve[-1]) for curve in curves]
-    names = [f"$k = {index + 1}$" for index in range(len(curves))]
-    panels.label_ends(axes, ends, names, [colour(index) for index in range(len(curves))])

@@ -18,17 +18,14 @@ import numpy.typing as npt
 from resexpand.errors import HyperparameterError
 from resexpand.export.figures import panels
 from resexpand.export.figures.series import Series
-from resexpand.export.figures.style import FAINT, INK, colour, house_style
+from resexpand.export.figures.style import FAINT, INK, PALE, colour, house_style, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float64]
-MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (4, 1.5, 1, 1.5)))
-PALE = 0.22
-"""Opacity of a band of one standard deviation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +104,8 @@ def fluctuation_figure(
         below.axhline(0.0, color=INK, lw=0.9, ls=(0, (4, 2)), zorder=1)
         for index, profile in enumerate(profiles):
             _band(main, profile, index)
-            shift = np.divide(
-                profile.mean - profile.limit,
-                profile.limit,
-                out=np.zeros_like(profile.mean),
-                where=profile.limit > 0,
-            )
+            seen = profile.limit > 0
+            shift = np.where(seen, profile.mean / np.where(seen, profile.limit, 1.0) - 1.0, 0.0)
             _line(below, profile, shift, index)
             if profile.width in samples:
                 _points(main, below, profile, samples[profile.width], index)
@@ -173,7 +166,7 @@ def terms_figure(
             main.plot(layers, values, color=tone, ls=dash, zorder=2)
             panels.draw_scores(
                 sigma, samples.layer, scores[name], np.zeros_like(samples.layer), bound,
-                colour=tone, marker=MARKERS[index % len(MARKERS)],
+                colour=tone, marker=marker(index),
             )  # fmt: skip
         panels.errorbars(main, samples.layer, samples.mean, samples.error, colour=INK)
         _finish(figure, main, sigma, quantity, subtitle)
@@ -181,8 +174,7 @@ def terms_figure(
             panels.key(name, color=colour(k), ls=DASHES[k % len(DASHES)])
             for k, name in enumerate(curves)
         ]
-        dot = panels.key("Monte Carlo", color=INK, ls="none", marker="o", ms=4.2)
-        panels.legend(figure, [*keys, dot], columns=3)
+        panels.legend(figure, [*keys, panels.dot(color=INK)], columns=3)
     return figure
 
 
@@ -233,8 +225,5 @@ def _fluctuation_keys(profiles: Sequence[Fluctuation], sampled: bool) -> list[An
     if any((p.valid <= 0).any() for p in profiles):
         keys.append(panels.key("expansion fails", color=FAINT, ls=(0, (1, 1.6)), lw=1.0))
     if sampled:
-        keys.append(panels.key("Monte Carlo", color=FAINT, ls="none", marker="o", ms=4.0))
+        keys.append(panels.dot())
     return keys
-
-
-__all__ = ["Fluctuation", "Sampled", "fluctuation_figure", "terms_figure"]

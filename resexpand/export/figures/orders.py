@@ -73,8 +73,7 @@ def orders_figure(
         for column in shares.T:
             sigma.plot(k, column, ".", color=colour(0), ms=3.5)
         sigma.axhline(0.0, color=INK, lw=0.6)
-        sigma.set_ylabel("share")
-        sigma.set_xlabel(rf"{what}  $k$")
+        sigma.set(ylabel="share", xlabel=rf"{what}  $k$")
         sigma.set_xticks(k if len(k) <= 13 else k[:: -(-len(k) // 12)])
         panels.headline(figure, main, None, subtitle)
     return figure
@@ -109,9 +108,7 @@ def _energies(axes: Axes, k: Array, energies: Array, expected: Array | None) -> 
         axes.legend(loc="upper right")
     everything = energies if expected is None else np.append(energies, expected)
     seen = everything[everything > FLOOR * everything.max()]
-    axes.set_yscale("log")
-    axes.set_ylim(seen.min() / 3, seen.max() * 3)
-    axes.set_xlim(-0.6, len(k) - 0.4)
+    axes.set(yscale="log", ylim=(seen.min() / 3, seen.max() * 3), xlim=(-0.6, len(k) - 0.4))
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +175,8 @@ def neglect_figure(
             axes.errorbar(
                 depth, share, yerr=error, fmt="o", ms=3.0, mfc="white", color=INK, lw=0.8, zorder=4
             )
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        ends = [float(curve.share[-1]) for curve in curves.values()]
+        axes.set(xscale="log", yscale="log", xlabel=r"depth  $n$", ylabel=ylabel)
         hues = [colour(curve.family) for curve in curves.values()]
-        panels.label_ends(axes, ends, list(curves), hues)
-        axes.set_xlabel(r"depth  $n$")
-        axes.set_ylabel(ylabel)
+        panels.name_curves(axes, [c.share for c in curves.values()], list(curves), hues)
         axes.set_title(subtitle, loc="left", color=FAINT, fontsize=8.5)
     return figure

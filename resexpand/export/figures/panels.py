@@ -47,19 +47,18 @@ def headline(figure: Figure, axes: Axes, agreement: Agreement | None, subtitle: 
     from matplotlib import rcParams
 
     size = rcParams["font.size"]
-    top = 6.0
-    if subtitle:
-        axes.annotate(
-            subtitle, (0.0, 1.0), (0.0, top), "axes fraction", "offset points",
-            ha="left", va="bottom", fontsize=size - 0.5, color=FAINT,
-        )  # fmt: skip
-        top += (size + 4.0) * (1 + subtitle.count("\n"))
+    lines = [(subtitle, {"fontsize": size - 0.5, "color": FAINT})] if subtitle else []
     if agreement is not None:
+        bold = {"fontsize": size + 1.0, "fontweight": "bold"}
+        tone = VERDICT_COLOURS[agreement.verdict]
+        lines.append((verdict_line(agreement), {**bold, "color": tone}))
+    top = 6.0
+    for text, look in lines:
         axes.annotate(
-            verdict_line(agreement), (0.0, 1.0), (0.0, top), "axes fraction", "offset points",
-            ha="left", va="bottom", fontsize=size + 1.0, fontweight="bold",
-            color=VERDICT_COLOURS[agreement.verdict],
+            text, (0.0, 1.0), (0.0, top), "axes fraction", "offset points",
+            ha="left", va="bottom", **look,
         )  # fmt: skip
+        top += (size + 4.0) * (1 + text.count("\n"))
     figure.align_ylabels()
 
 
@@ -85,9 +84,8 @@ def sigma_panel(axes: Axes, scores: Array) -> float:
     limit = min(SIGMA_MOST, max(4.4, 1.15 * largest))
     axes.axhspan(-SIGMA_BAND, SIGMA_BAND, color=BAND, lw=0, zorder=0)
     axes.axhline(0.0, color=INK, lw=0.6, zorder=1)
-    axes.set_ylim(-limit, limit)
+    axes.set(ylim=(-limit, limit), ylabel=r"$z$  $(\sigma)$")
     axes.set_yticks([-SIGMA_BAND, 0.0, SIGMA_BAND], ["−3", "0", "3"])
-    axes.set_ylabel(r"$z$  $(\sigma)$")
     return limit
 
 
@@ -114,6 +112,11 @@ def key(label: str, **look: Any) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], label=label, **look)
+
+
+def dot(label: str = "Monte Carlo", color: str = FAINT, marker: str = "o") -> Any:
+    """Return the entry of the legend for points."""
+    return key(label, color=color, ls="none", marker=marker, ms=4.2)
 
 
 def legend(figure: Figure, keys: Sequence[Any], columns: int = 5) -> None:
@@ -167,6 +170,13 @@ def last_finite(curve: Array) -> float:
     return float(finite[-1]) if finite.size else math.nan
 
 
+def name_curves(
+    axes: Axes, curves: Sequence[Array], texts: Sequence[str], colours: Sequence[str]
+) -> None:
+    """Name curves beside their last numbers."""
+    label_ends(axes, [last_finite(curve) for curve in curves], texts, colours)
+
+
 def label_ends(
     axes: Axes, heights: Sequence[float], texts: Sequence[str], colours: Sequence[str]
 ) -> None:
@@ -186,8 +196,7 @@ def label_ends(
 def spread_apart(spots: Array, gap: float) -> Array:
     """Move positions apart to at least `gap`, keeping their order and the centre of each group."""
     order = np.argsort(spots, kind="stable")
-    groups = [[float(spots[i])] for i in order]
-    placed = [(spot[0], spot) for spot in groups]  # (centre, members)
+    placed = [(float(spots[i]), [float(spots[i])]) for i in order]  # (centre, members)
     merged = True
     while merged:
         merged = False

@@ -21,7 +21,7 @@ from resexpand.export.figures.agreement import kernel_figure
 from resexpand.export.figures.block_profile import draw_profile
 from resexpand.export.figures.scales import scales_figure
 from resexpand.export.figures.series import Profile
-from resexpand.export.figures.style import HEIGHT, WIDTH, colour, house_style
+from resexpand.export.figures.style import HEIGHT, PALE, WIDTH, colour, house_style, marker
 from resexpand.measure.block_profile import BlockProfile
 from resexpand.montecarlo.statistics.estimate import Estimate, Estimates
 from resexpand.network.quantities import quantity_of
@@ -37,8 +37,6 @@ FIRST = ("eta", "eta_layers", "NTK", "K_width", "rho", "K")
 """Default outputs of a figure of a theory: the first of these that has an axis."""
 
 MOST_CURVES = 6
-PALE = 0.22
-MARKERS = ("o", "s", "^", "D", "v", "P")
 LETTERS = {"layer": "l", "depth": "L", "width": "N"}
 INDICES = {"other_input": "input", "other_order": "order", "other_layer": "layer"}
 
@@ -215,10 +213,9 @@ def _lines(axes: Axes, drawing: Drawing, array: Array, *, named: bool) -> None:
 
 def _name_curves(axes: Axes, curves: list[tuple[Array, str]]) -> None:
     # Of several depths the curves of the shallower networks end earlier.
-    ends = [panels.last_finite(curve) for curve, _ in curves]
     if len(curves) > 1 and all(np.isfinite(curve).any() for curve, _ in curves):
         tones = [colour(k) for k in range(len(curves))]
-        panels.label_ends(axes, ends, [label for _, label in curves], tones)
+        panels.name_curves(axes, *zip(*curves, strict=True), tones)
 
 
 def _estimate(
@@ -228,21 +225,16 @@ def _estimate(
     mean, error = np.asarray(estimate.mean), np.asarray(estimate.stderr)
     drawing = Drawing(estimate.name, estimate_dims(estimate.name, estimate), {}, mean.shape)
     axes = ax or panels.canvas((WIDTH, 0.68 * HEIGHT)).subplots()
-    key = (
-        next((k for k in theory if estimate.name in quantity_of(k).observables), "")
-        if theory
-        else ""
-    )
+    keys = (k for k in theory or () if estimate.name in quantity_of(k).observables)
+    key = next(keys, "")
     if theory is not None and key:
         _lines(axes, _drawing_of(theory, key), np.asarray(theory[key]), named=False)
     curves = list(drawing.curves())
     if not key:
         panels.log_if_wide(axes, [mean[index] for index, _ in curves])
     for k, (index, _) in enumerate(curves):
-        marker = MARKERS[k % len(MARKERS)]
-        panels.errorbars(
-            axes, drawing.x, mean[index], error[index], colour=colour(k), marker=marker
-        )
+        look = {"colour": colour(k), "marker": marker(k)}
+        panels.errorbars(axes, drawing.x, mean[index], error[index], **look)
     drawing.decorate(axes, _symbol(quantity_of(estimate.name).name))
     _name_curves(axes, [(mean[index], label) for index, label in curves])
     return axes.figure

@@ -88,9 +88,7 @@ def profile_figure(shares: Sequence[Shares], *, subtitle: str = "") -> Figure:
         axes = np.atleast_1d(figure.subplots(1, len(shares), sharey=True))
         top = max(float(np.max(s.shares)) for s in shares)
         for panel, series in zip(axes, shares, strict=True):
-            panel.set_xscale("log")
-            panel.set_yscale("log")
-            panel.set_ylim(FLOOR, 3 * max(top, 1.0))
+            panel.set(xscale="log", yscale="log", ylim=(FLOOR, 3 * max(top, 1.0)))
             _draw(panel, series)
         if any(series.remainder is not None for series in shares):
             axes[0].plot([], [], color=FAINT, linestyle="--", label="left out by all of them")
@@ -119,15 +117,8 @@ def _draw(axes: Axes, series: Shares) -> None:
         tone = tones[k % len(tones)]
         axes.plot(series.depths, visible[:, k], color=tone)
         if series.measured is not None and series.errors is not None:
-            axes.errorbar(
-                series.depths,
-                series.measured[:, k],
-                2 * series.errors[:, k],
-                fmt="o",
-                markersize=3,
-                color=tone,
-                linewidth=0.8,
-            )
+            points = (series.depths, series.measured[:, k], 2 * series.errors[:, k])
+            axes.errorbar(*points, fmt="o", markersize=3, color=tone, linewidth=0.8)
     axes.axhline(1.0, color=FAINT, linewidth=0.6, linestyle=":")
     if series.remainder is not None:
         axes.plot(series.depths, series.remainder, color=FAINT, linestyle="--")
@@ -135,11 +126,6 @@ def _draw(axes: Axes, series: Shares) -> None:
     axes.set_xlabel(r"depth  $L$")
     axes.set_title(series.scaling, fontsize=9)
     axes.margins(x=0.02)
-    ends = [panels.last_finite(curve) for curve in visible.T]
-    seen = [k for k in range(orders) if np.isfinite(ends[k])]
-    panels.label_ends(
-        axes,
-        [ends[k] for k in seen],
-        [f"$k={k}$" for k in seen],
-        [tones[k % len(tones)] for k in seen],
-    )
+    seen = [k for k in range(orders) if np.isfinite(visible[:, k]).any()]
+    hues = [tones[k % len(tones)] for k in seen]
+    panels.name_curves(axes, [visible[:, k] for k in seen], [f"$k={k}$" for k in seen], hues)

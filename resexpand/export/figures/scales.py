@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resexpand.export.figures import panels
-from resexpand.export.figures.style import FAINT, colour
+from resexpand.export.figures.style import FAINT, colour, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,6 @@ LABELS = {
     "gradient_ratio": r"gradient  $P^0/P^L$",
     "tail": "share of high orders",
 }
-MARKERS = ("o", "s", "^", "D", "v", "P")
 LOWEST = 1e-8
 """Smallest number shown; what is below, zero too, stands at the left edge."""
 
@@ -61,9 +60,7 @@ def scales_figure(found: ScaleComparison, name: str | None = None, ax: Axes | No
     columns[0].set_yticks(range(len(shown)), [found.titles[k] for k in shown])
     if len(found.depths) > 1:
         keys = [
-            panels.key(
-                f"depth {depth}", ls="none", marker=MARKERS[j % len(MARKERS)], color=colour(j)
-            )
+            panels.key(f"depth {depth}", ls="none", marker=marker(j), color=colour(j))
             for j, depth in enumerate(found.depths)
         ]
         panels.legend(figure, keys)
@@ -82,11 +79,10 @@ def _panel(axes: Axes, found: ScaleComparison, key: str, shown: list[int]) -> No
         shift = 0.22 * (j - (len(found.depths) - 1) / 2) / max(1, len(found.depths) - 1)
         axes.plot(
             values[:, j], np.arange(len(shown)) + shift, ls="none", ms=4.0, mec="white", mew=0.4,
-            marker=MARKERS[j % len(MARKERS)], color=colour(j), zorder=3,
+            marker=marker(j), color=colour(j), zorder=3,
         )  # fmt: skip
     for k in range(len(shown)):
         axes.axhline(k, color=FAINT, lw=0.3, zorder=0)
     if key in ("growth", "gradient_ratio"):
         axes.axvline(1.0, color=FAINT, lw=0.6, ls=":", zorder=1)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlabel(LABELS.get(key, key.replace("_", " ")))
+    axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel=LABELS.get(key, key.replace("_", " ")))

@@ -16,6 +16,8 @@ from typing import Any
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 VERDICT_COLOURS = {"agrees": "#00664B", "disagrees": "#A32020", "inconclusive": "#7A5A00"}
 INK, FAINT, BAND, BAR = "#222222", "#777777", "#EEEEEE", "#CBCBCB"
+MARKERS = ("o", "s", "^", "D", "v", "P")
+PALE = 0.22  # opacity of a band of one standard deviation
 WIDTH, HEIGHT = 4.3, 4.4  # inches
 RESOLUTION = 200  # dots per inch of the PNG
 
@@ -63,3 +65,8 @@ def house_style() -> Iterator[None]:
 def colour(index: int) -> str:
     """Return the colour of the `index`-th curve; the palette repeats after six."""
     return PALETTE[index % len(PALETTE)]
+
+
+def marker(index: int) -> str:
+    """Return the marker of the `index`-th set of points; the shapes repeat after six."""
+    return MARKERS[index % len(MARKERS)]

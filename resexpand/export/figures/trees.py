@@ -76,14 +76,10 @@ class Layout:
     labels: tuple[str, ...]
 
     @property
-    def columns(self) -> float:
-        """Largest column."""
-        return max(x for x, _ in self.places)
-
-    @property
-    def levels(self) -> float:
-        """Largest level."""
-        return max(y for _, y in self.places)
+    def size(self) -> tuple[float, float]:
+        """Width and height between the outermost vertices, in pixels."""
+        columns, levels = zip(*self.places, strict=True)
+        return max(columns) * WIDE, max(levels) * HIGH
 
     @property
     def radius(self) -> float:
@@ -157,7 +153,7 @@ def tree_svg(tree: Tree | LabelledTree | Term) -> Picture:
     layout = tree_layout(tree)
     edge = layout.radius + MARGIN
     points = [(edge + x * WIDE, edge + y * HIGH) for x, y in layout.places]
-    width, height = 2 * edge + layout.columns * WIDE, 2 * edge + layout.levels * HIGH
+    width, height = (2 * edge + size for size in layout.size)
     size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size}>',
@@ -177,10 +173,8 @@ def tree_svg(tree: Tree | LabelledTree | Term) -> Picture:
     if any(layout.labels):
         # Digits are centred by hand: not every viewer knows dominant-baseline.
         for (x, y), label in zip(points, layout.labels, strict=True):
-            points_high, slant = (
-                12 if len(label) < 3 else 9,
-                ' font-style="italic"' * label.isalpha(),
-            )
+            points_high = 12 if len(label) < 3 else 9
+            slant = ' font-style="italic"' * label.isalpha()
             style = f'font-family="serif" font-size="{points_high}"{slant} text-anchor="middle"'
             where = f'x="{x:.5g}" y="{y + points_high / 3:.5g}"'
             lines.append(f'<text {where} {style} fill="currentColor">{html.escape(label)}</text>')
@@ -197,10 +191,7 @@ def _shortened(
     """Return the part of a line outside of the vertices at its ends."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     cut = radius / (dx * dx + dy * dy) ** 0.5
-    return (
-        (start[0] + cut * dx, start[1] + cut * dy),
-        (end[0] - cut * dx, end[1] - cut * dy),
-    )
+    return (start[0] + cut * dx, start[1] + cut * dy), (end[0] - cut * dx, end[1] - cut * dy)
 
 
 def terms_table(expansion: Expansion) -> Table:
@@ -279,8 +270,7 @@ def terms_figure(expansion: Expansion) -> Figure:
         figure = in_notebook(Figure(figsize=(step * len(columns) + 0.1, high)))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set_axis_off()
-        axes.set_xlim(0.0, figure.get_figwidth())
-        axes.set_ylim(high, 0.0)
+        axes.set(xlim=(0.0, figure.get_figwidth()), ylim=(high, 0.0))
         for place, column in enumerate(columns):
             _draw_column(axes, column, place * step, tree)
     return figure
@@ -303,10 +293,9 @@ class _Row:
 
         layout, text = tree_layout(term), mathtext(_formula(term))
         width = float(TextPath((0.0, 0.0), f"${text}$", size=FONT).get_extents().width) / 72
-        across = _INCH * (layout.columns * WIDE + 2 * layout.radius)
-        down = _INCH * (layout.levels * HIGH + 2 * layout.radius) + _GAP
+        across, down = (_INCH * (size + 2 * layout.radius) for size in layout.size)
         # A sum with its limits needs as much as a tree of two levels.
-        return cls(term.order, layout, text, max(down, 0.42), across, width)
+        return cls(term.order, layout, text, max(down + _GAP, 0.42), across, width)
 
 
 def _columns(rows: Sequence[_Row]) -> list[list[_Row]]:
@@ -335,14 +324,8 @@ def _draw_column(axes: Axes, rows: Sequence[_Row], left: float, tree: float) -> 
 
 def draw_tree(axes: Axes, layout: Layout, centre: tuple[float, float]) -> None:
     """Draw a tree around a point of axes measured in inches, downwards."""
-    shift = (layout.columns * WIDE / 2, layout.levels * HIGH / 2)
-    points = [
-        (
-            centre[0] + _INCH * (x * WIDE - shift[0]),
-            centre[1] + _INCH * (y * HIGH - shift[1]),
-        )
-        for x, y in layout.places
-    ]
+    left, top = (c - _INCH * s / 2 for c, s in zip(centre, layout.size, strict=True))
+    points = [(left + _INCH * x * WIDE, top + _INCH * y * HIGH) for x, y in layout.places]
     for place, parent in enumerate(layout.parents):
         if parent >= 0:
             ends = zip(points[parent], points[place], strict=True)
