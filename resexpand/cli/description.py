@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from resexpand.cli.values import Exact, integer, matrix, number, numbers, split
+from resexpand.cli.values import Exact, integers, matrix, number, numbers, split
 from resexpand.conventions import DEPTH, RHO, SIGMA_B2, SIGMA_W2
 from resexpand.errors import HyperparameterError
 from resexpand.network.activation import Activation
@@ -115,6 +115,7 @@ class Request:
         o = self.options
         branch = {"branch": [repr(op) for op in o["branch"].ops]} if o["branch"] else {}
         post_norm = o.get("post_norm")
+        shape = None if self.inputs is None else {"shape": list(self.inputs.shape)}
         return {
             **(branch or {"activation": o["activation"].name}),
             **({} if post_norm is None else {"post_norm": repr(post_norm)}),
@@ -124,7 +125,7 @@ class Request:
             "depths": list(self.depths),
             "axes": dict(self.axes),
             "K0": self.kernel,
-            "inputs": self.together or _shape_of(self.inputs),
+            "inputs": self.together or shape,
             "read_in_variance": None if o["read_in"] is None else o["read_in"].weight_variance,
             "read_out_variance": None if o["read_out"] is None else o["read_out"].weight_variance,
         }
@@ -166,10 +167,6 @@ def request(arguments: argparse.Namespace, *, symbolic: bool = False) -> Request
     options["read_out"] = _linear(arguments.read_out_variance, "--read-out-variance")
     kernel = None if symbolic or inputs is not None else _kernel(arguments.K0, axes)
     return Request(options, _depths(arguments.depth, symbolic), axes, kernel, inputs, together)
-
-
-def _shape_of(data: npt.NDArray[np.float64] | None) -> dict[str, list[int]] | None:
-    return None if data is None else {"shape": list(data.shape)}
 
 
 def _together(arguments: argparse.Namespace) -> str:
@@ -297,8 +294,7 @@ def _check_variance(name: str, values: Exact) -> None:
 def _depths(text: str | None, symbolic: bool) -> tuple[int, ...]:
     if text is None and symbolic:
         return ()
-    values = numbers(DEFAULTS["depth"] if text is None else text, "--depth")
-    return tuple(integer(str(value), "--depth") for value in values)
+    return integers(DEFAULTS["depth"] if text is None else text, "--depth")
 
 
 def _linear(text: str | None, option: str) -> Linear | None:

@@ -16,7 +16,7 @@ import sympy as sp
 
 from resexpand.cli.description import activation
 from resexpand.cli.show import record, say, table, warn
-from resexpand.cli.values import integer, number, numbers, split
+from resexpand.cli.values import integer, integers, number, split
 from resexpand.errors import ExpressionError, HyperparameterError
 from resexpand.export.files import write_atomically
 from resexpand.export.latex.to_latex import to_latex
@@ -108,7 +108,7 @@ def _scale(text: str, blocks: Any) -> sp.Expr:
 def _depths(arguments: argparse.Namespace, expansion: Expansion) -> list[Any]:
     if arguments.depth is None:
         return [expansion.depth]
-    return [integer(str(value), "--depth") for value in numbers(arguments.depth, "--depth")]
+    return list(integers(arguments.depth, "--depth"))
 
 
 def _majorant(arguments: argparse.Namespace) -> Majorant:

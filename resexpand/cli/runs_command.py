@@ -6,12 +6,11 @@ import argparse
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from resexpand.cli.output import one_line
 from resexpand.cli.sample_command import report
 from resexpand.cli.show import record, say, table, warn
-from resexpand.cli.values import integer
+from resexpand.cli.values import given, integer
 from resexpand.errors import StoreError
 from resexpand.montecarlo.runs.stored import StoredRun, find, look, merge, resume
 
@@ -70,13 +69,8 @@ def _progress(found: StoredRun) -> str:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    keywords: dict[str, Any] = {
-        name: integer(text, f"--{name}")
-        for name in ("draws", "workers")
-        if (text := getattr(arguments, name)) is not None
-    }
-    if arguments.until is not None:
-        keywords["until"] = arguments.until
+    keywords = {name: given(arguments, name, integer) for name in ("draws", "workers")}
+    keywords["until"] = arguments.until
     estimates = resume(
         arguments.store,
         wait=arguments.wait,

@@ -11,7 +11,7 @@ import numpy as np
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import layer_table, pairs
 from resexpand.cli.show import record, say, table, warn
-from resexpand.cli.values import integer
+from resexpand.cli.values import given, integer
 from resexpand.errors import HyperparameterError
 from resexpand.montecarlo.observables.profiles import FAMILIES
 from resexpand.montecarlo.sample import sample
@@ -72,15 +72,13 @@ def check_one_point(wanted: Request) -> None:
 
 def sampling(arguments: argparse.Namespace, *, width: str, draws: str) -> dict[str, Any]:
     """Return the keywords of `sample` that the options set, or the given defaults."""
-    keywords: dict[str, Any] = {
+    return {
         "width": integer(arguments.width or width, "--width"),
         "draws": integer(arguments.draws or draws, "--draws", minimum=2),
         "seed": integer(arguments.seed, "--seed", minimum=0),
         "store": arguments.store,
+        "workers": given(arguments, "workers", integer),
     }
-    if arguments.workers is not None:
-        keywords["workers"] = integer(arguments.workers, "--workers")
-    return keywords
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from resexpand.cli.description import request
 from resexpand.cli.show import draw, record, say
-from resexpand.cli.values import integer, number, split
+from resexpand.cli.values import given, integer, real, split
 from resexpand.errors import HyperparameterError
 from resexpand.numbers.scales import compare_scales
 
@@ -22,15 +22,14 @@ def run(arguments: argparse.Namespace) -> int:
             "the table has one row per candidate and one part per depth",
             "give --rho, --K0 and the variances one number each; --depth may be a list",
         )
-    base = arguments.base_depth
     comparison = compare_scales(
         wanted.net(wanted.depths[0]),
         wanted.depths,
         candidates=_names(arguments.candidates),
         kind=arguments.kind,
         order=integer(arguments.order, "--order"),
-        share=float(number(arguments.share, "--share")),
-        base_depth=None if base is None else integer(base, "--base-depth"),
+        share=real(arguments.share, "--share"),
+        base_depth=given(arguments, "base_depth", integer),
         K0=np.asarray(wanted.kernel),
     )
     if arguments.out is not None:

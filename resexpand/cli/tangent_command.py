@@ -18,7 +18,7 @@ from resexpand.cli.description import Request, request
 from resexpand.cli.layout import grid_table, layer_table
 from resexpand.cli.show import say, table, theory_record, warn
 from resexpand.cli.theory_commands import Answer, answer_of, formulas, head
-from resexpand.cli.values import integer, number, numbers, split
+from resexpand.cli.values import integer, numbers, real, split
 from resexpand.errors import HyperparameterError
 from resexpand.network.files import array_file
 from resexpand.numbers.evaluation import evaluate
@@ -105,7 +105,7 @@ def _predict(arguments: argparse.Namespace, wanted: Request) -> None:
     test = None if arguments.test is None else array_file(arguments.test, "--test")
     settings = {
         "kind": arguments.kind,
-        "ridge": float(number(arguments.ridge, "--ridge")),
+        "ridge": real(arguments.ridge, "--ridge"),
         **_options(arguments),
         **_width(arguments),
     }

@@ -11,7 +11,7 @@ import numpy as np
 from resexpand.cli.description import Request, request
 from resexpand.cli.layout import Array, Column, grid_table, layer_table, pairs
 from resexpand.cli.show import say, table, theory_record, warn
-from resexpand.cli.values import integer
+from resexpand.cli.values import given, integer
 from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError
@@ -76,8 +76,8 @@ def shown_outputs(recursion: Recursion | LayerKernel) -> list[str] | None:
 
 def _width(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the width as a keyword, if one is given."""
-    given = getattr(arguments, "width", None)
-    return {} if given is None else {"width": integer(given, "--width")}
+    width = given(arguments, "width", integer)
+    return {} if width is None else {"width": width}
 
 
 def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
@@ -102,13 +102,12 @@ def _optimal_scale_command(arguments: argparse.Namespace) -> None:
             "it depends on the variance of one input alone",
             "give --K0 one number, or a list of variances for one optimum each",
         )
-    given = {**wanted.keywords(), **_width(arguments)}
+    how = {"target": arguments.target, **wanted.keywords(), **_width(arguments)}
     optima = {
         depth: optimal_scale(wanted.net(depth), kind=arguments.kind) for depth in wanted.depths
     }
     answers = [
-        answer_of(depth, evaluate(optimum, target=arguments.target, **given), SHOWN)
-        for depth, optimum in optima.items()
+        answer_of(depth, evaluate(optimum, **how), SHOWN) for depth, optimum in optima.items()
     ]
     first = optima[wanted.depths[0]]
     equations = _optimum_formulas(first)
@@ -139,17 +138,17 @@ def formulas(recursion: Recursion | LayerKernel) -> dict[str, str]:
 
     Averages with a closed form are closed; ``<...>_[K]`` is a Gaussian average with covariance K.
     """
-    found = {f"{label}(x)": _law(law) for label, law in recursion.laws}
+    equations = {f"{label}(x)": _law(law) for label, law in recursion.laws}
     for symbol, expression in recursion.definitions:
-        found[str(symbol)] = str(close_elementary(expression, recursion.laws))
+        equations[str(symbol)] = str(close_elementary(expression, recursion.laws))
     if isinstance(recursion, LayerKernel):
-        found["K_lm"] = f"K0 + sum over a <= l, b <= m of rho_a rho_b {recursion.branch} (a, b)"
-        found["c_lm"] = repr(recursion.law)
+        equations["K_lm"] = f"K0 + sum over a <= l, b <= m of rho_a rho_b {recursion.branch} (a, b)"
+        equations["c_lm"] = repr(recursion.law)
     else:
         for symbol, update in zip(recursion.state, recursion.update, strict=True):
-            found[f"next {symbol}"] = str(close_elementary(update, recursion.laws))
-    given = ((symbol, value) for symbol, value in recursion.bindings if symbol != value)
-    return found | {str(symbol): str(value) for symbol, value in given}
+            equations[f"next {symbol}"] = str(close_elementary(update, recursion.laws))
+    bound = ((symbol, value) for symbol, value in recursion.bindings if symbol != value)
+    return equations | {str(symbol): str(value) for symbol, value in bound}
 
 
 def _law(law: Any) -> str:
@@ -158,14 +157,14 @@ def _law(law: Any) -> str:
 
 
 def _optimum_formulas(optimum: OptimalScale) -> dict[str, str]:
-    found = {"rho*": "c/sqrt(L) (1 + O(1/L))"}
+    equations = {"rho*": "c/sqrt(L) (1 + O(1/L))"}
     for formula in (optimum.constant, optimum.closed_constant, optimum.kernel_star):
         if formula is not None:
-            found[str(formula.lhs)] = str(formula.closed())
-    found["0"] = str(close_elementary(optimum.condition.lhs, optimum.condition.laws))
+            equations[str(formula.lhs)] = str(formula.closed())
+    equations["0"] = str(close_elementary(optimum.condition.lhs, optimum.condition.laws))
     if optimum.reason:
-        found["no optimum"] = optimum.reason
-    return found
+        equations["no optimum"] = optimum.reason
+    return equations
 
 
 def head(title: str, equations: Mapping[str, str], neglects: str) -> None:

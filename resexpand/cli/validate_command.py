@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from resexpand.cli.description import (
 )
 from resexpand.cli.show import record as print_record
 from resexpand.cli.show import say, warn
-from resexpand.cli.values import integer, matrix, number, numbers
+from resexpand.cli.values import given, integer, integers, matrix, number, numbers, real
 from resexpand.conventions import DEPTH
 from resexpand.errors import HyperparameterError
 from resexpand.workflows.results import check_writable, record, write
@@ -35,15 +36,15 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(out)
     started = time.monotonic()
     narrate = warn if arguments.json else say
-    found = write(validate(settings, say=narrate), out)
+    validation = write(validate(settings, say=narrate), out)
     if arguments.json:
-        print_record(command="validate", **record(found))
-        return found.exit_code
-    _show(found)
+        print_record(command="validate", **record(validation))
+        return validation.exit_code
+    _show(validation)
     say(f"\nwritten to {out} in {time.monotonic() - started:.0f} s:")
-    for path in found.files:
+    for path in validation.files:
         say(f"  {path.name}")
-    return found.exit_code
+    return validation.exit_code
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -53,32 +54,23 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if arguments.branch is not None:
         refuse_variances(arguments)
         chosen["branch"] = branch(arguments.branch)
-    chosen["positions"] = positions(arguments)
-    chosen["post_norm"] = post_norm(arguments)
-    for name in ("weight_variance", "bias_variance", "read_out_variance"):
-        text = getattr(arguments, name)
-        if text is not None:
-            chosen[name] = number(text, f"--{name.replace('_', '-')}")
+    chosen |= {"positions": positions(arguments), "post_norm": post_norm(arguments)}
     chosen |= _signal(arguments)
-    if arguments.rho is not None:
-        chosen["scales"] = numbers(arguments.rho, "--rho", (DEPTH,))
-    for name, option in (("depths", "depth"), ("widths", "width")):
-        if (text := getattr(arguments, option)) is not None:
-            values = numbers(text, f"--{option}")
-            chosen[name] = tuple(integer(str(value), f"--{option}") for value in values)
-    if "scales" in chosen:
+    readers: dict[str, Callable[..., Any]] = {
+        **dict.fromkeys(("weight_variance", "bias_variance", "read_out_variance"), number),
+        **dict.fromkeys(("draws", "dense_width", "dense_draws", "workers"), integer),
+        "resolve": real,
+    }
+    chosen |= {name: given(arguments, name, read) for name, read in readers.items()}
+    chosen["seed"] = given(arguments, "seed", integer, minimum=0)
+    chosen["depths"] = depths = given(arguments, "depth", integers)
+    chosen["widths"] = given(arguments, "width", integers)
+    if (scales := given(arguments, "rho", numbers, symbols=(DEPTH,))) is not None:
         # A scale that follows the depth is sampled at its values for all depths.
-        depths = chosen.get("depths", Settings.depths)
-        followed = {float(s.subs(DEPTH, depth)) for s in chosen["scales"] for depth in depths}
-        chosen["scales"] = tuple(sorted(followed))
-    for name in ("draws", "dense_width", "dense_draws", "seed", "workers"):
-        if (text := getattr(arguments, name)) is not None:
-            minimum = 0 if name == "seed" else 1
-            chosen[name] = integer(text, f"--{name.replace('_', '-')}", minimum=minimum)
-    if arguments.resolve is not None:
-        chosen["resolve"] = float(number(arguments.resolve, "--resolve"))
-    if arguments.store is not None:
-        chosen["store"] = Path(arguments.store)
+        at = depths or Settings.depths
+        chosen["scales"] = tuple(sorted({float(s.subs(DEPTH, d)) for s in scales for d in at}))
+    chosen["store"] = None if arguments.store is None else Path(arguments.store)
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     return Settings(**chosen)
 
 
@@ -124,27 +116,27 @@ def _one(K0: Any) -> float:
     return float(K0)
 
 
-def _show(found: Validation) -> None:
+def _show(validation: Validation) -> None:
     """Print theory | Monte Carlo | z at the depths of the settings, the optima, the verdict."""
     say("\n  rho  depth      theory   Monte Carlo ± error        z")
-    for scale, agreement in found.responses.items():
-        for depth in found.settings.depths:
+    for scale, agreement in validation.responses.items():
+        for depth in validation.settings.depths:
             row = agreement.rows[depth]
             say(
                 f"{scale:5g} {depth:6d} {row.theory:11.6f}   "
                 f"{row.estimate:9.6f} ± {row.stderr:8.6f} {row.z:+8.2f}"
             )
     say("\ndense against function space, largest |z| of all layers")
-    for scale, agreement in found.samplers.items():
+    for scale, agreement in validation.samplers.items():
         row = agreement.worst
         say(f"{scale:5g} {row.label:>8} {row.theory:11.6f}   {row.estimate:9.6f} {row.z:+17.2f}")
-    if found.kernels is not None:
-        say(f"\nkernel of the data: {found.kernels.reason}")
+    if validation.kernels is not None:
+        say(f"\nkernel of the data: {validation.kernels.reason}")
     say("\noptimal residual scale")
-    for depth, best in zip(found.settings.depths, found.theory.best, strict=True):
+    for depth, best in zip(validation.settings.depths, validation.theory.best, strict=True):
         if np.isfinite(best["rho"]):
             near = float(best["c"]) / depth**0.5
             say(f"L = {depth:<5d} rho* = {best['rho']:.5f}   c/sqrt(L) = {near:.5f}")
         else:
             say(f"L = {depth:<5d} {best.status}")
-    say(f"\nverdict    {found.agreement.verdict}: {found.agreement.reason}")
+    say(f"\nverdict    {validation.agreement.verdict}: {validation.agreement.reason}")

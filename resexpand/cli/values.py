@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ MAX_COUNT = 100_000
 """Values in one list or range."""
 
 Exact = tuple[sp.Expr, ...]
+Read = TypeVar("Read")
 
 
 def number(text: str, option: str, symbols: Sequence[sp.Symbol] = ()) -> sp.Expr:
@@ -51,6 +54,22 @@ def integer(text: str, option: str, minimum: int = 1) -> int:
             f"write one, such as {max(minimum, 1)}",
         )
     return int(value)
+
+
+def integers(text: str, option: str) -> tuple[int, ...]:
+    """Return the whole numbers of a list or range."""
+    return tuple(integer(str(value), option) for value in numbers(text, option))
+
+
+def real(text: str, option: str) -> float:
+    """Return the double next to a number."""
+    return float(number(text, option))
+
+
+def given(arguments: Namespace, name: str, read: Callable[..., Read], **how: Any) -> Read | None:
+    """Return an option as `read` reads its text, None where it is not given."""
+    text = getattr(arguments, name, None)
+    return None if text is None else read(text, f"--{name.replace('_', '-')}", **how)
 
 
 def numbers(text: str, option: str, symbols: Sequence[sp.Symbol] = ()) -> Exact:

@@ -215,7 +215,7 @@ def _name_curves(axes: Axes, curves: list[tuple[Array, str]]) -> None:
     # Of several depths the curves of the shallower networks end earlier.
     if len(curves) > 1 and all(np.isfinite(curve).any() for curve, _ in curves):
         tones = [colour(k) for k in range(len(curves))]
-        panels.name_curves(axes, *zip(*curves, strict=True), tones)
+        panels.name_curves(axes, [c for c, _ in curves], [label for _, label in curves], tones)
 
 
 def _estimate(
