@@ -33,9 +33,6 @@ MEAN_FIELD = ("covariance", "kernel")
 _DEVIATIONS = (("K", "G_cov"), ("C", "C_cov"))
 
 
-HEADINGS = {"K": "K", "C": "C(l+1)"}
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     wanted = request(arguments)
@@ -112,25 +109,14 @@ def _known(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _show_coefficients(answer: Answer) -> None:
     say(f"\ndepth {answer['depth']}, coefficients of 1/N")
-    columns: list[Column] = []
-    # C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
-    for name, spread in _known(answer):
-        own, symbol = variances(np.asarray(answer[spread]), 0), spread[0]
-        heading = HEADINGS[name]
-        suffix = heading.removeprefix(name)
-        columns += pairs(heading, np.asarray(answer[name]), 1)
-        columns += pairs(f"{name}_mean{suffix}", np.asarray(answer[f"{name}_mean"]), 1)
-        columns += pairs(f"{symbol}_var{suffix}", own, 1)
-    table(*layer_table([*columns, ("v", np.asarray(answer["validity"]))]))
+    table(*layer_table(list(_columns(answer))))
     _show_kurtosis(np.asarray(answer["kurtosis"]), " / N")
 
 
 def _show_width(answer: Answer, width: int) -> None:
-    found = at_width(answer, width)
-    beyond = found["relative_error"] > LIMIT
+    beyond = np.asarray(answer["validity"]) / width > LIMIT
     say(f"\ndepth {answer['depth']}, width {width}")
-    columns = list(_columns(found))
-    table(*_marked(layer_table([*columns, ("v/N", found["relative_error"])]), beyond))
+    table(*_marked(layer_table(list(_columns(answer, width))), beyond))
     _show_kurtosis(np.asarray(answer["kurtosis"]) / width, "")
     if beyond.any():
         warn(_beyond(answer, width, int(np.argmax(beyond))))
@@ -143,13 +129,35 @@ def _show_kurtosis(values: Array, unit: str) -> None:
         say(f"excess kurtosis of an output{of_input} = {float(value):.6g}{unit}")
 
 
-def _columns(found: Mapping[str, Array]) -> Iterator[Column]:
-    for name, heading in HEADINGS.items():
-        if name not in found:
-            continue
-        yield from pairs(heading, found[name], 1)
-        yield from pairs(f"shift {heading}", found[f"{name}_shift"], 1)
-        yield from pairs(f"+- {heading}", found[f"{name}_deviation"], 1)
+def _columns(
+    answer: Answer, width: int | None = None, lead: int | None = None, tail: str = ""
+) -> Iterator[Column]:
+    """Yield the coefficients of 1/N, or what they make at a width, and the size of the next order.
+
+    Over the layers everything that fluctuates; over `lead` axes of a grid the first of it at the
+    last layer, without its shift.
+    """
+    # C^l belongs to block l, which acts on layer l - 1: it stands in the row of that layer.
+    ends = {"K": "", "C": "(l+1)"} if lead is None else {"K": "(L)", "C": "(L+1)"}
+    own = answer if width is None else at_width(answer, width, lead or 0)
+    for name, spread in _known(answer)[: None if lead is None else 1]:
+        if width is None:
+            fluctuation = variances(np.asarray(answer[spread]), lead or 0)
+            shown = {f"{name}_mean": own[f"{name}_mean"], f"{spread[0]}_var": fluctuation}
+        else:
+            shown = {} if lead is not None else {f"shift {name}": own[f"{name}_shift"]}
+            shown[f"+- {name}"] = own[f"{name}_deviation"]
+        for heading, values in {name: own[name], **shown}.items():
+            yield from pairs(f"{heading}{ends[name]}{tail}", *_at(values, lead))
+    size = ("v", own["validity"]) if width is None else ("v/N", own["relative_error"])
+    yield f"{size[0]}{tail}", _at(size[1], lead)[0]
+
+
+def _at(values: Array, lead: int | None) -> tuple[Array, int]:
+    """Return values over the layers, or those of the last one, and their axes beside the inputs."""
+    if lead is None:
+        return np.asarray(values), 1
+    return np.asarray(np.take(values, -1, axis=lead)), lead
 
 
 def _marked(shown: Table, beyond: npt.NDArray[np.bool_]) -> Table:
@@ -173,39 +181,14 @@ def _show_grid(answer: Answer, wanted: Request, widths: Sequence[int]) -> None:
     """Print the values at the last layer, one row per point of the grid."""
     lead = len(wanted.grid)
     say(f"\ndepth {answer['depth']}, last layer")
-    columns: list[Column] = []
+    columns: list[Column] = [] if widths else list(_columns(answer, None, lead))
     beyond = np.zeros(wanted.grid, dtype=bool)
-    if not widths:
-        name, covariance = _known(answer)[0]
-        for heading, values in (
-            (name, answer[name]),
-            (f"{name}_mean", answer[f"{name}_mean"]),
-            (f"{covariance[0]}_var", variances(answer[covariance], lead)),
-        ):
-            columns += pairs(f"{heading}{_where(name)}", _last(values, lead), lead)
-        columns.append(("v", _last(answer["validity"], lead)))
     for width in widths:
-        found = at_width(answer, width, lead)
-        tail = f", N={width}" if len(widths) > 1 else ""
-        name = _known(answer)[0][0]
-        shown = f"{name}{_where(name)}"
-        for heading, key in ((shown, name), (f"+- {shown}", f"{name}_deviation")):
-            columns += pairs(heading + tail, _last(found[key], lead), lead)
-        error = _last(found["relative_error"], lead)
-        columns.append((f"v/N{tail}", error))
-        beyond |= error > LIMIT
+        columns += _columns(answer, width, lead, f", N={width}" if len(widths) > 1 else "")
+        beyond |= columns[-1][1] > LIMIT
     table(*_marked(grid_table(wanted.axes, columns), beyond))
     if beyond.any():
         warn(f"depth {answer['depth']}: the expansion in 1/N does not hold where v/N > {LIMIT}")
-
-
-def _where(name: str) -> str:
-    """Return which layer the last one is: C of the read-out stands behind it."""
-    return "(L)" if name == "K" else "(L+1)"
-
-
-def _last(values: Array, lead: int) -> Array:
-    return np.asarray(np.take(values, -1, axis=lead))
 
 
 def _record(

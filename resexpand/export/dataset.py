@@ -177,25 +177,16 @@ def _of_values(values: Values) -> Read:
     return variables, coordinates, attributes
 
 
-def _of_estimate(estimate: Estimate) -> Read:
-    return _of_estimates(Estimates({estimate.name: estimate}))
-
-
 def _of_estimates(estimates: Estimates) -> Read:
     variables: dict[str, Variable] = {}
     for name, estimate in estimates.items():
         dims = estimate_dims(name, estimate)
+        first = quantity_of(estimate.name).first if "layer" in dims else 0
         for statistic in STATISTICS:
             array = np.asarray(getattr(estimate, statistic))
-            about = {"status": estimate.status}
-            variables[f"{name}_{statistic}"] = (dims, array, _first(estimate, dims), about)
+            variables[f"{name}_{statistic}"] = (dims, array, first, {"status": estimate.status})
     draws = max((estimate.n for estimate in estimates.values()), default=0)
     return variables, {}, {"settings": settings_text(estimates), "draws": draws}
-
-
-def _first(estimate: Estimate, dims: tuple[str, ...]) -> int:
-    """Return the number of the first layer of an observable."""
-    return quantity_of(estimate.name).first if "layer" in dims else 0
 
 
 def _of_agreement(agreement: Agreement) -> Read:
@@ -231,7 +222,7 @@ def _of_scales(found: ScaleComparison) -> Read:
 
 _READERS: Mapping[type, Callable[[Any], Read]] = {
     Values: _of_values,
-    Estimate: _of_estimate,
+    Estimate: lambda estimate: _of_estimates(Estimates({estimate.name: estimate})),
     Estimates: _of_estimates,
     Agreement: _of_agreement,
     BlockProfile: _of_profile,

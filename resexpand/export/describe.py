@@ -82,7 +82,9 @@ def _citations(result: Any) -> Iterable[Citation]:
 
 def _told(result: Any) -> list[str]:
     if isinstance(result, list | tuple):
-        return _runs(result) if _are_runs(result) else [s for item in result for s in _told(item)]
+        if result and all(isinstance(run, Estimates) for run in result):
+            return _runs(result)
+        return [sentence for item in result for sentence in _told(item)]
     for kind, tell in _KINDS:
         if isinstance(result, kind):
             return tell(result)
@@ -91,14 +93,6 @@ def _told(result: Any) -> list[str]:
         "it is no result of this package",
         "pass networks, theories, values, estimates or agreements",
     )
-
-
-def _are_runs(results: Any) -> bool:
-    return bool(results) and all(isinstance(run, Estimates) for run in results)
-
-
-def _network(net: ResNet) -> list[str]:
-    return [f"The network is {net!r}"]
 
 
 def _theory(theory: Any) -> list[str]:
@@ -177,7 +171,7 @@ def _listed(names: Iterable[Any]) -> str:
 
 
 _KINDS: tuple[tuple[type, Callable[[Any], list[str]]], ...] = (
-    (ResNet, _network),
+    (ResNet, lambda net: [f"The network is {net!r}"]),
     (Derivation, _derivation),
     (Formula, _formula),
     (OptimalScale, _theory),

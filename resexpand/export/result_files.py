@@ -319,10 +319,6 @@ def _csv(result: Result) -> bytes:
     return stream.getvalue().encode()
 
 
-def _exact(row: Mapping[str, Any]) -> list[Any]:
-    return [repr(value) if isinstance(value, float) else value for value in row.values()]
-
-
 def _estimate_rows(estimates: Estimates) -> Iterable[list[Any]]:
     for name, estimate in estimates.items():
         arrays = [np.asarray(getattr(estimate, statistic)) for statistic in STATISTICS]

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.errors import UnsupportedError
 from resexpand.measure.given_network import Array, GivenNetwork, read
 from resexpand.measure.jet_routine import jet_routine
 from resexpand.measure.propagation import Propagation, Step
 from resexpand.measure.radius import ConvergenceWarning, Radius, radius_of
 from resexpand.measure.shares import Parts, energies, relative_rest
+from resexpand.network.numbers import whole_number
 from resexpand.network.operation import Map
 from resexpand.network.resnet import Branch, ResNet
 from resexpand.references import REFERENCES, Citation
@@ -124,7 +124,7 @@ def measure_orders(
     >>> found.terms[:, 0]
     array([1., 3., 3., 1.])
     """
-    checked = _order(order)
+    checked = whole_number(order, "order", 1, HIGHEST + 1, ": order 0 is the input itself")
     given = read(net, weights, x, biases, scales)
     _require_smooth(given.net.branch)
 
@@ -168,16 +168,6 @@ def _status(radius: Radius, rest: float) -> tuple[str, bool]:
     if radius.value - radius.uncertainty < 1:
         return f"close to the radius of convergence {radius}{far}", False
     return f"converges: radius of convergence {radius}{far}", False
-
-
-def _order(order: object) -> int:
-    if not isinstance(order, Integral) or isinstance(order, bool) or not 1 <= int(order) <= HIGHEST:
-        raise HyperparameterError(
-            f"order {order!r}",
-            f"orders are whole numbers from 1 to {HIGHEST}",
-            "order 0 is the input itself",
-        )
-    return int(order)
 
 
 def _require_smooth(branch: Branch) -> None:

@@ -13,15 +13,14 @@ the block they belong to: they enter ``P_1``. The sum over all lengths is the ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from resexpand.errors import HyperparameterError
-from resexpand.measure.given_network import Array, GivenNetwork, read
+from resexpand.measure.given_network import Array, read
 from resexpand.measure.propagation import Propagation, Step
 from resexpand.measure.shares import Parts
+from resexpand.network.numbers import whole_number
 from resexpand.network.operation import Map
 from resexpand.network.resnet import ResNet
 from resexpand.references import REFERENCES, Citation
@@ -85,7 +84,9 @@ def measure_paths(
     array([1., 2., 1.])
     """
     given = read(net, weights, x, biases, scales)
-    kept = _longest(longest, given)
+    kept = given.depth
+    if longest is not None:
+        kept = min(whole_number(longest, "longest", least=1), kept)
     carried = Propagation(given, kept, _gated)
     for number in range(given.depth):
         carried.block(number, min(number + 1, kept))
@@ -102,13 +103,3 @@ def _gated(op: Map) -> Step:
             target[:2] += pieces.intercept(source[0])
 
     return step
-
-
-def _longest(longest: object, given: GivenNetwork) -> int:
-    if longest is None:
-        longest = given.depth
-    if not isinstance(longest, Integral) or isinstance(longest, bool) or int(longest) < 1:
-        raise HyperparameterError(
-            f"longest = {longest!r}", "path lengths are whole numbers from 1", "give one"
-        )
-    return min(int(longest), given.depth)

@@ -51,7 +51,10 @@ def optimum_section(optimum: OptimalScale, closed: bool) -> Section:
         Text(_condition_words(optimum)),
         _condition(optimum, closed),
     ]
-    parts += _interior(optimum, closed) if optimum.trend == "interior" else [_none(optimum)]
+    if optimum.trend == "interior":
+        parts += _interior(optimum)
+    else:
+        parts.append(Text(f"There is no interior optimum: {prose(optimum.reason)}."))
     title = f"Optimal residual scale of the {optimum.kind} response"
     return Section(title, tuple(parts), optimum.citations)
 
@@ -96,11 +99,7 @@ def _condition(optimum: OptimalScale, closed: bool) -> Equation:
     )
 
 
-def _none(optimum: OptimalScale) -> Text:
-    return Text(rf"There is no interior optimum: {prose(optimum.reason)}.")
-
-
-def _interior(optimum: OptimalScale, closed: bool) -> list[Text | Equation]:
+def _interior(optimum: OptimalScale) -> list[Text | Equation]:
     """Return the solution, the constant of the scale, Simpson's rule and the finite depth."""
     growth, constant = optimum.growth, optimum.constant
     points = (K0, sp.sqrt(K0 * K_STAR), K_STAR)

@@ -12,12 +12,12 @@ LISTED = 9
 """Offsets that are written out."""
 
 
-def at_offset(weight: str) -> str:
-    """Return the name of a weight matrix at an offset o: ``W_{1}^{l}`` becomes ``W_{1,o}^{l}``."""
-    head, power, upper = weight.partition("^")
+def indexed(name: str, index: str) -> str:
+    """Put an index on the name of a matrix or vector: ``W_{1}^{l}`` becomes ``W_{1,ij}^{l}``."""
+    head, power, upper = name.partition("^")
     base, _, lower = head.partition("_")
-    inner = f"{lower.strip('{}')},o" if lower else "o"
-    return f"{base}_{{{inner}}}{power}{upper}"
+    own = lower[1:-1] if "mathrm" in lower else lower.strip("{}")
+    return f"{base}_{{{f'{own},{index}' if own else index}}}{power}{upper}"
 
 
 def convolution(weight: str, op: Any) -> Iterable[Equation]:
@@ -26,7 +26,7 @@ def convolution(weight: str, op: Any) -> Iterable[Equation]:
         return
     offsets = [o[0] if len(o) == 1 else o for o in op.offsets]
     shown = list(map(str, offsets[:LISTED])) + ([r"\dots"] if len(offsets) > LISTED else [])
-    sum_ = rf"\sum_{{o \in \{{{', '.join(shown)}\}}}} {at_offset(weight)} x_{{p+o}}"
+    sum_ = rf"\sum_{{o \in \{{{', '.join(shown)}\}}}} {indexed(weight, 'o')} x_{{p+o}}"
     size = " \\times ".join(map(str, op.positions))
     remark = rf"p \in \mathbb{{Z}}_{{{size}}}" if op.circular else r"x_{p+o} = 0 \text{ outside}"
     yield Equation(rf"\left( {weight} * x \right)_{{p}}", (sum_,), remark)

@@ -15,7 +15,7 @@ import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.export.latex.layout import Equation, broken, page, width
-from resexpand.export.latex.positions import at_offset, convolution
+from resexpand.export.latex.positions import convolution, indexed
 from resexpand.export.latex.printer import FormulaPrinter
 from resexpand.export.latex.tidy import closed_form, formal
 from resexpand.network.operation import Noise, Value
@@ -125,40 +125,25 @@ def formula_section(formula: Formula, closed: bool) -> Section:
     show = closed_form if closed else formal
     left, right = show(formula.lhs, formula.laws), show(formula.rhs, formula.laws)
     if len(str(left)) > len(str(right)):  # a condition: what vanishes is the long side
-        main = equation(
-            "",
-            left,
-            printer=printer,
-            remark=f"= {printer.text(right)}",
-            citations=formula.citations,
-        )
+        main = equation("", left, remark=f"= {printer.text(right)}", citations=formula.citations)
     else:
-        main = equation(printer.text(left), right, printer=printer, citations=formula.citations)
+        main = equation(printer.text(left), right, citations=formula.citations)
     intro = (Text(_sentence(formula.meaning)),) if formula.meaning else ()
-    laws = law_equations(formula.laws) if not _is_closed(formula, closed) else ()
-    parts = (*intro, main, *laws)
-    return Section(
-        _escaped(formula.name.replace("_", " ")), parts, formula.citations, formula.neglects
-    )
+    # A definition needs no mention where no formal activation is left.
+    formal_ones = {label for label, _ in formula.laws} & (_symbols(left) | _symbols(right))
+    parts = (*intro, main, *(law_equations(formula.laws) if formal_ones else ()))
+    title = _escaped(formula.name.replace("_", " "))
+    return Section(title, parts, formula.citations, formula.neglects)
+
+
+def _symbols(expression: sp.Expr) -> set[sp.Basic]:
+    return set(expression.atoms(sp.Symbol))
 
 
 def _sentence(text: str) -> str:
     """Return a meaning as a sentence; one that begins with a formula keeps its letter."""
     first = text if text.startswith("rho") else text[0].upper() + text[1:]
     return f"{prose(first)}."
-
-
-def _is_closed(formula: Formula, closed: bool) -> bool:
-    """Whether no formal activation is left, so that its definition needs no mention."""
-    labels = {label for label, _ in formula.laws}
-    if not closed:
-        return not any(_mentions(e, labels) for e in (formula.lhs, formula.rhs))
-    both = (closed_form(formula.lhs, formula.laws), closed_form(formula.rhs, formula.laws))
-    return not any(_mentions(e, labels) for e in both)
-
-
-def _mentions(expression: sp.Expr, labels: set[sp.Symbol]) -> bool:
-    return bool(expression.atoms(sp.Symbol) & labels)
 
 
 def law_equations(laws: Laws) -> tuple[Equation, ...]:
@@ -352,18 +337,8 @@ def _value(value: Value) -> str:
 def _normal(weight: str, bias: str, linear: Any) -> Equation:
     w, b = _value(linear.weight_variance), _value(linear.bias_variance)
     if linear.over == "positions":
-        weight, w = at_offset(weight), f"{w} v_{{o}}"
+        weight, w = indexed(weight, "o"), f"{w} v_{{o}}"
     law = rf"\mathcal{{N}}\!\left(0, {w} / N_{{\mathrm{{in}}}}\right)"
     if b != "0":
-        law += rf", \qquad {_entry(bias, 'i')} \sim \mathcal{{N}}\!\left(0, {b}\right)"
-    return Equation(rf"{_entry(weight, 'ij')} \sim", (law,))
-
-
-def _entry(name: str, index: str) -> str:
-    """Put an index on the name of a matrix or vector: ``W^{l}`` becomes ``W_{ij}^{l}``."""
-    head, _, upper = name.partition("^")
-    base, _, lower = head.partition("_")
-    inner = f"{lower.strip('{}')},{index}" if lower and "mathrm" not in lower else index
-    if "mathrm" in lower:
-        inner = f"{lower[1:-1]},{index}"
-    return f"{base}_{{{inner}}}" + (f"^{upper}" if upper else "")
+        law += rf", \qquad {indexed(bias, 'i')} \sim \mathcal{{N}}\!\left(0, {b}\right)"
+    return Equation(rf"{indexed(weight, 'ij')} \sim", (law,))
