@@ -37,42 +37,34 @@ class Sampled(Protocol):
     @property
     def name(self) -> str:
         """Name of the observable."""
-        ...
 
     @property
     def mean(self) -> Any:
         """Mean over the draws."""
-        ...
 
     @property
     def stderr(self) -> Any:
         """Standard error of the mean."""
-        ...
 
     @property
     def variance(self) -> Any:
         """Variance of a single draw."""
-        ...
 
     @property
     def n(self) -> int:
         """Number of draws."""
-        ...
 
     @property
     def status(self) -> str:
         """`"ok"`, or a sentence."""
-        ...
 
     @property
     def flags(self) -> tuple[str, ...]:
         """Health flags."""
-        ...
 
     @property
     def width(self) -> Any:
         """Width of the network."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,8 +88,8 @@ def _scales(text: str | None, blocks: Any) -> Any:
         return None
     if re.fullmatch(r"[A-Za-z]\w*", text) and text not in RESERVED:
         return sp.Symbol(text)
-    found = [_scale(part, blocks) for part in split(text, ",")]
-    return found[0] if len(found) == 1 else found
+    scales = [_scale(part, blocks) for part in split(text, ",")]
+    return scales[0] if len(scales) == 1 else scales
 
 
 def _scale(text: str, blocks: Any) -> sp.Expr:
@@ -114,7 +114,8 @@ def _depths(arguments: argparse.Namespace, expansion: Expansion) -> list[Any]:
 def _majorant(arguments: argparse.Namespace) -> Majorant:
     make = getattr(Majorant, arguments.family)
     if arguments.bounds is None:
-        return Majorant(arguments.family, make().M, make().R)
+        symbolic: Majorant = make()
+        return symbolic
     parts = split(arguments.bounds, ",")
     if len(parts) != 2:
         raise HyperparameterError(
@@ -123,8 +124,8 @@ def _majorant(arguments: argparse.Namespace) -> Majorant:
             "give two, M,R",
         )
     big, radius = (number(part, "--bounds") for part in parts)
-    found: Majorant = make(big, radius)
-    return found
+    majorant: Majorant = make(big, radius)
+    return majorant
 
 
 def _path_sum(arguments: argparse.Namespace, blocks: Any, scales: Any, order: int) -> GatedPathSum:
@@ -219,11 +220,7 @@ def _figure(arguments: argparse.Namespace, expansion: Expansion) -> Figure:
     from resexpand.export.figures.expansion import counting_figure
 
     depths = [d for d in _depths(arguments, expansion) if isinstance(d, int)]
-    return (
-        counting_figure(expansion.order, max(depths))
-        if depths
-        else counting_figure(expansion.order)
-    )
+    return counting_figure(expansion.order, *([max(depths)] if depths else []))
 
 
 def _suffix(name: str, known: tuple[str, ...]) -> Path:

@@ -54,6 +54,11 @@ def _behind_batch(net: ResNet) -> ResNet:
     return ResNet(Branch(BatchNorm(), Linear(1, 0), *ops), scale=1, depth=2, positions=sheet)
 
 
+def _as_post_norm(net: ResNet) -> ResNet:
+    """Return a plain network with the first operation of another one behind every block."""
+    return ResNet(PLAIN, scale=1, depth=2, post_norm=net.branch.ops[0])  # type: ignore[arg-type]
+
+
 def _sampler(method: str, names: str) -> Callable[[ResNet], object]:
     """Return what writes the text of a sampler of some observables."""
 
@@ -67,9 +72,7 @@ def _sampler(method: str, names: str) -> Callable[[ResNet], object]:
 
 ASKED: dict[str, Callable[[ResNet], object]] = {
     "kernel": kernel,
-    "kernel, as post-norm": lambda net: kernel(
-        ResNet(PLAIN, scale=1, depth=2, post_norm=net.branch.ops[0])  # type: ignore[arg-type]
-    ),
+    "kernel, as post-norm": lambda net: kernel(_as_post_norm(net)),
     "kernel of pairs": lambda net: kernel(net, 2),
     "kernel over positions": lambda net: kernel(net.altered(positions=(SIZE,)), "positions").title,
     "kernel of a batch": lambda net: kernel(_behind_batch(net), "batch"),
@@ -86,9 +89,7 @@ ASKED: dict[str, Callable[[ResNet], object]] = {
     "implied scale": implied_scale,
     "optimal scale": optimal_scale,
     "one loop": one_loop,
-    "one loop, as post-norm": lambda net: one_loop(
-        ResNet(PLAIN, scale=1, depth=2, post_norm=net.branch.ops[0])  # type: ignore[arg-type]
-    ),
+    "one loop, as post-norm": lambda net: one_loop(_as_post_norm(net)),
     "exact moments": exact_moments,
     "order profile": lambda net: order_profile(net, 2),
     "gated path sum": gated_path_sum,

@@ -73,7 +73,7 @@ def draw_responses(validation: Validation) -> Figure:
     for depth, best in zip(settings.depths, theory.best, strict=True):
         line = theory.lines[:, depth]
         curves.append(Curve(depth, theory.scales, line))
-        points.append(_points(depth, scales, agreements))
+        points.append(Points.of(depth, scales, agreements, settings.measured.output, at=depth))
         if best["rho"] <= theory.scales[-1]:
             height = float(np.interp(best["rho"], theory.scales, line))
             optima.append(Optimum(depth, float(best["rho"]), height))
@@ -90,18 +90,6 @@ def draw_responses(validation: Validation) -> Figure:
         validation.agreement,
         quantity=settings.measured.axis,
         subtitle=f"{settings.described}{start}; widths {widths} extrapolated",
-    )
-
-
-def _points(depth: int, scales: list[float], agreements: list[Any]) -> Points:
-    rows = [agreement.rows[depth] for agreement in agreements]
-    return Points(
-        depth,
-        np.array(scales),
-        np.array([row.estimate for row in rows]),
-        np.array([row.stderr for row in rows]),
-        np.array([row.z for row in rows]),
-        np.array([row.neglected for row in rows]),
     )
 
 

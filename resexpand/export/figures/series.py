@@ -72,10 +72,11 @@ class Points(Series):
         name: str = "eta",
         *,
         sampler: str = "Monte Carlo",
+        at: int = -1,
     ) -> Points:
-        """Take the points from one agreement per residual scale: the last entry of `name`."""
-        last = [(a, int(a.positions[name].ravel()[-1])) for a in agreements]
-        _, eta, error, z, neglected = _columns(last)
+        """Take the points from one agreement per residual scale: entry `at` of `name`."""
+        places = [(a, int(a.positions[name].ravel()[at])) for a in agreements]
+        _, eta, error, z, neglected = _columns(places)
         return cls(depth, np.asarray(rho, dtype=float), eta, error, z, neglected, sampler)
 
 

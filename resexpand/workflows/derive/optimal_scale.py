@@ -49,8 +49,7 @@ def _flow_step(derivation: Derivation, optimum: OptimalScale, witness: Witness) 
     def value(expression: sp.Expr) -> sp.Expr:
         return witness.at(close_elementary(expression, laws), K=number)
 
-    growth, amplitude = _functions(optimum, witness)
-    rate = _rate(optimum, witness)
+    growth, rate, amplitude = _functions(optimum, witness)
     derivation.step(
         r"In a deep network only the time $t = \rho^2 L$ matters. The kernel flows with the speed "
         r"$dK/dt = B(K)$, the logarithm of the response grows with the rate $G(K)$, and the "
@@ -76,32 +75,31 @@ def _read_out(witness: Witness) -> sp.Expr:
     return witness.at(out.weight_variance) if out else sp.Integer(1)
 
 
-def _functions(optimum: OptimalScale, witness: Witness) -> tuple[Any, Any]:
-    """Return speed and amplitude as functions of the kernel, made of integrals."""
+def _functions(optimum: OptimalScale, witness: Witness) -> tuple[Any, Any, Any]:
+    """Return speed, rate and amplitude as functions of the kernel, made of integrals."""
     out = _read_out(witness)._to_mpmath(mpmath.mp.prec)
+    power = 2 if optimum.kind == "tangent" else 1
 
     def growth(kernel: Any) -> Any:
         return witness.branch(kernel)[0]
 
+    def rate(kernel: Any) -> Any:
+        if optimum.kind == "variance":
+            return mpmath.diff(growth, kernel)
+        return witness.slopes(kernel, 1, power)
+
     def amplitude(kernel: Any) -> Any:
         if optimum.kind == "variance":
             return mpmath.diff(witness.moment, kernel)
-        return out * witness.seen(kernel, 2 if optimum.kind == "tangent" else 1)
+        return out * witness.seen(kernel, power)
 
-    return growth, amplitude
-
-
-def _rate(optimum: OptimalScale, witness: Witness) -> Any:
-    growth, _ = _functions(optimum, witness)
-    if optimum.kind == "variance":
-        return lambda kernel: mpmath.diff(growth, kernel)
-    return lambda kernel: witness.slopes(kernel, 1, 2 if optimum.kind == "tangent" else 1)
+    return growth, rate, amplitude
 
 
 def _condition_checks(optimum: OptimalScale, witness: Witness) -> Mapping[str, Check]:
     """Return the check of the condition: its two terms from integrals."""
-    growth, amplitude = _functions(optimum, witness)
-    rate, start = _rate(optimum, witness), witness.start
+    growth, rate, amplitude = _functions(optimum, witness)
+    start = witness.start
 
     def check(shown: Mapping[str, Any]) -> tuple[Any, Any]:
         left = close_elementary(shown[""].lhs, optimum.source.laws)
@@ -122,8 +120,7 @@ def _constant_steps(derivation: Derivation, optimum: OptimalScale, witness: Witn
     if not all(map(math.isfinite, (star, constant, *scales.values()))):
         derivation.step(f"At the numbers of the checks: {found[SHALLOW].status}.")
         return
-    growth, amplitude = _functions(optimum, witness)
-    rate = _rate(optimum, witness)
+    growth, rate, amplitude = _functions(optimum, witness)
     derivation.step(
         "At the numbers of the checks this kernel is",
         {"K_star": sp.Float(star, 12)},
