@@ -185,7 +185,7 @@ def _line(x: Array, y: Array, s: Array) -> tuple[dict[str, Array], Array]:
         rounding = ROUNDING_UNIT * np.abs(y).max(axis=0)
         off = np.where(np.abs(residual).max(axis=0) > rounding, np.inf, 0.0)
     nan = np.where(usable, 0.0, np.nan)
-    found = {
+    fit = {
         "intercept": intercept + nan,
         "slope": slope + nan,
         "intercept_stderr": np.where(exact, 0.0, np.sqrt(1.0 / total + centre**2 / spread)) + nan,
@@ -194,7 +194,7 @@ def _line(x: Array, y: Array, s: Array) -> tuple[dict[str, Array], Array]:
         "curvature": np.abs((weight * x**2).sum(axis=0)),
         "amplification": np.abs(weight).sum(axis=0),
     }
-    return found, weight
+    return fit, weight
 
 
 def _check(ordered: Sequence[Sampled]) -> None:

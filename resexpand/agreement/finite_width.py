@@ -81,9 +81,9 @@ class Spread:
 
 def stated_by(theory: Theory, key: str) -> Quantity | None:
     """Return what a key is, if it belongs to a theory of a given width."""
-    found = QUANTITIES.get(key)
+    quantity = QUANTITIES.get(key)
     coefficient = key == "C_mean" and "G_mean" not in theory
-    return None if found is None or found.width == "infinite" or coefficient else found
+    return None if quantity is None or quantity.width == "infinite" or coefficient else quantity
 
 
 def completed(theory: Theory, run: Mapping[str, Sampled]) -> Theory:

@@ -253,9 +253,9 @@ def _noise_factor(entries: Entries, tested: Mask, level: float) -> Array:
         return np.asarray(np.maximum(*sides))
 
     unseen = UNSEEN_SPREADS * math.log(0.5 / tail) / np.sqrt(entries.draws[tested])
-    found = np.zeros(entries.dof.shape)
-    found[tested] = np.maximum(reached(tail), unseen) + reached(POWER_TAIL)
-    return found
+    factors = np.zeros(entries.dof.shape)
+    factors[tested] = np.maximum(reached(tail), unseen) + reached(POWER_TAIL)
+    return factors
 
 
 def _decide(entries: Entries, outcome: Judgement, noise: Array, resolve: float) -> tuple[str, str]:

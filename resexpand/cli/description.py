@@ -229,24 +229,24 @@ def positions(arguments: argparse.Namespace) -> Any:
 
 def _operation(text: str) -> Operation:
     """Return an operation by its kind with its parameters, or an activation."""
-    found = re.fullmatch(r"(\w+)(?:\[([^]]*)\])?(?:\((.*)\))?", text, re.DOTALL)
+    form = re.fullmatch(r"(\w+)(?:\[([^]]*)\])?(?:\((.*)\))?", text, re.DOTALL)
     kinds = {kind.lower(): kind for kind in OPERATIONS}  # those registered by now
-    kind = "" if found is None else kinds.get(found[1].lower(), "")
-    if found is None or not kind or kind == Activation.kind:
+    kind = "" if form is None else kinds.get(form[1].lower(), "")
+    if form is None or not kind or kind == Activation.kind:
         return activation(text)
     given: list[sp.Expr] = []
     named: dict[str, Any] = {}
     words = {word for p in OPERATIONS[kind].parameters for word, _ in p.words}
-    for part in split(found[3], ",") if (found[3] or "").strip() else ():
+    for part in split(form[3], ",") if (form[3] or "").strip() else ():
         name, equals, value = part.rpartition("=")
         if equals:
             own = value.strip()
             named[name.strip()] = own if own in words else number(own, f"--branch {name.strip()}")
         else:
-            given.append(number(part, f"--branch {found[1]}"))
-    if found[2] is None:
+            given.append(number(part, f"--branch {form[1]}"))
+    if form[2] is None:
         return OPERATIONS[kind](*given, **named)
-    return OPERATIONS[kind].of_structure(found[2], tuple(given), **named)
+    return OPERATIONS[kind].of_structure(form[2], tuple(given), **named)
 
 
 def _layers(text: str | None) -> LayerLaw | None:

@@ -45,37 +45,37 @@ def run(arguments: argparse.Namespace) -> int:
     seed = integer(arguments.seed, "--seed", minimum=0)
     with code_of_user(f"the model {arguments.model!r} on the batch {arguments.batch!r}"):
         described = from_torch(model, batch) if arguments.describe else None
-        found = profile(model, batch, blocks=blocks, per=arguments.per, net=described, seed=seed)
-    for note in (*found.notes, *(described.notes if described else ())):
+        measured = profile(model, batch, blocks=blocks, per=arguments.per, net=described, seed=seed)
+    for note in (*measured.notes, *(described.notes if described else ())):
         warn(note)
     if arguments.json:
         record(
             command="profile",
-            settings={**found.settings, "blocks": blocks, "seed": arguments.seed},
+            settings={**measured.settings, "blocks": blocks, "seed": arguments.seed},
             description=None if described is None else repr(described.net),
-            citations=[str(citation) for citation in found.citations],
+            citations=[str(citation) for citation in measured.citations],
             results={
-                "names": found.names,
-                "kinds": found.kinds,
-                "evaluations": found.evaluations,
-                **dict(found.items()),
+                "names": measured.names,
+                "kinds": measured.kinds,
+                "evaluations": measured.evaluations,
+                **dict(measured.items()),
             },
         )
     else:
-        say(str(found.card()))
+        say(str(measured.card()))
         if described is not None:
             say(f"described as {described.net!r}")
         say()
-        say(found.table())
-    for path in _written(found, arguments):
+        say(measured.table())
+    for path in _written(measured, arguments):
         warn(f"wrote {path}")
     return 0
 
 
-def _written(found: Any, arguments: argparse.Namespace) -> list[Path]:
-    files = [] if arguments.save is None else [found.save(arguments.save)]
+def _written(measured: Any, arguments: argparse.Namespace) -> list[Path]:
+    files = [] if arguments.save is None else [measured.save(arguments.save)]
     return files + (
-        [] if arguments.out is None else list(save_figure(found.plot(), Path(arguments.out)))
+        [] if arguments.out is None else list(save_figure(measured.plot(), Path(arguments.out)))
     )
 
 
@@ -154,10 +154,10 @@ def batch_of(path: Path) -> Any:
     if path.suffix not in SUFFIXES:
         raise HyperparameterError(asked, "its suffix is unknown", f"use {' or '.join(SUFFIXES)}")
     try:
-        found = np.load(path, allow_pickle=False)
+        loaded = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise StoreError(asked, reason_of(error), "numpy.save and numpy.savez make such") from error
     if path.suffix == ".npy":
-        return np.ascontiguousarray(found)
-    with found:
-        return {name: np.ascontiguousarray(found[name]) for name in found.files}
+        return np.ascontiguousarray(loaded)
+    with loaded:
+        return {name: np.ascontiguousarray(loaded[name]) for name in loaded.files}

@@ -93,13 +93,13 @@ def _check_figure(wanted: Request, widths: Sequence[int]) -> None:
 
 def at_width(answer: Mapping[str, Any], width: int, lead: int = 0) -> dict[str, Array]:
     """Return mean, correction and standard deviation at a width, and the size of the next order."""
-    found: dict[str, Array] = {"relative_error": np.asarray(answer["validity"]) / width}
+    values: dict[str, Array] = {"relative_error": np.asarray(answer["validity"]) / width}
     for name, spread in _known(answer):
         shift = np.asarray(answer[f"{name}_mean"]) / width
-        found[name] = np.asarray(answer[name]) + shift
-        found[f"{name}_shift"] = shift
-        found[f"{name}_deviation"] = np.sqrt(variances(np.asarray(answer[spread]), lead) / width)
-    return found
+        values[name] = np.asarray(answer[name]) + shift
+        values[f"{name}_shift"] = shift
+        values[f"{name}_deviation"] = np.sqrt(variances(np.asarray(answer[spread]), lead) / width)
+    return values
 
 
 def _known(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -199,8 +199,8 @@ def _record(
     for answer in answers:
         absolute = {
             str(width): {
-                **(found := at_width(answer, width, lead)),
-                "valid": found["relative_error"] <= LIMIT,
+                **(values := at_width(answer, width, lead)),
+                "valid": values["relative_error"] <= LIMIT,
             }
             for width in widths
         }
@@ -221,10 +221,10 @@ def _draw(arguments: argparse.Namespace, answer: Answer, widths: Sequence[int]) 
             "leave --out away; the table has the covariance C of every block",
         )
     for width in widths:
-        found = at_width(answer, width)
-        holds = (found["relative_error"] <= LIMIT).astype(float)
+        values = at_width(answer, width)
+        holds = (values["relative_error"] <= LIMIT).astype(float)
         profiles.append(
-            Fluctuation(layers, answer["K"], found["K"], found["K_deviation"], holds, width)
+            Fluctuation(layers, answer["K"], values["K"], values["K_deviation"], holds, width)
         )
     title = f"{caption(arguments)}, depth {answer['depth']}"
     draw(fluctuation_figure(profiles, subtitle=title), arguments.out)

@@ -29,7 +29,7 @@ class OutputError(Exception):
 
 def printable(text: str) -> str:
     """Return a text in which what a terminal would obey is spelled out; valid JSON stays so."""
-    return COMMANDS.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    return COMMANDS.sub(lambda sign: f"\\u{ord(sign.group()):04x}", text)
 
 
 def one_line(text: str) -> str:

@@ -39,33 +39,33 @@ def _list(arguments: argparse.Namespace) -> int:
     return UNREADABLE if len(runs) < len(paths) else 0
 
 
-def _line(found: StoredRun) -> list[object]:
-    s = found.plan.settings
-    head = [str(found.path), found.done, found.asked, s["width"], s["depth"], str(s["seed"])]
-    return [*head, " ".join(s["observables"]), one_line(found.words[1])]
+def _line(stored: StoredRun) -> list[object]:
+    s = stored.plan.settings
+    head = [str(stored.path), stored.done, stored.asked, s["width"], s["depth"], str(s["seed"])]
+    return [*head, " ".join(s["observables"]), one_line(stored.words[1])]
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    found = look(arguments.store)
-    health = {name: e.status for name, e in found.estimates.items()} if found.done else {}
+    stored = look(arguments.store)
+    health = {name: e.status for name, e in stored.estimates.items()} if stored.done else {}
     if arguments.json:
-        record(command="runs show", run=_plain(found), health=health)
+        record(command="runs show", run=_plain(stored), health=health)
         return 0
-    say(one_line(str(found.path)))
-    for line in found.words:
+    say(one_line(str(stored.path)))
+    for line in stored.words:
         say(f"  {one_line(line)}")
-    say(f"  {_progress(found)}")
+    say(f"  {_progress(stored)}")
     for name, status in health.items():
         say(f"  {one_line(f'{name}: {status}')}")
     return 0
 
 
-def _progress(found: StoredRun) -> str:
+def _progress(stored: StoredRun) -> str:
     """Return how far a run is, in words."""
-    if found.header.until is not None and found.complete:
-        return f"{found.done} networks drawn, the run is complete"
-    share = math.floor(100 * found.done / max(found.asked, 1))
-    return f"{found.done} of {found.asked} networks drawn ({share} %)"
+    if stored.header.until is not None and stored.complete:
+        return f"{stored.done} networks drawn, the run is complete"
+    share = math.floor(100 * stored.done / max(stored.asked, 1))
+    return f"{stored.done} of {stored.asked} networks drawn ({share} %)"
 
 
 def _resume(arguments: argparse.Namespace) -> int:
@@ -81,41 +81,41 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
-    found = merge(arguments.out, arguments.stores)
+    stored = merge(arguments.out, arguments.stores)
     if arguments.json:
-        record(command="runs merge", run=_plain(found))
+        record(command="runs merge", run=_plain(stored))
         return 0
-    done = f"{found.done} of {found.asked} networks, {found.missing} chunks missing"
-    say(f"{one_line(str(found.path))}: {done}")
+    done = f"{stored.done} of {stored.asked} networks, {stored.missing} chunks missing"
+    say(f"{one_line(str(stored.path))}: {done}")
     return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
     from resexpand.export.result_files import save
 
-    found = look(arguments.store)
-    if not found.complete:
-        warn(f"{found.path}: only {found.done} of {found.asked} networks are drawn")
-    path = save(found.estimates, Path(arguments.out))
+    stored = look(arguments.store)
+    if not stored.complete:
+        warn(f"{stored.path}: only {stored.done} of {stored.asked} networks are drawn")
+    path = save(stored.estimates, Path(arguments.out))
     warn(f"wrote {path}")
     if arguments.json:
-        record(command="runs export", run=_plain(found), results=dict(found.estimates))
+        record(command="runs export", run=_plain(stored), results=dict(stored.estimates))
     return 0
 
 
-def _plain(found: StoredRun) -> dict[str, object]:
-    plan = found.plan
+def _plain(stored: StoredRun) -> dict[str, object]:
+    plan = stored.plan
     return {
-        "store": str(found.path),
+        "store": str(stored.path),
         "settings": dict(plan.settings),
-        "draws_done": found.done,
-        "draws_asked": found.asked,
+        "draws_done": stored.done,
+        "draws_asked": stored.asked,
         "chunk": plan.chunk,
-        "chunks_missing": found.missing,
+        "chunks_missing": stored.missing,
         "shard": list(plan.shard),
-        "until": found.header.until,
-        "complete": found.complete,
-        "identity": found.header.identity,
+        "until": stored.header.until,
+        "complete": stored.complete,
+        "identity": stored.header.identity,
     }
 
 

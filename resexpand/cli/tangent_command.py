@@ -8,7 +8,6 @@ marginal likelihood, so that scale, variances and depth can be chosen by evidenc
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from itertools import combinations_with_replacement, product
 from typing import Any
 
@@ -28,6 +27,7 @@ from resexpand.theory.tangent_kernel import tangent_kernel
 
 AT_THE_END = ("NTK", "NNGP")
 SHARES = ("NTK_layers", "NTK_weights", "NTK_biases")
+PREDICTED = ("mean", "covariance", "log_marginal_likelihood")
 SHOWN_CLASSES = 10
 """Outputs of a prediction that have a column of their own."""
 
@@ -116,15 +116,16 @@ def _predict(arguments: argparse.Namespace, wanted: Request) -> None:
         _show_evidence(arguments, wanted, targets, settings)
         return
     (depth,) = wanted.depths
-    found = predict(wanted.net(depth), wanted.inputs, targets, test, **settings)
-    for problem in found.problems:
+    prediction = predict(wanted.net(depth), wanted.inputs, targets, test, **settings)
+    for problem in prediction.problems:
         warn(problem)
     if arguments.json:
-        values = {n: getattr(found, n) for n in ("mean", "covariance", "log_marginal_likelihood")}
-        answer = {"depth": depth, **values, "status": found.status, "notes": found.notes}
-        theory_record("predict", found, {**wanted.settings(), **settings}, {}, [answer], "O(1/N)")
+        values = {name: getattr(prediction, name) for name in PREDICTED}
+        answer = {"depth": depth, **values, "status": prediction.status, "notes": prediction.notes}
+        described = wanted.settings() | settings
+        theory_record("predict", prediction, described, {}, [answer], "O(1/N)")
         return
-    _show_prediction(found)
+    _show_prediction(prediction)
 
 
 def _times(text: str) -> list[float]:
@@ -134,12 +135,12 @@ def _times(text: str) -> list[float]:
     return [float(value) for value in numbers(text, "--time")]
 
 
-def _show_prediction(found: Prediction) -> None:
+def _show_prediction(prediction: Prediction) -> None:
     """Print one row per test input, at each time."""
-    say(str(found.card()))
-    times = np.atleast_1d(found.time)
-    means = found.mean.reshape(len(times), -1, *(found.mean.shape[-1:]))
-    spreads = np.asarray(found.deviation).reshape(len(times), -1)
+    say(str(prediction.card()))
+    times = np.atleast_1d(prediction.time)
+    means = prediction.mean.reshape(len(times), -1, *(prediction.mean.shape[-1:]))
+    spreads = np.asarray(prediction.deviation).reshape(len(times), -1)
     for time, mean, spread in zip(times, means, spreads, strict=True):
         shown = mean[:, :SHOWN_CLASSES]
         say(f"\ntime {time:g}")
@@ -152,7 +153,7 @@ def _show_prediction(found: Prediction) -> None:
 
 
 def _show_evidence(
-    arguments: argparse.Namespace, wanted: Request, targets: Any, settings: Mapping[str, Any]
+    arguments: argparse.Namespace, wanted: Request, targets: Any, settings: dict[str, Any]
 ) -> None:
     """Print the log marginal likelihood over a grid of hyperparameters and depths."""
     if arguments.kind != "nngp":
@@ -167,14 +168,15 @@ def _show_evidence(
     for depth, *point in product(wanted.depths, *wanted.axes.values()):
         at: dict[str, Any] = dict(zip(names, map(float, point), strict=True))
         net = wanted.net(depth)
-        found = predict(net, wanted.inputs, targets, covariance=False, **settings, **at)
-        for sentence in (*found.problems, *found.notes):
+        prediction = predict(net, wanted.inputs, targets, covariance=False, **settings, **at)
+        for sentence in (*prediction.problems, *prediction.notes):
             warn(f"depth {depth}: {sentence}")
-        own = found.log_marginal_likelihood
+        own = prediction.log_marginal_likelihood
         evidence.append(np.nan if own is None else own)
     values = np.array(evidence)
     if arguments.json:
         answer = {"axes": axes, "log_marginal_likelihood": values}
-        theory_record("predict", found, {**wanted.settings(), **settings}, {}, [answer], "O(1/N)")
+        described = wanted.settings() | settings
+        theory_record("predict", prediction, described, {}, [answer], "O(1/N)")
         return
     table(*grid_table(axes, [("log marginal likelihood", values)]))

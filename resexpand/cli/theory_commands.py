@@ -83,8 +83,8 @@ def _width(arguments: argparse.Namespace) -> dict[str, Any]:
 def derive(arguments: argparse.Namespace, wanted: Request) -> Recursion:
     """Return the recursion that the command asks for, its depth a symbol."""
     if arguments.command == "kernel":
-        found: Recursion = kernel(wanted.net(), inputs=wanted.columns)
-        return found
+        recursion: Recursion = kernel(wanted.net(), inputs=wanted.columns)
+        return recursion
     return response(wanted.net(), kind=arguments.kind)
 
 

@@ -213,11 +213,11 @@ def agreement_dims(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     return (*("layer",)[: len(shape)], *inner_dims(name, max(0, len(shape) - 1)))
 
 
-def _of_scales(found: ScaleComparison) -> Read:
+def _of_scales(scales: ScaleComparison) -> Read:
     dims = ("candidate", "depth")
-    variables: dict[str, Variable] = {name: (dims, a, 0, {}) for name, a in found.items()}
-    about = {"recommendation": found.recommendation, "network": found.network}
-    return variables, {"candidate": list(found.names), "depth": list(found.depths)}, about
+    variables: dict[str, Variable] = {name: (dims, a, 0, {}) for name, a in scales.items()}
+    about = {"recommendation": scales.recommendation, "network": scales.network}
+    return variables, {"candidate": list(scales.names), "depth": list(scales.depths)}, about
 
 
 _READERS: Mapping[type, Callable[[Any], Read]] = {

@@ -165,9 +165,9 @@ def _series(values: Iterable[Any]) -> str:
 
 
 def _listed(names: Iterable[Any]) -> str:
-    found = list(map(str, names))
-    rest = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-    return ", ".join(found[:LISTED]) + rest
+    texts = list(map(str, names))
+    rest = f" and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
+    return ", ".join(texts[:LISTED]) + rest
 
 
 _KINDS: tuple[tuple[type, Callable[[Any], list[str]]], ...] = (

@@ -205,12 +205,12 @@ def _steps(derivation: Derivation) -> Iterator[str]:
 def _formulas(result: Any) -> str:
     """Return the equations of a result as pictures; empty if it has none."""
     try:
-        found = sections(result, False)
+        parts = sections(result, False)
     except UnsupportedError:
         return ""
     return "".join(
         f'<div class="formula">{drawn(row)}</div>'
-        for section in found
+        for section in parts
         for equation in section.equations
         for row in _rows(equation)
     )

@@ -186,7 +186,7 @@ def _sums(prefix: str, moments: Moments) -> Arrays:
 
 
 def _estimates(about: dict[str, Any], arrays: Arrays) -> Estimates:
-    found = {}
+    estimates = {}
     for name, own in about["estimates"].items():
         draws = int(arrays[f"{name}_draws"])
         sums, plain = (
@@ -201,10 +201,10 @@ def _estimates(about: dict[str, Any], arrays: Arrays) -> Estimates:
         if f"{name}_edges" in arrays:
             law = Histogram(arrays[f"{name}_edges"], Counts(draws, arrays[f"{name}_counts"]))
         seeds = tuple(own["seeds"])
-        found[name] = Estimate(
+        estimates[name] = Estimate(
             name, sums, own["width"], own["depth"], own["method"], seeds, plain, law
         )
-    return Estimates(found, json.loads(str(arrays["settings"])))
+    return Estimates(estimates, json.loads(str(arrays["settings"])))
 
 
 def _agreement_parts(agreement: Agreement) -> tuple[dict[str, Any], Arrays]:
@@ -251,7 +251,7 @@ def _profile(about: dict[str, Any], arrays: Arrays) -> BlockProfile:
     blocks = (
         BlockCounts(
             # Files of an earlier version have no ranges, as if there were no data.
-            **{kind: found for kind in PER_QUANTITY if (found := of(kind, k))},
+            **{kind: counts for kind in PER_QUANTITY if (counts := of(kind, k))},
             energy=arrays["energy"][k],
             tokens=arrays["tokens"][k],
         )
@@ -262,11 +262,11 @@ def _profile(about: dict[str, Any], arrays: Arrays) -> BlockProfile:
     return BlockProfile(names, kinds, tuple(blocks), about["width"], prediction, settings, notes)
 
 
-def _scales_parts(found: ScaleComparison) -> tuple[dict[str, Any], Arrays]:
-    about = {field.name: getattr(found, field.name) for field in fields(found)}
-    about["sources"] = [s and (s.reference.key, s.locator) for s in found.sources]
+def _scales_parts(scales: ScaleComparison) -> tuple[dict[str, Any], Arrays]:
+    about = {field.name: getattr(scales, field.name) for field in fields(scales)}
+    about["sources"] = [s and (s.reference.key, s.locator) for s in scales.sources]
     names = list(about.pop("arrays"))
-    return about | {"arrays": names}, {f"value_{k}": found[name] for k, name in enumerate(names)}
+    return about | {"arrays": names}, {f"value_{k}": scales[name] for k, name in enumerate(names)}
 
 
 def _scales(about: dict[str, Any], arrays: Arrays) -> ScaleComparison:

@@ -102,8 +102,8 @@ class BlockCounts:
     def add(self, norms: Array, width: int) -> None:
         """Count some tokens: rows of `norms` are the arguments of `quantities`."""
         stream, _, _, output = norms
-        found = quantities(*norms)
-        for name, values in found.items():
+        measured = quantities(*norms)
+        for name, values in measured.items():
             known = values[~np.isnan(values)]
             places = np.searchsorted(EDGES[name], known, side="right")
             self.bins[name][:] += np.bincount(places, minlength=len(EDGES[name]) + 1)
@@ -113,7 +113,7 @@ class BlockCounts:
                 low, high = self.ranges[name]
                 self.ranges[name][:] = min(low, finite.min()), max(high, finite.max())
         self.energy[:] += (stream**2).sum() / width, (output**2).sum() / width
-        self.tokens[:] += stream.size, int(np.isnan(found["ratio"]).sum())
+        self.tokens[:] += stream.size, int(np.isnan(measured["ratio"]).sum())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -184,14 +184,14 @@ class BlockProfile(Kept, Tabled):
         shares = np.asarray(share, dtype=float)
         if not ((shares >= 0) & (shares <= 1)).all():
             raise HyperparameterError(f"the quantile {share}", "out of range", "0 to 1")
-        found = [
+        rows = [
             _within(
                 _quantile(self._counts(block, name), EDGES[name], shares.reshape(-1)),
                 block.ranges[name],
             )
             for block in self.blocks
         ]
-        return np.stack(found, axis=-1).reshape(*shares.shape, len(self))
+        return np.stack(rows, axis=-1).reshape(*shares.shape, len(self))
 
     def median(self, name: str = "ratio") -> Array:
         """Return the median per block."""
@@ -200,14 +200,14 @@ class BlockProfile(Kept, Tabled):
     def share_below(self, threshold: float, name: str = "ratio") -> Array:
         """Return the share of evaluations of each block that lie below a threshold."""
         edges, place = EDGES[name], float(threshold)
-        found = []
+        shares = []
         for block in self.blocks:
             counts = self._counts(block, name)
             below = np.concatenate([[0], np.cumsum(counts)])
             # Cumulative counts are known at the edges, and linear between.
             at = np.interp(place, edges, below[1 : len(edges) + 1])
-            found.append(at / max(int(counts.sum()), 1))
-        return np.array(found)
+            shares.append(at / max(int(counts.sum()), 1))
+        return np.array(shares)
 
     def sparsity(self, threshold: float) -> float:
         """Return the share of all evaluations (token, block) whose ratio is below a threshold.
@@ -270,9 +270,9 @@ class BlockProfile(Kept, Tabled):
         return "\n".join(lines)
 
 
-def _within(found: Array, own: Array) -> Array:
+def _within(values: Array, own: Array) -> Array:
     """Return finite quantiles moved into the range of the data."""
-    return np.where(np.isfinite(found) & (own[0] <= own[1]), np.clip(found, *own), found)
+    return np.where(np.isfinite(values) & (own[0] <= own[1]), np.clip(values, *own), values)
 
 
 def _quantile(counts: NDArray[np.int64], edges: Array, shares: Array) -> Array:

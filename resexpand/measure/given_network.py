@@ -118,10 +118,10 @@ def _blocks(values: Any, count: int, ndim: int, name: str) -> Blocks:
         single = count == 1 and not (isinstance(block, tuple) and len(block) == 1)
         parts = [block] if single else block
         if not isinstance(parts, Sequence | np.ndarray) or len(parts) != count:
-            found = len(parts) if hasattr(parts, "__len__") else 1
+            several = len(parts) if hasattr(parts, "__len__") else 1
             raise HyperparameterError(
                 f"{name} of block {number}",
-                f"{found} arrays for a branch with {count} Linear",
+                f"{several} arrays for a branch with {count} Linear",
                 f"give {each} per block, in data-flow order",
             )
         called = f"{name} of block {number}"

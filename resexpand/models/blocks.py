@@ -99,16 +99,16 @@ def find_blocks(model: Any, batch: Any, blocks: Any = None) -> tuple[Block, ...]
     """
     torch = torch_for("the residual blocks of a model")
     model, _ = unwrapped(torch, model, "the residual blocks")
-    found: dict[Place, tuple[str, tuple[int, ...], str]] = {}
+    sums: dict[Place, tuple[str, tuple[int, ...], str]] = {}
 
     def measured(place: Place, sum_: Sum) -> None:
-        found[place] = sum_.kind, tuple(sum_.stream.shape), sum_.writer
+        sums[place] = sum_.kind, tuple(sum_.stream.shape), sum_.writer
 
     with looked_at(torch, model, 0), watched(torch, model, measured, blocks) as counts:
         run(torch, model, next(batches_of(torch, batch, model)))
-    if not found:
+    if not sums:
         raise none_found(model, counts)
-    return tuple(Block(name, place, *found[place]) for place, name in named(found).items())
+    return tuple(Block(name, place, *sums[place]) for place, name in named(sums).items())
 
 
 def none_found(model: Any, counts: Counts) -> UnsupportedError:

@@ -93,7 +93,7 @@ class Reading:
 
     def swap(self) -> None:
         """Order the parts of the gated units as they were chosen."""
-        places = [k for k, part in enumerate(self.parts) if isinstance(part, Gate)]
+        places = [k for k, part in enumerate(self.parts) if _gates(part)]
         for place, choice in zip(places, self.choices, strict=True):
             self.parts[place - 1 : place + 2] = choice.parts()
 
@@ -105,7 +105,7 @@ class Reading:
     @property
     def operations(self) -> list[Any]:
         """The other operations, as the package describes them."""
-        return [part for part in self.parts if isinstance(part, Operation)]
+        return [part for part in self.parts if not isinstance(part, Map)]
 
 
 @dataclass(eq=False)
@@ -171,9 +171,9 @@ class Repeated:
 
     def __call__(self, rows: Any) -> Any:
         """Return the values of rows, each repeated as often as needed."""
-        found = self.values.on(rows)
-        times = self.inner // found.shape[-1]
-        return found.unflatten(-1, (-1, self.head)).repeat_interleave(times, -2).flatten(-2)
+        values = self.values.on(rows)
+        times = self.inner // values.shape[-1]
+        return values.unflatten(-1, (-1, self.head)).repeat_interleave(times, -2).flatten(-2)
 
     def options(self) -> Iterator[Repeated]:
         """Yield what it may be for other sizes of heads, and other orders of a packed map."""
@@ -185,6 +185,10 @@ class Repeated:
             for n in sizes[:-1]:
                 places = [k for k in range(3 * few) if k // n % 3 == 2]
                 yield replace(self, values=self.packed.chosen(places, " (values)"), head=1)
+
+
+def _gates(part: Any) -> bool:
+    return getattr(part, "gates", None) is not None
 
 
 def mean_square(weight: Any) -> float:

@@ -254,7 +254,7 @@ def _stream(torch: Any, model: Any, batch: Any) -> Array:
     """Return the stream behind the last block."""
     last: list[Any] = [None]
 
-    def measured(place: Place, found: Sum) -> Any:
+    def measured(place: Place, sum_: Sum) -> Any:
         def keep(result: Any) -> None:
             last[0] = result.detach().double().cpu().numpy().copy()
 
@@ -286,9 +286,9 @@ def _half_square(output: Any, targets: Any) -> Any:
 
 def _cross_entropy(torch: Any) -> Callable[[Any, Any], Any]:
     def loss(output: Any, targets: Any) -> Any:
-        found = _logits(output)
+        logits = _logits(output)
         return torch.nn.functional.cross_entropy(
-            found.reshape(-1, found.shape[-1]), torch.as_tensor(targets).reshape(-1)
+            logits.reshape(-1, logits.shape[-1]), torch.as_tensor(targets).reshape(-1)
         )
 
     return loss

@@ -118,10 +118,12 @@ def profile(
         settings = _settings(torch, model, per) | {"batches": gathered.batches}
         if counts.scripted:
             notes.append(f"{counts.scripted} TorchScript modules cannot be looked into")
-    found = gathered.profile(settings, notes)
+    measured = gathered.profile(settings, notes)
     if net is None:
-        return found
-    return predicted_ratios(found, described, getattr(net, "K0", None), getattr(net, "per_sum", ()))
+        return measured
+    return predicted_ratios(
+        measured, described, getattr(net, "K0", None), getattr(net, "per_sum", ())
+    )
 
 
 def _check(per: str, autocast: str | None) -> None:

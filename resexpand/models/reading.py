@@ -151,7 +151,8 @@ def _gate(torch: Any, reading: Reading, block: str, packed: bool = False) -> Non
     start = next((k for k, part in enumerate(reading.parts) if isinstance(part, Map)), 0)
     parts, steps = reading.parts[start:], reading.steps[start:]
     maps = [part for part in parts if isinstance(part, Map)]
-    curves = [(p, step) for p, step in zip(parts, steps, strict=True) if isinstance(p, Activation)]
+    pairs = zip(parts, steps, strict=True)
+    curves = [(p, step) for p, step in pairs if getattr(p, "law", None) is not None]
     if len(maps) + len(curves) != len(parts) or len(curves) > 1 or not 1 <= len(maps) <= 2:
         raise unknown(block, "a product of two activations that is no gated unit")
     one, two = maps if len(maps) == 2 else maps[0].halves()
@@ -184,8 +185,8 @@ def _gain(reading: Reading, path: str, values: Any) -> None:
 
 
 def _map(name: str, weight: Any, bias: Any = None) -> tuple[Map, Step]:
-    found = Map(name, weight, bias)
-    return found, found.on
+    linear = Map(name, weight, bias)
+    return linear, linear.on
 
 
 def _activation(torch: Any, name: str) -> tuple[Activation, Step]:
@@ -206,12 +207,12 @@ def _activation_module(torch: Any, reading: Reading, path: str, module: Any) -> 
         raise unknown(path, f"a {kind}")
     try:
         # A row and a column: what mixes neurons gives other values.
-        found, alone = module(x[None].clone())[0], module(x[:, None].clone())[:, 0]
+        row, alone = module(x[None].clone())[0], module(x[:, None].clone())[:, 0]
     except (RuntimeError, TypeError, IndexError):
         raise unknown(path, f"a {kind}") from None
     for name, function in _values(torch).items():
-        miss = (found - function(x)).abs().max()
-        if miss < CLOSE and torch.allclose(found, alone):
+        miss = (row - function(x)).abs().max()
+        if miss < CLOSE and torch.allclose(row, alone):
             if name != "identity":
                 reading.add(Activation(ACTIVATIONS[name]), module)
             if miss > CLOSE**2:

@@ -79,10 +79,10 @@ class Recording(Watch):
         return made, past
 
     def _residual(self, first: Any, second: Any, factor: float) -> Any:
-        found = super()._residual(first, second, factor)
-        if found is None:
+        residual = super()._residual(first, second, factor)
+        if residual is None:
             return None
-        sum_, stream, branch = found
+        sum_, stream, branch = residual
         own = list(self._way(stream, branch))
         latest = max((bit for bit in self._sums if bit & stream.stream), default=0)
         noted: Sum = replace(

@@ -146,10 +146,10 @@ def set_scales(
         start = torch.full(size, value, dtype=weight.dtype, device=weight.device)
         module.register_parameter(NAME, torch.nn.Parameter(start, requires_grad=trainable))
     handles = [model.get_submodule(path).register_forward_hook(_scaled) for path in paths]
-    found = Scales(model, tuple(paths), values, kind, trainable, tuple(handles))
+    scales = Scales(model, tuple(paths), values, kind, trainable, tuple(handles))
     if batch is not None:
-        _require_calls(torch, found, batch)
-    return found
+        _require_calls(torch, scales, batch)
+    return scales
 
 
 def remove_scales(model: Any) -> None:

@@ -65,8 +65,8 @@ class Flow:
 
     def of(self, tensor: Any) -> Node | None:
         """Return the node of a tensor, None for weights and what came from elsewhere."""
-        found = self._nodes.get(id(tensor))
-        return found[1] if found is not None and found[0]() is tensor else None
+        entry = self._nodes.get(id(tensor))
+        return entry[1] if entry is not None and entry[0]() is tensor else None
 
     def derive(self, tensor: Any, sources: Iterable[Node], *, contracts: bool) -> Node:
         """Note a tensor that was computed from others."""

@@ -164,8 +164,8 @@ def _answers(kind: type[Operation]) -> dict[str, str]:
         nets = [ResNet(b, scale=1, depth=2, positions=sheet) for b in _branches(kind)]
     except ResexpandError as error:
         return dict.fromkeys(ASKED, str(error))
-    found = {name: [_refusal(ask, net) for net in nets] for name, ask in ASKED.items()}
-    return {name: "" if "" in whys else whys[0] for name, whys in found.items()}
+    refusals = {name: [_refusal(ask, net) for net in nets] for name, ask in ASKED.items()}
+    return {name: "" if "" in whys else whys[0] for name, whys in refusals.items()}
 
 
 def _branches(kind: type[Operation]) -> list[Branch]:
@@ -186,9 +186,9 @@ def _branches(kind: type[Operation]) -> list[Branch]:
 def _refusal(ask: Callable[[ResNet], object], net: ResNet) -> str:
     """Return why something is refused; empty if it is answered."""
     try:
-        found = ask(net)
-        if isinstance(found, Recursion):
-            compile_routine(found)
+        answer = ask(net)
+        if isinstance(answer, Recursion):
+            compile_routine(answer)
     except ResexpandError as error:
         return str(error)
     return ""

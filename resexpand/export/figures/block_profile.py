@@ -25,7 +25,7 @@ PALE, DARK = 0.14, 0.3
 
 
 def draw_profile(
-    found: BlockProfile,
+    profile: BlockProfile,
     name: str | None,
     ax: Axes | None,
     *,
@@ -39,7 +39,7 @@ def draw_profile(
 
     Parameters
     ----------
-    found : BlockProfile
+    profile : BlockProfile
         What was measured.
     name : str or None
         The quantity; the ratio by default.
@@ -63,16 +63,16 @@ def draw_profile(
     if key not in EDGES:
         raise KeyError(key)
     if theory is None and key == "ratio":
-        theory = found.prediction
+        theory = profile.prediction
     axes = ax or panels.canvas((WIDTH, 0.68 * HEIGHT)).subplots()
-    x = np.arange(1, len(found) + 1)
-    low, first, middle, third, high = found.quantile([0.05, 0.25, 0.5, 0.75, 0.95], key)
+    x = np.arange(1, len(profile) + 1)
+    low, first, middle, third, high = profile.quantile([0.05, 0.25, 0.5, 0.75, 0.95], key)
     tone = colour(0)
     axes.fill_between(x, low, high, color=tone, alpha=PALE, lw=0, zorder=1)
     axes.fill_between(x, first, third, color=tone, alpha=DARK, lw=0, zorder=1)
     axes.plot(x, middle, color=tone, lw=1.0, zorder=2, label=label or "median of tokens")
-    for k, kind in enumerate(dict.fromkeys(found.kinds)):
-        own = np.array([own == kind for own in found.kinds])
+    for k, kind in enumerate(dict.fromkeys(profile.kinds)):
+        own = np.array([own == kind for own in profile.kinds])
         axes.plot(
             x[own], middle[own], ls="none", marker="osD^"[k % 4], ms=3.6, color=tone, mec="white",
             mew=0.4, zorder=3, label=kind,

@@ -28,12 +28,12 @@ WIDE = 30.0
 """Ratio of the largest to the smallest number from which an axis is logarithmic."""
 
 
-def scales_figure(found: ScaleComparison, name: str | None = None, ax: Axes | None = None) -> Any:
+def scales_figure(scales: ScaleComparison, name: str | None = None, ax: Axes | None = None) -> Any:
     """Draw the candidates that apply.
 
     Parameters
     ----------
-    found : ScaleComparison
+    scales : ScaleComparison
         The comparison.
     name : str, optional
         One of its arrays; all columns of its table by default.
@@ -44,39 +44,39 @@ def scales_figure(found: ScaleComparison, name: str | None = None, ax: Axes | No
     -------
     matplotlib.figure.Figure
     """
-    shown = [k for k in range(len(found.names)) if found.applies(k)]
+    shown = [k for k in range(len(scales.names)) if scales.applies(k)]
     height = 0.9 + 0.24 * len(shown)
     if ax is not None or name is not None:
         key = name or "scale"
         axes = ax or panels.canvas((4.3, height)).subplots()
-        _panel(axes, found, key, shown)
-        axes.set_yticks(range(len(shown)), [found.titles[k] for k in shown])
+        _panel(axes, scales, key, shown)
+        axes.set_yticks(range(len(shown)), [scales.titles[k] for k in shown])
         return axes.figure
-    drawn = [key for key in LABELS if np.isfinite(found[key][shown]).any()]
+    drawn = [key for key in LABELS if np.isfinite(scales[key][shown]).any()]
     figure = panels.canvas((1.7 + 1.75 * len(drawn), height))
     columns = np.atleast_1d(figure.subplots(1, len(drawn), sharey=True))
     for axes, key in zip(columns, drawn, strict=True):
-        _panel(axes, found, key, shown)
-    columns[0].set_yticks(range(len(shown)), [found.titles[k] for k in shown])
-    if len(found.depths) > 1:
+        _panel(axes, scales, key, shown)
+    columns[0].set_yticks(range(len(shown)), [scales.titles[k] for k in shown])
+    if len(scales.depths) > 1:
         keys = [
             panels.key(f"depth {depth}", ls="none", marker=marker(j), color=colour(j))
-            for j, depth in enumerate(found.depths)
+            for j, depth in enumerate(scales.depths)
         ]
         panels.legend(figure, keys)
     return figure
 
 
-def _panel(axes: Axes, found: ScaleComparison, key: str, shown: list[int]) -> None:
-    values = np.abs(found[key][shown])
+def _panel(axes: Axes, scales: ScaleComparison, key: str, shown: list[int]) -> None:
+    values = np.abs(scales[key][shown])
     known = values[np.isfinite(values) & (values > LOWEST)]
     wide = known.size > 0 and known.max() > WIDE * known.min()
     if wide:
         axes.set_xscale("log")
         values = np.where(values < LOWEST, known.min() / 3, values)
-    for j in range(len(found.depths)):
+    for j in range(len(scales.depths)):
         # Depths stand a little below each other, so that equal numbers do not hide.
-        shift = 0.22 * (j - (len(found.depths) - 1) / 2) / max(1, len(found.depths) - 1)
+        shift = 0.22 * (j - (len(scales.depths) - 1) / 2) / max(1, len(scales.depths) - 1)
         axes.plot(
             values[:, j], np.arange(len(shown)) + shift, ls="none", ms=4.0, mec="white", mew=0.4,
             marker=marker(j), color=colour(j), zorder=3,

@@ -272,7 +272,7 @@ def _entry(reference: Reference) -> str:
         rf"\textbf{{{reference.volume}}}" if reference.volume else "",
         reference.pages.replace("–", "--"),
     ]
-    found = " ".join(filter(None, where))
+    place = " ".join(filter(None, where))
     archive = f"arXiv:{reference.arxiv}" if reference.arxiv else ""
-    parts = [people, reference.title, found, archive, str(reference.year)]
+    parts = [people, reference.title, place, archive, str(reference.year)]
     return ", ".join(filter(None, parts)).replace("&", r"\&") + "."

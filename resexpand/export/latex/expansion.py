@@ -79,7 +79,7 @@ def _joined_block(scale: str, index: str) -> str:
 
 def _definitions(expansion: Expansion) -> list[Equation]:
     """Return the concrete blocks, ``f_1(x) = ...``."""
-    found = []
+    blocks = []
     for place, block in enumerate(expansion.blocks or (), start=1):
         if block.index:
             continue
@@ -88,11 +88,11 @@ def _definitions(expansion: Expansion) -> list[Equation]:
         entries = block.components([sp.Symbol(name, real=True) for name in names])
         left = rf"f_{{{place}}}(x)"
         if size == 1:
-            found.append(equation(left, entries[0]))
+            blocks.append(equation(left, entries[0]))
             continue
         rows = r" \\ ".join(FormulaPrinter().text(entry) for entry in entries)
-        found.append(Equation(left, (rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}",)))
-    return found
+        blocks.append(Equation(left, (rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}",)))
+    return blocks
 
 
 def term_section(term: Term, closed: bool) -> Section:

@@ -39,11 +39,11 @@ def meanings(symbols: Iterable[sp.Basic]) -> tuple[Text, ...]:
 
 def meaning(name: str) -> str:
     """Return what a symbol of the theory means; nothing if it is none."""
-    found = VARIANCE.match(name)
-    if found is None or found["of"] not in VARIANCES:
+    variance = VARIANCE.match(name)
+    if variance is None or variance["of"] not in VARIANCES:
         return MEANINGS.get(name, "")
-    index = found["index"]
-    return VARIANCES[found["of"]] + (f" of linear operation {index}" if index else "")
+    index = variance["index"]
+    return VARIANCES[variance["of"]] + (f" of linear operation {index}" if index else "")
 
 
 def _listed(said: Iterable[str]) -> str:

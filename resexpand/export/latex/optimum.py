@@ -91,11 +91,11 @@ def _condition(optimum: OptimalScale, closed: bool) -> Equation:
     # Where there is no optimum, only the closed form shows why.
     show = closed_form if closed or not interior else formal
     general = "A'(K) B(K) + A(K) G(K)"
-    found = equation("" if interior else general, show(condition.lhs, condition.laws))
+    shown = equation("" if interior else general, show(condition.lhs, condition.laws))
     if not interior:
-        return replace(found, citations=condition.citations)
+        return replace(shown, citations=condition.citations)
     return Equation(
-        "0", (general, f"= {found.lines[0]}", *found.lines[1:]), "", condition.citations
+        "0", (general, f"= {shown.lines[0]}", *shown.lines[1:]), "", condition.citations
     )
 
 

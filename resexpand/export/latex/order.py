@@ -131,5 +131,5 @@ def _is_scale(symbol: sp.Symbol) -> bool:
 
 
 def _is_bias(symbol: sp.Symbol) -> bool:
-    found = VARIANCE.match(symbol.name)
-    return bool(found and found["of"] == "b")
+    variance = VARIANCE.match(symbol.name)
+    return bool(variance and variance["of"] == "b")

@@ -49,15 +49,15 @@ def in_own_notation(sections: Iterable[Section], notation: Mapping[Any, str]) ->
     written = {_name(name): _checked(_name(name), latex) for name, latex in notation.items()}
     if not written:
         return list(sections)
-    found = [(_pattern(name), name) for name in sorted(written, key=len, reverse=True)]
+    patterns = [(_pattern(name), name) for name in sorted(written, key=len, reverse=True)]
     met: set[str] = set()
-    whole = re.compile("|".join(f"(?P<n{i}>{pattern})" for i, (pattern, _) in enumerate(found)))
+    whole = re.compile("|".join(f"(?P<n{i}>{pattern})" for i, (pattern, _) in enumerate(patterns)))
 
     def one(match: re.Match[str]) -> str:
         group = str(match.lastgroup)
         while not re.fullmatch(r"n\d+", group):
             group = next(k for k, v in match.groupdict().items() if v and re.fullmatch(r"n\d+", k))
-        name = found[int(group[1:])][1]
+        name = patterns[int(group[1:])][1]
         met.add(name)
         follows = match.string[match.end() : match.end() + 1].isalpha()
         latex = _raised(written[name], match[0], name)
@@ -123,10 +123,10 @@ def _pattern(name: str) -> str:
     return front + re.escape(own) + (r"(?![A-Za-z])" if own[-1].isalpha() else "")
 
 
-def _raised(latex: str, found: str, name: str) -> str:
+def _raised(latex: str, written: str, name: str) -> str:
     if not VARIANCE.match(name):
         return latex
-    power = re.search(r"\^\{([\d/]+)\}\Z", found)
+    power = re.search(r"\^\{([\d/]+)\}\Z", written)
     half = sp.Rational(power[1]) / 2 if power else sp.Rational(1, 2)
     if half == 1:
         return latex

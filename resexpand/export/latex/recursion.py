@@ -249,15 +249,15 @@ class _Writer:
 
     def _pair_names(self, layer: str, block: str) -> dict[tuple[sp.Expr, ...], str]:
         """Return how the covariance of two inputs is written: as the matrix it is, ``K^{l-1}``."""
-        found = {}
+        names = {}
         pools = ((self.recursion.state, layer), ([s for s, _ in self.recursion.definitions], block))
         for symbols, at in pools:
             by_name = {s.name: s for s in symbols}
             for stem in dict.fromkeys(name[:-3] for name in by_name if name.endswith("_11")):
                 entries = tuple(by_name.get(f"{stem}_{entry}") for entry in _ENTRIES)
                 if None not in entries and not stem.startswith("chi"):
-                    found[entries] = symbol_latex(stem, at)
-        return found
+                    names[entries] = symbol_latex(stem, at)
+        return names
 
     def _head(self, name: str) -> str:
         head = _HEADS.get(name) or symbol_latex(name)

@@ -84,20 +84,20 @@ def prose(text: str) -> str:
 
 def _words(text: str) -> str:
     pieces, end = [], 0
-    for found in _MATHS.finditer(text):
-        pieces += [_escaped(text[end : found.start()]), f"${_maths(found)}$"]
-        end = found.end()
+    for match in _MATHS.finditer(text):
+        pieces += [_escaped(text[end : match.start()]), f"${_maths(match)}$"]
+        end = match.end()
     return "".join([*pieces, _escaped(text[end:])])
 
 
-def _maths(found: re.Match[str]) -> str:
-    if found["root"]:
-        return rf"\sqrt{{{symbol_latex(found['root'])}}}"
-    if found["order"]:
-        return found["order"]
-    if found["starred"]:
-        return symbol_latex(found["starred"][:-1]) + "^{*}"
-    name = found["name"].replace("^", "")
+def _maths(match: re.Match[str]) -> str:
+    if match["root"]:
+        return rf"\sqrt{{{symbol_latex(match['root'])}}}"
+    if match["order"]:
+        return match["order"]
+    if match["starred"]:
+        return symbol_latex(match["starred"][:-1]) + "^{*}"
+    name = match["name"].replace("^", "")
     return r"\pi" if name == "pi" else symbol_latex(name)
 
 

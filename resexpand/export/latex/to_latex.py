@@ -143,14 +143,14 @@ def to_latex(
 
 
 def _room(width: Any) -> float:
-    found = WIDTHS.get(width) if isinstance(width, str) else width
-    if isinstance(found, bool) or not isinstance(found, int | float) or not found >= NARROWEST:
+    room = WIDTHS.get(width) if isinstance(width, str) else width
+    if isinstance(room, bool) or not isinstance(room, int | float) or not room >= NARROWEST:
         raise HyperparameterError(
             f"LaTeX of the width {width!r}",
             "it is neither known nor a number of font sizes with room for a formula",
             f"use one of {tuple(WIDTHS)}, or a number from {NARROWEST}",
         )
-    return float(found)
+    return float(room)
 
 
 def sections(result: Any, closed: bool) -> list[Section]:

@@ -152,8 +152,8 @@ def _sampled(theory: OneLoop, witness: Witness) -> Mapping[str, Check]:
             control="infinite-width",
             **numbers,
         )
-        found = evaluate(one_loop(net), width=WIDTH, **numbers)
-        wanted = {name: found[name] for name in ("K_width", "C_width", "K_deviation")}
+        values = evaluate(one_loop(net), width=WIDTH, **numbers)
+        wanted = {name: values[name] for name in ("K_width", "C_width", "K_deviation")}
         return compare(wanted, run).verdict, "agrees"
 
     return {f"means and deviations at width {WIDTH} with random networks, the verdict": check}

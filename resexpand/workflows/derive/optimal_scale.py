@@ -114,11 +114,11 @@ def _condition_checks(optimum: OptimalScale, witness: Witness) -> Mapping[str, C
 def _constant_steps(derivation: Derivation, optimum: OptimalScale, witness: Witness) -> None:
     own = optimum.net.with_scale(1).free_symbols | {K0}  # not those of the scale that is sought
     numbers = {s.name: float(v) for s, v in witness.values.items() if s in own}
-    found = {depth: witness.evaluate(optimum, depth, numbers) for depth in (SHALLOW, DEEP)}
-    star, constant = (float(found[SHALLOW][name]) for name in ("K_star", "c"))
-    scales = {depth: float(values["rho"]) for depth, values in found.items()}
+    optima = {depth: witness.evaluate(optimum, depth, numbers) for depth in (SHALLOW, DEEP)}
+    star, constant = (float(optima[SHALLOW][name]) for name in ("K_star", "c"))
+    scales = {depth: float(values["rho"]) for depth, values in optima.items()}
     if not all(map(math.isfinite, (star, constant, *scales.values()))):
-        derivation.step(f"At the numbers of the checks: {found[SHALLOW].status}.")
+        derivation.step(f"At the numbers of the checks: {optima[SHALLOW].status}.")
         return
     growth, rate, amplitude = _functions(optimum, witness)
     derivation.step(

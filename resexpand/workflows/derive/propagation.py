@@ -50,23 +50,23 @@ def kernel_steps(derivation: Derivation, witness: Witness, inputs: Inputs = 1) -
 def response_steps(derivation: Derivation, witness: Witness, kind: ResponseKind) -> Recursion:
     """Take the steps of a response function, those of the kernel first."""
     base = kernel_steps(derivation, witness)
-    found = response(witness.net, kind=kind)
-    witness.bind(found)
-    derivation.cite(found.citations)
+    theory = response(witness.net, kind=kind)
+    witness.bind(theory)
+    derivation.cite(theory.citations)
     if witness.reason:
-        derivation.step(_WORDS[kind], found, check=_sampled(witness, kind))
-        return found
+        derivation.step(_WORDS[kind], theory, check=_sampled(witness, kind))
+        return theory
     _price_step(derivation, base, witness)
-    chi = found.output("chi").matrix
+    chi = theory.output("chi").matrix
     if chi is not None and chi.rows == 1:
-        checks = _factor_checks(found, witness, kind)
+        checks = _factor_checks(theory, witness, kind)
         derivation.step(_WORDS[kind], {"f": chi[0, 0]}, check=checks)
     derivation.step(
         "It is passed on from block to block, and the read-out adds its own slope.",
-        found,
+        theory,
         check=_response_checks(witness, kind),
     )
-    return found
+    return theory
 
 
 _WEIGHTS = {
@@ -122,11 +122,11 @@ def _price_step(derivation: Derivation, base: Recursion, witness: Witness) -> No
     )
 
 
-def _factor_checks(found: Recursion, witness: Witness, kind: ResponseKind) -> Mapping[str, Check]:
+def _factor_checks(theory: Recursion, witness: Witness, kind: ResponseKind) -> Mapping[str, Check]:
     start, number = witness.start, exact_start(witness)
 
     def value(shown: Any, **entries: Any) -> Any:
-        closed = witness.at(close_elementary(found.flat(shown["f"]), found.laws), **entries)
+        closed = witness.at(close_elementary(theory.flat(shown["f"]), theory.laws), **entries)
         # Integrals over two variables have the digits of a double.
         several = any(len(n.variables) > 1 for n in closed.atoms(GaussianExpectation))
         return float(closed.evalf()) if several else closed

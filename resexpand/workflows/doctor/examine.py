@@ -131,10 +131,10 @@ def _ask(names: Sequence[str]) -> dict[str, Finding]:
         said, end = _text(error.stdout), f"no answer in {SECONDS} s"
     except OSError as error:
         said, end = "", f"no process could be started ({error.strerror})"
-    found = [Finding(**json.loads(line)) for line in said.splitlines()]
-    if len(found) < len(names) and all(f.state == "ok" for f in found):
-        found.append(Finding(names[len(found)], "failed", end))
-    return {f.name: f for f in found}
+    findings = [Finding(**json.loads(line)) for line in said.splitlines()]
+    if len(findings) < len(names) and all(f.state == "ok" for f in findings):
+        findings.append(Finding(names[len(findings)], "failed", end))
+    return {f.name: f for f in findings}
 
 
 def _text(output: str | bytes | None) -> str:

@@ -64,9 +64,9 @@ def compiler() -> Found:
 
     from resexpand.codegen.threads import thread_count
 
-    found = numba.njit(lambda x: x * x + 1.0)(3.0)
-    if found != 10.0:
-        raise ResexpandError("the compiler", f"a compiled function returned {found}, not 10.0")
+    value = numba.njit(lambda x: x * x + 1.0)(3.0)
+    if value != 10.0:
+        raise ResexpandError("the compiler", f"a compiled function returned {value}, not 10.0")
     threads = thread_count()
     return f"Numba {numba.__version__}, threads: {threads}", {"threads": threads}
 
@@ -79,12 +79,12 @@ def driver() -> Found:
 
 def devices() -> Found:
     """List the devices: name, compute capability, memory."""
-    found = _judged("devices").devices
+    present = _judged("devices").devices
     words = [
         f"{d.name}, sm_{d.capability[0]}{d.capability[1]}, {d.memory / 2**30:.0f} GiB"
-        for d in found
+        for d in present
     ]
-    return "; ".join(words), {"devices": [vars(d) for d in found]}
+    return "; ".join(words), {"devices": [vars(d) for d in present]}
 
 
 def package() -> Found:
@@ -96,24 +96,24 @@ def package() -> Found:
             facts[name] = version(name)
         except PackageNotFoundError:
             facts[name] = "(missing)"
-    return ", ".join(f"{name} {found}" for name, found in facts.items()), facts
+    return ", ".join(f"{name} {own}" for name, own in facts.items()), facts
 
 
 def toolkit() -> Found:
     """Judge the toolkit beside driver and device; compile a kernel, and load what links it."""
-    found = _judged("toolkit")
+    machine = _judged("toolkit")
     from cuda import pathfinder
     from numba import cuda
     from numba.cuda import types
 
-    newest = found.newest_capability or (9, 0)
+    newest = machine.newest_capability or (9, 0)
     try:
         cuda.compile_ptx(_idle, types.void(types.float64[::1]), cc=newest)
         pathfinder.load_nvidia_dynamic_lib("nvJitLink")
     except pathfinder.DynamicLibNotFoundError as error:
         why = f"a library of the CUDA toolkit was not found ({str(error).splitlines()[0]})"
         raise DeviceError("the toolkit", why, device.INSTALL) from error
-    own, capability = (f"{major}.{minor}" for major, minor in (found.toolkit or (0, 0), newest))
+    own, capability = (f"{major}.{minor}" for major, minor in (machine.toolkit or (0, 0), newest))
     text = f"CUDA {own}, a kernel compiled for compute capability {capability}"
     return text, {"cuda": own, "newest_capability": capability}
 
@@ -124,11 +124,11 @@ def _idle(x: Any) -> None:
 
 def _judged(part: str) -> device.Machine:
     """Return what this machine has, or raise what is wrong with a part of it."""
-    found = device.machine()
-    reason = device.obstacle(found, (part,))
+    machine = device.machine()
+    reason = device.obstacle(machine, (part,))
     if reason is not None:
         raise DeviceError(part, reason.why, reason.remedy)
-    return found
+    return machine
 
 
 def _network() -> Any:
@@ -144,9 +144,9 @@ def routine(target: Literal["cpu", "cuda"]) -> Found:
     from resexpand.numbers.evaluation import evaluate
     from resexpand.theory.kernel import kernel
 
-    found = evaluate(kernel(_network()), K0=1.0, target=target)["K"]
+    kernels = evaluate(kernel(_network()), K0=1.0, target=target)["K"]
     exact = [(1.0 + SCALE**2) ** layer for layer in range(DEPTH + 1)]
-    error = max(abs(float(f) / e - 1.0) for f, e in zip(found, exact, strict=True))
+    error = max(abs(float(f) / e - 1.0) for f, e in zip(kernels, exact, strict=True))
     if not error <= EXACT:
         why = f"the kernel of a rectifier network is off by {error:.1e}, not by rounding"
         raise ResexpandError("the routine", why)
@@ -175,8 +175,8 @@ def sampler() -> Found:
 
 def device_sampler() -> Found:
     """Draw networks on the device and compare them with the same networks of the CPU."""
-    expected, found = _estimate("cpu").mean, _estimate("cuda").mean
-    pairs = zip(found, expected, strict=True)
+    expected, drawn = _estimate("cpu").mean, _estimate("cuda").mean
+    pairs = zip(drawn, expected, strict=True)
     difference = max(abs(float(f) / float(e) - 1.0) for f, e in pairs)
     if not difference <= SAME:
         why = f"networks of one seed differ between CPU and device by {difference:.1e}"
