@@ -67,6 +67,7 @@ FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib"}
 LATE = {
     "scipy": {
         "resexpand.agreement.tails",
+        "resexpand.measure.layer_weights",
         "resexpand.montecarlo.statistics.intervals",
         "resexpand.numbers.depth_limit",
         "resexpand.numbers.gradient_flow",
