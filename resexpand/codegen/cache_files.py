@@ -1,11 +1,15 @@
 """Checks of files before machine code is read from them: their owner, and that they are whole.
 
 Numba reads its cache with pickle, which can execute any code in it: nobody else may be able to
-write there. A file that was cut off, by a power cut or a full disk, would fail at every call.
+write there, or have written there before. A file that was cut off, or has blocks of zeros, after a
+power cut or on a full disk, would fail at every call or end the process: files of the CPU end with
+a digest (`sealed`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickletools
 import stat
@@ -49,8 +53,19 @@ def why_unsafe(folder: Path) -> str:
     return ""
 
 
+def sealed(content: bytes) -> bytes:
+    """Return the content of a file with its digest behind it, which pickle does not read."""
+    return content + hashlib.sha256(content).digest()
+
+
 def remove_broken(folder: Path, stem: str) -> bool:
-    """Remove machine code of files that begin with a stem if one is cut off; return whether so."""
+    """Remove machine code of files that begin with a stem if one is damaged or of another user.
+
+    Returns
+    -------
+    bool
+        Whether anything was removed.
+    """
     kept = sorted(folder.glob(f"{stem}*.nb[ic]"))
     if all(map(_is_whole, kept)):
         return False
@@ -60,15 +75,22 @@ def remove_broken(folder: Path, stem: str) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file is a sequence of complete pickles, which are parsed and not executed."""
+    """Whether a file of this user is sealed, or (CUDA) a sequence of pickles, only parsed here."""
     try:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            while True:
-                for _ in pickletools.genops(stream):
-                    pass
-                if stream.tell() >= size:
-                    return True
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or (
+            os.name == "posix" and status.st_uid != os.geteuid()
+        ):
+            return False
+        content = path.read_bytes()
+        if content == sealed(content[: -hashlib.sha256().digest_size]):
+            return True
+        stream = io.BytesIO(content)
+        while True:
+            for _ in pickletools.genops(stream):
+                pass
+            if stream.tell() >= len(content):
+                return True
     except FileNotFoundError:
         return True  # another process replaces it
     except (ValueError, KeyError, IndexError, OverflowError):

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
 
 from resexpand.codegen.cache_files import SUBFOLDER, make, remove_broken, why_unsafe
+from resexpand.codegen.kept import SealedCache
 from resexpand.codegen.store import checked_folder, key
 
 _LOCK = threading.Lock()
@@ -79,8 +79,8 @@ class LibraryCache:
                 dispatcher._cache = kept
 
 
-class _Kept(FunctionCache):
-    """Numba's cache of one function, which ignores a full disk and truncated files."""
+class _Kept(SealedCache):
+    """Numba's cache of one function, which ignores a full disk and damaged files."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code of a signature, if there is any that can be read."""

@@ -20,12 +20,13 @@ from importlib import import_module
 from typing import Any
 
 import llvmlite.binding as llvm
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.caching import CompileResultCacheImpl
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
 
 from resexpand.codegen.callee import Callee
+from resexpand.codegen.kept import SealedCache
 from resexpand.codegen.slots import Slots
 
 PREFIX = "resexpand"
@@ -99,7 +100,7 @@ def outlined(function: Any, digest: str) -> Any:
     return _OUTLINED[place]
 
 
-class Linked(FunctionCache):
+class Linked(SealedCache):
     """Numba's cache of a function that calls outlined ones, and others through slots."""
 
     class _impl_class(CompileResultCacheImpl):

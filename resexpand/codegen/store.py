@@ -105,13 +105,13 @@ def checked_folder() -> Path:
     OSError
         If there is none, it cannot be made, or others may write to it.
     """
-    path = folder()
+    path = Path(os.path.realpath(folder()))  # a link could be turned elsewhere later
     make(path / SUBFOLDER)
     if why := why_unsafe(path):
         raise StoreError(
             f"keeping generated code in {str(path)!r}",
             f"{why}, and machine code in it would be executed",
-            f"make it yours alone (chmod 700), or {REMEDY}",
+            f"empty it and make it yours alone (chmod 700), or {REMEDY}",
         )
     return path
 
@@ -168,7 +168,8 @@ def _written(source: str) -> Path:
             _ensure(path, source)
     if remove_broken(path.parent / SUBFOLDER, f"{path.stem}."):
         warnings.warn(
-            f"compiled code in {str(path.parent)!r} was cut off and is compiled again",
+            f"compiled code in {str(path.parent)!r} was damaged or is of another user: "
+            "it is compiled again",
             CacheWarning,
             stacklevel=4,
         )

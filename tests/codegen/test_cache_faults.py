@@ -104,7 +104,7 @@ def test_every_file_cut_off_anywhere_is_compiled_again(cache: Path) -> None:
             if path.suffix == ".py":  # its text is known
                 assert loaded(4).run(1) == 5
             else:
-                with pytest.warns(store.CacheWarning, match="was cut off"):
+                with pytest.warns(store.CacheWarning, match="was damaged"):
                     module = loaded(4)
                 assert module.run(1) == 5
             # Whole again: a warning would be an error here. Numbers in names may grow a digit.
@@ -120,8 +120,57 @@ def test_zeros_after_a_power_cut(cache: Path) -> None:
     loaded(5).run(1)
     for path in files(cache, ".nbi"):
         path.write_bytes(bytes(path.stat().st_size))
-    with pytest.warns(store.CacheWarning, match="was cut off"):
+    with pytest.warns(store.CacheWarning, match="was damaged"):
         assert loaded(5).run(1) == 6
+
+
+def test_blocks_of_zeros_and_flipped_bits(cache: Path) -> None:
+    """A power cut leaves blocks of zeros in files of full length: machine code that ends Python."""
+    chance = random.Random(8)
+    assert loaded(9).run(1) == 10
+    for path in files(cache, ".nbc") + files(cache, ".nbi"):
+        data = path.read_bytes()
+        middle = len(data) // 3
+        damaged = [data[:middle] + bytes(min(512, len(data) - middle)) + data[middle + 512 :]]
+        for _ in range(6):
+            flipped = bytearray(data)
+            flipped[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            damaged.append(bytes(flipped))
+        for content in damaged:
+            path.write_bytes(content)
+            with pytest.warns(store.CacheWarning, match="was damaged"):
+                module = loaded(9)
+            assert module.run(1) == 10
+    assert not cache_files.remove_broken(cache / "__pycache__", store.key(TEXT.format(9)))
+
+
+def test_files_that_another_user_left_are_not_read(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder open to all, closed by its user when told to: what was put there stays there."""
+    assert loaded(10).run(1) == 11
+    place, stem = cache / "__pycache__", store.key(TEXT.format(10))
+    (index,) = files(cache, ".nbi")
+    elsewhere = cache / "copy"
+    index.rename(elsewhere)
+    index.symlink_to(elsewhere)
+    with pytest.warns(store.CacheWarning, match="of another user"):
+        assert loaded(10).run(1) == 11
+    index.unlink()
+    os.mkfifo(index)  # opened, it would never answer
+    assert cache_files.remove_broken(place, stem)
+    assert loaded(10).run(1) == 11
+    assert not cache_files.remove_broken(place, stem)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert cache_files.remove_broken(place, stem)
+    assert not files(cache, ".nbi")
+
+
+def test_a_link_is_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who owns a link may turn it after the check."""
+    (tmp_path / "link").symlink_to(tmp_path / "missing")
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "link"))
+    assert store.checked_folder() == tmp_path / "missing"
 
 
 def test_a_disk_that_is_full_costs_no_number(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
