@@ -49,6 +49,9 @@ class ActivationLaw:
     limited : bool
         Whether the closed averages keep their digits up to some variance alone, beyond which they
         are no numbers (`resexpand.activations.in_range`).
+    by_parts : bool
+        Whether derivatives of averages are taken on the normal weight where possible, as for a
+        function with kinks, instead of on the function.
     """
 
     name: str
@@ -61,6 +64,7 @@ class ActivationLaw:
     citations: tuple[str, ...] = field(default=())
     bounded: sp.Expr | None = None
     limited: bool = False
+    by_parts: bool = False
 
     def without_limit(self) -> ActivationLaw:
         """Return the same function, its averages left to quadrature if the closed ones end."""
@@ -109,13 +113,30 @@ def pointwise(derivative: sp.Expr) -> sp.Expr:
 
 
 def of_one_fraction(derivative: sp.Expr) -> sp.Expr:
-    """Return a sum of quotients of ``|x|``, even or odd, as one quotient if that is shorter.
+    """Return a sum of quotients of powers and one absolute value as one quotient, if shorter.
 
     The slope of ``x/(1 + |x|)`` is ``1/(1 + |x|)^2``; as ``1/(1 + |x|) - |x|/(1 + |x|)^2`` it loses
-    a digit for every power of ten of the argument.
+    a digit for every power of ten of the argument. So does that of ``x/sqrt(1 + x^2)``.
     """
-    if not derivative.has(sp.Abs) or derivative.atoms(sp.Function) - {sp.Abs(X), sp.sign(X)}:
+    sizes = derivative.atoms(sp.Abs) | {sp.Abs(sign.args[0]) for sign in derivative.atoms(sp.sign)}
+    if derivative.atoms(sp.Function) - derivative.atoms(sp.Abs, sp.sign) or len(sizes) > 1:
         return derivative
+    if not sizes:
+        roots = any(not power.exp.is_Integer for power in derivative.atoms(sp.Pow))
+        whole = _shortest_fraction(derivative) if roots else derivative
+        return min(derivative, whole, key=sp.count_ops)
+    (argument,) = (size.args[0] for size in sizes)
+    if argument == X:
+        return _of_even_or_odd(derivative)
+    sides = []
+    for side in (1, -1):
+        signs = {sp.Abs(argument): side * argument, sp.sign(argument): sp.Integer(side)}
+        sides.append(_shortest_fraction(derivative.xreplace(signs)))
+    whole = sp.Piecewise((sides[0], argument > 0), (sides[1], True))
+    return min(derivative, whole, key=sp.count_ops)
+
+
+def _of_even_or_odd(derivative: sp.Expr) -> sp.Expr:
     size = sp.Dummy(positive=True)
     right, left = (
         _shortest_fraction(derivative.subs(X, side * size)).subs(size, sp.Abs(X))

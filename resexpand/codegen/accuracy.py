@@ -30,6 +30,12 @@ PIECE = 1 << 20
 ROUNDING = 8e-15
 """Rounding of one layer of quadratures, which two runs may share."""
 
+NO_DIGIT = 0.1
+"""Relative difference of two runs from which they share no digit: both may be rounding."""
+
+UNRELATED = 10.0
+"""Difference of two such runs, in units of which their errors are bounded."""
+
 
 def quadrature_errors(
     plan: Schedule, run: Mapping[str, Array], other: Mapping[str, Array], *, pairs: bool, depth: int
@@ -48,7 +54,11 @@ def quadrature_errors(
         Number of blocks.
     """
     rounding = ROUNDING * (depth + 1)
-    return {o.name: _difference(o, run, other, pairs) + rounding for o in plan.outputs}
+    apart = {o.name: _difference(o, run, other, pairs) for o in plan.outputs}
+    return {
+        name: (error if error < NO_DIGIT else UNRELATED * error) + rounding
+        for name, error in apart.items()
+    }
 
 
 def _difference(

@@ -27,7 +27,7 @@ from resexpand.codegen.arguments import (
     rule_arrays,
 )
 from resexpand.codegen.assembly import routine_text
-from resexpand.codegen.beyond import Found, completed, without_limits
+from resexpand.codegen.beyond import Found, by_parts, completed, improved, is_poor, without_limits
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.cancellation import unresolved
 from resexpand.codegen.cuda.device import chosen, require_cuda
@@ -159,15 +159,21 @@ class Routine(Shown):
         found = self._found(point)
         beyond = None if found.is_finite else without_limits(recursion)
         if beyond is not None:
-            names = tuple(output.name for output in self.plan.outputs)
-            compute = _compiled(beyond, self.target, self.place, names)._found
-            found = completed(found, point, compute)
+            found = completed(found, point, self._like(beyond)._found)
+        if found.error and is_poor(found) and not point.variances:
+            moved = self._like(by_parts(recursion))
+            found = improved(found, point, self._found, moved._found)
         looked_at = {} if found.is_finite else found.arrays
         said = problems(self.plan, looked_at, found.error, self.recursion.laws)
         said += found.unresolved
         return Values(
             found.arrays, point.depth, said, found.error, self.citations, self.place, point.notes
         )
+
+    def _like(self, recursion: Recursion) -> Routine:
+        """Return the routine of the same outputs of another form of the recursion."""
+        names = tuple(output.name for output in self.plan.outputs)
+        return _compiled(recursion, self.target, self.place, names)
 
     def _found(self, point: Point) -> Found:
         """Return the outputs on a grid, in arrays on the host."""

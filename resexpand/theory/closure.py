@@ -185,10 +185,13 @@ def _argument(law: ActivationLaw) -> sp.Symbol:
 def _pointwise(node: GaussianExpectation, laws: Mapping[sp.Symbol, ActivationLaw]) -> sp.Expr:
     """Return the integrand with no derivative that does not exist as a function."""
     functions = node.base.atoms(Nonlinearity)
-    rough = [laws[f.args[0]] for f in functions if not laws[f.args[0]].is_smooth]
-    if not rough:
+    own = [laws[f.args[0]] for f in functions]
+    rough = [law for law in own if not law.is_smooth]
+    if not rough and not any(law.by_parts for law in own):
         return node.integrand
     taken = max(int(f.args[1]) for f in functions)
+    if not rough:
+        return _moved_onto_weight(node, max(1 - taken, 0))
     available = (0 if any(law.jumps for law in rough) else 1) - taken
     if available < 0:
         raise UnsupportedError(
