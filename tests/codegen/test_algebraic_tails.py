@@ -76,8 +76,8 @@ def test_small_and_large_kernels_side_by_side(
     np.testing.assert_allclose(found["eta_layers"][:, 0], one_by_one, rtol=1e-12)
     monkeypatch.setattr(routine, "improved", lambda found, *_: found)
     plain = evaluate(response(net), K0=kernels)
-    assert plain.quadrature_error["eta"] == np.inf
-    assert "resolves no digit" in plain.status
+    assert plain.quadrature_error["eta"] > 1
+    assert "the quadrature in eta is only good to" in plain.status
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
