@@ -13,6 +13,7 @@ on every machine.
 
 from __future__ import annotations
 
+import sys
 from itertools import combinations
 from math import comb, prod
 from typing import NamedTuple
@@ -30,6 +31,9 @@ MAX_TERMS = 150
 """Terms of the expanded expression."""
 MAX_DEGREE = 128
 """Degree of a polynomial in it."""
+
+MAX_BITS = 1100
+"""Binary digits of a whole number in it: doubles have no more before and behind the point."""
 
 BEYOND = 10**9
 """No measure is followed further."""
@@ -59,6 +63,12 @@ def check_complexity(expression: sp.Expr) -> None:
         found = _measured(expression, {})
     except RecursionError:
         found = Measures((BEYOND, BEYOND, BEYOND), 1, 0, BEYOND)
+    if any(_is_beyond_doubles(number) for number in expression.atoms(sp.Number)):
+        raise ExpressionError(
+            "an activation with a number beyond double precision",
+            "it could not be computed with",
+            "use numbers up to 1.8e308",
+        )
     for value, most, what in (
         (found.levels, MAX_LEVELS, f"it nests functions more than {MAX_LEVELS} deep"),
         (found.sizes[2], MAX_SIZE, f"its second derivative may have more than {MAX_SIZE} nodes"),
@@ -73,6 +83,12 @@ def check_complexity(expression: sp.Expr) -> None:
                 "write it with fewer functions inside functions, or as a branch of several "
                 "activations",
             )
+
+
+def _is_beyond_doubles(number: sp.Number) -> bool:
+    if isinstance(number, sp.Rational) and number.is_finite:
+        return max(abs(number.p), number.q).bit_length() > MAX_BITS
+    return bool(number.is_finite and abs(number) > sys.float_info.max)
 
 
 def _measured(node: sp.Basic, known: dict[sp.Basic, Measures]) -> Measures:
@@ -99,6 +115,8 @@ def _measures(node: sp.Basic, parts: list[Measures]) -> Measures:
     degree = max(part.degree for part in parts)
     if isinstance(node, SELECTING):
         once, twice = (1 + sum(part.sizes[n] for part in parts) for n in (1, 2))
+        if isinstance(node, (sp.Max, sp.Min)):  # every argument is compared with all others
+            twice += len(parts) ** 2 * size // 2
         levels += not isinstance(node, sp.Add)
         return Measures((size, once, twice), sum(part.terms for part in parts), degree, levels)
     if isinstance(node, sp.Mul):

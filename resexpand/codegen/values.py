@@ -25,9 +25,9 @@ class Values(Kept, Tabled, dict[str, NDArray[np.float64]]):
     problems : tuple of str
         One sentence per problem: overflow, quadrature that did not converge. Empty if none.
     quadrature_error : dict
-        Output name to an upper bound of the relative error of its quadratures: the largest
-        difference between two resolutions, and their rounding; empty if every average had a closed
-        form.
+        Output name to an upper bound of the error of its quadratures, relative to the number
+        computed: the largest difference between two resolutions (tenfold if they share no digit),
+        and their rounding; empty if every average had a closed form.
     citations : tuple of Citation
         Where the equations and the quadrature behind the numbers stand.
     target : str
