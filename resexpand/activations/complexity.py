@@ -87,7 +87,7 @@ def check_complexity(expression: sp.Expr) -> None:
 
 def _is_beyond_doubles(number: sp.Number) -> bool:
     if isinstance(number, sp.Rational) and number.is_finite:
-        return max(abs(number.p), number.q).bit_length() > MAX_BITS
+        return bool(max(abs(number.p), number.q).bit_length() > MAX_BITS)
     return bool(number.is_finite and abs(number) > sys.float_info.max)
 
 
