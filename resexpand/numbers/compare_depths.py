@@ -44,8 +44,8 @@ class DepthComparison:
     growth : ndarray, shape (n,)
         ``K_L / K_0`` at every depth.
     exponent, error : float
-        Power of L with which ``ln(K_L / K_0)`` grows at the largest depths, and its change from the
-        depths before.
+        Power of L with which ``ln(K_L / K_0)`` grows at the largest depths, and how far it will
+        move yet if its changes go on to shrink as they do.
     regime : str
         ``"identity"``: deep networks do nothing; ``"limit"``; ``"explosion"``; ``"undecided"`` if
         the exponent is still moving across zero.
@@ -54,7 +54,8 @@ class DepthComparison:
     thresholds : DepthThresholds or None
         Theory, where there is one, with the hyperparameters put in.
     expected : float
-        The exponent by that theory, ``2 (beta* - beta)``; NaN without.
+        The exponent by that theory, ``2 (beta* - beta)``; ``(beta* - beta) / beta*`` where beta* is
+        1/p, the p-th power of the scale adding up over L blocks. NaN without theory.
     """
 
     depths: tuple[int, ...]
@@ -135,13 +136,13 @@ def compare_depths(
     scales = _scales(net, listed, hyperparameters)
     beta = -float(np.log(scales[-1] / scales[-2]) / np.log(listed[-1] / listed[-2]))
     thresholds = _thresholds(net, hyperparameters)
-    expected = np.nan if thresholds is None else 2 * (float(thresholds.stream) - beta)
+    expected = np.nan if thresholds is None else _expected(thresholds, beta)
     if len(finite) < 2:
         exponent = error = np.nan
         still = REGIMES[0] if abs(growth[-1] - 1) < NEARLY_ONE else "undecided"
         regime = REGIMES[2] if np.isposinf(growth[-1]) else still
     else:
-        exponent, error = float(finite[-1]), float(abs(finite[-1] - finite[-2]))
+        exponent, error = float(finite[-1]), _still_to_come(np.diff(finite))
         regime = _regime(exponent, error)
     measured = exponent, error, regime
     return DepthComparison(listed, growth, *measured, beta, thresholds, float(expected))
@@ -151,11 +152,30 @@ NEARLY_ONE = 1e-6
 """Distance from one within which a growth without an exponent is that of the identity."""
 
 
+def _expected(thresholds: DepthThresholds, beta: float) -> float:
+    critical = float(thresholds.stream)
+    power = 1 / critical if float(thresholds.exponent) < critical < 1 / 2 else 2.0
+    return power * (critical - beta)
+
+
+SLOWEST = 0.8
+"""Largest ratio of two changes that is believed; at this one what is to come is four changes."""
+
+
+def _still_to_come(changes: Array) -> float:
+    """Return the sum of a geometric series behind the last change, at least that change."""
+    last = abs(float(changes[-1]))
+    if len(changes) < 2 or not changes[-2]:
+        return 2 * last
+    ratio = min(last / abs(float(changes[-2])), SLOWEST)
+    return last * max(1.0, ratio / (1 - ratio))
+
+
 def _regime(exponent: float, error: float) -> str:
-    """Return the regime of an exponent that still changes by its error per doubling."""
+    """Return the regime of an exponent that will change by its error."""
     if abs(exponent) <= FLAT and error <= FLAT:
         return REGIMES[1]
-    if abs(exponent) <= 2 * error:
+    if abs(exponent) <= 1.5 * error:
         return "undecided"
     return REGIMES[2] if exponent > 0 else REGIMES[0]
 

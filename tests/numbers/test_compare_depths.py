@@ -176,3 +176,18 @@ def test_the_threshold_of_a_jump_is_a_third(name: str, threshold: float) -> None
     assert abs(slopes[0]) < 0.1
     assert abs(slopes[1]) > 2 * abs(slopes[0])
     assert slopes[1] * (threshold - other) > 0
+
+
+def test_an_exponent_that_moves_slowly_is_no_verdict() -> None:
+    """At beta* itself the exponent of a rough sum is far from zero, and its error says so."""
+    for at, H in ((0.77, 0.77), (0.7, 0.77), (0.9, 0.77)):
+        law = FractionalBrownian(H)
+        net = ResNet(Branch(Linear(1, 0), RELU, Linear(1, 0)), scale=L**-at, depth=L, layers=law)
+        found = compare_depths(net)
+        assert abs(found.exponent - found.expected) < 2 * found.error
+        assert found.regime == ("identity" if at == 0.9 else "undecided")
+    # Below H = 1/4 the fourth power of the scale adds up.
+    below = ResNet(
+        Branch(RELU, Linear(1, 0)), scale=L**-0.3, depth=L, layers=FractionalBrownian(0.1)
+    )
+    assert compare_depths(below).expected == pytest.approx(1 - 4 * 0.3)

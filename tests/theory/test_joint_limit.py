@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from resexpand import Activation, Branch, Linear, ResNet, depth_limit, sample, to_latex
+from resexpand import (
+    Activation,
+    Branch,
+    Linear,
+    ResNet,
+    depth_limit,
+    depth_paths,
+    sample,
+    sample_depth_limit,
+    to_latex,
+)
 from resexpand.errors import UnsupportedError
 from resexpand.montecarlo.observables.observable import Observable
+from resexpand.numbers.depth_limit import solve_depth_limit
 
 L, N = (sp.Symbol(name, integer=True, positive=True) for name in "LN")
 R = sp.Symbol("r", real=True)
@@ -127,6 +138,13 @@ def test_refusals_and_text() -> None:
         with pytest.raises(UnsupportedError, match="several widths with one ratio"):
             limit_of(*ops)
     limit = limit_of(LINEAR)
+    for solve in (
+        lambda: solve_depth_limit(limit, K0=1.0),
+        lambda: depth_paths(limit, K0=1.0, width=20, depths=[4, 8], draws=20),
+        lambda: sample_depth_limit(limit, K0=1.0, width=20, steps=4, draws=20),
+    ):
+        with pytest.raises(UnsupportedError, match="of a JointLimit"):
+            solve()
     assert len(list(limit)) == 4
     assert to_latex(limit).count(r"\mathrm{d}") >= 4
     assert "JointLimit" in repr(limit)
