@@ -279,6 +279,8 @@ class Watch:
         if name in MAPS:
             self._kinds.append((1 << self._flow.count, self._of_map(name, args)))
         original = copied(name, args, self._tensor, self._parameter) if len(made) == 1 else None
+        if name == "__getitem__" and made[0].numel() == args[0].numel():
+            original = args[0]  # x[None], or the one entry of an axis
         if original is not None and not isinstance(original, self._parameter):
             if self._flow.of(made[0]) is None or made[0] is original:
                 self._flow.copy(made[0], self._input(original))

@@ -64,3 +64,15 @@ def test_what_adds_no_function_of_the_stream_is_no_block():
             return self.block(x)
 
     assert [block.name for block in find_blocks(Plain(), rows())] == ["block"]
+
+
+def test_an_axis_that_was_added_and_taken_away_keeps_the_stream():
+    class Batched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(16, 16) / 4)
+
+        def forward(self, x):
+            return torch.baddbmm(x[None], x.relu()[None], self.weight[None])[0]
+
+    assert len(profile(nn.Sequential(Batched(), Batched()), rows())) == 2
