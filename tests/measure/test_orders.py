@@ -211,8 +211,8 @@ LATE[2, 1, 1] = np.nan
     ("change", "message"),
     [
         ({"order": 0}, "order 0"),
-        ({"order": True}, "order True"),
-        ({"order": 2.5}, "whole numbers from 1"),
+        ({"order": True}, "order=True"),
+        ({"order": 2.5}, "whole number from 1"),
         ({"order": 99}, "from 1 to"),
         ({"weights": W[:2]}, "weights for 2 blocks: the network has 3"),
         ({"weights": W[:, :, :3]}, r"block 1, Linear 1: shape \(4, 3\)"),
