@@ -18,7 +18,8 @@ from resexpand.export.record import read_record
 
 FOLDER = Path(__file__).parent.parent / "numerics"
 OF_PYTORCH = {"dotzel_2024"}
-LONG = {"dherin_2025", "digits", "dotzel_2024", "finite_width", "marion_2025", "verdict_level"}
+LONG = {"dherin_2025", "digits", "dotzel_2024", "finite_width", "first_step"}
+LONG |= {"marion_2025", "verdict_level"}
 """Scripts of half a minute and more; theory and samplers of each have tests of their own."""
 TOO_SMALL = {"finite_width": ["scores"]}
 CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "run_script" in path.read_text("utf-8"))
