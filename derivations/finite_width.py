@@ -433,7 +433,6 @@ derivation.step(
 x1, x2 = sp.symbols("x_1 x_2", real=True)
 k1, k2 = sp.symbols("K_a K_b", positive=True)  # h^b = h^a + an increment of variance K_b - K_a
 squares = average(x1**4 * (x1 + x2) ** 2, {x1: k1, x2: k2 - k1}) - 3 * k1**2 * k2
-exact_variance = one_block.unroll(1)["G_var"][1].subs(K0, sp.Symbol("K0", positive=True))
 twice = 2 * witness.kernels[1] ** 2
 mixed = 2 * 1.2 * 0.8**2 * single(half_curvature, 0.8) * 0.36
 derivation.step(

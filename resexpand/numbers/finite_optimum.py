@@ -57,12 +57,12 @@ def with_width(theory: OptimalScale, values: Values, width: int, given: dict[str
     Raises
     ------
     UnsupportedError
-        If the order 1/N of the response is not known.
+        For the covariance response.
     """
     if theory.kind == "covariance":
         raise UnsupportedError(
             "the optimal scale of the covariance response at a width",
-            "the order 1/N of that response is not known",
+            "how a width moves it is derived for responses of one input",
             "take the variance response, or leave out width=",
         )
     rho = np.asarray(values["rho"])

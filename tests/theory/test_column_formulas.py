@@ -37,12 +37,12 @@ def value_of(node: GaussianExpectation, covariance: np.ndarray) -> float:
 
 
 def number(expression: sp.Expr) -> float:
-    """Evaluate averages over both layers (4 variables), the later one, or the earlier one."""
+    """Evaluate averages over components at the later layer (x) and at the earlier one (y)."""
     both = np.block([[LATE, EARLY], [EARLY, EARLY]])
     at = {}
     for node in expression.atoms(GaussianExpectation):
-        alone = EARLY if str(node.variables[0]).startswith("y") else LATE
-        at[node] = value_of(node, both if len(node.variables) == 4 else alone)
+        own = [("x_h", "x_v", "y_h", "y_v").index(str(x)) for x in node.variables]
+        at[node] = value_of(node, both[np.ix_(own, own)])
     numbers = {"sigma_w2": 1.3, "sigma_b2": 0.1}
     at |= {s: numbers[s.name] for s in expression.free_symbols if s.name in numbers}
     return float(expression.xreplace(at))

@@ -15,8 +15,8 @@ import sympy as sp
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, one_loop, to_latex
 from resexpand.gaussian.expectation import GaussianExpectation, Nonlinearity
 from resexpand.theory.one_loop.derived import LAYER, OTHER
-from resexpand.theory.one_loop.entries import EntryQuantity, entry_quantity
-from resexpand.theory.one_loop.entry_formulas import P, Q, R
+from resexpand.theory.one_loop.formulas import P, Q, R
+from resexpand.theory.one_loop.quantities import LayerQuantity, quantity
 
 X = sp.Symbol("x", real=True)
 DEPTH = 2
@@ -30,6 +30,10 @@ BRANCHES = {
 
 def network(name: str) -> ResNet:
     return ResNet(BRANCHES[name], scale=0.5, depth=DEPTH)
+
+
+def entry_quantity(name: str, entries, *layers, draw: int = 0) -> LayerQuantity:
+    return quantity(name, *layers, entries=entries, draw=draw)
 
 
 @cache
@@ -76,9 +80,9 @@ def letters(expression: sp.Expr, inputs: dict[str, str]) -> sp.Expr:
         ]
         if len(told) == 1 and str(entries[0]) == "a":
             told = [sp.Integer(int(inputs["a"]))]
-        return EntryQuantity(name, draw, sp.Tuple(*told), *layers)
+        return LayerQuantity(name, draw, sp.Tuple(*told), *layers)
 
-    return expression.replace(EntryQuantity, at)
+    return expression.replace(LayerQuantity, at)
 
 
 def averaged(expression: sp.Expr, known: dict) -> float:
@@ -168,7 +172,7 @@ class Numbers:
                     key = self.quantity("P", own, draw, layer, other)
                     self.known[key] = self.known.get(key, 0.0) + found
 
-    def quantity(self, key: str, entries, draw: int, *layers: int) -> EntryQuantity:
+    def quantity(self, key: str, entries, draw: int, *layers: int) -> LayerQuantity:
         place = self.place(draw)
         return entry_quantity(key, tuple(entries), *map(sp.Integer, layers), draw=place)
 
@@ -187,7 +191,7 @@ class Numbers:
             rhs = formula.rhs.subs(both, simultaneous=True).doit().xreplace(self.known)
             # What acts backwards, or on the stream of the input, is zero.
             rhs = rhs.xreplace({
-                n: 0 for n in rhs.atoms(EntryQuantity) if str(n.args[0]) in ("B", "kernel_mean")
+                n: 0 for n in rhs.atoms(LayerQuantity) if str(n.args[0]) in ("B", "kernel_mean")
                 or str(n.args[0]) in ("kernel_covariance", "Omega")
             })  # fmt: skip
             self.known[lhs] = float(rhs)
@@ -273,14 +277,16 @@ def test_wick_and_the_outputs() -> None:
     covariance = values["C_cov"][-1, :, :, -1]
     expected = covariance[0, 0, 1, 1] + 2 * covariance[0, 1, 0, 1]
     assert values["four_point"][0, 0, 1, 1] == pytest.approx(expected)
-    assert len(four.atoms(EntryQuantity)) == 2
+    assert len(four.atoms(LayerQuantity)) == 2
 
 
 def test_formulas_are_those_of_the_number_of_inputs() -> None:
     one, two, three = (one_loop(network("one"), inputs=n) for n in (1, 2, 3))
     assert "(r, 1, 3)" in str(two.formula("stream_response").rhs)
     assert "(r, 1, 6)" in str(three.formula("stream_response").rhs)
-    assert not one.formula("stream_response").rhs.atoms(EntryQuantity)
+    nodes = one.formula("stream_response").rhs.atoms(LayerQuantity)
+    assert nodes
+    assert not any(node.args[2] for node in nodes)
     text = to_latex(two)
     assert r"S_{ab,cd}^{l,m}" in text
     assert r"\sum_{r=1}^{3}" in text

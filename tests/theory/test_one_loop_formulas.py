@@ -49,7 +49,7 @@ def test_propagators_invert_the_matrix(name: str) -> None:
         return sp.expand(value.doit().xreplace(number))
 
     def expanded(node: LayerQuantity) -> sp.Expr:
-        key, draw, *layers = node.args
+        key, draw, _, *layers = node.args
         stem = {"chi": "stream_response", "B": "kernel_propagator"}.get(str(key))
         if stem is None or not all(layer.is_Integer for layer in layers):
             return node
@@ -114,7 +114,7 @@ def test_the_chain_of_formulas_makes_the_numbers() -> None:
     def put(name: str, layer: int, other: int = 0) -> float:
         at = formula[name].subs({LAYER: layer, OTHER: other}, simultaneous=True).doit()
         missing = {n for n in at.atoms(LayerQuantity) if n not in known}
-        zero = {n: 0 for n in missing if n.args[0].name == "B" and n.args[2] < n.args[3]}
+        zero = {n: 0 for n in missing if n.args[0].name == "B" and n.args[3] < n.args[4]}
         return averaged(at.xreplace(zero), known)
 
     for name, key in (("covariance", "C"), ("response", "T"), ("curvature", "H")):

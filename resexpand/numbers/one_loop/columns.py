@@ -11,6 +11,13 @@ Every average is one of a polynomial in the tangents times atoms of the input
     < v A > = sum_h Cov(v, h) < dA/dh > + sum_w Cov(v, w) < dA/dw >,
 
 and Price's theorem makes a derivative by the entry ``pq`` of a covariance one by both columns.
+
+The expansion asks no more of an operation than what `Columns` gives a site: means of the products
+of features, their derivatives by all entries that are read (`Site.response`, ``(p, p)``, and
+`Site.curvature`, ``(p, p, p)``), and `Site.cumulants`, their covariances at two layers with the
+slopes by the later entries. None of these has to be sparse. So an operation that couples columns at
+one neuron, such as a normalisation over a batch, ``Phi_p = phi(z_p(u_1 ... u_D))``, enters by these
+three arrays of its own; averages over neurons are variables of their own (`Site.averages`).
 """
 
 from __future__ import annotations

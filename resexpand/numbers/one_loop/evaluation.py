@@ -19,16 +19,13 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.threads import in_threads
-from resexpand.codegen.track import untracked
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.network.numbers import real_array, whole_number
-from resexpand.numbers.one_loop.directions import require_directions
 from resexpand.numbers.one_loop.expansion import Expansion, expansion
-from resexpand.numbers.one_loop.four_point import require_averages
-from resexpand.numbers.one_loop.inputs import Problem, distinct_inputs
+from resexpand.numbers.one_loop.inputs import Problem
 from resexpand.numbers.one_loop.log_normal import is_homogeneous, log_normal
-from resexpand.numbers.one_loop.points import batches_of, bound, require_room
+from resexpand.numbers.one_loop.points import prepared
 from resexpand.numbers.one_loop.results import alone, derived, matrices
 from resexpand.numbers.one_loop.tables import Tables
 from resexpand.numbers.one_loop.validity import judged, unhealthy
@@ -106,14 +103,6 @@ def evaluate_one_loop(
     """
     given = dict(hyperparameters)
     width, excess = width_of(given), _excess(given)
-    point = bound(theory, given)
-    problem = distinct_inputs(theory, point)
-    require_room(theory, problem, point)
-    for draw in theory.process.draws:
-        if problem.count > 1:
-            require_averages(draw.law)
-        if draw.averages:
-            require_directions(draw.law)
     masks = [draw.mask.op for draw in theory.process.draws if draw.mask is not None]
     if excess and (masks or theory.process.post is not None):
         raise UnsupportedError(
@@ -124,24 +113,24 @@ def evaluate_one_loop(
     names = chosen_names(outputs, _names(theory, width, excess), "the order 1/N here")
     known = set(_names(theory, width, excess))
     kept = {*names, "validity"} | (AT_A_WIDTH & known if width else set())
-    with untracked():
-        batches, mean_field_error = batches_of(theory, problem, point)
+    made = prepared(theory, given)
+    point = made.point
 
     def of(tables: Tables) -> Expansion:
         # What may overflow is a setting of every thread.
         with np.errstate(over="ignore", invalid="ignore"):
-            return _of_points(tables, theory, problem, excess, kept)
+            return _of_points(tables, theory, made.problem, excess, kept)
 
-    parts = in_threads(of, batches)
+    parts = in_threads(of, made.batches)
     # Numbers beyond double precision are reported as such, layer by layer.
     with np.errstate(over="ignore", invalid="ignore"):
         arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in parts[0].arrays}
         shaped = {k: v.reshape(point.grid + v.shape[1:])[()] for k, v in arrays.items()}
         extra, marks = judged(shaped, width, len(point.grid))
     alike = theory.inputs == 1 and theory.process.post is None and not masks
-    if width and alike and is_homogeneous(theory.process, batches):
+    if width and alike and is_homogeneous(theory.process, made.batches):
         extra |= log_normal(shaped, width)
-    error = max(part.error for part in parts) + mean_field_error
+    error = max(part.error for part in parts) + made.error
     problems = (*unhealthy(shaped, error, theory.process), *marks)
     found = shaped | extra
     wanted = found if outputs is None else chosen_names(names, list(found), "the order 1/N here")

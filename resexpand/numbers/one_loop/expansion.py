@@ -52,6 +52,8 @@ def expansion(
     places: NDArray[np.intp] | None = None,
     *,
     means: bool = True,
+    streams: bool = True,
+    known: Sources | None = None,
 ) -> Expansion:
     """Compute means and covariances.
 
@@ -65,17 +67,24 @@ def expansion(
         The site of each block whose Gram matrix is called C; by default the last.
     means : bool
         Whether means are computed; if not, ``CG_cov`` is returned, ``N Cov(C, G)``.
+    streams : bool
+        Whether covariances of the streams are computed, and not those of C alone.
+    known : Sources, optional
+        The sources, where they follow from others.
     """
-    found = sources(tables)
+    found = sources(tables) if known is None else known
     direct, second = _derivatives(tables)
     felt, curved = feedback(tables) if tables.is_normalised else (additions(tables), None)
     responses = Responses.of(direct, tables.scales, felt)
     spread = covariances(responses, found.covariance)
     named = _grams(tables, tables.last if places is None else places)
-    arrays = _spreads(tables, direct, responses, spread, named)
+    each = np.arange(named.shape[0])[:, None]
+    arrays = {"C_cov": spread.draws[:, each, named][:, :, :, each, named]}
+    if streams:
+        arrays |= _spreads(tables, direct, responses, spread, named)
     if not means:
         return Expansion(arrays, found.error)
-    del arrays["CG_cov"]
+    arrays.pop("CG_cov", None)
     shares = {
         "C_mean_tadpole": _bent(second, spread.local),
         "C_mean_conditioning": _conditioning(tables, responses, found),
@@ -146,17 +155,16 @@ def _spreads(
     spread: Covariances,
     named: NDArray[np.intp],
 ) -> dict[str, Array]:
-    """Return covariances of K, C and G, and of C with G, ``(G, B, p, B, p)``."""
+    """Return covariances of K and G, and of C with G, ``(G, B, p, B, p)``."""
     kernels, wick = spread.streams, _wick(tables)
     each = np.arange(named.shape[0])[:, None]
-    gram = spread.draws[:, each, named][:, :, :, each, named]
     felt = np.einsum("glpq,glqmr->glpmr", direct[..., : tables.entries], wick)
     changed, moved = responses.apply(felt.reshape((*felt.shape[:3], felt.shape[3] * felt.shape[4])))
     mixed = moved.reshape(kernels.shape)
     sampled = kernels + mixed + mixed.transpose(0, 3, 4, 1, 2) + wick
     both = spread.mixed + changed.reshape(spread.mixed.shape)
     met = both[:, each, named]
-    return {"K_cov": kernels, "C_cov": gram, "G_cov": sampled, "CG_cov": met}
+    return {"K_cov": kernels, "G_cov": sampled, "CG_cov": met}
 
 
 def _wick(tables: Tables) -> Array:

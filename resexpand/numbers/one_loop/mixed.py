@@ -31,13 +31,6 @@ KNOWN = 1e-11
 """Relative error of sums over a lattice up to which they serve one input; panels take over."""
 
 
-def cumulants_of(site: Site) -> Callable[..., Cumulants]:
-    """Return what gives the cumulants of the features of a site."""
-    if site.cumulants is not None:
-        return partial(site.cumulants, (site.law, site.law))
-    return partial(_of_inputs, site)
-
-
 def _of_inputs(
     site: Site, late: Array, early: Array, cross: Array, *, one_layer: bool
 ) -> Cumulants:
@@ -74,11 +67,22 @@ def between(site: Site, other: Site, later: Integers, earlier: Integers) -> Cumu
     UnsupportedError
         If their averages are not known.
     """
-    cross = site.raw[:, earlier]
-    cross = cross * site.maps["slope"][:, later, :, None]
-    cross = cross * other.maps["slope"][:, earlier, None, :]
-    if site.cumulants is None and None in (site.law, other.law):
-        return _with_products(site, other, later, earlier, cross)
+    if site.cumulants is None and site.law != other.law and None in (site.law, other.law):
+        return _with_products(site, other, later, earlier)
+    found = cumulants(site, other, later, earlier)
+    weights = _factors(site, later)[..., :, None] * _factors(other, earlier)[..., None, :]
+    return Cumulants(
+        weights * found.covariance, weights[..., :, None, :] * found.slope, found.error
+    )
+
+
+def cumulants(
+    site: Site, other: Site, later: Integers, earlier: Integers, *, one_layer: bool = False
+) -> Cumulants:
+    """Return the same without these variances; pairs of one layer have no slopes."""
+    give: Callable[..., Cumulants] = partial(_of_inputs, site)
+    if site.cumulants is not None or site.law != other.law:
+        give = partial(site.cumulants or Columns(1).cumulants, (site.law, other.law))
     if site.cumulants is None and site.inputs > 1 and site.law != other.law:
         names = " and ".join(law.name for law in (site.law, other.law) if law)
         raise UnsupportedError(
@@ -86,26 +90,13 @@ def between(site: Site, other: Site, later: Integers, earlier: Integers) -> Cumu
             "averages of four variables under two functions are not known",
             "use one activation, or take one input",
         )
-    give = partial(site.cumulants or Columns(1).cumulants, (site.law, other.law))
-    if site.cumulants is None and site.law == other.law:
-        give = partial(_of_inputs, site)
-    given = site.reads[:, later], other.reads[:, earlier], cross
+    given = site.reads[:, later], other.reads[:, earlier], _cross(site, other, later, earlier)
     shape = given[0].shape[:2]
-    flat = (part.reshape((-1, *part.shape[2:])) for part in given)
-    found = give(*flat, one_layer=False)
+    found = give(*(a.reshape((-1, *a.shape[2:])) for a in given), one_layer=one_layer)
     covariance, slope = (a.reshape((*shape, *a.shape[1:])) for a in (found.covariance, found.slope))
-    weights = _factors(site, later)[..., :, None] * _factors(other, earlier)[..., None, :]
-    whole = Cumulants(weights * covariance, weights[..., :, None, :] * slope, found.error)
-    return carried(whole, site, other, later, earlier)
-
-
-def carried(
-    found: Cumulants, site: Site, other: Site, later: Integers, earlier: Integers
-) -> Cumulants:
-    """Return cumulants where columns are multiples of the first in some blocks."""
     if site.multiples is None or other.multiples is None:
-        return found
-    covariance, slope = found.covariance, found.slope
+        return Cumulants(covariance, slope, found.error)
+    # In some blocks columns are multiples of the first.
     late = site.multiples[:, later, :, None]
     old = late[..., :1, :] != 0
     covariance = np.where(old, late * covariance[..., :1, :], covariance)
@@ -119,16 +110,24 @@ def carried(
     return Cumulants(covariance, slope, found.error)
 
 
+def _cross(site: Site, other: Site, later: Integers, earlier: Integers) -> Array:
+    """Return covariances of what both act on, ``(G, n, D, D)``.
+
+    In this order it is the covariance of one layer, to the last bit, where both are the same.
+    """
+    cross = site.raw[:, earlier] * site.maps["slope"][:, later, :, None]
+    return np.asarray(cross * other.maps["slope"][:, earlier, None, :])
+
+
 def _factors(site: Site, blocks: Integers) -> Array:
     """Return the factors of features, ``(G, n, p)``."""
     factor = site.weights[..., None] * (1.0 if site.masks is None else site.masks.mean)
     return np.broadcast_to(factor, (*site.weights.shape, site.entries))[:, blocks]
 
 
-def _with_products(
-    site: Site, other: Site, later: Integers, earlier: Integers, cross: Array
-) -> Cumulants:
+def _with_products(site: Site, other: Site, later: Integers, earlier: Integers) -> Cumulants:
     """Return cumulants where one of two sites reads products of inputs."""
+    cross = _cross(site, other, later, earlier)
     inputs, first, second = site.inputs, *np.array(entry_pairs(site.inputs)).T
     if other.law is None:
         seen = [spelled(table[:, later], inputs) for table in (site.response, site.curvature)]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from resexpand.codegen.values import Values
 from resexpand.errors import KernelError
+from resexpand.network.resnet import ResNet
 from resexpand.numbers.one_loop.evaluation import evaluate_one_loop
 from resexpand.theory.one_loop import OneLoop, one_loop
 
@@ -32,14 +33,14 @@ NAMES = ("K", "K_mean", "G_cov", "validity")
 
 
 def pair_differences(
-    theory: OneLoop, kernel: Array, given: Mapping[str, Any]
-) -> tuple[dict[str, Array], Array, float, Values]:
+    net: ResNet, kernel: Array, given: Mapping[str, Any]
+) -> tuple[dict[str, Array], float, Values]:
     """Return the covariance response to order 1/N.
 
     Parameters
     ----------
-    theory : OneLoop
-        Of one input.
+    net : ResNet
+        The network.
     kernel : ndarray, shape (..., 2, 2)
         Kernel of both inputs at layer 0.
     given : mapping
@@ -48,9 +49,9 @@ def pair_differences(
     Returns
     -------
     arrays : dict of ndarray
-        ``covariance_response`` with ``_shift`` and ``_var``, shape ``grid + (L + 1,)``.
-    validity : ndarray
-        Of the three inputs, or N times the relative variance of the response, the larger.
+        ``covariance_response`` with ``_shift`` and ``_var``, shape ``grid + (L + 1,)``; and
+        ``validity``, that of the three inputs, or N times the relative variance of the response,
+        the larger.
     error : float
         Error of the differences and of the averages, relative to value, shift and deviation.
     values : Values
@@ -61,28 +62,26 @@ def pair_differences(
     KernelError
         If the inputs are dependent.
     """
-    first, joint, second = kernel[..., 0, 0], kernel[..., 0, 1], kernel[..., 1, 1]
-    room = np.sqrt(first * second) - np.abs(joint)
+    room = np.sqrt(kernel[..., 0, 0] * kernel[..., 1, 1]) - np.abs(kernel[..., 0, 1])
     if (room <= 0).any():
         raise KernelError(
             "the covariance response of dependent inputs",
             "their kernel is singular, so that K12 cannot move freely",
             "use K12^2 < K11 K22",
         )
-    triple = one_loop(theory.net, inputs=3)
+    triple = one_loop(net, inputs=3)
     coarse, fine = (_differences(triple, kernel, scale * room, given) for scale in (STEP, STEP / 2))
     arrays, error = {}, 0.0
-    for name, (wide, narrow) in {n: (coarse[0][n], fine[0][n]) for n in fine[0]}.items():
-        arrays[name] = (4 * narrow - wide) / 3
-        size = np.max(np.abs(arrays["covariance_response"])) if "shift" in name else 0.0
-        size = max(size, float(np.max(np.abs(arrays[name]))))
+    for name, narrow in fine[0].items():
+        arrays[name] = (4 * narrow - coarse[0][name]) / 3
+        both = arrays["covariance_response"] if "shift" in name else 0.0, arrays[name]
+        size = max(float(np.max(np.abs(array))) for array in both)
         # The first term of the error of the finer step is three times what the sum leaves of it.
-        error = max(error, float(np.max(np.abs(narrow - wide))) / size / 12)
-    values = fine[1]
+        error = max(error, float(np.max(np.abs(narrow - coarse[0][name]))) / size / 12)
     square = arrays["covariance_response"] ** 2
     relative = arrays["covariance_response_var"] / np.where(square > 0, square, np.inf)
-    validity = np.maximum(np.asarray(values["validity"]), relative)
-    return arrays, validity, error, values
+    arrays["validity"] = np.maximum(np.asarray(fine[1]["validity"]), relative)
+    return arrays, error, fine[1]
 
 
 def _differences(
@@ -90,31 +89,25 @@ def _differences(
 ) -> tuple[dict[str, Array], Values]:
     """Return the central differences of one step, and what they are made of."""
     first, joint, second = kernel[..., 0, 0], kernel[..., 0, 1], kernel[..., 1, 1]
-    ends = [joint + step, joint - step]
-    along = [end / np.sqrt(first) for end in ends]
-    across = [np.sqrt(second - c * c) for c in along]
-    whole = np.empty((*np.shape(first), 3, 3))
-    whole[..., 0, 0] = first
-    whole[..., 1, 1] = whole[..., 2, 2] = second
-    for k, end in enumerate(ends, start=1):
-        whole[..., 0, k] = whole[..., k, 0] = end
-    whole[..., 1, 2] = along[0] * along[1] + across[0] * across[1]
-    whole[..., 2, 1] = whole[..., 1, 2]
+    # Rows: the first input and both copies of the second one, by the normals of either.
+    along = np.stack([first, joint + step, joint - step], axis=-1) / np.sqrt(first)[..., None]
+    across = np.sqrt(np.maximum(second[..., None] - along**2, 0.0))
+    across[..., 0] = 0.0
+    whole = along[..., :, None] * along[..., None, :] + across[..., :, None] * across[..., None, :]
     values = evaluate_one_loop(triple, outputs=NAMES, K0=whole, **given)
     width = np.asarray(2 * step)[..., None]
 
-    def between(array: Array) -> Array:
-        return np.asarray((array[..., 0, 1] - array[..., 0, 2]) / width)
+    def between(array: Any) -> Array:
+        return np.asarray((np.asarray(array)[..., 0, 1] - np.asarray(array)[..., 0, 2]) / width)
 
     spread = np.asarray(values["G_cov"])
     layers = np.arange(spread.shape[-3])
-    variance: Array = np.zeros(())
-    for a, sign in ((1, 1.0), (2, -1.0)):
-        for b, other in ((1, 1.0), (2, -1.0)):
-            variance = variance + sign * other * spread[..., layers, 0, a, layers, 0, b]
+    # Layers of both ends are the same: (layers, ..., entry, entry) of the first input with copies.
+    own = np.moveaxis(spread, -3, -6)[..., layers, layers, :, :, :, :][..., 0, 1:, 0, 1:]
+    signs = np.array([1.0, -1.0])
     found = {
-        "covariance_response": between(np.asarray(values["K"])),
-        "covariance_response_shift": between(np.asarray(values["K_mean"])),
-        "covariance_response_var": np.asarray(variance) / width**2,
+        "covariance_response": between(values["K"]),
+        "covariance_response_shift": between(values["K_mean"]),
+        "covariance_response_var": np.asarray(signs @ own @ signs) / width**2,
     }
     return found, values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ import numpy as np
 from resexpand.codegen.binding import Point, bind
 from resexpand.codegen.memory import require_memory
 from resexpand.codegen.routine import compile_routine
+from resexpand.codegen.track import untracked
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.numbers.one_loop.directions import require_directions
+from resexpand.numbers.one_loop.four_point import require_averages
 from resexpand.numbers.one_loop.gathering import gather
-from resexpand.numbers.one_loop.inputs import Problem
+from resexpand.numbers.one_loop.inputs import Problem, distinct_inputs
 from resexpand.numbers.one_loop.tables import Tables, input_pairs
 from resexpand.numbers.one_loop.validity import require_moments
 from resexpand.theory.kernel import kernel as mean_field_kernel
@@ -32,6 +36,38 @@ which it is not worth a thread. Neither depends on the number of threads: no res
 
 LARGEST = 12_000
 """Gram matrix entries of all blocks together beyond which covariances do not fit into memory."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything of infinite width: hyperparameters, tables in batches of points, their error."""
+
+    point: Point
+    problem: Problem
+    batches: list[Tables]
+    error: float
+
+
+def prepared(theory: OneLoop, given: Mapping[str, Any]) -> Prepared:
+    """Return the tables of a network, after all that is refused.
+
+    Raises
+    ------
+    HyperparameterError, KernelError
+        If the hyperparameters do not fit the network.
+    UnsupportedError
+        If an average does not exist or is not known, or matrices would not fit into memory.
+    """
+    point = bound(theory, given)
+    problem = distinct_inputs(theory, point)
+    require_room(theory, problem, point)
+    for draw in theory.process.draws:
+        if problem.count > 1:
+            require_averages(draw.law)
+        if draw.averages:
+            require_directions(draw.law)
+    with untracked():
+        return Prepared(point, problem, *batches_of(theory, problem, point))
 
 
 def require_room(theory: OneLoop, problem: Problem, point: Point) -> None:

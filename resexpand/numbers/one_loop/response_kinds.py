@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resexpand.numbers.one_loop.columns import Columns
-from resexpand.numbers.one_loop.expansion import Expansion, expansion
+from resexpand.numbers.one_loop.expansion import expansion
 from resexpand.numbers.one_loop.points import MEMORY
+from resexpand.numbers.one_loop.sources import Sources, sources
 from resexpand.numbers.one_loop.tables import Site, Tables, entry_index
 from resexpand.numbers.one_loop.tangents import with_tangents
 
@@ -45,165 +47,225 @@ Found = tuple[dict[str, Expanded], dict[str, Array], Array, float]
 """Responses, other arrays, the validity ``(G, L + 1)``, and the relative error of averages."""
 
 
-def _started(tables: Tables, columns: Columns, start: Array) -> Tables:
-    """Return tables whose tangents all begin at layer 0."""
-    return with_tangents(tables, columns, start, np.zeros(start.shape[:2], dtype=int))
+@dataclass(frozen=True)
+class Followed:
+    """An input and its tangents, followed through the network to order 1/N."""
 
+    tables: Tables
+    arrays: dict[str, Array]
+    error: float
 
-def _of_stream(found: Expansion, tables: Tables, entry: int, pair: tuple[int, int]) -> Expanded:
-    """Return an entry of the kernels that are measured on N neurons."""
-    value = tables.stream[..., pair[0], pair[1]]
-    spread = np.diagonal(found.arrays["G_cov"][:, :, entry, :, entry], axis1=1, axis2=2)
-    return Expanded(value, found.arrays["K_mean"][..., entry], spread)
+    @classmethod
+    def of(
+        cls,
+        tables: Tables,
+        columns: Columns,
+        start: Array,
+        begun: NDArray[np.intp] | None = None,
+        factor: Array | None = None,
+        known: Sources | None = None,
+    ) -> Followed:
+        """Return those of tangents that begin at layer 0, or at others; see `with_tangents`.
 
+        With sources that are known already, of C alone.
+        """
+        layers = np.zeros(start.shape[:2], dtype=int) if begun is None else begun
+        own = with_tangents(tables, columns, start, layers, factor)
+        streams = known is None
+        means = not columns.bent
+        found = expansion(own, places=own.read_outs, means=means, streams=streams, known=known)
+        return cls(own, found.arrays, found.error)
 
-def _of_read_outs(
-    found: Expansion, tables: Tables, columns: Columns, pair: tuple[int, int], read_out: bool
-) -> Expanded:
-    """Return an entry of the Gram matrix of a read-out after each layer."""
-    entry = entry_index(columns.count)[pair]
-    weights = tables.sites[tables.probe].weights
-    factor = (weights[:, -1:] if read_out else 1.0) / weights
-    value = tables.gram_of(tables.probe)[..., pair[0], pair[1]]
-    spread = np.diagonal(found.arrays["C_cov"][:, :, entry, :, entry], axis1=1, axis2=2)
-    return Expanded(factor * value, factor * found.arrays["C_mean"][..., entry], factor**2 * spread)
+    def spread(self, name: str, p: int, q: int) -> Array:
+        """Return the covariances between layers of an entry."""
+        entry = entry_index(self.tables.inputs)[p, q]
+        return self.arrays[name][:, :, entry, :, entry]
 
+    def _read(self, value: Array, names: tuple[str, str], p: int, q: int, factor: Any) -> Expanded:
+        shift = self.arrays[names[0]][..., entry_index(self.tables.inputs)[p, q]]
+        spread = np.diagonal(self.spread(names[1], p, q), axis1=1, axis2=2)
+        return Expanded(factor * value[..., p, q], factor * shift, factor**2 * spread)
 
-def _scaled(response: Expanded, factor: float) -> Expanded:
-    return Expanded(factor * response.value, factor * response.shift, factor**2 * response.variance)
+    def stream(self, p: int, q: int, factor: float = 1.0) -> Expanded:
+        """Return an entry of the kernels that are measured on N neurons."""
+        return self._read(self.tables.stream, ("K_mean", "G_cov"), p, q, factor)
+
+    def read_outs(self, p: int, q: int, read_out: bool, times: float = 1.0) -> Expanded:
+        """Return an entry of the Gram matrix of a read-out after each layer."""
+        weights = self.tables.sites[self.tables.probe].weights
+        factor = times * (weights[:, -1:] if read_out else 1.0) / weights
+        gram = self.tables.gram_of(self.tables.probe)
+        return self._read(gram, ("C_mean", "C_cov"), p, q, factor)
+
+    def validity(self, *responses: Expanded) -> Array:
+        """Return N times the relative variance, of the kernel or of responses, the largest."""
+        parts = [self.stream(0, 0).relative, *(response.relative for response in responses)]
+        return np.asarray(reduce(np.maximum, parts))
 
 
 def _variance(tables: Tables, read_out: bool) -> Found:
     """Return ``chi^{l,0}`` and ``eta^l``: ``2 h.v`` of the tangent ``h^0/(2 K^0)``."""
-    columns, start = Columns(2, 1), np.zeros((tables.scales.shape[0], 2, 2))
+    start = np.zeros((tables.scales.shape[0], 2, 2))
     start[:, 0, 1] = start[:, 1, 0] = 0.5
     start[:, 1, 1] = 0.25 / tables.stream[:, 0, 0, 0]
-    own = _started(tables, columns, start)
-    found = expansion(own, places=own.read_outs)
-    kernel = _of_stream(found, own, 0, (0, 0))
-    chi = _scaled(_of_stream(found, own, 1, (0, 1)), 2.0)
-    eta = _scaled(_of_read_outs(found, own, columns, (0, 1), read_out), 2.0)
-    validity = np.maximum(kernel.relative, np.maximum(chi.relative, eta.relative))
-    others = {"K": kernel.value, "chi_0_cov": 4 * found.arrays["G_cov"][:, :, 1, :, 1]}
-    return {"chi_0": chi, "eta_layers": eta, "eta": eta.last()}, others, validity, found.error
+    found = Followed.of(tables, Columns(2, 1), start)
+    chi, eta = found.stream(0, 1, 2.0), found.read_outs(0, 1, read_out, 2.0)
+    others = {"K": found.stream(0, 0).value, "chi_0_cov": 4 * found.spread("G_cov", 0, 1)}
+    responses = {"chi_0": chi, "eta_layers": eta, "eta": eta.last()}
+    return responses, others, found.validity(chi, eta), found.error
 
 
 def _tangent(tables: Tables, read_out: bool) -> Found:
     """Return ``|v^l|^2/|v^0|^2`` of a random tangent, and what a read-out makes of it."""
-    columns, start = Columns(2), np.zeros((tables.scales.shape[0], 2, 2))
+    start = np.zeros((tables.scales.shape[0], 2, 2))
     start[:, 1, 1] = 1.0
-    own = _started(tables, columns, start)
-    found = expansion(own, places=own.read_outs)
-    kernel, square = _of_stream(found, own, 0, (0, 0)), _of_stream(found, own, 2, (1, 1))
-    spread = found.arrays["G_cov"][:, :, 2, :, 2]
+    found = Followed.of(tables, Columns(2), start)
+    square, eta = found.stream(1, 1), found.read_outs(1, 1, read_out)
     # The quotient by |v^0|^2, which is independent of it and has the relative variance 2/N.
-    spread = spread - 2 * square.value[:, :, None] * square.value[:, None, :]
+    spread = found.spread("G_cov", 1, 1) - 2 * square.value[:, :, None] * square.value[:, None, :]
     ratio = replace(square, variance=np.diagonal(spread, axis1=1, axis2=2))
-    eta = _of_read_outs(found, own, columns, (1, 1), read_out)
-    validity = np.maximum(kernel.relative, np.maximum(square.relative, eta.relative))
     responses = {"tangent": ratio, "eta_layers": eta, "eta": eta.last()}
-    return responses, {"K": kernel.value, "tangent_cov": spread}, validity, found.error
+    others = {"K": found.stream(0, 0).value, "tangent_cov": spread}
+    return responses, others, found.validity(square, eta), found.error
 
 
 def _by_layer(
-    tables: Tables, of: Callable[[Tables, NDArray[np.intp]], tuple[Expanded, Tables, Expansion]]
-) -> tuple[Expanded, Array, float]:
-    """Return responses to every layer, ``(G, L + 1, ...)``, the validity of the kernel, the error.
+    tables: Tables, of: Callable[[Tables, NDArray[np.intp]], tuple[Expanded, float]]
+) -> tuple[Expanded, float]:
+    """Return responses to every layer, ``(G, L + 1, ...)``, and their error.
 
     Parameters
     ----------
     tables : Tables
         Of one input.
     of : callable
-        Takes tables of repeated points, and the layer at which the tangent of each begins.
+        Takes tables of repeated points, and layers, each one once for every point.
     """
     points, blocks = tables.scales.shape
     step = max(1, MEMORY // (8 * (blocks * 3 * len(tables.sites)) ** 2 * points))
     parts: list[Expanded] = []
-    error, validity = 0.0, np.zeros((points, blocks))
+    error = 0.0
     for first in range(0, blocks, step):
         layers = np.arange(first, min(first + step, blocks))
-        response, own, found = of(repeated(tables, layers.size), np.tile(layers, points))
-        error = max(error, found.error)
+        response, wrong = of(repeated(tables, layers.size), layers)
+        error = max(error, wrong)
         parts.append(response.mapped(lambda a: a.reshape((points, -1, *a.shape[1:]))))
-        validity = _of_stream(found, own, 0, (0, 0)).relative[:: layers.size]
     names = [f.name for f in fields(Expanded)]
-    whole = Expanded(*(np.concatenate([getattr(p, n) for p in parts], axis=1) for n in names))
-    return whole, validity, error
+    return Expanded(*(np.concatenate([getattr(p, n) for p in parts], axis=1) for n in names)), error
 
 
 def _gradient(tables: Tables, read_out: bool) -> Found:
-    """Return ``|p^l|^2`` from tangents that begin at layer l, and the ratio of its ends."""
-    columns = Columns(2)
+    """Return ``|p^l|^2`` from tangents that begin at layer l, and the ratio of its ends.
 
-    def of(many: Tables, layers: NDArray[np.intp]) -> tuple[Expanded, Tables, Expansion]:
-        start = np.zeros((layers.size, 2, 2))
-        start[:, 1, 1] = 1.0
-        own = with_tangents(many, columns, start, np.stack([0 * layers, layers], axis=1))
-        found = expansion(own, places=own.read_outs)
-        return _of_read_outs(found, own, columns, (1, 1), read_out).last(), own, found
+    A tangent that begins at layer m is that of layer 0 in units of its length there: sources are
+    computed once.
+    """
+    points = tables.scales.shape[0]
+    start = np.zeros((points, 2, 2))
+    start[:, 1, 1] = 1.0
+    whole = with_tangents(tables, Columns(2), start, np.zeros((points, 2), dtype=int))
+    shared, lengths = sources(whole), whole.stream[..., 1, 1]
 
-    gradient, validity, error = _by_layer(tables, of)
-    ratio, wrong = _ratio_of_ends(tables)
-    validity = np.maximum(validity, gradient.relative)
-    return {"gradient": gradient, "ratio": ratio}, {}, validity, max(error, wrong)
+    def of(many: Tables, layers: NDArray[np.intp]) -> tuple[Expanded, float]:
+        begun = np.tile(layers, points)
+        places = np.stack([0 * begun, begun], axis=1)
+        known = _restarted(shared, lengths, layers)
+        found = Followed.of(
+            many, Columns(2), np.repeat(start, layers.size, axis=0), places, known=known
+        )
+        return found.read_outs(1, 1, read_out).last(), found.error
+
+    gradient, error = _by_layer(tables, of)
+    ratio, found = _ratio_of_ends(tables)
+    responses = {"gradient": gradient, "ratio": ratio}
+    return responses, {}, found.validity(gradient), max(error, found.error)
+
+
+def _restarted(shared: Sources, lengths: Array, layers: NDArray[np.intp]) -> Sources:
+    """Return the sources of tangents that begin at layers with length one, from that of layer 0.
+
+    Parameters
+    ----------
+    shared : Sources
+        Of a tangent that begins at layer 0, independent of the input.
+    lengths : ndarray, shape (G, B)
+        Its squared length at every layer.
+    layers : ndarray of int, shape (m,)
+        Where the tangents begin.
+    """
+    blocks = lengths.shape[1]
+    # Factors of hh, hv, vv; an entry with a tangent is zero before it begins.
+    units = lengths[:, layers, None] ** (-0.5 * np.arange(3))
+    begun = (np.arange(blocks) >= layers[:, None])[..., None] | (np.arange(3) == 0)
+    factors = units[:, :, None] * begun
+
+    def of(array: Array, own: Array) -> Array:
+        """Multiply by factors of what is in front, and of the earlier variable."""
+        early = np.tile(factors, array.shape[-1] // 3)
+        found = (
+            array[:, None]
+            * own
+            * early.reshape((*early.shape[:2], *(1,) * (array.ndim - 3), blocks, -1))
+        )
+        return np.asarray(found.reshape((-1, *array.shape[1:])))
+
+    late = np.tile(factors, shared.covariance.shape[2] // 3)[..., None, None]
+    moved = (factors[..., :, None] / units[:, :, None, None, :])[..., None, None]
+    return Sources(
+        of(shared.covariance, late),
+        {pair: of(array, moved) for pair, array in shared.conditioning.items()},
+        shared.error,
+    )
 
 
 def _layers(tables: Tables, read_out: bool) -> Found:
     """Return ``chi^{l,m}``: ``2 h^l.v^l/N`` of the tangent ``h^m/(2 K^m)`` that begins at m."""
-    columns = Columns(2, 1)
 
-    def of(many: Tables, layers: NDArray[np.intp]) -> tuple[Expanded, Tables, Expansion]:
-        factor = 0.5 / many.stream[np.arange(layers.size), layers, 0, 0]
-        begun = np.stack([0 * layers, layers], axis=1)
-        own = with_tangents(many, columns, np.zeros((layers.size, 2, 2)), begun, factor)
-        found = expansion(own, places=own.read_outs)
-        after = np.arange(many.last.size) >= layers[:, None]
-        chi = _scaled(_of_stream(found, own, 1, (0, 1)), 2.0)
-        return chi.mapped(lambda array: np.where(after, array, 0.0)), own, found
+    def of(many: Tables, layers: NDArray[np.intp]) -> tuple[Expanded, float]:
+        own = np.tile(layers, tables.scales.shape[0])
+        factor = 0.5 / many.stream[np.arange(own.size), own, 0, 0]
+        begun = np.stack([0 * own, own], axis=1)
+        found = Followed.of(many, Columns(2, 1), np.zeros((own.size, 2, 2)), begun, factor)
+        after = np.arange(many.last.size) >= own[:, None]
+        chi = found.stream(0, 1, 2.0).mapped(lambda array: np.where(after, array, 0.0))
+        return chi, found.error
 
-    chi, validity, error = _by_layer(tables, of)
+    chi, error = _by_layer(tables, of)
     chi = chi.mapped(lambda array: array.swapaxes(1, 2))
-    return {"chi": chi}, {}, np.maximum(validity, chi.relative.max(axis=2)), error
+    kernel = Followed.of(tables, Columns(1), np.zeros((tables.scales.shape[0], 1, 1)))
+    validity = np.maximum(kernel.validity(), chi.relative.max(axis=2))
+    return {"chi": chi}, {}, validity, error
 
 
-def _ratio_of_ends(tables: Tables) -> tuple[Expanded, float]:
+def _ratio_of_ends(tables: Tables) -> tuple[Expanded, Followed]:
     """Return ``|p^0|^2/|p^L|^2`` from two tangents that begin at the first and the last layer.
 
     For independent normals v and v', ``E |p^0|^2 |p^L|^2 = E C_vv C_v'v' + 2 E C_vv'^2``.
     """
     points, blocks = tables.scales.shape
-    columns, index = Columns(3), entry_index(3)
     start = np.repeat(np.diag([0.0, 1.0, 1.0])[None], points, axis=0)
-    begun = np.tile([0, 0, blocks - 1], (points, 1))
-    own = with_tangents(tables, columns, start, begun)
-    found = expansion(own, places=own.read_outs)
-    entries = [index[1, 1], index[2, 2]]
-    value = own.gram_of(own.probe)[:, -1, [1, 2], [1, 2]]
-    shift = found.arrays["C_mean"][:, -1, entries] / value
-    spread = found.arrays["C_cov"][:, -1, :, -1]
-    variance = spread[:, entries, entries] / value**2
-    mixed = spread[:, entries[0], entries[1]] + 2 * spread[:, index[1, 2], index[1, 2]]
-    mixed /= value[:, 0] * value[:, 1]
-    ratio = value[:, 0] / value[:, 1]
-    mean = ratio * (shift[:, 0] - shift[:, 1] + variance[:, 1] - mixed)
-    return Expanded(ratio, mean, ratio**2 * (variance.sum(axis=1) - 2 * mixed)), found.error
+    found = Followed.of(tables, Columns(3), start, np.tile([0, 0, blocks - 1], (points, 1)))
+    first, last = (found.read_outs(k, k, True).last() for k in (1, 2))
+    index, spread = entry_index(3), found.arrays["C_cov"][:, -1, :, -1]
+    mixed = spread[:, index[1, 1], index[2, 2]] + 2 * spread[:, index[1, 2], index[1, 2]]
+    mixed /= first.value * last.value
+    ratio = first.value / last.value
+    shift = first.shift / first.value - last.shift / last.value + last.relative - mixed
+    variance = first.relative + last.relative - 2 * mixed
+    return Expanded(ratio, ratio * shift, ratio**2 * variance), found
 
 
 def _parameters(tables: Tables, read_out: bool) -> Found:
     """Return the tangent kernel: the tangent along independent copies of all parameters."""
-    columns = Columns(2, trained=True)
     start = np.zeros((tables.scales.shape[0], 2, 2))
     start[:, 1, 1] = tables.stream[:, 0, 0, 0]
-    own = _started(tables, columns, start)
-    found = expansion(own, places=own.read_outs)
-    kernel = _of_stream(found, own, 0, (0, 0))
-    ntk = _of_read_outs(found, own, columns, (1, 1), read_out).last()
+    found = Followed.of(tables, Columns(2, trained=True), start)
+    ntk = found.read_outs(1, 1, read_out).last()
     if not read_out:
         # The next block stands in for it, whose bias it does not have.
         first = tables.sites[tables.probe]
         ntk = replace(ntk, value=ntk.value - first.biases[:, -1] / first.weights[:, -1])
-    validity = np.maximum(kernel.relative, ntk.relative[:, None])
+    validity = np.maximum(found.validity(), ntk.relative[:, None])
     return {"ntk": ntk}, {}, validity, found.error
 
 
@@ -217,20 +279,17 @@ def _step(tables: Tables, read_out: bool) -> Found:
         E y (h.q) = N Cov(C_hw, G_hw),            q = sum_theta (dy/dtheta) (dh/dtheta),
         E |q|^2 = N Cov(C_ww', G_ww'),            E h.(d^2h along q) = N Cov(C_ww', G_hx).
     """
-    columns = Columns(4, trained=True, bent=True)
     weights = tables.sites[tables.probe].weights[:, -1]
-    factor = np.ones_like(weights) if read_out else 1 / weights
+    factor, entries = np.ones_like(weights) if read_out else 1 / weights, entry_index(4)
     others: dict[str, Array] = {}
     for suffix, begun in (("", tables.stream[:, 0, 0, 0]), ("_blocks", 0.0)):
         start = np.zeros((tables.scales.shape[0], 4, 4))
         start[:, 1, 1] = start[:, 2, 2] = begun
-        own = _started(tables, columns, start)
-        found = expansion(own, places=own.read_outs, means=False)
+        found = Followed.of(tables, Columns(4, trained=True, bent=True), start)
         met = factor[:, None, None, None] * found.arrays["CG_cov"][:, -1]
         for name, times, output, stream in STEPS:
-            entries = entry_index(columns.count)
             others[f"{name}{suffix}"] = times * met[:, entries[output], :, entries[stream]]
-    spread = np.diagonal(found.arrays["G_cov"][:, :, 0, :, 0], axis1=1, axis2=2)
+    spread = np.diagonal(found.spread("G_cov", 0, 0), axis1=1, axis2=2)
     return {}, others, spread / tables.stream[..., 0, 0] ** 2, found.error
 
 

@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resexpand.codegen.binding import Point
 from resexpand.codegen.schedule import chosen_names
-from resexpand.codegen.track import untracked
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
 from resexpand.numbers.one_loop.atoms import require_derivatives
 from resexpand.numbers.one_loop.evaluation import width_of
-from resexpand.numbers.one_loop.inputs import distinct_inputs
 from resexpand.numbers.one_loop.pair_response import pair_differences
-from resexpand.numbers.one_loop.points import batches_of, bound, require_room
+from resexpand.numbers.one_loop.points import bound, prepared
 from resexpand.numbers.one_loop.response_kinds import KINDS, Found
-from resexpand.numbers.one_loop.validity import at_width, unhealthy
+from resexpand.numbers.one_loop.validity import at_width, measured, unhealthy
 from resexpand.theory.finite_response import FiniteResponse
 from resexpand.theory.one_loop import one_loop
 
@@ -57,8 +56,29 @@ def evaluate_finite_response(
     """
     given = dict(hyperparameters)
     width = width_of(given)
-    if theory.kind == "covariance":
-        return _of_pairs(theory, width, outputs, given)
+    of = _of_pairs if theory.kind == "covariance" else _of_columns
+    point, arrays, error, problems = of(theory, given)
+    extra, marks = _at_width(arrays, width)
+    found = {**arrays, **extra}
+    names = chosen_names(outputs, list(found), "a response at finite width")
+    values = Values(
+        {name: found[name] for name in names},
+        point.depth,
+        (*problems, *marks),
+        dict.fromkeys(names, error) if error else {},
+        theory.citations,
+        notes=point.notes,
+    )
+    values.width = width
+    return values
+
+
+Coefficients = tuple[Point, dict[str, Array], float, tuple[str, ...]]
+"""Hyperparameters, coefficients by name with the validity, their error, and problems."""
+
+
+def _of_columns(theory: FiniteResponse, given: dict[str, Any]) -> Coefficients:
+    """Return a response of one input."""
     process = theory.one_loop.process
     for draw in process.draws:
         require_derivatives(draw.law)
@@ -69,87 +89,54 @@ def evaluate_finite_response(
                 "take a branch of Linear, Activation and Scale; one_loop() has the order 1/N of "
                 "its kernel",
             )
-    point = bound(theory.one_loop, given)
-    problem = distinct_inputs(theory.one_loop, point)
-    require_room(theory.one_loop, problem, point)
-    with untracked():
-        batches, mean_field_error = batches_of(theory.one_loop, problem, point)
-    has_read_out = theory.net.read_out is not None
+    made = prepared(theory.one_loop, given)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        parts = [KINDS[theory.kind](tables, has_read_out) for tables in batches]
-        arrays, validity = _joined(parts, point.grid)
-        error = max(part[-1] for part in parts) + mean_field_error
-        problems = tuple(unhealthy({**arrays, "validity": validity}, error, process))
-        extra, marks = _at_width(arrays, validity, width)
-    found = {**arrays, "validity": validity, **extra}
-    names = chosen_names(outputs, list(found), "a response at finite width")
-    quadrature = dict.fromkeys(names, error) if error else {}
-    values = Values(
-        {name: found[name] for name in names},
-        point.depth,
-        (*problems, *marks),
-        quadrature,
-        theory.citations,
-        notes=point.notes,
-    )
-    values.width = width
-    return values
+        has_read_out = theory.net.read_out is not None
+        parts = [KINDS[theory.kind](tables, has_read_out) for tables in made.batches]
+        arrays = _joined(parts, made.point.grid)
+        error = max(part[-1] for part in parts) + made.error
+        problems = tuple(unhealthy(arrays, error, process))
+    return made.point, arrays, error, problems
 
 
-def _of_pairs(
-    theory: FiniteResponse,
-    width: int | None,
-    outputs: str | Iterable[str] | None,
-    given: dict[str, Any],
-) -> Values:
+def _of_pairs(theory: FiniteResponse, given: dict[str, Any]) -> Coefficients:
     """Return the covariance response of two inputs."""
     point = bound(one_loop(theory.net, inputs=2), given)
     others = {name: value for name, value in given.items() if name not in ("K0", "inputs")}
-    arrays, validity, error, values = pair_differences(theory.one_loop, point.kernel, others)
-    extra, marks = _at_width(arrays, validity, width)
-    found = {**arrays, "validity": validity, **extra}
-    names = chosen_names(outputs, list(found), "a response at finite width")
+    arrays, error, values = pair_differences(theory.net, point.kernel, others)
     error = max(error, *values.quadrature_error.values(), 0.0)
-    problems = (*values.problems, *marks)
+    problems = values.problems
     if error > DIFFERENCES:
         problems += (f"the differences of columns did not converge: their error is {error:.1g}",)
-    whole = {name: found[name] for name in names}
-    quadrature = dict.fromkeys(names, error)
-    result = Values(whole, values.depth, problems, quadrature, theory.citations, notes=point.notes)
-    result.width = width
-    return result
+    return point, arrays, error, problems
 
 
-def _joined(parts: list[Found], grid: tuple[int, ...]) -> tuple[dict[str, Array], Array]:
-    """Return coefficients by name, and the validity, in the shape of the grid."""
+def _joined(parts: list[Found], grid: tuple[int, ...]) -> dict[str, Array]:
+    """Return coefficients by name, the validity last, in the shape of the grid."""
     flat: dict[str, list[Array]] = {}
-    for responses, others, _, _ in parts:
+    for responses, others, validity, _ in parts:
         for name, response in responses.items():
             flat.setdefault(name, []).append(response.value)
             flat.setdefault(f"{name}_shift", []).append(response.shift)
             flat.setdefault(f"{name}_var", []).append(response.variance)
-        for name, array in others.items():
+        for name, array in {**others, "validity": validity}.items():
             flat.setdefault(name, []).append(array)
-    flat["validity"] = [part[2] for part in parts]
     whole = {name: np.concatenate(arrays) for name, arrays in flat.items()}
-    shaped = {name: array.reshape(grid + array.shape[1:])[()] for name, array in whole.items()}
-    return shaped, shaped.pop("validity")
+    return {name: array.reshape(grid + array.shape[1:])[()] for name, array in whole.items()}
 
 
 def _at_width(
-    arrays: Mapping[str, Array], validity: Array, width: int | None
+    arrays: Mapping[str, Array], width: int | None
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
     """Return means and deviations at a width, NaN where they are beyond validity."""
     if width is None:
         return {}, ()
-    error, beyond, marks = at_width(validity, width)
-    found = {"relative_error": error}
-    for name in [name.removesuffix("_var") for name in arrays if name.endswith("_var")]:
-        value = np.asarray(arrays[name])
-        lost = beyond if value.ndim >= beyond.ndim else beyond[..., -1]
-        lost = lost if value.ndim <= beyond.ndim else lost[..., None]
-        mean = value + np.asarray(arrays[f"{name}_shift"]) / width
-        deviation = np.sqrt(np.asarray(arrays[f"{name}_var"]) / width)
-        found[f"{name}_mean"] = np.where(lost, np.nan, mean)[()]
-        found[f"{name}_deviation"] = np.where(lost, np.nan, deviation)[()]
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        error, beyond, marks = at_width(np.asarray(arrays["validity"]), width)
+        found = {"relative_error": error}
+        for name in [name.removesuffix("_var") for name in arrays if name.endswith("_var")]:
+            value, shift, spread = (arrays[f"{name}{part}"] for part in ("", "_shift", "_var"))
+            lost = beyond if np.ndim(value) >= beyond.ndim else beyond[..., -1]
+            own = measured(value, shift, spread, width, lost)
+            found[f"{name}_mean"], found[f"{name}_deviation"] = own
     return found, marks

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from resexpand.numbers.one_loop.averaged import Averaged
 from resexpand.numbers.one_loop.chain import slopes_of
-from resexpand.numbers.one_loop.four_point import Cumulants
-from resexpand.numbers.one_loop.mixed import between, carried, cumulants_of
+from resexpand.numbers.one_loop.mixed import between, cumulants
 from resexpand.numbers.one_loop.tables import Masks, Site, Tables, entries_of, rounding
 
 Array = NDArray[np.float64]
@@ -94,24 +93,28 @@ def _of_site(site: Site, gram: Array) -> tuple[Array, Array, float]:
     each = np.arange(blocks)
     stands = np.outer(site.exists, site.exists) & site.reads_stream
     more = np.nonzero(np.tril(stands, -1))
+    # Each layer with itself comes first.
+    parts = cumulants(site, site, each, each, one_layer=True), cumulants(site, site, *more)
+    found, slopes = (
+        np.concatenate([getattr(part, name) for part in parts], axis=1)
+        for name in ("covariance", "slope")
+    )
     later, earlier = (np.concatenate([each, part]) for part in more)
-    cumulants = carried(_features(site, later, earlier), site, site, later, earlier)
     weights = site.between(later, earlier)
     size, own = site.size, site.averages * site.inputs
     reads = site.entries + own
     shared = np.zeros((points, later.size, size, size))
     moved = np.zeros((points, later.size, size, reads, size))
-    shared[..., own:, own:] = weights * cumulants.covariance
+    shared[..., own:, own:] = weights * found
     if site.masks is not None:
-        alone = cumulants.covariance[:, :blocks]
-        shared[:, :blocks, own:, own:] += _of_masks(site, site.masks, gram, alone)
+        shared[:, :blocks, own:, own:] += _of_masks(site, site.masks, gram, parts[0].covariance)
     # Derivatives by the covariance behind the maps, times that of this one by what is read.
-    slope = cumulants.slope * slopes_of(site)[:, later, None, :, None]
+    slope = slopes * slopes_of(site)[:, later, None, :, None]
     moved[:, :, own:, : site.entries, own:] = weights[..., :, None, :] * slope
-    error = cumulants.error
+    error = max(part.error for part in parts)
     if own:
         averaged = Averaged(site, later, earlier)
-        error = max(error, averaged.add(shared, moved, cumulants.covariance))
+        error = max(error, averaged.add(shared, moved, found))
     covariance = np.zeros((points, blocks, size, blocks, size))
     # Axes of index arrays that stand apart come first.
     covariance[:, later, :, earlier] = shared.swapaxes(0, 1)
@@ -129,27 +132,3 @@ def _of_masks(site: Site, masks: Masks, gram: Array, covariance: Array) -> Array
     products = covariance + means[..., :, None] * means[..., None, :]
     own = masks.square - masks.mean[..., :, None] * masks.mean[..., None, :]
     return np.asarray(site.weights[..., None, None] ** 2 * own * products)
-
-
-def _features(site: Site, later: Integers, earlier: Integers) -> Cumulants:
-    """Return the cumulants of the features of pairs of layers; each with itself comes first."""
-    points, blocks = site.weights.shape
-    slope = site.maps["slope"]
-    # In this order it is the covariance of one layer, to the last bit, where both are the same.
-    cross = site.raw[:, earlier] * slope[:, later, :, None] * slope[:, earlier, None, :]
-    given = site.reads[:, later], site.reads[:, earlier], cross
-    parts, cumulants = [], cumulants_of(site)
-    for one_layer, part in ((True, slice(blocks)), (False, slice(blocks, None))):
-        late, early, cross = (
-            a[:, part].reshape((points * len(later[part]), *a.shape[2:])) for a in given
-        )
-        found = cumulants(late, early, cross, one_layer=one_layer)
-        parts.append((found, len(later[part])))
-    covariance, slopes = (
-        np.concatenate(
-            [getattr(f, name).reshape((points, n, *getattr(f, name).shape[1:])) for f, n in parts],
-            axis=1,
-        )
-        for name in ("covariance", "slope")
-    )
-    return Cumulants(covariance, slopes, max(f.error for f, _ in parts))

@@ -17,7 +17,11 @@ Array = NDArray[np.float64]
 
 
 def with_tangents(
-    tables: Tables, columns: Columns, start: Array, layers: Array, factor: Array | None = None
+    tables: Tables,
+    columns: Columns,
+    start: Array,
+    layers: NDArray[np.intp],
+    factor: Array | None = None,
 ) -> Tables:
     """Return the tables of one input and its tangents.
 
@@ -84,7 +88,7 @@ def with_tangents(
 
 
 def _multiples(
-    columns: Columns, layers: Array, factor: Array | None, blocks: int
+    columns: Columns, layers: NDArray[np.intp], factor: Array | None, blocks: int
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Return products of the factors of columns ``(G, D, D)``, and where they hold ``(G, B)``."""
     if factor is None:

@@ -10,6 +10,7 @@ the activation (`resexpand.activations.growth`), and of the variances it meets.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,14 +87,21 @@ def _at_width(
     """Return means and deviations at a width, NaN where they are beyond validity."""
     found = {}
     for name, spread in _DEVIATIONS:
-        if spread not in arrays:
-            continue
-        mean = np.asarray(arrays[name]) + np.asarray(arrays[f"{name}_mean"]) / width
-        marked = beyond.reshape(beyond.shape + (1,) * (mean.ndim - beyond.ndim))
-        variance = variances(np.asarray(arrays[spread]), lead)
-        found[f"{name}_width"] = np.where(marked, np.nan, mean)
-        found[f"{name}_deviation"] = np.where(marked, np.nan, np.sqrt(variance / width))
+        if spread in arrays:
+            variance = variances(np.asarray(arrays[spread]), lead)
+            whole = measured(arrays[name], arrays[f"{name}_mean"], variance, width, beyond)
+            found[f"{name}_width"], found[f"{name}_deviation"] = whole
     return found
+
+
+def measured(
+    value: Any, shift: Any, variance: Any, width: int, beyond: NDArray[np.bool_]
+) -> tuple[Array, Array]:
+    """Return mean and deviation at a width from coefficients, NaN where they do not hold."""
+    mean = np.asarray(value) + np.asarray(shift) / width
+    marked = beyond.reshape(beyond.shape + (1,) * (mean.ndim - beyond.ndim))
+    deviation = np.sqrt(np.asarray(variance) / width)
+    return np.where(marked, np.nan, mean)[()], np.where(marked, np.nan, deviation)[()]
 
 
 def variances(covariance: Array, lead: int) -> Array:

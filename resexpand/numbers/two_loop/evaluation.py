@@ -14,12 +14,10 @@ from resexpand.codegen.exponentials import stable_exponentials
 from resexpand.codegen.schedule import chosen_names
 from resexpand.codegen.source import module_source, scalar_function
 from resexpand.codegen.store import load
-from resexpand.codegen.track import untracked
 from resexpand.codegen.values import Values
 from resexpand.errors import UnsupportedError
 from resexpand.numbers.one_loop.evaluation import width_of
-from resexpand.numbers.one_loop.inputs import distinct_inputs
-from resexpand.numbers.one_loop.points import batches_of, bound, require_room
+from resexpand.numbers.one_loop.points import prepared
 from resexpand.numbers.one_loop.tables import Tables
 from resexpand.numbers.two_loop.closure import Means, layer_of
 from resexpand.numbers.two_loop.jets import wanted
@@ -74,14 +72,11 @@ def evaluate_two_loop(
         )
     given = dict(hyperparameters)
     width = width_of(given)
-    point = bound(theory.one_loop, given)
-    problem = distinct_inputs(theory.one_loop, point)
-    require_room(theory.one_loop, problem, point)
-    with untracked():
-        batches, _ = batches_of(theory.one_loop, problem, point)
+    made = prepared(theory.one_loop, given)
+    point = made.point
     law = theory.one_loop.process.draws[0].law
     rows, error = [], 0.0
-    for tables in batches:
+    for tables in made.batches:
         for number in range(tables.scales.shape[0]):
             coarse, fine = (_orders(tables, number, law, count) for count in COUNTS)
             sizes = np.abs(fine).max(axis=-1, keepdims=True)

@@ -14,9 +14,8 @@ from resexpand.network.resnet import ResNet
 from resexpand.references import Citation
 from resexpand.theory.formula import Formula
 from resexpand.theory.kernel import kernel
-from resexpand.theory.one_loop.derived import Derived
-from resexpand.theory.one_loop.entry_formulas import entry_formulas
-from resexpand.theory.one_loop.formulas import formulas
+from resexpand.theory.one_loop.derived import ONE, Derived, several
+from resexpand.theory.one_loop.formulas import Chain
 from resexpand.theory.one_loop.process import Process
 from resexpand.theory.one_loop.weight_laws import STATEMENTS, Statement, weight_formulas
 from resexpand.theory.recursion import Recursion
@@ -81,10 +80,12 @@ class OneLoop(Shown):
             If the branch holds maps without a law, such as normalisations.
         """
         self._require_plain()
-        if self.inputs == 1:
-            return tuple(formulas(self.kernel, self.process, self.citations))
-        alone = kernel(self.net)
-        return tuple(entry_formulas(alone, self.process, self.inputs, self.citations))
+        chain = Chain(self._derived(self.inputs))
+        return (*chain.formulas(), *chain.outputs())
+
+    def _derived(self, inputs: int) -> Derived:
+        base = self.kernel if self.inputs == 1 else kernel(self.net)
+        return Derived(base, self.process, several(inputs) if inputs > 1 else ONE, self.citations)
 
     @property
     def weight_laws(self) -> tuple[Statement, ...]:
@@ -108,8 +109,7 @@ class OneLoop(Shown):
     def weight_formulas(self) -> tuple[Formula, ...]:
         """Terms that independent symmetric weights of another law add, of one input."""
         self._require_plain()
-        base = self.kernel if self.inputs == 1 else kernel(self.net)
-        return tuple(weight_formulas(Derived(base, self.process, self.citations)))
+        return tuple(weight_formulas(self._derived(1)))
 
     def _require_plain(self) -> None:
         if not self.process.is_plain:

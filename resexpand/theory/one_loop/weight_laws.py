@@ -24,7 +24,8 @@ import sympy as sp
 
 from resexpand.conventions import DEPTH
 from resexpand.theory.formula import Formula
-from resexpand.theory.one_loop.derived import EARLIER, LAYER, Derived, draw_name, one_point
+from resexpand.theory.one_loop.averages import fourth_moment
+from resexpand.theory.one_loop.derived import EARLIER, LAYER, Derived
 from resexpand.theory.one_loop.quantities import quantity
 
 FOURTH_MOMENT = sp.Symbol("mu_4", positive=True)
@@ -114,19 +115,18 @@ def weight_formulas(made: Derived) -> list[Formula]:
     result = []
     for draw in draws:
         weight, _ = made.variances(draw)
-        fourth = one_point(draw, made.reads(draw, LAYER), 2)
         result.append(
             made.formula(
-                draw_name("fourth_cumulant", made, draw),
+                made.name("fourth_cumulant", draw),
                 quantity("Q", LAYER, draw=made.place(draw)),
-                (FOURTH_MOMENT - 3) * weight**2 * fourth,
+                (FOURTH_MOMENT - 3) * weight**2 * fourth_moment(made, draw),
                 "fourth cumulant of a component, times N, given what it acts on",
             )
         )
     for draw in draws:
         result.append(
             made.formula(
-                draw_name("weights", made, draw),
+                made.name("weights", draw),
                 quantity("weights", LAYER, draw=made.place(draw)),
                 quantity("H", LAYER, draw=made.place(draw)) * _read(made, draw.position) / 6,
                 "added to tadpole and conditioning: components that are read are not Gaussian",

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import sympy as sp
 
 from resexpand.agreement.comparison import compare
-from resexpand.export.latex.one_loop import WORDS
 from resexpand.gaussian.expectation import GaussianExpectation
 from resexpand.montecarlo.sample import sample
 from resexpand.numbers.evaluation import evaluate
-from resexpand.theory.closure import close_elementary
 from resexpand.theory.derivation import Check, Derivation
 from resexpand.theory.finite_response import FiniteKind, FiniteResponse, finite_response
 from resexpand.theory.formula import Formula
 from resexpand.theory.one_loop.column_formulas import ENTRIES
-from resexpand.theory.one_loop.entries import EntryQuantity
-from resexpand.workflows.derive.one_loop import BLOCKS, TINY, take_steps
+from resexpand.theory.one_loop.quantities import LayerQuantity
+from resexpand.workflows.derive.one_loop import BLOCKS, TINY, reading, take_steps
 from resexpand.workflows.derive.propagation import exact_start, kernel_steps
 from resexpand.workflows.derive.witness import DOUBLE, Witness, rounded, slope
 
@@ -47,15 +46,6 @@ _TANGENT = (
     "operation makes of $\\varphi(h)$ and of $\\varphi'(h) v$ are normals, whose covariance is the "
     "Gram matrix of the two. Its entries hh, hv and vv replace the one of the input."
 )
-_LAST = (
-    (
-        ("finite", "finite_shift", "finite_variance"),
-        "The response is an entry of these Gram matrices, in every network; its mean and its "
-        "variance follow.",
-    ),
-)
-# The four-point function of the output belongs to the input alone.
-_OWN = ((WORDS[0][0], _TANGENT), *WORDS[1:-1], *_LAST)
 
 
 def finite_response_steps(derivation: Derivation, witness: Witness, kind: FiniteKind) -> None:
@@ -64,7 +54,8 @@ def finite_response_steps(derivation: Derivation, witness: Witness, kind: Finite
     formulas = theory.formulas
     kernel_steps(derivation, witness)
     derivation.cite(theory.citations)
-    take_steps(derivation, _OWN, formulas, lambda stem: _checks(stem, theory, witness, derivation))
+    checks = partial(_checks, theory=theory, witness=witness, derivation=derivation)
+    take_steps(derivation, formulas, checks, _TANGENT)
 
 
 def _checks(
@@ -152,7 +143,8 @@ class _Point:
                 entries = last | {e: self._added(known["kernel"], last[e], drawn[e]) for e in drawn}
             at = {
                 q: drawn[str(q.args[2][0])] if str(q.args[0]) == "C" else last[str(q.args[2][0])]
-                for q in shown["finite"].rhs.atoms(EntryQuantity)
+                for q in shown["finite"].rhs.atoms(LayerQuantity)
+                if q.args[2]
             }
             values = evaluate(
                 finite_response(self.witness.short(depth), self.kind), **self.witness.named()
@@ -166,7 +158,9 @@ class _Point:
     def _added(self, formula: Formula, before: sp.Expr, drawn: sp.Expr) -> sp.Expr:
         """Return an entry behind a block from that in front of it and what the block draws."""
         at = {
-            q: drawn if str(q.args[0]) == "C" else before for q in formula.rhs.atoms(EntryQuantity)
+            q: drawn if str(q.args[0]) == "C" else before
+            for q in formula.rhs.atoms(LayerQuantity)
+            if q.args[2]
         }
         return self.witness.at(formula.rhs.xreplace(at))
 
@@ -198,22 +192,13 @@ class _Point:
         self, formula: Formula, late: Mapping[str, sp.Expr], early: Mapping[str, sp.Expr]
     ) -> float:
         """Return a formula at numbers for the entries of the later and the earlier layer."""
-        closed = close_elementary(formula.rhs, formula.laws)
-        at = {
-            q: (early if sp.Symbol("m") in _names(q) else late)[str(q.args[2][0])]
-            for q in closed.atoms(EntryQuantity)
-        }
-        here = closed.xreplace(at)
+        here = reading(formula, late, early, self.witness)
         four = {
             node: _without_tangents(node)
             for node in here.atoms(GaussianExpectation)
             if len(node.variables) == 4
         }
         return float(self.witness.at(here.xreplace(four)).evalf(DOUBLE))
-
-
-def _names(quantity: EntryQuantity) -> set[sp.Symbol]:
-    return {sp.Symbol(s.name) for s in quantity.args[-1].free_symbols}
 
 
 def _without_tangents(node: GaussianExpectation) -> sp.Expr:

@@ -9,7 +9,6 @@ import mpmath
 import sympy as sp
 
 from resexpand.agreement.comparison import compare
-from resexpand.export.latex.one_loop import WORDS, Words, grouped
 from resexpand.montecarlo.sample import sample
 from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.closure import close_elementary
@@ -18,6 +17,7 @@ from resexpand.theory.formula import Formula
 from resexpand.theory.one_loop import OneLoop, one_loop
 from resexpand.theory.one_loop.derived import LAYER, OTHER
 from resexpand.theory.one_loop.quantities import LayerQuantity
+from resexpand.theory.one_loop.words import GROUPS, group
 from resexpand.workflows.derive.propagation import exact_start, kernel_steps
 from resexpand.workflows.derive.witness import DOUBLE, Witness, rounded, slope
 
@@ -38,20 +38,32 @@ def one_loop_steps(derivation: Derivation, witness: Witness) -> None:
             check=_sampled(theory, witness),
         )
         return
-    take_steps(
-        derivation, WORDS, theory.formulas, lambda stem: _checks(stem, theory, witness, derivation)
-    )
+    take_steps(derivation, theory.formulas, lambda stem: _checks(stem, theory, witness, derivation))
 
 
 def take_steps(
     derivation: Derivation,
-    words: Words,
     formulas: Sequence[Formula],
     checks: Callable[[str], Mapping[str, Check]],
+    opening: str = "",
 ) -> None:
-    """Take one step per group of formulas; `checks` takes the first name of a group."""
-    for stem, text, own in grouped(formulas, words):
-        derivation.step(text, {f.name: f for f in own}, checks(stem))
+    """Take one step per group of formulas.
+
+    Parameters
+    ----------
+    derivation : Derivation
+        It gets the steps.
+    formulas : sequence of Formula
+        All of them.
+    checks : callable
+        Takes the first name of a group.
+    opening : str
+        What the first step says, in place of its own words.
+    """
+    for number, (stems, text) in enumerate(GROUPS):
+        own = {f.name: f for f in formulas if group(f.name) == number}
+        if own:
+            derivation.step(text if number else opening or text, own, checks(stems[0]))
 
 
 def _checks(
@@ -87,11 +99,19 @@ def _checks(
     return {}
 
 
-def _reading(formula: Formula, late: Any, early: Any, witness: Witness) -> sp.Expr:
-    """Return a formula with numbers for the variances at the later and the earlier layer."""
+def reading(
+    formula: Formula, late: Mapping[str, Any], early: Mapping[str, Any], witness: Witness
+) -> sp.Expr:
+    """Return a formula with numbers for the entries at the later and the earlier layer.
+
+    A single input has the entry of no name.
+    """
     closed = close_elementary(formula.rhs, formula.laws)
-    layers = closed.atoms(LayerQuantity)
-    at = {q: early if OTHER in q.free_symbols else late for q in layers}
+    at = {
+        q: (early if OTHER in q.free_symbols else late)["".join(map(str, q.args[2]))]
+        for q in closed.atoms(LayerQuantity)
+        if str(q.args[0]) in ("K", "C")
+    }
     return witness.at(closed.xreplace(at))
 
 
@@ -100,7 +120,7 @@ def _slope(witness: Witness, name: str, place: int, order: int) -> Check:
 
     def check(shown: Mapping[str, Any]) -> tuple[Any, Any]:
         own = slope(lambda k: witness.drawn(k, place), start, order)
-        return _reading(shown[name], number, number, witness), own
+        return reading(shown[name], {"": number}, {"": number}, witness), own
 
     return check
 
@@ -113,7 +133,7 @@ def _source(witness: Witness) -> Check:
     late, early = _layers(witness)
 
     def check(shown: Mapping[str, Any]) -> tuple[float, float]:
-        formula = _reading(shown["source"], late, early, witness)
+        formula = reading(shown["source"], {"": late}, {"": early}, witness)
         own = rounded(lambda: witness.shared(*map(_mpf, (late, early))))
         return float(formula.evalf(DOUBLE)), own
 
@@ -124,7 +144,7 @@ def _conditioning(witness: Witness) -> Check:
     late, early = _layers(witness)
 
     def check(shown: Mapping[str, Any]) -> tuple[float, sp.Interval]:
-        formula = _reading(shown["conditioning_source"], late, early, witness)
+        formula = reading(shown["conditioning_source"], {"": late}, {"": early}, witness)
         step, at = float(late) / 500, float(late)
         shifts = {-2: 1, -1: -8, 1: 8, 2: -1}
         own = sum(w * witness.shared(at + s * step, float(early)) for s, w in shifts.items())
@@ -152,8 +172,8 @@ def _sampled(theory: OneLoop, witness: Witness) -> Mapping[str, Check]:
             control="infinite-width",
             **numbers,
         )
-        values = evaluate(one_loop(net), width=WIDTH, **numbers)
-        wanted = {name: values[name] for name in ("K_width", "C_width", "K_deviation")}
+        found = evaluate(one_loop(net), width=WIDTH, **numbers)
+        wanted = {name: found[name] for name in ("K_width", "C_width", "K_deviation")}
         return compare(wanted, run).verdict, "agrees"
 
     return {f"means and deviations at width {WIDTH} with random networks, the verdict": check}
@@ -207,5 +227,5 @@ class _Layers:
         here = closed.subs(
             dict(zip((LAYER, OTHER), layers, strict=False)), simultaneous=True
         ).doit()
-        at = {q: self._value(str(q.args[0]), *q.args[2:]) for q in here.atoms(LayerQuantity)}
+        at = {q: self._value(str(q.args[0]), *q.args[3:]) for q in here.atoms(LayerQuantity)}
         return self.witness.at(here.xreplace(at)).evalf(DOUBLE)
