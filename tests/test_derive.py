@@ -129,9 +129,14 @@ def test_optimal_scale_of_an_activation_without_closed_form(scale: Any) -> None:
         derivation.replace(7, {"K_star": derivation[7]["K_star"] * (1 + sp.Float(1e-6))})
 
 
-def test_optimal_scale_that_does_not_exist_says_so() -> None:
-    derivation = derive(network(Activation("relu"), Linear()), "optimal-scale")
-    assert "without bound" in derivation[len(derivation)].text
+@pytest.mark.parametrize(
+    ("activation", "start", "why"),
+    [("relu", sp.Rational(3, 10), "without bound"), ("tanh", 2, "falls from the start")],
+)
+def test_optimal_scale_that_does_not_exist_says_so(activation: str, start: Any, why: str) -> None:
+    net = network(Activation(activation), Linear(), scale=0.3, depth=20)
+    derivation = derive(net, "optimal-scale", at={"K0": start})
+    assert why in derivation[len(derivation)].text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import mpmath
 import sympy as sp
 
 from resexpand.conventions import K0
+from resexpand.numbers.evaluation import evaluate
 from resexpand.theory.closure import close_elementary
 from resexpand.theory.derivation import Check, Derivation
 from resexpand.theory.optimal_scale import OptimalScale, optimal_scale
@@ -114,10 +115,14 @@ def _condition_checks(optimum: OptimalScale, witness: Witness) -> Mapping[str, C
 def _constant_steps(derivation: Derivation, optimum: OptimalScale, witness: Witness) -> None:
     own = optimum.net.with_scale(1).free_symbols | {K0}  # not those of the scale that is sought
     numbers = {s.name: float(v) for s, v in witness.values.items() if s in own}
-    optima = {depth: witness.evaluate(optimum, depth, numbers) for depth in (SHALLOW, DEEP)}
+    net = optimum.net
+    optima = {
+        depth: evaluate(optimal_scale(net.with_scale(net.scale, depth), optimum.kind), **numbers)
+        for depth in (SHALLOW, DEEP)
+    }
     star, constant = (float(optima[SHALLOW][name]) for name in ("K_star", "c"))
     scales = {depth: float(values["rho"]) for depth, values in optima.items()}
-    if not all(map(math.isfinite, (star, constant, *scales.values()))):
+    if not (constant > 0 and all(map(math.isfinite, (star, constant, *scales.values())))):
         derivation.step(f"At the numbers of the checks: {optima[SHALLOW].status}.")
         return
     growth, rate, amplitude = _functions(optimum, witness)
