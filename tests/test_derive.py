@@ -73,7 +73,8 @@ def test_networks_without_integrals_are_sampled() -> None:
 
 
 def test_a_scale_may_name_the_depth() -> None:
-    derivation = derive(network(Activation("erf_unit"), Linear(1, 0), scale="c/sqrt(L)"))
+    own = sp.Symbol("L")  # without the assumptions that a text has
+    derivation = derive(network(Activation("erf_unit"), Linear(1, 0), scale="c/sqrt(L)", depth=own))
     assert sum(len(step.verified) for step in derivation) == 6
     wrong = network(Activation("erf_unit"), Linear(1, 0), scale="c/L")
     with pytest.raises(DerivationError, match="step 1"):

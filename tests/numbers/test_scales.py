@@ -179,8 +179,11 @@ def test_normalised_networks_say_what_does_not_apply() -> None:
     assert pre.at("inverse_root").gradient_ratio == pytest.approx(2, rel=1e-12)
     assert set(pre.reasons) == {"response_optimum", "batch_norm", "deep_norm"}
     assert "is the same at every" in pre.reasons["response_optimum"]
-    assert np.isnan(pre["tail"]).all()
-    assert len(pre.missing) == 1
+    # Each block adds 1/L to a kernel of 1 + l/L; paths through blocks are products of these shares.
+    shares = 1 / (12 + np.arange(12))
+    first, second = shares.sum(), (shares.sum() ** 2 - (shares**2).sum()) / 2
+    assert pre.at("inverse_root").tail == pytest.approx((1 - first - second) / 2, rel=1e-9)
+    assert pre.missing == ()
     post = compare_scales(post_ln(12), [12], candidates=["inverse_root", "inverse", "deep_norm"])
     assert post.recommendation.startswith("none: kernel, tangent response and gradients")
     batch = ResNet(Branch(BatchNorm(), Activation("relu"), Linear(2, 0)), scale=1, depth=4)

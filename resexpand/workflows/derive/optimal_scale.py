@@ -114,7 +114,7 @@ def _condition_checks(optimum: OptimalScale, witness: Witness) -> Mapping[str, C
 
 def _constant_steps(derivation: Derivation, optimum: OptimalScale, witness: Witness) -> None:
     own = optimum.net.with_scale(1).free_symbols | {K0}  # not those of the scale that is sought
-    numbers = {s.name: float(v) for s, v in witness.values.items() if s in own}
+    numbers: dict[str, Any] = {s.name: float(v) for s, v in witness.values.items() if s in own}
     net = optimum.net
     optima = {
         depth: evaluate(optimal_scale(net.with_scale(net.scale, depth), optimum.kind), **numbers)

@@ -114,7 +114,11 @@ class Witness:
     def short(self, depth: int = SHORT) -> ResNet:
         """Return the network with a few blocks, unless blocks differ or layers correlate."""
         fixed = self.fixed or (self.net.layers is not None and self.net.depth.is_Integer)
-        return self.net if fixed else self.net.with_scale(self.net.scale, depth=depth)
+        if fixed:
+            return self.net
+        (scale,) = self.net.scales(1)
+        scale = scale.xreplace({self.net.depth: sp.Integer(depth)})
+        return self.net.with_scale(scale, depth=depth)
 
     def columns(self, inputs: Inputs) -> NDArray[np.float64]:
         """Return a kernel at layer 0 of several columns, the variance of each that of one.
