@@ -158,6 +158,7 @@ def test_the_command_stands_without_its_libraries(tmp_path):
     for name in ("numpy", "sympy", "numba", "numba_cuda", "platformdirs"):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is broken')")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    environment.pop("RESEXPAND_CACHE", None)  # else nobody is asked for the folder
     command = [sys.executable, "-m", "resexpand", "doctor", "--json"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (run.returncode, run.stderr) == (1, "")
