@@ -19,6 +19,9 @@ MOST_OPERATIONS = 200
 """Length beyond which none is: those that are found have some ten, and a common denominator of long
 conditions takes minutes."""
 
+MOST_POWER = 20
+"""Power of a common exponential beyond which none is."""
+
 
 def solve_for(condition: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
     """Return the positive solution of ``condition = 0``, or None if it is not found.
@@ -38,18 +41,45 @@ def solve_for(condition: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
     # A sum of several kinds has no closed zero; factoring it would take minutes to find that out.
     if not transcendental or len(arcsines) > 1 or len(transcendental) > MOST_FUNCTIONS:
         return None
-    if written.count_ops() > MOST_OPERATIONS:
+    powers, bases = _powers(written, unknown)
+    if written.count_ops() > MOST_OPERATIONS or _is_high(powers):
         return None
-    numerator = sp.fraction(sp.together(written))[0]
+    numerator = sp.fraction(sp.together(written.xreplace(powers)))[0]
     try:
         factors = sp.factor_list(sp.expand(numerator))[1]
     except sp.PolynomialError:  # roots and exponentials whose exponents are quotients
         return None
     for factor, _ in factors:
-        solution = _solve_factor(factor, unknown)
+        solution = _solve_factor(factor.xreplace(bases), unknown)
         if solution is not None:
             return solution
     return None
+
+
+def _powers(
+    expression: sp.Expr, unknown: sp.Symbol
+) -> tuple[dict[sp.Expr, sp.Pow], dict[sp.Expr, sp.Expr]]:
+    """Return exponentials as powers of common ones, which are symbols, and what these stand for.
+
+    SymPy takes ``exp(4.61 K)`` for the power 461 of ``exp(K / 100)`` and stores all powers below.
+    """
+    rates: dict[sp.Expr, dict[sp.Expr, sp.Rational]] = {}
+    for exponential in expression.atoms(sp.exp):
+        rate, rest = exponential.args[0].as_coeff_Mul(rational=True)
+        if rest.has(unknown):
+            rates.setdefault(rest, {})[exponential] = rate
+    powers: dict[sp.Expr, sp.Pow] = {}
+    bases = {}
+    for rest, own in rates.items():
+        common, base = sp.gcd_list([abs(rate) for rate in own.values()]), sp.Dummy(positive=True)
+        bases[base] = sp.exp(common * rest)
+        powers |= {e: sp.Pow(base, rate / common, evaluate=False) for e, rate in own.items()}
+    return powers, bases
+
+
+def _is_high(powers: dict[sp.Expr, sp.Pow]) -> bool:
+    """Whether polynomials in the common exponentials are too long to be looked through."""
+    return any(abs(power.exp) > MOST_POWER for power in powers.values())
 
 
 def _solve_factor(factor: sp.Expr, unknown: sp.Symbol) -> sp.Expr | None:
@@ -114,6 +144,8 @@ def integral_of(
     roots = [p.base for p in integrand.atoms(sp.Pow) if not p.exp.is_Integer]
     # SymPy searches for minutes where roots of the variable are among them.
     if any(f.has(variable) for f in (*functions, *roots)) or integrand.has(sp.Integral):
+        return None
+    if _is_high(_powers(integrand, variable)[0]):
         return None
     antiderivative = sp.integrate(integrand, variable)
     if antiderivative.has(sp.Integral) or sp.simplify(antiderivative.diff(variable) - integrand):

@@ -30,6 +30,7 @@ from resexpand import (
 from resexpand.errors import HyperparameterError, UnsupportedError
 from resexpand.theory.inversion import solve_for
 
+K = sp.Symbol("K", positive=True)
 RELU, W, B, EPS = Activation("relu"), 1.5, 0.1, 0.1
 
 
@@ -136,10 +137,19 @@ def test_noise_and_batches_have_none() -> None:
 
 def test_long_conditions_are_left_to_root_finding() -> None:
     """The same zero, of a condition that is written short and of one that is written long."""
-    K = sp.Symbol("K", positive=True)
     short = sp.exp(-2 * K) - sp.Rational(1, 4)
     found = solve_for(short, K)
     assert found is not None
     assert float(found) == pytest.approx(np.log(2))
     long = short * sp.Add(*(sp.sqrt(1 + n * K) for n in range(1, 60)))
     assert solve_for(long, K) is None
+
+
+def test_powers_of_an_exponential_are_no_long_polynomials() -> None:
+    """SymPy's own factors of the first condition have 4,609,609 coefficients."""
+    rate = sp.Rational(4609609, 1000000)
+    assert sp.simplify(solve_for(1 - 2 * sp.exp(-rate * K), K) - sp.log(2) / rate) == 0
+    assert solve_for(1 - 2 * sp.exp(-rate * K) + sp.exp(-2 * rate * K) / 2, K) is not None
+    assert solve_for(1 - sp.exp(-rate * K) - sp.exp(-K) / 2, K) is None
+    net = ResNet(Branch(Activation("sin(2.147*x) + cos(1.3*x)"), Linear(1, 0)), scale=0.5, depth=9)
+    assert optimal_scale(net).closed_constant is None
