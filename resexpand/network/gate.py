@@ -43,6 +43,7 @@ class IndependentCopy:
     symbol: sp.Symbol = COPY
     over: Literal["neurons"] = "neurons"
     shared: bool = False
+    vanishes: ClassVar[bool] = False
 
     @property
     def outcomes(self) -> Any:

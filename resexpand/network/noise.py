@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import sympy as sp
 
@@ -38,6 +38,7 @@ class Noise:
     outcomes: Outcomes
     over: Literal["neurons", "block"] = "neurons"
     shared: bool = False
+    vanishes: ClassVar[bool] = True  # in evaluation
 
     def mean(self) -> sp.Expr:
         """Return its expectation."""

@@ -104,12 +104,17 @@ def require_no_noise(steps: Sequence[Step], asked: str, taken: str = TAKEN) -> N
         If a map draws noise, such as the masks of a dropout.
     """
     for step in steps:
-        if not step.contracts and step.op.noise:
-            raise UnsupportedError(
-                f"{asked} of a branch with {step.op!r}",
-                f"it is derived without the noise that {step.op.kind} draws",
-                f"{taken}; net.evaluation() has no noise",
-            )
+        if step.contracts or not step.op.noise:
+            continue
+        if any(noise.over == "block" for noise in step.op.noise):
+            taken = "sample() takes it"  # and kernels where no Linear stands behind
+        masks = all(noise.vanishes for noise in step.op.noise)
+        raise UnsupportedError(
+            f"{asked} of a branch with {step.op!r}",
+            f"it is derived without the {'noise' if masks else 'second linear map'} that "
+            f"{step.op.kind} draws",
+            f"{taken}; net.evaluation() has no noise" if masks else taken,
+        )
 
 
 def require_laws(steps: Sequence[Step], asked: str) -> None:

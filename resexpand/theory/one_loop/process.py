@@ -22,7 +22,9 @@ import sympy as sp
 
 from resexpand.activations.activation_law import ActivationLaw
 from resexpand.errors import UnsupportedError
+from resexpand.network.batch_norm import require_no_batch
 from resexpand.network.linear import Linear
+from resexpand.network.positions import require_no_coupling
 from resexpand.network.requirements import require_sums
 from resexpand.network.resnet import ResNet
 from resexpand.network.steps import Step
@@ -155,11 +157,14 @@ def process(net: ResNet) -> Process:
     Raises
     ------
     UnsupportedError
-        If the branch ends in an activation: its stream is not Gaussian given the Gram matrices; if
-        an operation states no law of its averages; or if operations that differ read a stream
-        through normalisations.
+        If inputs or positions couple; if the branch ends in an activation: its stream is not
+        Gaussian given the Gram matrices; if an operation states no law of its averages; or if
+        operations that differ read a stream through normalisations.
     """
     asked = "the order 1/N"
+    require_no_coupling(net, asked)
+    for op in (op for branch in net.kinds for op in branch.maps):
+        require_no_batch(op, asked)
     require_post_norm(net, asked)
     post = next(iter(net.post), None)
     if net.post:
