@@ -33,7 +33,7 @@ def kernel_steps(derivation: Derivation, witness: Witness, inputs: Inputs = 1) -
     derivation.cite(recursion.citations)
     weights = "fresh" if witness.net.layers is None else "correlated"
     derivation.step(
-        " ".join([_WEIGHTS[weights], *filter(None, [_COLUMNS.get(inputs, _COLUMNS[2])])]),
+        _WEIGHTS[weights] + _COLUMNS[inputs],
         recursion,
         check=_sampled(witness, "kernel", inputs)
         if witness.reason or inputs != 1
@@ -77,14 +77,14 @@ _WEIGHTS = {
     "jointly Gaussian: what two layers add is correlated as their weights are. The covariance of "
     "two layers obeys a recursion over both.",
 }
-_COLUMNS = {
+_COLUMNS: dict[Inputs, str] = {
     1: "",
-    2: "Of several inputs every pair obeys it.",
-    "batch": "The normalisation couples the inputs of a batch at every neuron; in an exchangeable "
+    2: " Of several inputs every pair obeys it.",
+    "batch": " The normalisation couples the inputs of a batch at every neuron; in an exchangeable "
     "batch one variance and one covariance are left.",
-    "positions": "The positions of an input are columns; an operation that couples them "
+    "positions": " The positions of an input are columns; an operation that couples them "
     "transforms the kernel of all columns at once.",
-    "masks": "Two draws of the masks on one input are two columns.",
+    "masks": " Two draws of the masks on one input are two columns.",
 }
 
 _WORDS = {

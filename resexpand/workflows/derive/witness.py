@@ -67,7 +67,9 @@ class Witness:
         self.net = net
         self.fixed = isinstance(net.scale, tuple) or len(net.kinds) > 1
         self.depth = int(net.depth) if self.fixed else SHORT
-        symbols = sorted(self.short().free_symbols, key=lambda s: s.name)
+        short = self.short()
+        self.scales = short.scales(self.depth)
+        symbols = sorted(short.free_symbols, key=lambda s: s.name)
         own = {s: _default(s) for s in symbols}
         start = sp.Symbol("K0", positive=True)
         self.values = own | {start: POINT["K0"]}
@@ -202,7 +204,7 @@ class Witness:
 
         Of power one, the growth of the covariance of two independent inputs.
         """
-        scale, skip = self._number(self._scale(block)), self._number(self.net.skip)
+        scale, skip = self._number(self.scales[block - 1]), self._number(self.net.skip)
         return skip**2 + scale**2 * self.slopes(variance, block, power)
 
     def tangents(self) -> Any:
@@ -229,7 +231,7 @@ class Witness:
         variance, mean = self.start if start is None else start, mpmath.mpf(0)
         for block in range(1, (self.depth if depth is None else depth) + 1):
             square, first = self.branch(variance, block)
-            scale, skip = self._number(self._scale(block)), self._number(self.net.skip)
+            scale, skip = self._number(self.scales[block - 1]), self._number(self.net.skip)
             square += kick if block == place else 0
             variance = skip**2 * variance + 2 * skip * scale * mean * first + scale**2 * square
             mean = skip * mean + scale * first
@@ -302,9 +304,6 @@ class Witness:
     def _at_block(self, step: Step, place: int, block: int) -> sp.Expr:
         value = step.op.values[place]
         return value[block - 1] if isinstance(value, tuple) else value
-
-    def _scale(self, block: int) -> sp.Expr:
-        return self.short().scales(self.depth)[block - 1]
 
     def _number(self, value: sp.Expr) -> Any:
         return self.at(sp.sympify(value, strict=True))._to_mpmath(mpmath.mp.prec)
