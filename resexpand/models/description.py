@@ -22,7 +22,7 @@ from resexpand.models.pooling import kinds_of, law_notes
 from resexpand.models.reading import read_branch
 from resexpand.models.recording import Recording
 from resexpand.models.replay import Rows, kept_rows, settle
-from resexpand.models.state import looked_at, run, unwrapped
+from resexpand.models.state import draws_unseen, looked_at, run, unwrapped
 from resexpand.models.watching import Event, Place, Sum, watching
 from resexpand.network.layer_norm import LayerNorm
 from resexpand.network.resnet import ResNet
@@ -36,6 +36,10 @@ SAME = 0.01
 UNMOVED = 1e-4
 """Relative change of the first token that rounding may make where the last one is another."""
 
+UNSEEN = (
+    "in training the model draws random numbers outside its dropout modules: blocks that a coin "
+    "skips are described as always there"
+)
 BESIDE = "branches beside each other are described one behind the other"
 
 
@@ -159,6 +163,8 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
     # Running statistics are those of before again.
     with looked_at(torch, model, 0):
         rows = kept_rows(torch, model, given)
+    with looked_at(torch, model, 0):
+        unseen = draws_unseen(torch, model, given)
     names = named(first)
     _require_one_shape(names, first)
     for place, name in names.items():
@@ -179,7 +185,8 @@ def from_torch(model: Any, batch: Any) -> ModelDescription:
     found = _described(torch, model, terms, own, readings, levels)
     if found.net.post_norm is None:
         _require_streams(names, rows, float(found.net.skip))
-    return replace(found, per_sum=tuple(max(len(sum_.terms), 1) for sum_ in own))
+    notes = (*found.notes, *[UNSEEN] * unseen)
+    return replace(found, notes=notes, per_sum=tuple(max(len(sum_.terms), 1) for sum_ in own))
 
 
 @dataclass(frozen=True)

@@ -76,5 +76,7 @@ def law_notes(laws: list[WeightLaw]) -> list[str]:
         ("are not independent", [law for law in laws if not law.is_independent]),
     ):
         if wrong:
-            notes.append(f"the weights of {len(wrong)} of {len(laws)} maps {what}, {wrong[0].name}")
+            notes.append(
+                f"the weights of {len(wrong)} of {len(laws)} maps {what}, such as {wrong[0].name}"
+            )
     return notes

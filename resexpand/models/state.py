@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -69,6 +70,24 @@ def looked_at(torch: Any, model: Any, seed: int | None) -> Iterator[None]:
                 module._buffers[name] = buffer.copy_(before)
         for module, mode in modes:
             module.training = mode
+
+
+def draws_unseen(torch: Any, model: Any, batch: Any) -> bool:
+    """Whether a pass in training draws random numbers on the CPU that no dropout module draws.
+
+    Call it within `looked_at`, which puts the modes and PyTorch's generator back.
+    """
+    if not any(module.training for module in model.modules()):
+        return False
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.training = False
+    numbers, coins = torch.get_rng_state(), random.getstate()
+    try:
+        run(torch, model, batch)
+        return not torch.equal(numbers, torch.get_rng_state()) or coins != random.getstate()
+    finally:
+        random.setstate(coins)
 
 
 def _buffers(module: Any) -> list[tuple[Any, str, Any, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from torch_models import (
@@ -300,6 +302,7 @@ def test_dropout_of_a_model_in_training_is_described():
     x = rows(200, WIDTH)
     described = from_torch(model, x)
     assert [op.kind for op in described.net.branch.ops] == ["Activation", "Dropout", "Linear"]
+    assert not any("a coin" in note for note in described.notes)
     assert all(module.training for module in model.modules())
     found = profile(model, x, net=described)
     np.testing.assert_allclose(found.median(), found.prediction, rtol=0.07)
@@ -307,6 +310,16 @@ def test_dropout_of_a_model_in_training_is_described():
         "Activation",
         "Linear",
     ]
+
+
+@pytest.mark.parametrize("coin", [lambda: torch.rand(()), random.random], ids=["torch", "Python"])
+def test_a_coin_that_skips_blocks_in_training_is_named(coin):
+    def line(s, x):
+        return x if s.training and coin() < 1e-3 else x + s.f(s.other(x))
+
+    model, x = written(line, nn.ReLU), rows(20, WIDTH)
+    assert "a coin" in " ".join(from_torch(model.train(), x).notes)
+    assert "a coin" not in " ".join(from_torch(model.eval(), x).notes)
 
 
 def test_scales_that_were_set_are_described():
