@@ -7,12 +7,15 @@ the squared norm of the stream behind block l, to leading order in the width, by
 
 ``moved`` is the squared norm of the features' first derivative, ``bent`` what the second one adds,
 ``drift`` comes of the correlation of features and output. All three are covariances of one more
-column: tangents along copies of the parameters (``finite_response(net, "step")``). The samples are
-dense networks that take the step. Five claims:
+column: tangents along copies of the parameters (``finite_response(net, "step")``). So is the change
+of the tangent kernel, ``E Theta -> E Theta + eta ntk_drift/N``. The samples are dense networks that
+take the step. Six claims:
 
 - step: ``moved + bent`` at the last layer, for branches, activations, and all parameters or those
   of the blocks. Control: second derivatives are dropped.
 - drift: the change to first order. Control: features of wide networks do not move.
+- kernel: the change of the tangent kernel to first order, all parameters moving. Control: the
+  kernel of wide networks does not move.
 - depth: the step of the blocks at residual scale ``L**-beta`` over the depth L. Control: one rate
   serves all depths at every beta.
 - half: at ``1/sqrt(L)`` one rate serves all depths, up to ``1/L``: the rule of depth-muP for blocks
@@ -35,41 +38,29 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from resexpand import Activation, Branch, Linear, ResNet, evaluate, finite_response
 from resexpand.export.figures import panels
 from resexpand.export.figures.picture_files import save_figure
 from resexpand.export.figures.style import colour, house_style
 from support.claims import Claim, run_script
+from support.dense_steps import BIASES, BRANCHES, K0, WEIGHTS, Dense
 from support.findings import Bounded, Scores
 
-K0, WEIGHTS, BIASES, RHO, DEPTH = 0.8, 1.5, 0.1, 0.6, 3
+RHO, DEPTH = 0.6, 3
 BETAS = (0.5, 1.0)
 UNSEEN = 1.5
 """Deviation of the root mean square of scores that may stay unseen."""
 
 BATCH = 1 << 22
 """Weights in memory at a time."""
-
-STEP = 1e-3
-"""Rate of the sampled steps: changes are even and odd differences of two of them."""
-
-ACTIVATIONS = {
-    "erf": (special.erf, lambda x: 2 / np.sqrt(np.pi) * np.exp(-x * x)),
-    "tanh": (np.tanh, lambda x: 1 / np.cosh(x) ** 2),
-    "relu": (lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(float)),
-}
-"""Functions with their derivatives."""
-
-BRANCHES = {"W phi(h)": "phi W", "V phi(W h)": "W phi W"}
-"""Operations in their order."""
 
 
 @dataclass(frozen=True)
@@ -103,98 +94,16 @@ def network(branch: str, activation: str, depth: int, scale: float) -> ResNet:
     return ResNet(Branch(*listed), scale=scale, depth=depth)
 
 
-@dataclass(frozen=True)
-class Dense:
-    """Networks with all their weights, many at once: arrays (networks, neurons)."""
-
-    branch: str
-    activation: str
-    depth: int
-    scale: float
-    width: int
-
-    def changes(
-        self, count: int, rng: np.random.Generator, reads_in: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what a step does to ``|h^L|^2``: first order times the output, second order."""
-        phi, slope = ACTIVATIONS[self.activation]
-        ops = BRANCHES[self.branch].split() * self.depth
-        size = (count, self.width)
-        weights = [
-            (
-                rng.standard_normal((*size, self.width)) * np.sqrt(WEIGHTS / self.width),
-                rng.standard_normal(size) * np.sqrt(BIASES),
-            )
-            for _ in range(ops.count("W"))
-        ]
-        start = rng.standard_normal(size) * np.sqrt(K0)
-        out = rng.standard_normal(size) / np.sqrt(self.width)
-        met, last = self._forward(start, weights, None)
-        opens = ops[0] == "phi"
-        y = (out * (phi(last) if opens else last)).sum(axis=1)
-        first, gradients = self._backward(out * (slope(last) if opens else 1), weights, met)
-        ends = [
-            self._forward(
-                start + (sign * STEP * K0 * first if reads_in else 0),
-                weights,
-                (sign * STEP, met, gradients),
-            )[1]
-            for sign in (1, -1)
-        ]
-        high, low, here = ((h**2).sum(axis=1) for h in (*ends, last))
-        return -y * (high - low) / (2 * STEP), (high + low - 2 * here) / (2 * STEP**2)
-
-    def _forward(self, h: Any, weights: Any, step: Any) -> tuple[list[Any], Any]:
-        """Return what every operation met, and the last state; behind a step if one is given.
-
-        The derivative by a weight matrix is a product of two vectors and acts as such.
-        """
-        phi, met, number = ACTIVATIONS[self.activation][0], [], 0
-        for _ in range(self.depth):
-            x = h
-            for name in BRANCHES[self.branch].split():
-                met.append(x)
-                if name == "phi":
-                    x = phi(x)
-                    continue
-                matrix, bias = weights[number]
-                image = np.matmul(matrix, x[..., None])[..., 0] + bias
-                if step is not None:
-                    size, before, gradients = step
-                    inner = (before[len(met) - 1] * x).sum(axis=1, keepdims=True)
-                    share = WEIGHTS / self.width * inner + BIASES
-                    image = image + size * share * gradients[number]
-                x, number = image, number + 1
-            h = h + self.scale * x
-        return met, h
-
-    def _backward(self, p: Any, weights: Any, met: Any) -> tuple[Any, list[Any]]:
-        """Return ``dy/dh^0``, and the gradients at the images of all linear operations."""
-        slope, place, gradients = ACTIVATIONS[self.activation][1], len(met), []
-        for _ in range(self.depth):
-            g = self.scale * p
-            for name in reversed(BRANCHES[self.branch].split()):
-                place -= 1
-                if name == "phi":
-                    g = slope(met[place]) * g
-                else:
-                    gradients.append(g)
-                    g = np.matmul(g[:, None], weights[len(weights) - len(gradients)][0])[:, 0]
-            p = p + g
-        return p, gradients[::-1]
-
-
-def sampled(net: Dense, draws: int, seed: int, reads_in: bool) -> tuple[Any, Any]:
-    """Return mean and error of first and second order, extrapolated from widths N and 2 N."""
+def sampled(
+    net: Dense, draws: int, seed: int, changes: Callable[..., tuple[Any, ...]]
+) -> tuple[Any, Any]:
+    """Return means and errors of changes, extrapolated from widths N and 2 N."""
     means = []
     for factor in (1, 2):
         wider = replace(net, width=factor * net.width)
         rng = np.random.default_rng([seed, factor])
         count = max(1, BATCH // (wider.width**2 * wider.depth))
-        parts = [
-            wider.changes(min(count, draws - done), rng, reads_in)
-            for done in range(0, draws, count)
-        ]
+        parts = [changes(wider, min(count, draws - done), rng) for done in range(0, draws, count)]
         rows = np.array([np.concatenate(part) for part in zip(*parts, strict=True)])
         means.append((rows.mean(axis=1), rows.std(axis=1) / np.sqrt(draws)))
     (narrow, wrong), (wide, error) = means
@@ -205,7 +114,7 @@ def sampled(net: Dense, draws: int, seed: int, reads_in: bool) -> tuple[Any, Any
 def derived(branch: str, activation: str, depth: int, scale: float) -> dict[str, float]:
     """Return the coefficients at the last layer."""
     values = evaluate(finite_response(network(branch, activation, depth, scale), "step"), K0=K0)
-    return {name: float(values[name][-1]) for name in values if name != "validity"}
+    return {name: float(np.ravel(values[name])[-1]) for name in values if name != "validity"}
 
 
 def step_claims(scale: Scale) -> list[Claim]:
@@ -215,7 +124,8 @@ def step_claims(scale: Scale) -> list[Claim]:
         for suffix in ("", "_blocks"):
             found = derived(branch, activation, DEPTH, RHO)
             net = Dense(branch, activation, DEPTH, RHO, scale.width)
-            mean, error = sampled(net, scale.draws, 10 * number + len(suffix), not suffix)
+            step = partial(Dense.changes, reads_in=not suffix)
+            mean, error = sampled(net, scale.draws, 10 * number + len(suffix), step)
             moved, bent, drift = (found[f"{k}{suffix}"] for k in ("moved", "bent", "drift"))
             label = f"{branch}, {activation}{suffix.replace('_', ', ')}"
             scores["drift"][label] = (mean[0] - drift) / error[0]
@@ -243,6 +153,26 @@ def step_claims(scale: Scale) -> list[Claim]:
     ]
 
 
+def kernel_claim(scale: Scale) -> Claim:
+    """Compare the change of the tangent kernel."""
+    right, wrong = {}, {}
+    for number, (branch, activation) in enumerate(scale.cases):
+        net = Dense(branch, activation, DEPTH, RHO, scale.width // 2)
+        mean, error = sampled(net, scale.draws, 1000 + number, Dense.kernel_changes)
+        found = derived(branch, activation, DEPTH, RHO)
+        label = f"{branch}, {activation}"
+        right[label] = float((mean[0] - found["ntk_drift"]) / error[0])
+        wrong[label] = float(mean[0] / error[0])
+    return Claim(
+        "kernel",
+        "a step changes the tangent kernel to first order as derived",
+        Scores(right),
+        Scores(wrong),
+        "the kernel does not move",
+        UNSEEN,
+    )
+
+
 def change(depth: int, beta: float, grown: bool = False) -> float:
     """Return the second order of a step of the blocks at ``L**-beta``, at a rate that has grown."""
     found = derived("W phi(h)", "erf", depth, depth**-beta)
@@ -256,7 +186,8 @@ def depth_claim(scale: Scale, points: dict[tuple[float, int], tuple[float, float
     for beta in BETAS:
         for depth in scale.depths:
             net = Dense("W phi(h)", "erf", depth, depth**-beta, scale.depth_width)
-            mean, error = sampled(net, scale.depth_draws, 100 + depth + int(10 * beta), False)
+            step = partial(Dense.changes, reads_in=False)
+            mean, error = sampled(net, scale.depth_draws, 100 + depth + int(10 * beta), step)
             points[beta, depth] = float(mean[1]), float(error[1])
             label = f"beta = {beta:g}, L = {depth}"
             right[label] = float((mean[1] - change(depth, beta)) / error[1])
@@ -322,7 +253,12 @@ def figure(scale: Scale, points: dict[tuple[float, int], tuple[float, float]], o
 def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
     """Return the claims; the figure goes to ``chosen.out``."""
     points: dict[tuple[float, int], tuple[float, float]] = {}
-    claims = [*step_claims(scale), depth_claim(scale, points), *order_claims(scale)]
+    claims = [
+        *step_claims(scale),
+        kernel_claim(scale),
+        depth_claim(scale, points),
+        *order_claims(scale),
+    ]
     if chosen.out is not None:
         figure(scale, points, chosen.out)
     return claims, {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from resexpand import Activation, Branch, Linear, ResNet, Scale, evaluate, finite_response
+from resexpand import Activation, Branch, Linear, ResNet, Scale, evaluate, finite_response, response
 from resexpand.numbers.one_loop.columns import Columns
 
 S, B, RHO, K0, DEPTH = 1.3, 0.1, 0.7, 0.8, 3
@@ -105,6 +105,59 @@ def test_linear_network_of_one_block_by_hand() -> None:
     np.testing.assert_allclose(values["moved_blocks"], [0, change**2], atol=1e-12)
     np.testing.assert_allclose(values["bent_blocks"], [0, 0], atol=1e-12)
     np.testing.assert_allclose(values["drift_blocks"], [0, -2 * change * output], atol=1e-12)
+
+
+def pairs(first, second) -> np.ndarray:
+    """Return the averages of two functions at all pairs of layers."""
+    K = evaluate(response(NET), K0=K0)["K"]
+    return np.array(
+        [[average(*((first, second) if j <= i else (second, first)), max(a, b), min(a, b))
+          for j, b in enumerate(K)] for i, a in enumerate(K)]
+    )  # fmt: skip
+
+
+def test_the_drift_of_the_tangent_kernel_by_sums_over_layers() -> None:
+    """By propagators of the kernel and of a tangent, all pairs of layers, the read-out the last."""
+
+    def g(x):
+        return slope(x) ** 2
+
+    def q(x):
+        return phi(x) * slope(x)
+
+    def half_f2(x):
+        return g(x) + phi(x) * bend(x)
+
+    K = evaluate(response(NET), K0=K0)["K"]
+    s = np.append(np.full(DEPTH, S), 1.0)
+    one = np.ones_like
+    A, V = (np.array([average(F, one, k, 0) for k in K]) for F in (g, half_f2))
+    bent = np.array(
+        [average(lambda x, k=k: g(x) * (x * x / k - 1), one, k, 0) / (2 * k) for k in K]
+    )
+    Q = [K0]
+    for layer in range(DEPTH):
+        Q.append(Q[-1] + R * S * A[layer] * Q[-1] + K[layer + 1] - K[layer])
+    Q = np.minimum.outer(Q, Q)
+    M, unit, both = np.tril(np.full(Q.shape, R), -1), np.eye(DEPTH + 1), np.outer(s, s)
+    r_h, r_w = (np.linalg.inv(unit - np.diag(s * F) @ M) for F in (V, A))
+    mixed, squares = both * pairs(q, q) * Q, both * pairs(g, g) * Q**2
+    first = both * pairs(lambda x: 2 * q(x), lambda x: 2 * slope(x) * bend(x)) * np.diag(Q) * Q / 4
+    felt = r_w @ np.diag(s * bent * np.diag(Q)) @ M @ r_h
+    third = both * pairs(half_f2, g) * Q**2 - squares
+    out, back = r_h[-1], r_w[-1]
+    drift = 4 * (r_h @ mixed @ r_h.T)[-1] @ back + 4 * (out @ first @ back + out @ mixed @ felt[-1])
+    rest = out @ third @ back + out @ np.diag(s * (V - A)) @ M @ r_w @ squares @ back
+    found = evaluate(finite_response(NET, "step"), K0=K0)["ntk_drift"]
+    np.testing.assert_allclose(found, -drift - 2 * rest, rtol=1e-6)
+    assert abs(rest / drift) > 0.02
+
+
+def test_the_drift_of_a_product_by_hand() -> None:
+    """y = a.h/sqrt(N): Theta = (|h|^2 + K0 |a|^2)/N, whose change along the step is -4 K0 y^2/N."""
+    net = ResNet(Branch(Activation("identity"), Linear(S, B)), scale=0, depth=1)
+    drift = evaluate(finite_response(net, "step"), K0=K0)["ntk_drift"]
+    np.testing.assert_allclose(drift, -4 * K0**2, rtol=1e-12)
 
 
 def test_without_mixed_columns_the_drift_is_lost(monkeypatch) -> None:

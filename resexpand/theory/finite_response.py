@@ -24,7 +24,8 @@ read-out, at every width
     E |p^l|^2 = E C_vv,  E |p^l|^4 = E C_vv^2,      E Theta = E C_ww,  E Theta^2 = E C_ww^2,
 
 v begun at layer l, and w the tangent by independent copies of all parameters. With a second one,
-``w'``, sums over two parameters are averages as well: ``E |q^l|^2 = N^2 Cov(C_ww', G^l_ww')``.
+``w'``, sums over two parameters are averages as well: ``E |q^l|^2 = N^2 Cov(C_ww', G^l_ww')``. So
+is the change of Theta by the step, with ``x`` the tangent of w along w'.
 """
 
 from __future__ import annotations
@@ -141,6 +142,9 @@ def finite_response(net: ResNet, kind: FiniteKind = "variance") -> FiniteRespons
           of ``G^l``: ``drift``, the coefficient of ``eta`` (``-2 E y h.q``), and ``moved``,
           ``E |q|^2``, and ``bent``, what second derivatives add, the coefficient of ``eta^2 E e^2``
           being their sum. All but the read-out moves, or the blocks alone: ``drift_blocks`` ...;
+          and ``ntk_drift``, N times the change of the tangent kernel, the coefficient of ``eta``
+          (``-N E y sum (dy/dtheta) (dTheta/dtheta)``; all parameters move, with y* independent
+          of the network), the mean of the tangent kernel of higher order;
         - ``validity``, shape (L + 1,): N times the relative variance, of the kernel or of the
           response, the larger; the next order is about ``validity / N`` of the one given.
 

@@ -36,6 +36,10 @@ from resexpand.numbers.one_loop.tables import entry_pairs
 Array = NDArray[np.float64]
 
 
+MOST = 2
+"""Tangents in an entry, on average over two of them, up to which their covariance is computed."""
+
+
 @dataclass(frozen=True)
 class Term:
     """``factor A^{(order)}(h) prod_v v``: an atom of the input times tangents.
@@ -209,8 +213,14 @@ class Columns:
                 return first
             # phi phi'' = f''/2 - g.
             return [Term(0.5, "f", 2, (1, 2)), Term(-1, "g", 0, (1, 2)), *first]
-        if max(tangents) >= self.moved:
+        if min(tangents) >= self.moved:
             return []
+        if max(tangents) >= self.moved:
+            # phi'(h) v times the feature of x; both hold what the copies make of phi(h) and
+            # phi'(h) v: phi phi' = f'/2.
+            v, x = tangents
+            copies = [Term(0.5, "f", 1, (3 - v,))] if self.trained else []
+            return [Term(0.5, "g", 1, (v, 1, 2)), Term(1, "g", 0, (v, x)), *copies]
         own = [Term(1, "f", 0)] if self.trained and p == q else []
         return [Term(1, "g", 0, tangents), *own]
 
@@ -237,6 +247,8 @@ class Columns:
         covariance = np.zeros((late.shape[0], size, size))
         slope = np.zeros((late.shape[0], size, size, size))
         for (a, own), (k, other) in product(self.followed, self.followed):
+            if self.order(own) + self.order(other) > 2 * MOST:
+                continue
             covariance[:, a, k] = joint.covariance(self.feature(*own), self.feature(*other))
             if one_layer or self.bent:
                 continue

@@ -278,6 +278,11 @@ def _step(tables: Tables, read_out: bool) -> Found:
 
         E y (h.q) = N Cov(C_hw, G_hw),            q = sum_theta (dy/dtheta) (dh/dtheta),
         E |q|^2 = N Cov(C_ww', G_ww'),            E h.(d^2h along q) = N Cov(C_ww', G_hx).
+
+    The output, its derivatives along w and w', and the second one are jointly normal, too, so that
+    the tangent kernel changes by ``sum_ij y y_i y_j y_ij``, with the mean of three pairs of C:
+
+        E y (sum_i y_i dTheta/dtheta_i) = 2 [2 Cov(C_hw, C_w'x) + Cov(C_hx, C_ww')].
     """
     weights = tables.sites[tables.probe].weights[:, -1]
     factor, entries = np.ones_like(weights) if read_out else 1 / weights, entry_index(4)
@@ -285,10 +290,14 @@ def _step(tables: Tables, read_out: bool) -> Found:
     for suffix, begun in (("", tables.stream[:, 0, 0, 0]), ("_blocks", 0.0)):
         start = np.zeros((tables.scales.shape[0], 4, 4))
         start[:, 1, 1] = start[:, 2, 2] = begun
-        found = Followed.of(tables, Columns(4, trained=True, bent=True), start)
+        found = Followed.of(tables, Columns(4, 2 if suffix else 3, trained=True, bent=True), start)
         met = factor[:, None, None, None] * found.arrays["CG_cov"][:, -1]
         for name, times, output, stream in STEPS:
             others[f"{name}{suffix}"] = times * met[:, entries[output], :, entries[stream]]
+        if not suffix:
+            own = factor[:, None, None] ** 2 * found.arrays["C_cov"][:, -1, :, -1]
+            pairs = own[:, entries[0, 1], entries[2, 3]], own[:, entries[1, 2], entries[0, 3]]
+            others["ntk_drift"] = -2 * (2 * pairs[0] + pairs[1])
     spread = np.diagonal(found.spread("G_cov", 0, 0), axis1=1, axis2=2)
     return {}, others, spread / tables.stream[..., 0, 0] ** 2, found.error
 
