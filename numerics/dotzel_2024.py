@@ -309,7 +309,10 @@ def draw_routing(axes: Any, trained: dict[str, Any]) -> None:
         axes.plot(grid, mean, color=colour(k), label=method)
         axes.fill_between(grid, mean - error, mean + error, color=colour(k), alpha=0.2, lw=0)
     axes.set(xlabel="compute (of the sequential network)", ylabel="loss (nats per byte)")
-    axes.legend()
+    # The legend stands above all curves.
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.65 * (high - low))
+    axes.legend(loc="upper right")
 
 
 def examined(chosen: argparse.Namespace, scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
