@@ -10,8 +10,9 @@ is needed are means at one layer and covariances at two layers of one stream:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Protocol
 
 import numpy as np
@@ -64,8 +65,7 @@ def atoms(laws: Laws, late: Array, early: Array, cross: Array) -> Atoms:
     Raises
     ------
     UnsupportedError
-        If one has jumps, or kinks and is not linear on either side of zero; or if one has kinks and
-        the other one curves.
+        If one has jumps, or kinks and is not linear on either side of zero.
     """
     for law in laws:
         require_derivatives(law)
@@ -75,14 +75,33 @@ def atoms(laws: Laws, late: Array, early: Array, cross: Array) -> Atoms:
         squares = np.array(ends) ** 2
         parts = squares @ np.array([[0.5, 0.5], [0.5, -0.5]])
         return Kinked(late, early, cross, *parts.T)
-    if len(curved) == 2 or None in laws:
-        return Smooth(laws, late, early, cross)
-    names = " and ".join(law.name for law in laws if law is not None)
-    raise UnsupportedError(
-        f"the order 1/N of operations with {names} that read one stream",
-        "averages of a function with kinks beside one that curves are not known",
-        "use functions that are linear on either side of zero, or smooth ones, in all of them",
-    )
+    return Smooth(laws, late, early, cross)
+
+
+def require_known(laws: Iterable[ActivationLaw | None], inputs: int) -> None:
+    """Refuse activations that read one stream if averages of two of them are not known.
+
+    Raises
+    ------
+    UnsupportedError
+        If two differ and there are several inputs, or one has kinks and the other one curves.
+    """
+    distinct = [law for law in dict.fromkeys(laws) if law is not None]
+    for one, two in combinations(distinct, 2):
+        names = f"operations with {one.name} and {two.name} that read one stream"
+        if inputs > 1:
+            raise UnsupportedError(
+                f"the order 1/N of several inputs of {names}",
+                "averages of four variables under two functions are not known",
+                "use one activation, or take one input",
+            )
+        if (one.ends is None) != (two.ends is None):
+            raise UnsupportedError(
+                f"the order 1/N of {names}",
+                "averages of a function with kinks beside one that curves are not known",
+                "use functions that are linear on either side of zero, or smooth ones, in all of "
+                "them",
+            )
 
 
 def _ends(law: ActivationLaw | None) -> tuple[float, float]:

@@ -61,11 +61,6 @@ def between(site: Site, other: Site, later: Integers, earlier: Integers) -> Cumu
     -------
     Cumulants
         Of shape ``(G, n, ...)``, times the variances of the weights.
-
-    Raises
-    ------
-    UnsupportedError
-        If their averages are not known.
     """
     if site.cumulants is None and site.law != other.law and None in (site.law, other.law):
         return _with_products(site, other, later, earlier)
@@ -83,13 +78,6 @@ def cumulants(
     give: Callable[..., Cumulants] = partial(_of_inputs, site)
     if site.cumulants is not None or site.law != other.law:
         give = partial(site.cumulants or Columns(1).cumulants, (site.law, other.law))
-    if site.cumulants is None and site.inputs > 1 and site.law != other.law:
-        names = " and ".join(law.name for law in (site.law, other.law) if law)
-        raise UnsupportedError(
-            f"the order 1/N of several inputs of operations with {names} that read one stream",
-            "averages of four variables under two functions are not known",
-            "use one activation, or take one input",
-        )
     given = site.reads[:, later], other.reads[:, earlier], _cross(site, other, later, earlier)
     shape = given[0].shape[:2]
     found = give(*(a.reshape((-1, *a.shape[2:])) for a in given), one_layer=one_layer)

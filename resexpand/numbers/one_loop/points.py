@@ -14,6 +14,7 @@ from resexpand.codegen.routine import compile_routine
 from resexpand.codegen.track import untracked
 from resexpand.codegen.values import Values
 from resexpand.errors import HyperparameterError, UnsupportedError
+from resexpand.numbers.one_loop.atoms import require_known
 from resexpand.numbers.one_loop.directions import require_directions
 from resexpand.numbers.one_loop.four_point import require_averages
 from resexpand.numbers.one_loop.gathering import gather
@@ -61,7 +62,9 @@ def prepared(theory: OneLoop, given: Mapping[str, Any]) -> Prepared:
     point = bound(theory, given)
     problem = distinct_inputs(theory, point)
     require_room(theory, problem, point)
-    for draw in theory.process.draws:
+    draws = theory.process.draws
+    require_known((draw.law for draw in draws if draw.reads_stream), problem.count)
+    for draw in draws:
         if problem.count > 1:
             require_averages(draw.law)
         if draw.averages:
