@@ -16,7 +16,6 @@ from sampler_cases import REGISTRY, sampler
 WIDTH, FIRST, DRAWS = 7, 3, 2
 REPRESENTATIVE = (
     "one column, W relu",
-    "function-space, W relu, pair",
     "dense, uniform weights",
     "function-space, masks, backward",
 )

@@ -190,7 +190,7 @@ def test_derivatives_are_derived(op: Map) -> None:
 def test_an_optimal_scale_needs_no_law() -> None:
     known = Branch(*(RMSNorm(0.1) if op.kind == "HandNorm" else op for op in NORMED.branch.ops))
     one, two = (
-        evaluate(optimal_scale(ResNet(branch, scale=1, depth=4)), K0=1e-3)
+        evaluate(optimal_scale(ResNet(branch, scale=1, depth=4)), K0=1e-3, target="cpu")
         for branch in (NORMED.branch, known)
     )
     assert one["rho"] == pytest.approx(two["rho"], rel=1e-9)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from oracles import exchangeable
+from scipy.special import erf, roots_gegenbauer
 from uncompiled import evaluate
 
 from resexpand import Activation, BatchNorm, Branch, Linear, ResNet, gradient_moments, kernel
@@ -53,24 +54,20 @@ def test_averages_of_relu_are_closed(size: int) -> None:
 
 def test_averages_of_a_smooth_function_by_independent_integrals() -> None:
     size, c = 6, -1 / 5
-    density = lambda t: (1 - t * t) ** mpmath.mpf((size - 4) / 2)  # noqa: E731
-    whole = mpmath.quad(density, [-1, 1])
-    square = mpmath.quad(
-        lambda t: density(t) * mpmath.erf(mpmath.sqrt(size - 1) * t) ** 2, [-1, 0, 1]
-    )
-
-    def both(t: Any, s: Any) -> Any:
-        second = c * t + mpmath.sqrt((1 - c * c) * (1 - t * t)) * s
-        u, v = (mpmath.sqrt(size - 1) * x for x in (t, second))
-        inner = (1 - s * s) ** mpmath.mpf((size - 5) / 2)
-        return density(t) * inner * mpmath.erf(u) * mpmath.erf(v)
-
-    norm = whole * mpmath.quad(lambda s: (1 - s * s) ** mpmath.mpf((size - 5) / 2), [-1, 1])
-    product = mpmath.quad(both, [-1, 0, 1], [-1, 0, 1]) / norm
+    # One value of a batch has the density (1 - t^2)^((B-4)/2), the next one (B-5)/2 around it.
+    (t, first), (s, second) = (roots_gegenbauer(80, (size - k) / 2) for k in (3, 4))
+    u, own = np.sqrt(size - 1) * t, first / first.sum()
+    after = c * t[:, None] + np.sqrt((1 - c * c) * (1 - t**2))[:, None] * s
+    square = own @ erf(u) ** 2
+    product = (own * erf(u)) @ erf(np.sqrt(size - 1) * after) @ second / second.sum()
     found = batch_averages(Psi(Activation("erf")), [], size)
-    assert found.square == pytest.approx(float(square / whole), rel=1e-12)
-    assert found.product == pytest.approx(float(product), rel=1e-10)
-    assert found.square - found.product == pytest.approx(float(square / whole - product), rel=1e-10)
+    assert found.square == pytest.approx(square, rel=1e-12)
+    assert found.product == pytest.approx(product, rel=1e-10)
+    assert found.square - found.product == pytest.approx(square - product, rel=1e-10)
+    # Control: of a batch of another size.
+    assert batch_averages(Psi(Activation("erf")), [], size + 1).square != pytest.approx(
+        square, 1e-4
+    )
 
 
 def test_second_moment_and_batch_variance_grow_by_different_numbers() -> None:

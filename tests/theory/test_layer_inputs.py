@@ -36,8 +36,16 @@ def network(branch=RES1, layers=None, read_out=None) -> ResNet:
     return ResNet(branch, scale=SCALES, depth=4, layers=layers, read_out=read_out)
 
 
-@pytest.mark.parametrize("read_out", [None, READ_OUT], ids=["none", "read-out"])
-@pytest.mark.parametrize("branch", [RES1, RES3], ids=["res-1", "res-3"])
+@pytest.mark.parametrize(
+    ("branch", "read_out"),
+    [
+        (RES3, READ_OUT),
+        pytest.param(RES1, READ_OUT, marks=pytest.mark.slow),
+        pytest.param(RES1, None, marks=pytest.mark.slow),
+        pytest.param(RES3, None, marks=pytest.mark.slow),
+    ],
+    ids=["res-3-read-out", "res-1-read-out", "res-1-none", "res-3-none"],
+)
 def test_independent_layers_are_the_known_theory(branch: Branch, read_out) -> None:
     free = network(branch, None, read_out)
     zero = network(branch, Markov(0), read_out)

@@ -151,8 +151,15 @@ def test_the_variance_response_is_the_derivative(name: str) -> None:
         assert np.abs(tangent / found - 1).max() > 1e-3
 
 
-@pytest.mark.parametrize("read_out", [None, Linear(0.7, 0.1)])
-@pytest.mark.parametrize("name", ["res-1 relu", "res-3 relu"])
+@pytest.mark.parametrize(
+    ("name", "read_out"),
+    [
+        ("res-3 relu", Linear(0.7, 0.1)),
+        pytest.param("res-3 relu", None, marks=pytest.mark.slow),
+        pytest.param("res-1 relu", None, marks=pytest.mark.slow),
+        pytest.param("res-1 relu", Linear(0.7, 0.1), marks=pytest.mark.slow),
+    ],
+)
 def test_the_covariance_response_is_the_derivative(name: str, read_out: Linear | None) -> None:
     given, K0 = {"scale": 0.4, "depth": DEPTH, "read_out": read_out}, np.array(TRIPLE)
     free = ResNet(BRANCHES[name], **given)

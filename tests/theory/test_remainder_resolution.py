@@ -30,9 +30,9 @@ def second_order(scale: float) -> float:
 def test_small_remainders_are_right_or_called_rounding() -> None:
     net = ResNet(Branch(Activation("tanh"), Linear(1, 0)), scale=1, depth=DEPTH)
     called = []
-    for scale in (1e-2, 1e-3, 1e-4, 1e-5):
+    for scale in (1e-2, 1e-5):
         small = ResNet(net.branch, scale=scale, depth=DEPTH)
-        found = evaluate(order_profile(small, 3, remainder=True), K0=1.0)
+        found = evaluate(order_profile(small, 3, remainder=True), K0=1.0, target="cpu")
         rest, true = found["remainder"][-1, 1], second_order(scale)
         assert (found["remainder"] >= 0).all()
         stated = re.search(r"only good to ([^; ]+) there", found.status)
