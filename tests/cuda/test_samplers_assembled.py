@@ -12,8 +12,8 @@ from inspection import sampler_ptx
 from offline import assemble, usage_of
 from sampler_cases import REGISTRY, sampler
 
-# One column in one pass, and many columns with masks and the way back.
-REPRESENTATIVE = ("one column, W erf", "function-space, masks, backward")
+# One column in one pass, and several columns. Masks with the way back take most, and half a minute.
+REPRESENTATIVE = ("one column, W erf", "function-space, W relu, pair")
 SPILLED = {"function-space, attention": 128}
 """Bytes that a kernel may keep in memory: attention with tangents and the way back in one."""
 

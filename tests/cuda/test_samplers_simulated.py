@@ -17,7 +17,7 @@ WIDTH, FIRST, DRAWS = 7, 3, 2
 REPRESENTATIVE = (
     "one column, W relu",
     "dense, uniform weights",
-    "function-space, masks, backward",
+    "function-space, W relu, pair",
 )
 OTHERS = [name for name in REGISTRY if name not in REPRESENTATIVE]
 RELATIVE = 1e-11
