@@ -8,6 +8,7 @@ from typing import Any
 import mpmath
 import pytest
 import sympy as sp
+from heavier import left_to_slow
 
 from resexpand import (
     Activation,
@@ -174,7 +175,10 @@ def altered(derivation: Derivation, number: int, name: str, factor: sp.Expr) -> 
     derivation.replace(number, {name: wrong})
 
 
-@pytest.mark.parametrize("kind", ["variance", "tangent", "parameters", "gradient"])
+KINDS = ["variance", "tangent", "parameters", "gradient"]
+
+
+@pytest.mark.parametrize("kind", left_to_slow(KINDS, ["tangent", "gradient"]))
 def test_responses_at_finite_width(kind: str) -> None:
     derivation = derive(ERF, "finite-response", kind=kind)  # type: ignore[arg-type]
     shown = {name for step in derivation for name, _ in step.equations}

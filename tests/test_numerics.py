@@ -19,8 +19,8 @@ from resexpand.export.record import read_record
 FOLDER = Path(__file__).parent.parent / "numerics"
 OF_PYTORCH = {"dotzel_2024"}
 LONG = {"desmith_2020", "dherin_2025", "digits", "dotzel_2024", "finite_response", "finite_width"}
-LONG |= {"first_step", "marion_2025", "verdict_level"}
-"""Scripts of twenty seconds and more; theory and samplers of each have tests of their own."""
+LONG |= {"first_step", "interval_coverage", "marion_2025", "verdict_level", "xiong_2020"}
+"""Scripts of fifteen seconds and more; theory and samplers of each have tests of their own."""
 TOO_SMALL = {"finite_width": ["scores"]}
 CLAIMS = sorted(path for path in FOLDER.glob("*.py") if "run_script" in path.read_text("utf-8"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sympy as sp
+from heavier import left_to_slow
 
 from resexpand import (
     Activation,
@@ -71,7 +72,7 @@ def equal(one, other, **numbers):
         np.testing.assert_allclose(a[name], b[name], rtol=1e-13, atol=1e-14, err_msg=name)
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", left_to_slow(SAME, ["per block", "read-out alike"]))
 def test_one_and_two_inputs(name: str) -> None:
     with_factor, without = SAME[name]
     equal(one_loop(with_factor), one_loop(without), K0=0.7)

@@ -194,8 +194,16 @@ def test_refusals(how: dict[str, str]) -> None:
     ("masked", "law"),
     [
         (Branch(Linear(1, 0), Activation("relu"), Dropout(0.8), Linear(1, 0)), Markov(0.5)),
-        (Branch(Activation("relu"), Dropout(0.8), Linear(1, 0)), FractionalBrownian(0.7)),
-        (Branch(Linear(1, 0), Activation("relu"), Linear(1, 0), StochasticDepth(0.7)), LAWS[1]),
+        pytest.param(
+            Branch(Activation("relu"), Dropout(0.8), Linear(1, 0)),
+            FractionalBrownian(0.7),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            Branch(Linear(1, 0), Activation("relu"), Linear(1, 0), StochasticDepth(0.7)),
+            LAWS[1],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["Dropout", "Dropout in front", "StochasticDepth"],
 )
